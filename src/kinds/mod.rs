@@ -1,0 +1,2 @@
+//! kinds
+pub mod report;
