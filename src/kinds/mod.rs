@@ -8,6 +8,7 @@
 mod cel;
 mod cleanup;
 mod cluster_policy;
+mod event;
 mod exception;
 mod json;
 pub mod managed_by;
@@ -17,6 +18,7 @@ mod release;
 pub mod revision;
 mod selector;
 
+pub use event::{BlockedAdmission, read_event};
 pub use namespace::Namespace;
 pub use release::Release;
 
