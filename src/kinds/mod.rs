@@ -13,10 +13,12 @@ mod exception;
 mod json;
 pub mod managed_by;
 mod meta;
+pub mod mode;
 mod namespace;
 mod release;
 pub mod revision;
 mod selector;
+mod wildcard;
 
 pub use event::{BlockedAdmission, read_event};
 pub use namespace::Namespace;
