@@ -16,6 +16,7 @@ mod meta;
 pub mod mode;
 mod namespace;
 mod release;
+pub mod report;
 pub mod revision;
 mod selector;
 mod wildcard;

@@ -324,27 +324,33 @@ pub fn read_metadata(json: &[u8]) -> Result<Metadata<'_>, serde_json::Error> {
     serde_json::from_slice::<Bare<'_>>(json).map(|bare| bare.metadata)
 }
 
-/// The policy that a result names: its kind is told by the `source` and by whether the name holds a namespace.
-///
-/// Sources are those of kyverno/kyverno `pkg/utils/report/source.go`; other tools' policies have neither group nor kind.
+/// Which kinds' results carry which `source`: (source, group, cluster-wide kind, namespaced kind), as kyverno/kyverno
+/// `pkg/utils/report/source.go` has them.
+const SOURCES: [(&str, &str, &str, &str); 5] = [
+    ("kyverno", "kyverno.io", "ClusterPolicy", "Policy"),
+    ("KyvernoValidatingPolicy", "policies.kyverno.io", "ValidatingPolicy", "NamespacedValidatingPolicy"),
+    ("KyvernoImageValidatingPolicy", "policies.kyverno.io", "ImageValidatingPolicy", "NamespacedImageValidatingPolicy"),
+    ("KyvernoMutatingPolicy", "policies.kyverno.io", "MutatingPolicy", "NamespacedMutatingPolicy"),
+    ("KyvernoGeneratingPolicy", "policies.kyverno.io", "GeneratingPolicy", "NamespacedGeneratingPolicy"),
+];
+
+/// The `source` that a kind's results carry; `None` for kinds that never report.
+pub fn source_of_kind(group: &str, kind: &str) -> Option<&'static str> {
+    SOURCES.iter().find(|(_, g, wide, namespaced)| *g == group && (*wide == kind || *namespaced == kind)).map(|entry| entry.0)
+}
+
+/// The policy that a result names: its kind is told by the `source` and by whether the name holds a namespace. Other tools' policies have
+/// neither group nor kind.
 pub fn policy_of_source(source: &str, policy: &str) -> PolicyId {
-    let kinds = match source {
-        "kyverno" => Some(("kyverno.io", "ClusterPolicy", "Policy")),
-        "KyvernoValidatingPolicy" => Some(("policies.kyverno.io", "ValidatingPolicy", "NamespacedValidatingPolicy")),
-        "KyvernoImageValidatingPolicy" => Some(("policies.kyverno.io", "ImageValidatingPolicy", "NamespacedImageValidatingPolicy")),
-        "KyvernoMutatingPolicy" => Some(("policies.kyverno.io", "MutatingPolicy", "NamespacedMutatingPolicy")),
-        "KyvernoGeneratingPolicy" => Some(("policies.kyverno.io", "GeneratingPolicy", "NamespacedGeneratingPolicy")),
-        _ => None,
-    };
     let id = |group: &str, kind: &str, namespace: Option<&str>, name: &str| PolicyId {
         group: group.to_owned(),
         kind: kind.to_owned(),
         namespace: namespace.map(str::to_owned),
         name: name.to_owned(),
     };
-    match (kinds, policy.split_once('/')) {
-        (Some((group, _, namespaced)), Some((namespace, name))) => id(group, namespaced, Some(namespace), name),
-        (Some((group, cluster_wide, _)), None) => id(group, cluster_wide, None, policy),
+    match (SOURCES.iter().find(|entry| entry.0 == source), policy.split_once('/')) {
+        (Some((_, group, _, namespaced)), Some((namespace, name))) => id(group, namespaced, Some(namespace), name),
+        (Some((_, group, cluster_wide, _)), None) => id(group, cluster_wide, None, policy),
         (None, _) if matches!(source, "ValidatingAdmissionPolicy" | "MutatingAdmissionPolicy") => {
             id("admissionregistration.k8s.io", source, None, policy)
         }

@@ -343,8 +343,8 @@ impl Ledger {
     }
 
     /// Kinds of the resources that findings are about, for finding out which owners are needed.
-    pub(crate) fn resource_kinds(&self) -> Vec<String> {
-        self.resources.kinds().into_iter().map(|id| self.strings.get(id).to_owned()).collect()
+    pub(crate) fn resource_kinds(&self) -> impl Iterator<Item = &str> {
+        self.resources.kinds().iter().map(|&id| self.strings.get(id))
     }
 
     /// (something visible changed, only evaluation times changed) since the last call.

@@ -63,6 +63,11 @@ impl Ledger {
         }
     }
 
+    /// Objects of an owner kind that have a controlling owner.
+    pub(crate) fn links_of(&self, by: u8) -> u64 {
+        self.resources.links_by(by)
+    }
+
     /// Whether owners are guessed by name, because an owner kind may not be read.
     pub(crate) fn set_guessing(&mut self, guessing: bool) {
         if self.guessing == guessing {

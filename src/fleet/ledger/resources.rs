@@ -51,6 +51,10 @@ pub(super) struct Resources {
     free: Vec<ResourceId>,
     index: HashTable<u32>,
     hasher: DefaultHashBuilder,
+    /// Kinds that reports have named, ever.
+    reported_kinds: HashSet<StrId>,
+    /// Links made by each owner kind's stream.
+    links: [u64; 32],
 }
 
 impl Resources {
@@ -150,13 +154,16 @@ impl Resources {
     }
 
     pub(super) fn add_report(&mut self, id: ResourceId, report: u32) {
+        let mut kind = StrId::EMPTY;
         if let Some(node) = self.node_mut(id) {
+            kind = node.kind;
             if node.reports.is_empty() {
                 // One report is the usual case; the next power of two would waste most of it.
                 node.reports.reserve_exact(1);
             }
             node.reports.push(report);
         }
+        self.reported_kinds.insert(kind);
     }
 
     pub(super) fn drop_report(&mut self, id: ResourceId, report: u32) {
@@ -200,6 +207,7 @@ impl Resources {
         if let Some(node) = self.node_mut(parent) {
             node.first_child = child;
         }
+        self.count_link(by, true);
     }
 
     /// Takes `child` from its owner; the caller has opened the family. Returns the former owner.
@@ -224,17 +232,24 @@ impl Resources {
                 at = following;
             }
         }
+        let mut by = u8::MAX;
         if let Some(node) = self.node_mut(child) {
             (node.parent, node.next_sibling) = (NONE, NONE);
+            by = node.linked_by;
         }
+        self.count_link(by, false);
         Some(parent)
     }
 
     /// Marks a link as still named by its stream.
     pub(super) fn saw_link(&mut self, child: ResourceId, by: u8, round: u32) {
+        let mut before = by;
         if let Some(node) = self.node_mut(child) {
-            (node.linked_by, node.linked_in) = (by, round);
+            before = std::mem::replace(&mut node.linked_by, by);
+            node.linked_in = round;
         }
+        self.count_link(before, false);
+        self.count_link(by, true);
     }
 
     /// Children whose link was made by a kind's stream (in one namespace, unless the scope is empty) and not seen since `round`.
@@ -243,6 +258,17 @@ impl Resources {
             n.used && n.parent != NONE && n.linked_by == by && n.linked_in < round && (scope == StrId::EMPTY || n.namespace == scope)
         };
         self.nodes.iter().enumerate().filter(|(_, node)| old(node)).map(|(id, _)| ResourceId(id as u32)).collect()
+    }
+
+    /// How many links a kind's stream made.
+    pub(super) fn links_by(&self, by: u8) -> u64 {
+        self.links.get(by as usize).copied().unwrap_or_default()
+    }
+
+    fn count_link(&mut self, by: u8, made: bool) {
+        if let Some(links) = self.links.get_mut(by as usize) {
+            *links = if made { *links + 1 } else { links.saturating_sub(1) };
+        }
     }
 
     /// Children whose owner was guessed.
@@ -284,9 +310,9 @@ impl Resources {
         self.all().filter(|&id| self.parent(id).is_none()).collect()
     }
 
-    /// Kinds of the resources that reports name.
-    pub(super) fn kinds(&self) -> HashSet<StrId> {
-        self.nodes.iter().filter(|node| node.used && !node.reports.is_empty()).map(|node| node.kind).collect()
+    /// Kinds of the resources that reports name, or have named.
+    pub(super) fn kinds(&self) -> &HashSet<StrId> {
+        &self.reported_kinds
     }
 
     /// (kind, namespace, name) of a resource.

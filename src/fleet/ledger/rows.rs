@@ -104,7 +104,7 @@ pub(super) struct Reports {
     free: Vec<u32>,
     index: HashTable<u32>,
     hasher: DefaultHashBuilder,
-    counts: [u64; 16],
+    counts: [u64; 32],
 }
 
 impl Reports {
