@@ -19,7 +19,7 @@ pub(super) fn read(kind: &Kind, object: &Value) -> Result<Policy, Unreadable> {
         cel: None,
         admission: json::flag(object, &["spec", "admission"]).unwrap_or(true),
         background: json::flag(object, &["spec", "background"]).unwrap_or(true),
-        emit_warning: json::flag(object, &["spec", "emitWarning"]).unwrap_or(false),
+        emit_warning: warns(object),
         ready: readiness(object),
         native: json::flag(object, &["status", "validatingadmissionpolicy", "generated"]).unwrap_or(false),
         revision: revision::revision(kind, object),
@@ -88,6 +88,13 @@ fn overrides(value: &Value, path: &[&str]) -> Vec<Override> {
         selector: json::get(entry, &["namespaceSelector"]).map(selector::read),
     };
     json::list(value, path).iter().map(read).collect()
+}
+
+/// `spec.emitWarning`; or match conditions of its own: such a policy has a webhook to itself, where everything goes down the refusing path,
+/// and what fails there without being refused comes back as a warning (Kyverno `pkg/webhooks/resource/handlers.go`; seen on 1.19.1).
+fn warns(object: &Value) -> bool {
+    json::flag(object, &["spec", "emitWarning"]).unwrap_or(false)
+        || !json::list(object, &["spec", "webhookConfiguration", "matchConditions"]).is_empty()
 }
 
 /// Condition `Ready`; where there is none, the boolean `status.ready` of 1.12 and before. Without either the policy is not in force:

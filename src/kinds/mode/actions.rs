@@ -7,7 +7,8 @@
 //! (`pkg/webhooks/resource/validation/validation.go`, `HandleValidationEnforce`; seen on 1.19.1 for an override that matches by half).
 //!
 //! Image rules meet the engine only, and what fails there without being refused always comes back as a warning
-//! (`pkg/webhooks/resource/imageverification/handler.go`).
+//! (`pkg/webhooks/resource/imageverification/handler.go`; seen on 1.19.1). Where the entries of one image rule contradict each other, 1.13–1.17
+//! went by the first of them; here enforce wins, as from 1.18 on.
 //!
 //! Read in 1.12, 1.13.4, 1.17.2, 1.18.2 and 1.19.1.
 

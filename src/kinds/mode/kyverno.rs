@@ -38,11 +38,13 @@ impl Kyverno {
         Ok(Self { release: self.release, excluded, selector, assumed: false })
     }
 
-    /// The same with the namespace selector of the live webhooks: the first of `kyverno-resource-validating-webhook-cfg`. It is what the API
-    /// server goes by, and wins over the ConfigMap's.
+    /// The same with the namespace selector of the live webhooks in `kyverno-resource-validating-webhook-cfg`. It is what the API server goes
+    /// by, and wins over the ConfigMap's. Only the webhooks that serve many policies count: into those of single CEL policies (`vpol.…`)
+    /// goes the policy's own selector (seen on 1.19.1).
     #[must_use]
     pub fn with_webhooks(mut self, configuration: &Value) -> Self {
-        if let Some(webhook) = json::list(configuration, &["webhooks"]).first() {
+        let shared = |webhook: &&Value| json::text(webhook, &["name"]).is_some_and(|name| name.starts_with("validate.kyverno.svc"));
+        if let Some(webhook) = json::list(configuration, &["webhooks"]).iter().find(shared) {
             self.selector = json::get(webhook, &["namespaceSelector"]).map(selector::read);
         }
         self
@@ -144,7 +146,10 @@ mod tests {
 
     #[test]
     fn live_webhooks_win() {
-        let live = json!({"webhooks": [{"namespaceSelector": {"matchLabels": {"kyverno": "on"}}}]});
+        let live = json!({"webhooks": [
+            {"name": "vpol.validate.kyverno.svc-fail", "namespaceSelector": {"matchLabels": {"native": "yes"}}},
+            {"name": "validate.kyverno.svc-fail", "namespaceSelector": {"matchLabels": {"kyverno": "on"}}},
+        ]});
         let kyverno = configured(&json!({})).with_webhooks(&live);
         assert!(left_alone(&kyverno, "dev"));
         let labels = BTreeMap::from([("kyverno".to_owned(), "on".to_owned())]);

@@ -42,7 +42,8 @@ impl Place<'_> {
     /// Whether the cache finds the override's selector satisfied; to it a selector with wildcards is invalid, and passed over (Kyverno ≥ 1.16
     /// `pkg/policycache/cache.go`).
     pub(super) fn is_plainly_selected_by(&self, entry: &Override) -> bool {
-        self.satisfies(entry, |selector, labels| !selector.requirements.iter().any(has_wildcards) && selector.matches(labels))
+        let plain = entry.selector.as_ref().is_some_and(|selector| !selector.requirements.iter().any(has_wildcards));
+        plain && self.satisfies(entry, LabelSelector::matches)
     }
 
     fn satisfies(&self, entry: &Override, matches: impl Fn(&LabelSelector, &BTreeMap<String, String>) -> bool) -> bool {
