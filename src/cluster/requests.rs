@@ -66,10 +66,10 @@ impl Requests {
             request = request.header(IF_NONE_MATCH, tag);
         }
         let answer = async {
-            let response = match self.send(request).await {
-                Err(Refusal::Server(why)) if why.starts_with("the API server answered 304") => return Ok(None),
-                other => other?,
-            };
+            let response = self.send(request).await?;
+            if response.status() == StatusCode::NOT_MODIFIED {
+                return Ok(None);
+            }
             let tag = response.headers().get(ETAG).and_then(|tag| tag.to_str().ok()).map(str::to_owned);
             Ok(Some((collect(response.into_body()).await?, tag)))
         };
@@ -81,12 +81,11 @@ impl Requests {
         let sent = timeout(self.limit, self.client.send(request)).await.map_err(|_| self.too_slow())?;
         let response = sent.map_err(|error| Refusal::from_kube(&error))?;
         let status = response.status();
-        if status.is_success() {
+        if status.is_success() || status == StatusCode::NOT_MODIFIED {
             return Ok(response);
         }
         let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok()).map(Duration::from_secs);
-        let body = if status == StatusCode::NOT_MODIFIED { Bytes::new() } else { self.short(response).await };
-        Err(Refusal::from_response(status, retry_after, &body))
+        Err(Refusal::from_response(status, retry_after, &self.short(response).await))
     }
 
     /// The body of a refusal; what cannot be read of it does not matter.

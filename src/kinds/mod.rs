@@ -253,6 +253,11 @@ fn not_a(kind: &Kind, what: &str) -> Unreadable {
     Unreadable { object: kind.kind.to_owned(), why: format!("a {} is no {what}", kind.kind) }
 }
 
+/// Whether `text` matches a pattern with `*` (anything) and `?` (one character), as Kyverno matches names.
+pub fn matches_wildcard(pattern: &str, text: &str) -> bool {
+    wildcard::matches(pattern, text)
+}
+
 /// The group of an `apiVersion`; empty for the core group.
 fn group_of(api_version: &str) -> &str {
     api_version.rsplit_once('/').map_or("", |(group, _)| group)

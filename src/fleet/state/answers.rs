@@ -1,7 +1,7 @@
 //! What an environment answers: its view, and the rows behind its numbers.
 
 use super::{EnvironmentState, KeptPolicy, index};
-use crate::domain::{Mode, PolicyId, Readiness, Sync, Tally};
+use crate::domain::{Link, Mode, PolicyId, Readiness, Sync, Tally};
 use crate::fleet::ledger::{PolicySum, seconds};
 use crate::fleet::query::{ExceptionRow, FindingQuery, FindingRow, PolicyRow, RuleRow};
 use crate::fleet::view::{EnvironmentView, KindView, PolicyCell};
@@ -16,7 +16,8 @@ impl EnvironmentState {
     pub fn view(&mut self) -> EnvironmentView {
         self.generation += 1;
         let kinds = self.kinds();
-        let complete = self.link.is_up() && kinds.iter().all(|kind| !kind.essential || kind.sync.is_complete());
+        let link = self.shown_link(&kinds);
+        let complete = link.is_up() && self.looked_at_kyverno && kinds.iter().all(|kind| !kind.essential || kind.sync.is_complete());
         let cells = self.cells(complete);
         let mut findings = Tally::default();
         let mut owners = Tally::default();
@@ -34,7 +35,7 @@ impl EnvironmentState {
             cluster_uid: self.server.cluster_uid.clone(),
             kubernetes: self.server.kubernetes.clone(),
             kyverno: self.facts.version.clone(),
-            link: self.link.clone(),
+            link,
             complete,
             last_seen: self.last_seen,
             kinds,
@@ -51,6 +52,24 @@ impl EnvironmentState {
             generation: self.generation,
             content: self.content,
         }
+    }
+
+    /// The link as it is shown: a server that answers is listing until everything is there, and denied if nothing may be read.
+    fn shown_link(&self, kinds: &[KindView]) -> Link {
+        if !matches!(self.link, Link::Listing | Link::Live) {
+            return self.link.clone();
+        }
+        let mut main = kinds.iter().filter(|kind| kind.essential && kind.sync != Sync::NotInstalled).peekable();
+        if main.peek().is_some()
+            && let Some(why) = main.try_fold(None, |_, kind| match &kind.sync {
+                Sync::Denied { why } => Some(Some(why.clone())),
+                _ => None,
+            })
+        {
+            return Link::Denied { why: why.unwrap_or_default() };
+        }
+        let listing = kinds.iter().any(|kind| kind.essential && matches!(kind.sync, Sync::Connecting | Sync::Listing { .. }));
+        if listing || !self.looked_at_kyverno { Link::Listing } else { Link::Live }
     }
 
     fn events_are_known(&self) -> bool {

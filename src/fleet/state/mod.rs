@@ -50,6 +50,8 @@ pub struct EnvironmentState {
     last_seen: Option<Timestamp>,
     server: ServerFacts,
     facts: KyvernoFacts,
+    /// Kyverno's installation has been looked at; before that, modes are not known.
+    looked_at_kyverno: bool,
     streams: Streams,
     policies: Kept<KeptPolicy>,
     exceptions: Kept<Arc<Exception>>,
@@ -109,6 +111,7 @@ impl EnvironmentState {
             last_seen: None,
             server: ServerFacts::default(),
             facts,
+            looked_at_kyverno: false,
             streams: Streams::default(),
             policies: Kept::default(),
             exceptions: Kept::default(),
@@ -142,6 +145,7 @@ impl EnvironmentState {
                 self.server = facts;
             }
             Delta::Kyverno(facts) => {
+                self.changed |= !std::mem::replace(&mut self.looked_at_kyverno, true);
                 if self.facts != facts {
                     self.facts = facts;
                     (self.changed, self.blocked_changed) = (true, true);

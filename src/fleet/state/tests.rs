@@ -7,7 +7,10 @@ use crate::fleet::view::EnvironmentView;
 use serde_json::json;
 
 fn state() -> EnvironmentState {
-    EnvironmentState::new(Identity { name: "dev".into(), tier: Tier::Normal, context: "kind-dev".into() })
+    let mut state = EnvironmentState::new(Identity { name: "dev".into(), tier: Tier::Normal, context: "kind-dev".into() });
+    let kyverno = Kyverno::new(Release::exactly(19));
+    state.apply(Delta::Kyverno(KyvernoFacts { installed: true, version: None, kyverno, notes: Vec::new() }), now());
+    state
 }
 
 fn now() -> Timestamp {
