@@ -10,6 +10,7 @@ mod policy;
 mod resource;
 mod sync;
 mod text;
+pub mod time;
 
 pub use exception::Exception;
 pub use finding::{FindingResult, Severity, Tally};
