@@ -6,6 +6,7 @@
 mod exception;
 mod finding;
 mod mode;
+pub mod near;
 mod policy;
 mod resource;
 mod sync;

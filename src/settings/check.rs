@@ -2,7 +2,8 @@
 //!
 //! serde stops at the first error and does not know the nearest key; this walk reports all of them at once.
 
-use super::problem::{Places, Problem, nearest};
+use super::problem::{Places, Problem};
+use crate::domain::near::nearest;
 use serde_json::Value as Schema;
 use std::collections::HashMap;
 use std::ops::Range;

@@ -16,7 +16,7 @@ mod schema;
 pub use contexts::{Context, Contexts};
 pub use init::first_config;
 pub use model::{ColorChoice, EnvironmentSettings, Evidence, ExceptionKeys, Freeze, Git, GitOps, Settings, Step, StepMode, UiSettings};
-pub use problem::{Level, Problem, Problems, nearest};
+pub use problem::{Level, Problem, Problems};
 pub use reference::reference_table;
 pub use schema::json_schema;
 

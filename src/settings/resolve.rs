@@ -6,6 +6,7 @@ use super::problem::{Level, Places, Problem};
 use super::road;
 use super::schema::{ConfigFile, EnvironmentEntry, ExceptionsEntry, FreezeEntry, GatesEntry, GitEntry, Moment, StepEntry, UiEntry};
 use crate::domain::Tier;
+use crate::domain::near::nearest;
 use crate::domain::time::parse_duration;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -236,7 +237,7 @@ impl Resolver<'_> {
             if !self.actions.is_empty() && !self.actions.contains(&action.as_str()) {
                 let span = self.spans.key(&path);
                 let mut problem = self.places.error(&span, &path, "no such action", "");
-                problem.nearest = super::problem::nearest(action, self.actions.iter().copied()).map(str::to_owned);
+                problem.nearest = nearest(action, self.actions.iter().copied()).map(str::to_owned);
                 if problem.nearest.is_none() {
                     problem.remedy = "The help screen (`?`) lists the actions.".into();
                 }
