@@ -19,7 +19,10 @@
 //! | `engine` | one task per environment; starts, supervises, publishes views, answers queries | drawing |
 //! | `tui`, `cli` | two faces of the same engine; they do not know each other | I/O of their own |
 
+pub mod app;
+pub mod cli;
 pub mod domain;
 pub mod engine;
+pub mod files;
 pub mod fleet;
 pub mod settings;

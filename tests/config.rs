@@ -4,6 +4,7 @@
 use policydeck::domain::Tier;
 use policydeck::settings::{self, Evidence, GitOps, Level, Problem, StepMode};
 use proptest::prelude::*;
+use std::path::Path;
 
 const DESIGN: &str = r#"
 [[environments]]
@@ -75,7 +76,7 @@ ticket = "example.com/ticket"
 "#;
     let settings = settings::parse("f", text, &["promote"]).unwrap().settings;
     let prod = &settings.environments[0];
-    assert_eq!((prod.kubeconfig.as_deref(), prod.read_only, prod.gitops), (Some("~/.kube/prod"), true, GitOps::Warn));
+    assert_eq!((prod.kubeconfig.as_deref(), prod.read_only, prod.gitops), (Some(Path::new("~/.kube/prod")), true, GitOps::Warn));
     let windows: Vec<_> = prod.freeze.iter().map(|f| (f.from.to_string(), f.until.to_string())).collect();
     assert_eq!(windows[0], ("2026-12-20T00:00:00Z".into(), "2027-01-01T00:00:00Z".into()), "the last day is included");
     assert_eq!(windows[1], ("2026-11-01T09:00:00Z".into(), "2026-11-01T12:00:00Z".into()));

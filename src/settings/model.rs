@@ -4,6 +4,7 @@ pub use super::schema::{ColorChoice, Evidence, GitOps, StepMode};
 use crate::domain::Tier;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 /// A whole configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -27,8 +28,8 @@ pub struct EnvironmentSettings {
     pub name: String,
     /// The kubeconfig context; `None` only for the pod that runs us ([`EnvironmentSettings::in_cluster`]).
     pub context: Option<String>,
-    /// A kubeconfig of its own, as written.
-    pub kubeconfig: Option<String>,
+    /// A kubeconfig of its own, as written; the program makes it a whole path before the engine sees it.
+    pub kubeconfig: Option<PathBuf>,
     /// Only these namespaces, with wildcards; empty means all.
     pub namespaces: Vec<String>,
     /// Normal or production.

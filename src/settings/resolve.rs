@@ -12,6 +12,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 
 /// Names that mean something else in commands and paths.
 const RESERVED: [&str; 4] = ["all", "current", "fleet", "none"];
@@ -99,7 +100,7 @@ impl Resolver<'_> {
             git: entry.git.map(|git| self.git(&at("git"), git)),
             name: entry.name,
             context: Some(entry.context),
-            kubeconfig: entry.kubeconfig,
+            kubeconfig: entry.kubeconfig.map(PathBuf::from),
             namespaces,
             tier: entry.tier,
             read_only: entry.read_only,
