@@ -24,29 +24,6 @@ pub(super) struct Connection {
     pub(super) plugin: Option<String>,
 }
 
-/// One context of a kubeconfig.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ContextSummary {
-    /// Its name.
-    pub name: String,
-    /// URL of its API server, where its cluster entry exists.
-    pub server: Option<String>,
-}
-
-/// The contexts of a kubeconfig, in its order, and the current one.
-///
-/// # Errors
-/// In words, when no kubeconfig can be read.
-pub fn list_contexts(kubeconfig: Option<&Path>) -> Result<(Vec<ContextSummary>, Option<String>), String> {
-    let config = read(kubeconfig)?;
-    let server = |cluster: &str| config.clusters.iter().find(|c| c.name == cluster)?.cluster.as_ref()?.server.clone();
-    let summary = |named: &kube::config::NamedContext| ContextSummary {
-        name: named.name.clone(),
-        server: named.context.as_ref().and_then(|context| server(&context.cluster)),
-    };
-    Ok((config.contexts.iter().map(summary).collect(), config.current_context.clone()))
-}
-
 fn read(kubeconfig: Option<&Path>) -> Result<Kubeconfig, String> {
     let read = match kubeconfig {
         Some(path) => Kubeconfig::read_from(path).map_err(|error| format!("{}: {}", path.display(), deepest(&error))),
@@ -165,7 +142,6 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config");
         std::fs::write(&path, "apiVersion: v1\nkind: Config\nclusters: [{name: c, cluster: {server: 'https://x'}}]\ncontexts: [{name: a, context: {cluster: c}}]\n").unwrap();
-        assert_eq!(list_contexts(Some(&path)).unwrap().0, [ContextSummary { name: "a".to_owned(), server: Some("https://x".to_owned()) }]);
         let spec = ClusterSpec {
             name: "e".into(),
             tier: crate::domain::Tier::Normal,

@@ -17,7 +17,6 @@ mod station;
 mod stream;
 mod table;
 
-pub use connect::{ContextSummary, list_contexts};
 pub use object::read_object;
 pub use refusal::Refusal;
 pub use station::{Signals, Station};

@@ -4,6 +4,7 @@
 //! commands read, and the questions they may ask. What does not: I/O, clocks (time comes in with the messages), drawing.
 
 pub mod delta;
+pub mod filter;
 mod ledger;
 pub mod query;
 pub mod state;

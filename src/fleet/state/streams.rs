@@ -122,11 +122,6 @@ impl Streams {
         }
     }
 
-    /// Whether the kind has any stream.
-    pub(super) fn has(&self, kind: KindId) -> bool {
-        self.kind(kind).next().is_some()
-    }
-
     pub(super) fn is_denied(&self, kind: KindId) -> bool {
         self.kind(kind).any(|stream| matches!(stream.sync, Sync::Denied { .. }))
     }
