@@ -22,3 +22,4 @@
 pub mod domain;
 pub mod engine;
 pub mod fleet;
+pub mod tui;
