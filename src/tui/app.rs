@@ -331,7 +331,7 @@ impl App {
             let waits = if p.updates == 1 { "1 update waits" } else { &format!("{} updates wait", words::number(p.updates)) };
             format!("PAUSED since {}: {waits} (P goes on)", words::clock(p.since, &zone))
         });
-        let status = self.screens[self.current].status();
+        let status = self.screens[self.current].status(&view);
         frame::tabs(self.current, self.options.banner.as_deref(), &status, paused.as_deref(), &view, areas.tabs, buffer);
         self.message(&view, areas.message, buffer);
         let screen = &self.screens[self.current];

@@ -10,12 +10,13 @@ use super::app::App;
 use super::msg::{Answer, Ask, Effect, Msg};
 use super::source::Source;
 use crossterm::event::{Event, KeyEventKind};
-use futures::{FutureExt, Stream, StreamExt};
+use futures::{Stream, StreamExt};
 use jiff::Timestamp;
 use ratatui::Terminal;
 use ratatui::backend::Backend;
 use std::io;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
@@ -33,7 +34,8 @@ pub trait Host {
     /// Signals, as messages; pends for ever where there are none.
     fn signal(&mut self) -> impl Future<Output = Msg>;
 
-    /// Leaves the screen, stops the process until it is continued, and takes the screen again.
+    /// Leaves the screen and stops the process. A stop reaches a process with several threads a moment after the call that asks for
+    /// it, so that this returns; the signal that continues the process comes as [`Msg::Redraw`], and until then nothing may be drawn.
     fn suspend(&mut self) -> io::Result<()>;
 
     /// Takes the screen again after somebody else may have had it.
@@ -94,6 +96,7 @@ where
     let mut last_frame = start.checked_sub(DATA_PACE).unwrap_or(start);
     let mut next_frame: Option<Instant> = Some(start);
     let mut engine_gone = false;
+    let mut away = false;
     loop {
         let wake = Instant::now() + until(now(), app.wake());
         let mut effects = Vec::new();
@@ -101,12 +104,13 @@ where
             biased;
             msg = host.signal() => {
                 if matches!(msg, Msg::Redraw) {
+                    away = false;
                     host.resume().map_err(|e| terminal_error(&e))?;
                 }
                 effects.extend(app.update(now(), msg));
                 KEY_PACE
             }
-            event = input.next() => {
+            event = input.next(), if !away => {
                 let mut event = event;
                 for _ in 0..INPUT_PORTION {
                     match event {
@@ -114,19 +118,21 @@ where
                         Some(Err(e)) => return Err(terminal_error(&e)),
                         Some(Ok(e)) => effects.extend(translate(e).map(|msg| app.update(now(), msg)).unwrap_or_default()),
                     }
-                    match input.next().now_or_never() {
-                        Some(more) => event = more,
-                        None => break,
+                    match ready(&mut input).await {
+                        Poll::Ready(more) => event = more,
+                        Poll::Pending => break,
                     }
                 }
                 KEY_PACE
             }
-            () = sleep_until(next_frame.unwrap_or(start)), if next_frame.is_some() => {
+            () = sleep_until(next_frame.unwrap_or(start)), if next_frame.is_some() && !away => {
                 if let Some(report) = host.panicked() {
                     return Err(LoopError::Panicked(report));
                 }
                 if app.take_redraw() {
-                    terminal.clear().map_err(|e| terminal_error(&e))?;
+                    // Not `clear`, which asks the terminal where its cursor is and waits for the answer among the keys.
+                    let size = terminal.size().map_err(|e| terminal_error(&e))?;
+                    terminal.resize(size.into()).map_err(|e| terminal_error(&e))?;
                 }
                 terminal.draw(|frame| app.draw(frame)).map_err(|e| terminal_error(&e))?;
                 next_frame = None;
@@ -161,8 +167,9 @@ where
                 Effect::Reconnect(environment) => asking.source.reconnect(&environment),
                 Effect::Copy(text) => host.copy(&text).map_err(|e| terminal_error(&e))?,
                 Effect::Suspend => {
+                    // Elsewhere nothing stops, and nothing would say that it goes on.
+                    away = cfg!(unix);
                     host.suspend().map_err(|e| terminal_error(&e))?;
-                    app.update(now(), Msg::Redraw);
                 }
                 Effect::Quit => return Ok(()),
             }
@@ -172,6 +179,12 @@ where
             next_frame = Some(next_frame.map_or(earliest, |at| at.min(earliest)));
         }
     }
+}
+
+/// What the input has ready now. It is polled with the loop's own waker: crossterm keeps the first waker it sees until the next
+/// event, so that a throw-away one (`now_or_never`) would let keys lie until something else wakes the loop.
+async fn ready<I: Stream + Unpin>(input: &mut I) -> Poll<Option<I::Item>> {
+    std::future::poll_fn(|cx| Poll::Ready(input.poll_next_unpin(cx))).await
 }
 
 /// How long from `now` to `at`; a little more than nothing for what is past, so that a wrong clock cannot spin the loop.

@@ -77,9 +77,9 @@ pub(crate) fn header(header: &Header, view: &View<'_>, area: Rect, buffer: &mut 
         pen.put(" policydeck", Role::Accent).put(read_only, Role::Attention);
     }
     match fitting {
-        Some((cells, gap, _)) => {
-            for (environment, state) in cells {
-                pen.skip(gap);
+        Some((cells, gap, with_product)) => {
+            for (i, (environment, state)) in cells.into_iter().enumerate() {
+                pen.skip(if i == 0 && !with_product { 1 } else { gap });
                 environment_cell(&mut pen, environment, &state);
             }
         }
@@ -127,7 +127,7 @@ pub(crate) fn tabs(current: usize, banner: Option<&str>, status: &str, paused: O
     for (i, entry) in REGISTRY.iter().enumerate() {
         pen.put(" ", Role::Text).put(entry.title, if i == current { Role::Strong } else { Role::Muted });
     }
-    let end = paused.map_or_else(|| format!(" {status} "), |p| format!(" {p} "));
+    let end = format!(" {} ", paused.unwrap_or(status));
     if let Some(banner) = banner.filter(|b| pen.room() > width(b) + 5 + width(&end)) {
         pen.put("   ", Role::Text).put(banner, Role::Accent);
     }

@@ -174,7 +174,7 @@ fn denied_kinds(environment: &EnvironmentView, say: &mut impl FnMut(Role, String
     let kinds: Vec<_> = denied.iter().map(|(kind, ..)| *kind).collect();
     let list = match kinds.as_slice() {
         [one] => (*one).to_owned(),
-        [first, .., last] if kinds.len() > 4 => format!("{first} … {last} ({} kinds)", kinds.len()),
+        [first, .., last] if kinds.len() > 4 => format!("{} kinds from {first} to {last}", kinds.len()),
         [head @ .., last] => format!("{} and {last}", head.join(", ")),
         [] => return,
     };

@@ -47,13 +47,14 @@ impl<'a> Pen<'a> {
         self
     }
 
+    /// Begins from nothing, so that what lies below does not shine through.
     fn style(&self, role: Role) -> Style {
-        match self.shade {
+        Style::reset().patch(match self.shade {
             Shade::Plain => self.theme.style(role),
             Shade::Weak => self.theme.selected(role, false),
             Shade::Strong => self.theme.selected(role, true),
-            Shade::Cursor => self.theme.cursor(role),
-        }
+            Shade::Cursor => self.theme.cursor(),
+        })
     }
 
     /// Columns left.

@@ -119,8 +119,7 @@ impl Host for Guard {
 
     fn suspend(&mut self) -> io::Result<()> {
         leave();
-        stop()?;
-        enter()
+        stop()
     }
 
     fn resume(&mut self) -> io::Result<()> {
@@ -206,9 +205,8 @@ mod elsewhere {
         }
     }
 
-    /// There is no stopping here.
-    #[expect(clippy::unnecessary_wraps, reason = "the same face as on unix")]
+    /// There is no stopping here: the screen is taken again at once.
     pub(super) fn stop() -> io::Result<()> {
-        Ok(())
+        super::enter()
     }
 }

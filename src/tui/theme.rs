@@ -167,9 +167,15 @@ impl Theme {
         }
     }
 
-    /// The cell the cursor is in, within the selected row.
-    pub fn cursor(&self, role: Role) -> Style {
-        self.selected(role, true).add_modifier(Modifier::REVERSED | Modifier::BOLD)
+    /// The cell the cursor is in, within the selected row. Roles do not show there: shapes and words must do.
+    pub fn cursor(&self) -> Style {
+        let style = Style::new();
+        match self.depth {
+            // The row is reversed: a hole in it stands out.
+            ColorDepth::None | ColorDepth::Ansi16 => style.add_modifier(Modifier::BOLD | Modifier::UNDERLINED),
+            ColorDepth::Ansi256 => style.fg(Color::Indexed(231)).bg(Color::Indexed(32)).add_modifier(Modifier::BOLD),
+            ColorDepth::True => style.fg(Color::Rgb(0xff, 0xff, 0xff)).bg(Color::Rgb(0x2f, 0x74, 0xb5)).add_modifier(Modifier::BOLD),
+        }
     }
 
     /// The letter of the role that looks like `style`, upper case on a selected row, `#` under the cursor, `?` for anything else.
@@ -188,11 +194,8 @@ impl Theme {
             if plain(self.selected(role, true)) == wanted || plain(self.selected(role, false)) == wanted {
                 return role.letter().to_ascii_uppercase();
             }
-            if plain(self.cursor(role)) == wanted {
-                return '#';
-            }
         }
-        '?'
+        if plain(self.cursor()) == wanted { '#' } else { '?' }
     }
 }
 

@@ -177,6 +177,7 @@ pub fn troubled() -> Vec<EnvironmentView> {
     all[1].link = Link::Denied { why: "you may not list policyreports (user jane, verb list)".to_owned() };
     all[1].complete = false;
     all[1].cells = Arc::new([]);
+    (all[1].owners, all[1].findings, all[1].blocked) = (Tally::default(), Tally::default(), None);
     all[1].kinds.iter_mut().for_each(|k| k.sync = Sync::Denied { why: "user jane, verb list".to_owned() });
     all[2].kinds[1].sync = Sync::Denied { why: "user jane, verb list".to_owned() };
     all[2].complete = false;

@@ -118,7 +118,7 @@ impl Overlay for Palette {
             let blocked = (around.blocked)(item.verb);
             let role = if blocked.is_some() { Role::Muted } else { Role::Text };
             let name = if item.name.starts_with("PRODUCTION") { Role::Production } else { Role::Strong };
-            pen.put(" ", Role::Text).field(&item.name, 22, name).field(&item.key, 9, Role::Accent);
+            pen.put(" ", Role::Text).field(&item.name, 22, name).field(&item.key, 11, Role::Accent);
             pen.rest_clean(blocked.unwrap_or(&item.help), role).finish();
         }
     }

@@ -90,7 +90,7 @@ pub(crate) trait Screen {
     fn hints(&self) -> &'static [Verb];
 
     /// What is sorted, hidden and counted how, for the right end of the tab line.
-    fn status(&self) -> String;
+    fn status(&self, view: &View<'_>) -> String;
 
     /// A newer view of the fleet.
     fn fleet_changed(&mut self, cx: &mut Cx<'_>);

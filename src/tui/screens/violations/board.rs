@@ -234,14 +234,18 @@ impl Board {
         let count = match (tally.fail, cell.complete) {
             (0, true) if mode == Some(Mode::Absent) => Count::Absent,
             (0, true) => Count::Nothing,
-            (0, false) if known => Count::Nothing,
+            (0, false) if known && lost.is_some() => Count::Nothing,
             (0, false) => Count::Unknown,
             (n, true) => Count::Known(n),
             (n, false) => Count::AtLeast(n),
         };
-        let before = (0..e).rev().find_map(|b| self.cell(row, b).and_then(|c| c.revision.as_ref()));
-        let differs = before.zip(cell.revision.as_ref()).is_some_and(|(a, b)| a != b);
-        Reading { mode, count, errors: tally.error, refused: cell.blocked.unwrap_or(0), differs, lost }
+        Reading { mode, count, errors: tally.error, refused: cell.blocked.unwrap_or(0), differs: self.differs(row, e), lost }
+    }
+
+    /// Whether the policy says something else here than in the nearest environment before that has it.
+    fn differs(&self, row: usize, e: usize) -> bool {
+        let revision = |e| self.cell(row, e).and_then(|c| c.revision.as_ref());
+        (0..e).rev().find_map(revision).zip(revision(e)).is_some_and(|(a, b)| a != b)
     }
 
     /// Works out which rows are listed and in which order. `keep` stays listed even without faults: the row a person is on
@@ -300,7 +304,11 @@ impl Board {
                 let refused = cell.blocked.unwrap_or(0);
                 remarkable |= refused > 0 || cell.mode == Mode::NotReady || cell.ready == Readiness::NotReady;
                 count = count.max(tally.fail);
-                marks = marks.max(digits(tally.error) + digits(refused));
+                let lost = lost_since(&self.environments[e]).is_some();
+                // Errors and refusals share one blank before them; `≠` and an age bring their own.
+                let counted = digits(tally.error) + digits(refused);
+                let needed = counted + usize::from(counted > 0) + 2 * usize::from(self.differs(at, e));
+                marks = marks.max(needed + if lost { 3 } else { 0 });
             }
             let row = &mut self.rows[at];
             (row.faults, row.severity, row.category, row.remarkable) = (faults, severity, category, remarkable);
@@ -308,8 +316,6 @@ impl Board {
         }
         for environment in &self.environments {
             count = count.max(unit.of_environment(environment).fail).max(environment.summaries.map_or(0, |t| t.fail));
-            let totals = unit.of_environment(environment).error;
-            marks = marks.max(digits(totals) + digits(environment.blocked.unwrap_or(0)));
         }
         self.widest_count = self.widest_count.max(words::number(count).len());
         self.widest_marks = self.widest_marks.max(marks);

@@ -38,21 +38,22 @@ fn cell(words: bool, count: usize, marks: usize) -> usize {
 
 /// Lays out `width` columns (the cursor's own taken off already). `first` is the environment scrolled to, `wanted` the one that must be in
 /// sight. Words go first when room is short, then the severity, then environments go out of sight.
-pub(super) fn lay_out(width: usize, board: &Board, first: usize, wanted: Option<usize>, lost: bool) -> Columns {
+pub(super) fn lay_out(width: usize, board: &Board, first: usize, wanted: Option<usize>) -> Columns {
     let all = board.environments.len();
+    // The widest number, `~` before it, and a blank before that.
     let count = (board.widest_count + 2).max(5);
-    // A blank before the marks, and room for `≠` or an age.
-    let marks = (1 + board.widest_marks + 2).max(if lost { 5 } else { 4 });
+    let marks = board.widest_marks.max(3);
     let names = board.widest_name.clamp(14, 60);
     let severity = if width >= 60 { 5 } else { 0 };
     let least = if width >= 60 { 20.min(names) } else { (width / 3).max(8) };
-    let room = |policy: usize| width.saturating_sub(policy + 1 + severity);
+    // The gap behind the last column is not needed.
+    let room = |policy: usize| (width + 1).saturating_sub(policy + 1 + severity);
     let fits = |policy: usize, words: bool| all * cell(words, count, marks) <= room(policy);
     let words = fits(names.min(30), true);
     let each = cell(words, count, marks);
     let shown = if fits(least, words) { all } else { (room(least) / each).max(1).min(all) };
     // What is left over goes to the names, as far as they need it.
-    let policy = width.saturating_sub(1 + severity + shown * each).clamp(least.min(width), names.max(least));
+    let policy = room(0).saturating_sub(shown * each).clamp(least.min(width), names.max(least));
     let mut first = first.min(all.saturating_sub(shown));
     if let Some(wanted) = wanted {
         first = first.clamp((wanted + 1).saturating_sub(shown), wanted);

@@ -18,12 +18,13 @@ const LABEL: usize = 12;
 type Piece = (String, Role);
 
 /// ```text
-///  disallow-latest-tag › staging › checkout › Deployment/web                 evaluated 11 min ago
+///  disallow-latest-tag › staging › checkout › Deployment/web
 ///  ✖ fail  validate-image-tag · high · Best Practices
 ///
 ///  message     validation error: Using a mutable image tag e.g. 'latest' is not allowed. rule
 ///              validate-image-tag failed at path /spec/containers/0/image/
 ///  resource    apps/v1 Deployment checkout/web
+///  evaluated   11 min ago, Nov 23 14:21:07
 ///  elsewhere   dev         · no such finding
 ///              PRODUCTION  ✖ fail, evaluated 8 min ago
 /// ```
@@ -38,9 +39,6 @@ pub(super) fn draw(finding: &mut Finding, board: &Board, view: &View<'_>, area: 
     }
     let mut pen = Pen::new(buffer, view.theme, area, 0);
     crumbs(&mut pen, view, &finding.target.key, environment.as_deref(), &further);
-    if let Some(at) = row.evaluated_at {
-        pen.tail(&format!(" evaluated {} ago ", words::span(at, view.now)), Role::Muted);
-    }
     let body = Rect { y: area.y.saturating_add(1), height: area.height.saturating_sub(1), ..area };
     if finding.showing_object {
         object(finding, environment.is_some_and(|e| e.tier == Tier::Production), view, body, buffer);
@@ -98,6 +96,10 @@ fn lines(finding: &Finding, board: &Board, view: &View<'_>, columns: usize) -> V
     if row.owner_guessed {
         labelled(&mut out, "", "guessed by name: owners may not be read here", Role::Attention, columns);
     }
+    if let Some(at) = row.evaluated_at {
+        let text = format!("{} ago, {}", words::span(at, view.now), words::date(at, view.zone));
+        labelled(&mut out, "evaluated", &text, Role::Text, columns);
+    }
     if !row.exception.is_empty() {
         labelled(&mut out, "exception", &row.exception, Role::Accent, columns);
     }
@@ -114,7 +116,7 @@ fn lines(finding: &Finding, board: &Board, view: &View<'_>, columns: usize) -> V
 fn elsewhere(finding: &Finding, board: &Board, view: &View<'_>, columns: usize, out: &mut Vec<Vec<Piece>>) {
     let symbols = view.theme.symbols;
     let Some(found) = &finding.elsewhere else {
-        out.push(vec![(pad("elsewhere", LABEL), Role::Muted), ("asking …".replace('…', symbols.cut), Role::Muted)]);
+        out.push(vec![(pad("elsewhere", LABEL), Role::Muted), ("asking the other environments".to_owned(), Role::Muted)]);
         return;
     };
     let width = found.iter().filter_map(|(name, _)| board.environments.iter().find(|e| e.name == *name)).map(|e| crate::tui::text::width(&words::label(e)));

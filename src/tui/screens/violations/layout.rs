@@ -78,10 +78,10 @@ impl Screen for Violations {
         }
     }
 
-    fn status(&self) -> String {
+    fn status(&self, view: &View<'_>) -> String {
         let what = if self.listing.faults_only { "faults only" } else { "all results" };
         let unit = if self.listing.unit == Unit::Owners { "by owner" } else { "every resource" };
-        format!("{what} · {unit}")
+        format!("{what} {} {unit}", view.theme.symbols.middot)
     }
 
     fn fleet_changed(&mut self, cx: &mut Cx<'_>) {
@@ -123,11 +123,7 @@ impl Screen for Violations {
                 }
             }
             MouseEventKind::ScrollDown | MouseEventKind::ScrollUp => {
-                let in_sight = self.top + self.matrix_rows < self.board.order.len();
-                let down = event.kind == MouseEventKind::ScrollDown;
-                if !down || in_sight || !matches!(hit, Some(Hit::Policy(_) | Hit::Cell(..))) {
-                    self.wheel(hit.as_ref(), down);
-                }
+                self.wheel(hit.as_ref(), event.kind == MouseEventKind::ScrollDown);
             }
             _ => {}
         }
@@ -222,8 +218,7 @@ impl Violations {
 
     fn draw_matrix(&mut self, view: &View<'_>, area: Rect, buffer: &mut Buffer) {
         let column = self.column();
-        let lost = self.board.environments.iter().any(|e| !e.link.is_up());
-        let columns = columns::lay_out(usize::from(area.width).saturating_sub(1), &self.board, self.first, column, lost);
+        let columns = columns::lay_out(usize::from(area.width).saturating_sub(1), &self.board, self.first, column);
         self.first = columns.environments.start;
         self.matrix_rows = matrix::body_rows(area.height, &self.board, &self.listing);
         self.top = rows_view::scrolled(self.top, self.place, self.board.order.len(), self.matrix_rows, self.follow);

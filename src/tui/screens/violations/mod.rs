@@ -247,7 +247,8 @@ impl Violations {
     }
 
     fn open_finding(&mut self, cx: &mut Cx<'_>) {
-        if let (Some((target, _)), Some(row)) = (self.rows.shown(cx.now), self.rows.selected()) {
+        // Rows that only linger belong to another cell than the one that is selected.
+        if let (Some((target, _)), Some(row)) = (self.rows.shown(cx.now).filter(|(t, _)| Some(*t) == self.rows.target()), self.rows.selected()) {
             self.finding = Some(Finding::open(target.clone(), row.clone(), cx));
             self.focus = Focus::Lower;
         }

@@ -57,7 +57,7 @@ pub(super) fn draw(rows: &mut Rows, board: &Board, focused: bool, follow: bool, 
     let (target, answer) = (target.clone(), answer.cloned_shape());
     let environment = board.environments.iter().find(|e| e.name == target.environment).cloned();
     let head = match &answer {
-        Shape::Waiting => "asking …".to_owned(),
+        Shape::Waiting => "asking".to_owned(),
         Shape::Failed(_) => "not known".to_owned(),
         Shape::Rows => headline(&target, rows.rows(), rows.matching()),
     };
@@ -144,13 +144,9 @@ fn list(rows: &mut Rows, focused: bool, follow: bool, production: bool, view: &V
     let symbols = view.theme.symbols;
     for (line, place) in visible.enumerate() {
         let line = u16::try_from(line).unwrap_or(u16::MAX);
-        let shade = match (rows.place == place, focused) {
-            (true, true) => Shade::Strong,
-            (true, false) => Shade::Weak,
-            (false, _) => Shade::Plain,
-        };
+        let selected = focused && rows.place == place;
         let mut pen = Pen::new(buffer, view.theme, body, line);
-        pen.shade(shade).put(if rows.place == place { symbols.cursor } else { " " }, Role::Accent);
+        pen.shade(if selected { Shade::Strong } else { Shade::Plain }).put(if selected { symbols.cursor } else { " " }, Role::Accent);
         match &rows.lines[place] {
             Line::Namespace { name, rows: n, folded } => {
                 pen.put(if *folded { symbols.folded } else { symbols.unfolded }, Role::Accent).put(" ", Role::Text);

@@ -50,6 +50,9 @@ fn sentence(board: &Board, view: &View<'_>) -> (String, Role) {
     let all = board.environments.len() as u64;
     let complete: Vec<_> = board.environments.iter().filter(|e| e.complete).collect();
     let environments = |n| words::counted(n, "environment", "environments");
+    if all == 0 {
+        return ("No environment to show.".to_owned(), Role::Attention);
+    }
     if complete.is_empty() && board.len() == 0 {
         let answering = board.environments.iter().any(|e| e.link.is_up());
         let verb = if answering { "reading" } else { "connecting to" };
