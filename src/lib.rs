@@ -28,3 +28,4 @@ pub mod files;
 pub mod fleet;
 pub mod kinds;
 pub mod settings;
+pub mod tui;
