@@ -1,1 +1,3 @@
 //! policydeck.
+
+pub mod demo;
