@@ -15,6 +15,7 @@ use crate::cli::{Exit, Problem};
 use crate::files::{self, FileError, Paths, TemporaryFolder};
 use crate::settings::ColorChoice;
 use load::Loaded;
+use wiring::Look;
 use std::ffi::OsString;
 use std::future::Future;
 use std::io::{self, BufWriter, IsTerminal as _, Write};
@@ -53,7 +54,7 @@ fn dispatch(args: Args, arguments: &[OsString]) -> Result<Exit, Problem> {
         Some(Command::Config(command)) => housekeeping::config(&command, &globals),
         Some(Command::Demo(demo)) => with_runtime(&globals, run_demo(&demo, globals.clone())),
         Some(Command::Show(command)) => with_runtime(&globals, run_show(&command, &globals)),
-        None => with_runtime(&globals, run_screen(&globals)),
+        None => with_runtime(&globals, run_screen(&globals, None)),
     }
 }
 
@@ -105,7 +106,7 @@ async fn run_show(command: &Show, globals: &Globals) -> Result<Exit, Problem> {
 }
 
 /// The screen; where nothing can be drawn, the commands are pointed out instead.
-async fn run_screen(globals: &Globals) -> Result<Exit, Problem> {
+async fn run_screen(globals: &Globals, banner: Option<String>) -> Result<Exit, Problem> {
     if !(io::stdout().is_terminal() && io::stdin().is_terminal()) {
         return Err(Problem::usage("the screen needs a terminal; try `policydeck violations` or `policydeck --help`".into()));
     }
@@ -114,14 +115,14 @@ async fn run_screen(globals: &Globals) -> Result<Exit, Problem> {
         tracing::warn!("{warning}");
     }
     let color = use_color(globals, &loaded, true);
-    wiring::run_tui(wiring::start_engine(&loaded, true), &loaded, globals, color).await
+    wiring::run_tui(wiring::start_engine(&loaded, true), &loaded, globals, Look { color, banner }).await
 }
 
 async fn run_demo(demo: &Demo, mut globals: Globals) -> Result<Exit, Problem> {
-    let fleet = wiring::start_demo(demo).await?;
+    let fleet = wiring::start_demo(demo)?;
     let folder = TemporaryFolder::new().map_err(|error| failed(&error))?;
-    let kubeconfig = folder.write("kubeconfig", &fleet.kubeconfig).map_err(|error| failed(&error))?;
-    let config = folder.write("config.toml", &fleet.config).map_err(|error| failed(&error))?;
+    let kubeconfig = folder.write("kubeconfig", &fleet.kubeconfig()).map_err(|error| failed(&error))?;
+    let config = folder.write("config.toml", &fleet.config_toml()).map_err(|error| failed(&error))?;
     if demo.listen {
         return listen(&kubeconfig.to_string_lossy()).await;
     }
@@ -129,7 +130,7 @@ async fn run_demo(demo: &Demo, mut globals: Globals) -> Result<Exit, Problem> {
     globals.config = Some(config);
     match &demo.show {
         Some(command) => run_show(command, &globals).await,
-        None => run_screen(&globals).await,
+        None => run_screen(&globals, Some(fleet.banner())).await,
     }
 }
 

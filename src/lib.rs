@@ -22,6 +22,7 @@
 pub mod app;
 pub mod cli;
 pub mod cluster;
+pub mod demo;
 pub mod domain;
 pub mod engine;
 pub mod files;

@@ -1,11 +1,13 @@
 //! The seam to the layers that run: engine, screen, demo. Each function is the only place that names its layer.
 
 use super::load::Loaded;
-use crate::cli::args::{Demo, Globals};
+use crate::cli::args::{Demo as DemoArgs, Globals};
 use crate::cli::{Exit, Problem};
 use crate::cluster::ClusterSpec;
+use crate::demo::{Demo, DemoOptions, Scenario};
 use crate::engine::{self, EngineHandle};
 use crate::settings::EnvironmentSettings;
+use crate::tui::{self, ColorDepth, TuiOptions};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,21 +37,37 @@ pub(super) fn start_engine(loaded: &Loaded, summaries: bool) -> EngineHandle {
 }
 
 /// Runs the screen until it is left.
-#[expect(clippy::unused_async, reason = "the screen awaits")]
-pub(super) async fn run_tui(_engine: EngineHandle, _loaded: &Loaded, _globals: &Globals, _color: bool) -> Result<Exit, Problem> {
-    Err(Problem::failed("this build has no screen".into()))
+pub(super) async fn run_tui(engine: EngineHandle, loaded: &Loaded, globals: &Globals, look: Look) -> Result<Exit, Problem> {
+    let variable = |name: &str| std::env::var(name).ok();
+    let no_color = if look.color { variable("NO_COLOR") } else { Some("1".to_owned()) };
+    let depth = ColorDepth::detect(no_color.as_deref(), variable("COLORTERM").as_deref(), variable("TERM").as_deref());
+    let options = TuiOptions {
+        ascii: globals.ascii || loaded.settings.ui.ascii,
+        depth,
+        banner: look.banner,
+        read_only: globals.read_only,
+        ..TuiOptions::default()
+    };
+    match tui::run(engine, options).await {
+        Ok(()) => Ok(Exit::Done),
+        Err(error) => Err(Problem::failed(error.to_string())),
+    }
 }
 
-/// A running demo; dropping it stops its servers.
-pub(super) struct DemoFleet {
-    /// The text of a kubeconfig with a context per cluster.
-    pub(super) kubeconfig: String,
-    /// The text of a configuration with an environment per cluster.
-    pub(super) config: String,
+/// How the screen is to look, as far as the command line knows.
+pub(super) struct Look {
+    /// Colours are wanted.
+    pub(super) color: bool,
+    /// A sentence for the header.
+    pub(super) banner: Option<String>,
 }
 
 /// Starts the demo's servers.
-#[expect(clippy::unused_async, reason = "the demo's servers are started on the runtime")]
-pub(super) async fn start_demo(_demo: &Demo) -> Result<DemoFleet, Problem> {
-    Err(Problem::failed("this build has no demo".into()))
+pub(super) fn start_demo(demo: &DemoArgs) -> Result<Demo, Problem> {
+    let scenario = match &demo.scenario {
+        Some(name) => Scenario::named(name).map_err(|error| Problem::usage(error.to_string()))?,
+        None => Scenario::default(),
+    };
+    let listen_port = (demo.port != 0).then_some(demo.port);
+    Demo::start(DemoOptions { listen_port, scenario, ..DemoOptions::default() }).map_err(|error| Problem::failed(error.to_string()))
 }
