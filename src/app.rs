@@ -15,12 +15,12 @@ use crate::cli::{Exit, Problem};
 use crate::files::{self, FileError, Paths, TemporaryFolder};
 use crate::settings::ColorChoice;
 use load::Loaded;
-use wiring::Look;
 use std::ffi::OsString;
 use std::future::Future;
 use std::io::{self, BufWriter, IsTerminal as _, Write};
 use std::process::ExitCode;
 use std::time::Duration;
+use wiring::Look;
 
 /// Runs the program with the arguments it was called with, the first being its name.
 pub fn run(arguments: &[OsString]) -> ExitCode {

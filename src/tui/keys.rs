@@ -212,7 +212,13 @@ pub const MOVING: &[Binding] = &[
     Binding::new(Verb::PageDown, &["pgdn", "ctrl-f"], "page down", "One page down."),
     Binding::new(Verb::First, &["home", "g"], "first", "To the first row."),
     Binding::new(Verb::Last, &["end", "G"], "last", "To the last row."),
-    Binding::new(Verb::Environment(0), &["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"], "environment", "Environment 1 to 9 in the order of the road; 0 is all of them together.").shown("0-9"),
+    Binding::new(
+        Verb::Environment(0),
+        &["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"],
+        "environment",
+        "Environment 1 to 9 in the order of the road; 0 is all of them together.",
+    )
+    .shown("0-9"),
 ];
 
 /// Keys that mean the same on every screen.

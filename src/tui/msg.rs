@@ -2,10 +2,10 @@
 //!
 //! What lives here: [`Msg`], [`Effect`], questions and answers as data. What does not: how either is carried out (`event_loop`).
 
+use crate::domain::ResourceRef;
 use crate::engine::Failure;
 use crate::fleet::query::{FindingQuery, FindingRow};
 use crate::fleet::view::FleetView;
-use crate::domain::ResourceRef;
 use crossterm::event::{KeyEvent, MouseEvent};
 use std::sync::Arc;
 

@@ -145,9 +145,7 @@ pub(crate) fn state(environment: &EnvironmentView, symbols: &Symbols, now: Times
         Link::Live if !environment.complete => (symbols.listing, "live, incomplete".to_owned(), Role::Attention),
         Link::Live if wording == Wording::Shape => (symbols.live, String::new(), Role::Good),
         Link::Live => (symbols.live, "live".to_owned(), Role::Good),
-        Link::Stale { since } => {
-            (symbols.lost, format!("silent {}", age(*since, now)), Role::Attention)
-        }
+        Link::Stale { since } => (symbols.lost, format!("silent {}", age(*since, now)), Role::Attention),
         Link::Retrying { since, next, .. } => {
             let lost = since.map_or_else(|| "not reached".to_owned(), |s| format!("lost {}", age(s, now)));
             let words = if full { format!("{lost}, retry in {}", age(now, *next)) } else { lost };

@@ -117,7 +117,10 @@ pub fn sketch() -> Vec<EnvironmentView> {
         cell("require-pod-requests-limits", Mode::Audit, MED, 412),
         PolicyCell { blocked: Some(37), ..cell("disallow-latest-tag", Mode::Enforce, MED, 0) },
         cell("disallow-privileged-containers", Mode::Enforce, HIGH, 0),
-        PolicyCell { owners: Tally { fail: 17, error: 2, pass: 40, ..Tally::default() }, ..cell("restrict-image-registries", Mode::Mixed, HIGH, 17) },
+        PolicyCell {
+            owners: Tally { fail: 17, error: 2, pass: 40, ..Tally::default() },
+            ..cell("restrict-image-registries", Mode::Mixed, HIGH, 17)
+        },
         PolicyCell { ready: Readiness::NotReady, complete: false, ..cell("check-deprecated-apis", Mode::NotReady, LOW, 0) },
         cell("team-a/require-owner", Mode::Audit, None, 6),
     ]);
@@ -221,7 +224,8 @@ fn row(key: &PolicyKey, namespace: &str, kind: &str, name: &str, result: Finding
 
 /// As many rows as the cell's number says.
 pub fn rows(key: &PolicyKey, fail: u64, error: u64) -> Vec<FindingRow> {
-    const NAMES: [(&str, &str, &str); 3] = [("checkout", "Deployment", "web"), ("checkout", "CronJob", "nightly"), ("search", "StatefulSet", "index")];
+    const NAMES: [(&str, &str, &str); 3] =
+        [("checkout", "Deployment", "web"), ("checkout", "CronJob", "nightly"), ("search", "StatefulSet", "index")];
     let mut out = Vec::new();
     for n in 0..fail + error {
         let (namespace, kind, name) = NAMES[usize::try_from(n % 3).unwrap()];

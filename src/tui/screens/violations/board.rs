@@ -3,10 +3,10 @@
 //! What lives here: merging the environments' cells, reading one cell, sorting, hiding and filtering. It is rebuilt only when a
 //! view changed; drawing asks for single rows. What does not: columns, colours, selection.
 
-use crate::tui::filter::{Facts, Filter};
-use crate::tui::words;
 use crate::domain::{Mode, PolicyKey, Readiness, Severity, Sync, Tally, clean};
 use crate::fleet::view::{EnvironmentView, FleetView, PolicyCell};
+use crate::tui::filter::{Facts, Filter};
+use crate::tui::words;
 use jiff::Timestamp;
 use std::cmp::{Ordering, Reverse};
 use std::collections::{HashMap, HashSet};
@@ -178,8 +178,9 @@ impl Board {
         for key in &keys {
             *names.entry((key.id.namespace.as_deref(), key.id.name.as_str())).or_default() += 1;
         }
-        let twins: HashSet<usize> =
-            (0..keys.len()).filter(|i| names.get(&(keys[*i].id.namespace.as_deref(), keys[*i].id.name.as_str())).is_some_and(|n| *n > 1)).collect();
+        let twins: HashSet<usize> = (0..keys.len())
+            .filter(|i| names.get(&(keys[*i].id.namespace.as_deref(), keys[*i].id.name.as_str())).is_some_and(|n| *n > 1))
+            .collect();
         drop(names);
         self.rows = keys
             .into_iter()
@@ -224,7 +225,11 @@ impl Board {
         let lost = lost_since(environment);
         let known = environment.complete || once_complete(environment);
         let Some(cell) = self.cell(row, e) else {
-            return if known { Reading { mode: Some(Mode::Absent), count: Count::Absent, lost, ..nothing } } else { Reading { lost, ..nothing } };
+            return if known {
+                Reading { mode: Some(Mode::Absent), count: Count::Absent, lost, ..nothing }
+            } else {
+                Reading { lost, ..nothing }
+            };
         };
         let tally = unit.of(cell);
         let mode = match cell.mode {
@@ -340,6 +345,13 @@ pub(super) fn mark_number(n: u64) -> String {
 fn passes(row: &Row, filter: &Filter) -> bool {
     let id = &row.key.id;
     let severity = row.severity.map_or("", Severity::as_str);
-    let texts = [&id.name, id.namespace.as_deref().unwrap_or_default(), &id.kind, &row.key.source, severity, row.category.as_deref().unwrap_or_default()];
+    let texts = [
+        &id.name,
+        id.namespace.as_deref().unwrap_or_default(),
+        &id.kind,
+        &row.key.source,
+        severity,
+        row.category.as_deref().unwrap_or_default(),
+    ];
     filter.matches(&Facts { texts: &texts })
 }

@@ -172,7 +172,14 @@ fn total(environment: &EnvironmentView, listing: &Listing) -> Reading {
         (n, true) => Count::Known(n),
         (n, false) => Count::AtLeast(n),
     };
-    Reading { mode: None, count, errors: tally.error, refused: environment.blocked.unwrap_or(0), differs: false, lost: lost_since(environment) }
+    Reading {
+        mode: None,
+        count,
+        errors: tally.error,
+        refused: environment.blocked.unwrap_or(0),
+        differs: false,
+        lost: lost_since(environment),
+    }
 }
 
 fn policy(matrix: &Matrix<'_>, view: &View<'_>, place: usize, area: Rect, buffer: &mut Buffer, hits: &mut Hits) {
@@ -252,7 +259,14 @@ fn mode(pen: &mut Pen<'_>, reading: &Reading, columns: &Columns, view: &View<'_>
 }
 
 /// The count, right-aligned, and the marks behind it: `!2` errors, `⊘37` refused, `≠` other than before, `4m` lost since.
-fn numbers(pen: &mut Pen<'_>, reading: &Reading, columns: &Columns, environment: &EnvironmentView, severity: Option<Severity>, view: &View<'_>) {
+fn numbers(
+    pen: &mut Pen<'_>,
+    reading: &Reading,
+    columns: &Columns,
+    environment: &EnvironmentView,
+    severity: Option<Severity>,
+    view: &View<'_>,
+) {
     let symbols = view.theme.symbols;
     let lost = reading.lost.is_some();
     let serious = environment.tier == Tier::Production || severity >= Some(Severity::High);

@@ -248,7 +248,9 @@ impl Violations {
 
     fn open_finding(&mut self, cx: &mut Cx<'_>) {
         // Rows that only linger belong to another cell than the one that is selected.
-        if let (Some((target, _)), Some(row)) = (self.rows.shown(cx.now).filter(|(t, _)| Some(*t) == self.rows.target()), self.rows.selected()) {
+        if let (Some((target, _)), Some(row)) =
+            (self.rows.shown(cx.now).filter(|(t, _)| Some(*t) == self.rows.target()), self.rows.selected())
+        {
             self.finding = Some(Finding::open(target.clone(), row.clone(), cx));
             self.focus = Focus::Lower;
         }
@@ -348,7 +350,13 @@ impl Violations {
                 self.list(cx);
             }
             Hit::Policy(_) | Hit::Cell(..) => {
-                let (place, column) = if let Hit::Cell(place, e) = hit { (*place, Some(*e)) } else if let Hit::Policy(place) = hit { (*place, None) } else { return };
+                let (place, column) = if let Hit::Cell(place, e) = hit {
+                    (*place, Some(*e))
+                } else if let Hit::Policy(place) = hit {
+                    (*place, None)
+                } else {
+                    return;
+                };
                 self.focus = Focus::Matrix;
                 self.finding = None;
                 self.environment = column.and_then(|e| self.board.environments.get(e)).map(|e| e.name.clone());

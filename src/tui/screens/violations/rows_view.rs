@@ -48,7 +48,16 @@ pub(super) fn result_role(row: &FindingRow, production: bool) -> Role {
 ///    ✖ Deployment/web      validate-image-tag  Using a mutable image tag e.g. 'latest' is not …
 ///  ▌ ✖ CronJob/nightly ×4  validate-image-tag  Using a mutable image tag e.g. 'latest' is not …
 /// ```
-pub(super) fn draw(rows: &mut Rows, board: &Board, focused: bool, follow: bool, view: &View<'_>, area: Rect, buffer: &mut Buffer, hits: &mut Hits) {
+pub(super) fn draw(
+    rows: &mut Rows,
+    board: &Board,
+    focused: bool,
+    follow: bool,
+    view: &View<'_>,
+    area: Rect,
+    buffer: &mut Buffer,
+    hits: &mut Hits,
+) {
     let Some(wanted) = rows.target() else { return };
     let (target, answer) = match rows.shown(view.now) {
         Some((target, answer)) => (target, Some(answer)),
@@ -136,7 +145,11 @@ fn list(rows: &mut Rows, focused: bool, follow: bool, production: bool, view: &V
     let visible = rows.top..rows.lines.len().min(rows.top + height);
     // Columns are as wide as what is in sight needs, within reason.
     let widest = |text: &dyn Fn(&FindingRow) -> usize| {
-        rows.lines[visible.clone()].iter().filter_map(|l| if let Line::Finding(i) = l { rows.rows().get(*i).map(text) } else { None }).max().unwrap_or(0)
+        rows.lines[visible.clone()]
+            .iter()
+            .filter_map(|l| if let Line::Finding(i) = l { rows.rows().get(*i).map(text) } else { None })
+            .max()
+            .unwrap_or(0)
     };
     let total = usize::from(body.width);
     let resource = widest(&|r| width(&resource_words(r, "x"))).clamp(12, (total * 2 / 5).max(12));

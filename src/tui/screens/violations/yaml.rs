@@ -86,8 +86,10 @@ fn scalar(value: &Value) -> String {
 fn scalar_text(text: &str) -> String {
     let safe = clean(text);
     let plain_start = text.chars().next().is_some_and(|c| c.is_alphabetic() || matches!(c, '/' | '_' | '.'));
-    let word = matches!(text.to_ascii_lowercase().as_str(), "true" | "false" | "null" | "yes" | "no" | "on" | "off" | "y" | "n" | ".inf" | ".nan");
-    if plain_start && !word && !text.contains(": ") && !text.contains(" #") && !text.ends_with(':') && !text.ends_with(' ') && safe == text {
+    let word =
+        matches!(text.to_ascii_lowercase().as_str(), "true" | "false" | "null" | "yes" | "no" | "on" | "off" | "y" | "n" | ".inf" | ".nan");
+    if plain_start && !word && !text.contains(": ") && !text.contains(" #") && !text.ends_with(':') && !text.ends_with(' ') && safe == text
+    {
         return safe.into_owned();
     }
     format!("\"{}\"", safe.replace('\\', "\\\\").replace('"', "\\\""))
@@ -131,7 +133,10 @@ mod tests {
     use serde_json::json;
 
     fn text(value: &Value) -> String {
-        lines(value).iter().map(|l| format!("{}{}{}{}\n", l.lead, l.key, if l.key.is_empty() || l.value.is_empty() { "" } else { " " }, l.value)).collect()
+        lines(value)
+            .iter()
+            .map(|l| format!("{}{}{}{}\n", l.lead, l.key, if l.key.is_empty() || l.value.is_empty() { "" } else { " " }, l.value))
+            .collect()
     }
 
     #[test]
@@ -172,7 +177,11 @@ mod tests {
         let path = failing_path(message).unwrap();
         assert_eq!(path, "/spec/containers/0/image");
         let spec = json!({"containers": [{"name": "web", "image": "nginx:latest"}]});
-        for object in [json!({"spec": spec}), json!({"spec": {"template": {"spec": spec}}}), json!({"spec": {"jobTemplate": {"spec": {"template": {"spec": spec}}}}})] {
+        for object in [
+            json!({"spec": spec}),
+            json!({"spec": {"template": {"spec": spec}}}),
+            json!({"spec": {"jobTemplate": {"spec": {"template": {"spec": spec}}}}}),
+        ] {
             let lines = lines(&object);
             assert_eq!(lines[line_of(&lines, &path).unwrap()].value, "nginx:latest");
         }
