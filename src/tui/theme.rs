@@ -181,9 +181,7 @@ impl Theme {
     /// The letter of the role that looks like `style`, upper case on a selected row, `#` under the cursor, `?` for anything else.
     pub fn letter(&self, style: Style) -> char {
         // A buffer's cell has every field set; compare on what the roles set.
-        let plain = |s: Style| {
-            (s.fg.filter(|c| *c != Color::Reset), s.bg.filter(|c| *c != Color::Reset), s.add_modifier)
-        };
+        let plain = |s: Style| (s.fg.filter(|c| *c != Color::Reset), s.bg.filter(|c| *c != Color::Reset), s.add_modifier);
         let wanted = plain(style);
         for role in Role::ALL {
             if plain(self.style(role)) == wanted {
