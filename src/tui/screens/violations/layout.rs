@@ -169,7 +169,7 @@ impl Screen for Violations {
     }
 
     /// ```text
-    ///  POLICY ↓faults            SEV  dev              qac              PRODUCTION       <- matrix
+    ///  POLICY ↓ faults           SEV  dev              qac              PRODUCTION       <- matrix
     ///  …
     /// ────────────────────────────────────────────────────────────────────────────
     ///  disallow-latest-tag › staging › 3 failing owners in 2 namespaces                 <- lower pane: rows, overview,
