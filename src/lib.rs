@@ -19,7 +19,14 @@
 //! | `engine` | one task per environment; starts, supervises, publishes views, answers queries | drawing |
 //! | `tui`, `cli` | two faces of the same engine; they do not know each other | I/O of their own |
 
+pub mod app;
+pub mod cli;
+pub mod cluster;
+pub mod demo;
 pub mod domain;
 pub mod engine;
+pub mod files;
 pub mod fleet;
+pub mod kinds;
+pub mod settings;
 pub mod tui;

@@ -6,10 +6,12 @@
 mod exception;
 mod finding;
 mod mode;
+pub mod near;
 mod policy;
 mod resource;
 mod sync;
 mod text;
+pub mod time;
 
 pub use exception::Exception;
 pub use finding::{FindingResult, Severity, Tally};
