@@ -5,6 +5,7 @@
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use std::fmt;
+use std::fmt::Write as _;
 use std::str::FromStr;
 
 /// A key with its modifiers, as written in tables: `a`, `G`, `ctrl-r`, `enter`, `shift-tab`.
@@ -167,6 +168,7 @@ impl Binding {
     }
 
     /// The same, with its keys shown as `shown`.
+    #[must_use]
     pub const fn shown(mut self, shown: &'static str) -> Self {
         self.shown = Some(shown);
         self
@@ -250,7 +252,7 @@ pub fn keys_markdown() -> String {
                 Some(shown) => format!("`{shown}`"),
                 None => binding.keys.iter().map(|k| format!("`{k}`")).collect::<Vec<_>>().join(" "),
             };
-            out.push_str(&format!("| {place} | {keys} | {} |\n", binding.help));
+            let _ = writeln!(out, "| {place} | {keys} | {} |", binding.help);
         }
     }
     out

@@ -151,9 +151,9 @@ impl Theme {
             return style;
         }
         let (strong, weak, white, grey) = match self.depth {
-            ColorDepth::None | ColorDepth::Ansi16 => {
-                return if focused { style.add_modifier(Modifier::REVERSED) } else { style.add_modifier(Modifier::UNDERLINED) };
-            }
+            // Reversed colours would make a patchwork of the row: what is reversed goes without.
+            ColorDepth::None | ColorDepth::Ansi16 if focused => return Style::new().add_modifier(Modifier::REVERSED),
+            ColorDepth::None | ColorDepth::Ansi16 => return style,
             ColorDepth::Ansi256 => (Color::Indexed(24), Color::Indexed(237), Color::Indexed(255), Color::Indexed(250)),
             ColorDepth::True => {
                 (Color::Rgb(0x1f, 0x3d, 0x5c), Color::Rgb(0x2a, 0x2f, 0x37), Color::Rgb(0xf4, 0xf6, 0xf8), Color::Rgb(0xa9, 0xb1, 0xbc))
@@ -214,7 +214,8 @@ symbols! {
     listing: "◐", "+";
     lost: "◌", "x";
     denied: "⊘", "D";
-    login: "⚿", "!";
+    /// A key would say it better, but few fonts have one.
+    login: "!", "!";
     connecting: "…", ".";
     audit: "▒", "-";
     enforce: "█", "#";

@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn ages_are_short() {
-        let at = |s| Timestamp::from_second(1_000_000 + s).unwrap();
+        let at = |s: i64| Timestamp::from_second(1_000_000 + s).unwrap();
         let ages: Vec<_> = [0, 59, 60, 3_599, 3_600, 172_799, 172_800].map(|s| age(at(0), at(s))).into();
         assert_eq!(ages, ["0s", "59s", "1m", "59m", "1h", "47h", "2d"]);
         assert_eq!(age(at(9), at(0)), "0s", "a clock that runs behind the cluster's is no reason for a negative age");

@@ -30,6 +30,11 @@ pub(super) struct Row {
 }
 
 impl Row {
+    /// Whether it is listed among faults.
+    pub(super) fn is_worth_a_look(&self) -> bool {
+        self.faults > 0 || self.remarkable
+    }
+
     /// The name as reports write it, safe for a terminal.
     pub(super) fn name(&self) -> String {
         clean(&self.key.id.report_name()).into_owned()
@@ -168,9 +173,20 @@ impl Board {
     pub(super) fn take(&mut self, fleet: &FleetView) -> bool {
         let same = self.environments.len() == fleet.environments.len()
             && self.environments.iter().zip(&fleet.environments).all(|(a, b)| a.name == b.name && Arc::ptr_eq(&a.cells, &b.cells));
+        // Mostly it is numbers that change: then rows and cells stand where they stood.
+        let same_key = |a: &PolicyKey, b: &PolicyKey| (Arc::ptr_eq(&a.id, &b.id) && a.source == b.source) || a == b;
+        let same_policies = self.environments.len() == fleet.environments.len()
+            && self.environments.iter().zip(&fleet.environments).all(|(a, b)| {
+                a.name == b.name
+                    && a.cells.len() == b.cells.len()
+                    && a.cells.iter().zip(b.cells.iter()).all(|(a, b)| same_key(&a.key, &b.key))
+            });
         self.environments.clone_from(&fleet.environments);
         if same {
             return false;
+        }
+        if same_policies {
+            return true;
         }
         let (keys, cells) = merge(&self.environments);
         self.cells = cells;
@@ -262,7 +278,7 @@ impl Board {
         for (at, row) in self.rows.iter().enumerate() {
             if !listing.filter.is_empty() && !passes(row, &listing.filter) {
                 self.filtered += 1;
-            } else if listing.faults_only && row.faults == 0 && !row.remarkable && keep != Some(&row.key) {
+            } else if listing.faults_only && !row.is_worth_a_look() && keep != Some(&row.key) {
                 self.hidden += 1;
             } else {
                 order.push(u32::try_from(at).unwrap_or(NO_CELL));

@@ -169,7 +169,7 @@ impl Screen for Violations {
     }
 
     /// ```text
-    ///  POLICY ↓faults            SEV  dev              qac              PRODUCTION       <- matrix
+    ///  POLICY ↓ faults           SEV  dev              qac              PRODUCTION       <- matrix
     ///  …
     /// ────────────────────────────────────────────────────────────────────────────
     ///  disallow-latest-tag › staging › 3 failing owners in 2 namespaces                 <- lower pane: rows, overview,
@@ -246,7 +246,8 @@ impl Violations {
         if let Some(finding) = self.finding.as_mut().filter(|_| focused) {
             finding_view::draw(finding, &self.board, view, area, buffer);
         } else if self.environment.is_some() {
-            rows_view::draw(&mut self.rows, &self.board, focused, self.follow, view, area, buffer, &mut self.hits);
+            let pane = rows_view::Pane { board: &self.board, focused, follow: self.follow };
+            rows_view::draw(&mut self.rows, &pane, view, area, buffer, &mut self.hits);
         } else if let Some(key) = key {
             let height = usize::from(area.height.saturating_sub(2));
             let top = rows_view::scrolled(0, if focused { self.overview_place } else { 0 }, self.board.environments.len(), height, true);

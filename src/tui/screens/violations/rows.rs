@@ -12,6 +12,7 @@ use crate::tui::screens::Cx;
 use crate::tui::words;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::HashSet;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 /// Rows are asked for again at most this often.
@@ -306,10 +307,10 @@ pub(super) fn headline(target: &Target, rows: &[FindingRow], matching: usize) ->
         rows.chunk_by(|a, b| a.resource.namespace == b.resource.namespace).filter(|g| !g[0].resource.namespace.is_empty()).count() as u64;
     let mut out = parts.join(", ");
     if namespaces > 0 {
-        out.push_str(&format!(" in {}", words::counted(namespaces, "namespace", "namespaces")));
+        let _ = write!(out, " in {}", words::counted(namespaces, "namespace", "namespaces"));
     }
     if matching < rows.len() {
-        out.push_str(&format!(", {} shown by the filter", words::number(matching as u64)));
+        let _ = write!(out, ", {} shown by the filter", words::number(matching as u64));
     }
     out
 }
