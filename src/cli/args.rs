@@ -25,9 +25,10 @@ pub struct Args {
 
 /// Flags that mean the same before and after any command.
 #[derive(Debug, Clone, ClapArgs)]
+#[command(next_help_heading = "Options of every command")]
 pub struct Globals {
     /// Configuration file
-    #[arg(long, global = true, value_name = "FILE", env = "POLICYDECK_CONFIG")]
+    #[arg(long, global = true, value_name = "FILE", env = "POLICYDECK_CONFIG", hide_env_values = true)]
     pub config: Option<PathBuf>,
     /// Kubeconfig for all environments
     #[arg(long, global = true, value_name = "FILE")]
@@ -127,7 +128,6 @@ pub struct StatusArgs {
 
 /// Arguments of `demo`.
 #[derive(Debug, Clone, ClapArgs)]
-#[command(args_conflicts_with_subcommands = false)]
 pub struct Demo {
     /// Serve the clusters and print a kubeconfig for kubectl, until ctrl-c
     #[arg(long)]
@@ -196,23 +196,21 @@ fn seconds(text: &str) -> Result<Duration, String> {
     Ok(duration.unsigned_abs())
 }
 
-/// The command with the name it was called by: kubectl runs plugins as `kubectl-NAME`, and people type `kubectl NAME`.
+/// Whether kubectl runs us, as `kubectl-policydeck`: people then type `kubectl policydeck`.
+pub fn is_plugin(called: Option<&OsStr>) -> bool {
+    called.map(Path::new).and_then(Path::file_stem).is_some_and(|stem| stem == "kubectl-policydeck")
+}
+
+/// The command, named as people type it.
 pub fn command(called: Option<&OsStr>) -> clap::Command {
-    let command = Args::command();
-    let stem = called.map(Path::new).and_then(Path::file_stem).and_then(OsStr::to_str).unwrap_or_default();
-    if stem == "kubectl-policydeck" { command.bin_name("kubectl policydeck") } else { command }
+    let name = if is_plugin(called) { "kubectl policydeck" } else { "policydeck" };
+    Args::command().bin_name(name)
 }
 
 /// Reads a command line, the first of `arguments` being the program. The error is clap's: help and version are among them.
 pub fn parse(arguments: &[OsString]) -> Result<Args, clap::Error> {
-    let mut command = command(arguments.first().map(OsString::as_os_str));
-    let plugin = command.get_bin_name().is_some();
-    // clap would take the first argument as the name and lose the blank in `kubectl policydeck`.
-    let matches = if plugin {
-        command = command.no_binary_name(true);
-        command.try_get_matches_from_mut(arguments.iter().skip(1))
-    } else {
-        command.try_get_matches_from_mut(arguments)
-    }?;
+    // clap would take the program's file for its name.
+    let mut command = command(arguments.first().map(OsString::as_os_str)).no_binary_name(true);
+    let matches = command.try_get_matches_from_mut(arguments.iter().skip(1))?;
     <Args as clap::FromArgMatches>::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
 }

@@ -29,6 +29,8 @@ pub struct Head {
 impl Head {
     /// A head of the current version.
     pub fn new(kind: &'static str, generated_at: Timestamp, complete: bool) -> Self {
+        // Finer than a millisecond is noise.
+        let generated_at = generated_at.round(jiff::Unit::Millisecond).unwrap_or(generated_at);
         Self { api_version: API_VERSION, kind, generated_at, complete }
     }
 }
