@@ -20,6 +20,7 @@ use std::future::Future;
 use std::io::{self, BufWriter, IsTerminal as _, Write};
 use std::process::ExitCode;
 use std::time::Duration;
+use wiring::ScreenStyle;
 
 /// Runs the program with the arguments it was called with, the first being its name.
 pub fn run(arguments: &[OsString]) -> ExitCode {
@@ -51,9 +52,9 @@ fn dispatch(args: Args, arguments: &[OsString]) -> Result<Exit, Problem> {
         Some(Command::Completion { shell }) => housekeeping::completion(shell, arguments),
         Some(Command::Paths) => housekeeping::paths(&globals),
         Some(Command::Config(command)) => housekeeping::config(&command, &globals),
-        Some(Command::Demo(demo)) => with_runtime(&globals, run_demo(&demo, globals.clone())),
+        Some(Command::Demo(demo)) => run_demo(&demo, globals),
         Some(Command::Show(command)) => with_runtime(&globals, run_show(&command, &globals)),
-        None => with_runtime(&globals, run_screen(&globals)),
+        None => with_runtime(&globals, run_screen(&globals, None)),
     }
 }
 
@@ -105,7 +106,7 @@ async fn run_show(command: &Show, globals: &Globals) -> Result<Exit, Problem> {
 }
 
 /// The screen; where nothing can be drawn, the commands are pointed out instead.
-async fn run_screen(globals: &Globals) -> Result<Exit, Problem> {
+async fn run_screen(globals: &Globals, banner: Option<String>) -> Result<Exit, Problem> {
     if !(io::stdout().is_terminal() && io::stdin().is_terminal()) {
         return Err(Problem::usage("the screen needs a terminal; try `policydeck violations` or `policydeck --help`".into()));
     }
@@ -113,23 +114,28 @@ async fn run_screen(globals: &Globals) -> Result<Exit, Problem> {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    let color = use_color(globals, &loaded, true);
-    wiring::run_tui(wiring::start_engine(&loaded)?, &loaded, globals, color).await
+    let style = ScreenStyle {
+        ascii: globals.ascii || loaded.settings.ui.ascii,
+        color: use_color(globals, &loaded, true),
+        read_only: globals.read_only,
+        banner,
+    };
+    wiring::run_tui(wiring::start_engine(&loaded)?, &loaded, style).await
 }
 
-async fn run_demo(demo: &Demo, mut globals: Globals) -> Result<Exit, Problem> {
-    let fleet = wiring::start_demo(demo).await?;
+fn run_demo(demo: &Demo, mut globals: Globals) -> Result<Exit, Problem> {
+    let fleet = wiring::start_demo(demo)?;
     let folder = TemporaryFolder::new().map_err(|error| failed(&error))?;
     let kubeconfig = folder.write("kubeconfig", &fleet.kubeconfig).map_err(|error| failed(&error))?;
     let config = folder.write("config.toml", &fleet.config).map_err(|error| failed(&error))?;
     if demo.listen {
-        return listen(&kubeconfig.to_string_lossy()).await;
+        return with_runtime(&globals, listen(&kubeconfig.to_string_lossy()));
     }
     globals.kubeconfig = Some(kubeconfig);
     globals.config = Some(config);
     match &demo.show {
-        Some(command) => run_show(command, &globals).await,
-        None => run_screen(&globals).await,
+        Some(command) => with_runtime(&globals, run_show(command, &globals)),
+        None => with_runtime(&globals, run_screen(&globals, Some(fleet.banner.clone()))),
     }
 }
 

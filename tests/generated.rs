@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "test helpers")]
 
 use policydeck::settings::{Context, Contexts, first_config, json_schema, parse, reference_table};
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 fn at(name: &str) -> PathBuf {
@@ -87,7 +88,7 @@ fn command_reference() -> String {
         // The flags of every command stand above, once.
         let own = help(&[command]);
         let own = own.split("\nOptions of every command:").next().unwrap_or_default().trim_end();
-        text.push_str(&format!("\n```text\n$ policydeck {command} -h\n{own}\n```\n"));
+        let _ = write!(text, "\n```text\n$ policydeck {command} -h\n{own}\n```\n");
     }
     text
 }

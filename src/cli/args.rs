@@ -132,9 +132,9 @@ pub struct Demo {
     /// Serve the clusters and print a kubeconfig for kubectl, until ctrl-c
     #[arg(long)]
     pub listen: bool,
-    /// Port of the first cluster; 0 means any that is free
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub port: u16,
+    /// Port of the first cluster, the others follow; without it, ports that are free
+    #[arg(long, value_name = "N")]
+    pub port: Option<u16>,
     /// What happens to the clusters meanwhile
     #[arg(long, value_name = "NAME")]
     pub scenario: Option<String>,
