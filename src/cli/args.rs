@@ -2,7 +2,7 @@
 
 use super::fail_on::FailOn;
 use crate::domain::time::parse_duration;
-use crate::fleet::filter::Filter;
+use crate::fleet::filter::{Field, Filter};
 use clap::{Args as ClapArgs, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use std::ffi::{OsStr, OsString};
@@ -204,7 +204,21 @@ pub fn is_plugin(called: Option<&OsStr>) -> bool {
 /// The command, named as people type it.
 pub fn command(called: Option<&OsStr>) -> clap::Command {
     let name = if is_plugin(called) { "kubectl policydeck" } else { "policydeck" };
-    Args::command().bin_name(name)
+    Args::command().bin_name(name).after_long_help(grammars())
+}
+
+/// What `--filter` and `--fail-on` take, and what exit statuses mean.
+fn grammars() -> String {
+    let fields: Vec<&str> = Field::all().map(Field::as_str).collect();
+    format!(
+        "Filters: words are ANDed; `!` turns one round. `field=value[,value]`, also != ~ (contains) and < <= > >= for sev, result and age;\n\
+         values take * and ?, quotes make them literal; plain words are looked for in policy, rule, message, namespace and name.\n\
+         Fields: {}.\n\n\
+         --fail-on: counts ({}) compared with = != < <= > >=, or alone for \"any\"; complete, incomplete; and, or, not, ( ).\n\n\
+         Exit status: 0 done, 1 failed, 2 usage or configuration, 3 --fail-on holds, 4 unknown or incomplete, 130 interrupted.",
+        fields.join(", "),
+        FailOn::counts().collect::<Vec<_>>().join(", "),
+    )
 }
 
 /// Reads a command line, the first of `arguments` being the program. The error is clap's: help and version are among them.
