@@ -36,10 +36,10 @@ fn with(line: &str) -> String {
 
 #[test]
 fn the_roads_default_steps_are_those_of_the_design() {
+    use StepMode::{Audit, Enforce};
     let loaded = settings::parse("f", DESIGN, &[]).unwrap();
     let steps: Vec<Vec<(StepMode, i64)>> =
         loaded.settings.environments.iter().map(|e| e.steps.iter().map(|s| (s.mode, s.soak.as_hours() / 24)).collect()).collect();
-    use StepMode::{Audit, Enforce};
     assert_eq!(steps, [vec![(Audit, 0)], vec![(Audit, 7)], vec![(Audit, 0), (Enforce, 7)], vec![(Audit, 7), (Enforce, 0)]]);
     assert_eq!(loaded.settings.environments[3].tier, Tier::Production);
     assert!(loaded.warnings.0.is_empty());
@@ -84,7 +84,7 @@ ticket = "example.com/ticket"
     let [audit, enforce] = &prod.steps[..] else { panic!("two steps") };
     assert_eq!((audit.max_violations, audit.max_blocked, audit.evidence), (3, 2, Evidence::Observed));
     assert_eq!((enforce.max_violations, enforce.max_blocked, enforce.evidence), (1, 2, Evidence::Clock));
-    assert_eq!((settings.acknowledge_unknown, settings.ui.ascii, settings.ui.mouse), (false, true, true));
+    assert_eq!((settings.acknowledge_unknown, settings.ui.ascii), (false, true));
     assert_eq!((settings.exceptions.ticket.as_str(), settings.exceptions.owner.as_str()), ("example.com/ticket", "policydeck.dev/owner"));
     assert_eq!(settings.keys["promote"], "ctrl-p");
 }

@@ -24,9 +24,10 @@ pub(super) fn version(globals: &Globals) -> Result<Exit, Problem> {
 }
 
 pub(super) fn completion(shell: Shell, arguments: &[OsString]) -> Result<Exit, Problem> {
-    let mut command = args::command(arguments.first().map(OsString::as_os_str));
+    let called = arguments.first().map(OsString::as_os_str);
+    let mut command = args::command(called);
     // Shells complete the file that is called, which for a plugin is `kubectl-policydeck`.
-    let name = if command.get_bin_name().is_some() { "kubectl-policydeck" } else { "policydeck" };
+    let name = if args::is_plugin(called) { "kubectl-policydeck" } else { "policydeck" };
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut command, name, &mut script);
     io::stdout().write_all(&script)?;

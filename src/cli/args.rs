@@ -2,7 +2,7 @@
 
 use super::fail_on::FailOn;
 use crate::domain::time::parse_duration;
-use crate::fleet::filter::Filter;
+use crate::fleet::filter::{Field, Filter};
 use clap::{Args as ClapArgs, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use std::ffi::{OsStr, OsString};
@@ -25,9 +25,10 @@ pub struct Args {
 
 /// Flags that mean the same before and after any command.
 #[derive(Debug, Clone, ClapArgs)]
+#[command(next_help_heading = "Options of every command")]
 pub struct Globals {
     /// Configuration file
-    #[arg(long, global = true, value_name = "FILE", env = "POLICYDECK_CONFIG")]
+    #[arg(long, global = true, value_name = "FILE", env = "POLICYDECK_CONFIG", hide_env_values = true)]
     pub config: Option<PathBuf>,
     /// Kubeconfig for all environments
     #[arg(long, global = true, value_name = "FILE")]
@@ -127,14 +128,13 @@ pub struct StatusArgs {
 
 /// Arguments of `demo`.
 #[derive(Debug, Clone, ClapArgs)]
-#[command(args_conflicts_with_subcommands = false)]
 pub struct Demo {
     /// Serve the clusters and print a kubeconfig for kubectl, until ctrl-c
     #[arg(long)]
     pub listen: bool,
-    /// Port of the first cluster; 0 means any that is free
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub port: u16,
+    /// Port of the first cluster, the others follow; without it, ports that are free
+    #[arg(long, value_name = "N")]
+    pub port: Option<u16>,
     /// What happens to the clusters meanwhile
     #[arg(long, value_name = "NAME")]
     pub scenario: Option<String>,
@@ -196,23 +196,35 @@ fn seconds(text: &str) -> Result<Duration, String> {
     Ok(duration.unsigned_abs())
 }
 
-/// The command with the name it was called by: kubectl runs plugins as `kubectl-NAME`, and people type `kubectl NAME`.
+/// Whether kubectl runs us, as `kubectl-policydeck`: people then type `kubectl policydeck`.
+pub fn is_plugin(called: Option<&OsStr>) -> bool {
+    called.map(Path::new).and_then(Path::file_stem).is_some_and(|stem| stem == "kubectl-policydeck")
+}
+
+/// The command, named as people type it.
 pub fn command(called: Option<&OsStr>) -> clap::Command {
-    let command = Args::command();
-    let stem = called.map(Path::new).and_then(Path::file_stem).and_then(OsStr::to_str).unwrap_or_default();
-    if stem == "kubectl-policydeck" { command.bin_name("kubectl policydeck") } else { command }
+    let name = if is_plugin(called) { "kubectl policydeck" } else { "policydeck" };
+    Args::command().bin_name(name).after_long_help(grammars())
+}
+
+/// What `--filter` and `--fail-on` take, and what exit statuses mean.
+fn grammars() -> String {
+    let fields: Vec<&str> = Field::all().map(Field::as_str).collect();
+    format!(
+        "Filters: words are ANDed; `!` turns one round. `field=value[,value]`, also != ~ (contains) and < <= > >= for sev, result and age;\n\
+         values take * and ?, quotes make them literal; plain words are looked for in policy, rule, message, namespace and name.\n\
+         Fields: {}.\n\n\
+         --fail-on: counts ({}) compared with = != < <= > >=, or alone for \"any\"; complete, incomplete; and, or, not, ( ).\n\n\
+         Exit status: 0 done, 1 failed, 2 usage or configuration, 3 --fail-on holds, 4 unknown or incomplete, 130 interrupted.",
+        fields.join(", "),
+        FailOn::counts().collect::<Vec<_>>().join(", "),
+    )
 }
 
 /// Reads a command line, the first of `arguments` being the program. The error is clap's: help and version are among them.
 pub fn parse(arguments: &[OsString]) -> Result<Args, clap::Error> {
-    let mut command = command(arguments.first().map(OsString::as_os_str));
-    let plugin = command.get_bin_name().is_some();
-    // clap would take the first argument as the name and lose the blank in `kubectl policydeck`.
-    let matches = if plugin {
-        command = command.no_binary_name(true);
-        command.try_get_matches_from_mut(arguments.iter().skip(1))
-    } else {
-        command.try_get_matches_from_mut(arguments)
-    }?;
+    // clap would take the program's file for its name.
+    let mut command = command(arguments.first().map(OsString::as_os_str)).no_binary_name(true);
+    let matches = command.try_get_matches_from_mut(arguments.iter().skip(1))?;
     <Args as clap::FromArgMatches>::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
 }

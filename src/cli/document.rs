@@ -29,9 +29,14 @@ pub struct Head {
 impl Head {
     /// A head of the current version.
     pub fn new(kind: &'static str, generated_at: Timestamp, complete: bool) -> Self {
+        // Finer than a millisecond is noise.
+        let generated_at = generated_at.round(jiff::Unit::Millisecond).unwrap_or(generated_at);
         Self { api_version: API_VERSION, kind, generated_at, complete }
     }
 }
+
+/// CSV rows that are gathered before they are written.
+const ROWS_HELD: u64 = 1_000;
 
 /// How to print, decided once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +83,8 @@ pub struct Document<'o, T: Item> {
 enum Body {
     Text,
     Table(Table),
-    Csv(csv::Writer<Vec<u8>>),
+    /// Boxed: a writer carries its whole state machine along.
+    Csv(Box<csv::Writer<Vec<u8>>>),
 }
 
 impl<'o, T: Item> Document<'o, T> {
@@ -86,7 +92,7 @@ impl<'o, T: Item> Document<'o, T> {
     pub fn begin(out: &'o mut dyn Write, style: Style, head: Head, context: T::Context) -> io::Result<Self> {
         let body = match style.format {
             Format::Table => Body::Table(Table::new(T::columns(&context), style.color)),
-            Format::Csv => Body::Csv(csv::Writer::from_writer(Vec::new())),
+            Format::Csv => Body::Csv(Box::new(csv::Writer::from_writer(Vec::new()))),
             Format::Json | Format::Yaml | Format::Name => Body::Text,
         };
         let mut document = Self { out, style, context, head, body, items: 0, _items: PhantomData };
@@ -127,7 +133,7 @@ impl<'o, T: Item> Document<'o, T> {
                 for row in item.csv_rows() {
                     csv.write_record(row.iter().map(|field| clean(field).into_owned())).map_err(io::Error::other)?;
                 }
-                self.drain_csv()
+                if self.items.is_multiple_of(ROWS_HELD) { self.drain_csv() } else { Ok(()) }
             }
             (_, Format::Name) => item.identifiers().iter().try_for_each(|name| writeln!(self.out, "{}", clean(name))),
             (_, Format::Yaml) => {
@@ -155,10 +161,9 @@ impl<'o, T: Item> Document<'o, T> {
 
     fn drain_csv(&mut self) -> io::Result<()> {
         let Body::Csv(csv) = std::mem::replace(&mut self.body, Body::Text) else { return Ok(()) };
-        let mut buffer = csv.into_inner().map_err(|error| io::Error::other(error.to_string()))?;
+        let buffer = csv.into_inner().map_err(|error| io::Error::other(error.to_string()))?;
         self.out.write_all(&buffer)?;
-        buffer.clear();
-        self.body = Body::Csv(csv::Writer::from_writer(buffer));
+        self.body = Body::Csv(Box::new(csv::Writer::from_writer(Vec::new())));
         Ok(())
     }
 

@@ -111,6 +111,11 @@ impl FailOn {
         }
     }
 
+    /// The counts that can be compared.
+    pub fn counts() -> impl Iterator<Item = &'static str> {
+        COUNTS.iter().map(|(name, _)| *name)
+    }
+
     /// Whether it holds in an environment; `None` where that depends on what is not known.
     pub fn holds(&self, item: &StatusItem) -> Option<bool> {
         self.0.holds(item)

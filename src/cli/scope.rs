@@ -126,7 +126,9 @@ async fn recount(source: &impl Source, scoped: &mut Scoped, mut cell: PolicyCell
         return;
     }
     cell.findings = Tally::default();
-    counted.iter().for_each(|row| cell.findings.add(row.result));
+    for row in &counted {
+        cell.findings.add(row.result);
+    }
     cell.owners = by_owner(&counted);
     cell.stale = stale.len() as u64;
     cell.evaluated_at = counted.iter().filter_map(|row| row.evaluated_at).max();
@@ -150,7 +152,9 @@ fn by_owner(rows: &[&FindingRow]) -> Tally {
         *result = (*result).max(row.result);
     }
     let mut tally = Tally::default();
-    worst.values().for_each(|result| tally.add(*result));
+    for result in worst.values() {
+        tally.add(*result);
+    }
     tally
 }
 

@@ -102,9 +102,10 @@ async fn watch(args: &StatusArgs, source: &impl Source, request: &Request, strea
     let mut fleet = source.fleet();
     let mut written: Option<Vec<StatusItem>> = None;
     loop {
-        let items = status_items(&fleet.borrow_and_update(), request);
+        let view = std::sync::Arc::clone(&fleet.borrow_and_update());
+        let items = status_items(&view, request);
         let news = written.as_ref().is_none_or(|before| without_heartbeat(before) != without_heartbeat(&items));
-        let complete = items.len() >= request.environments.min(1) && items.iter().all(|item| item.complete);
+        let complete = view.environments.len() >= request.environments && items.iter().all(|item| item.complete);
         if news && !items.is_empty() {
             if request.terminal && style.format == Format::Table {
                 // Home, and clear what is below: the block is drawn over the last one.
@@ -191,7 +192,9 @@ async fn show_findings(policy: Option<&str>, source: &impl Source, request: &Req
     if let Some(argument) = policy {
         // A policy without findings that pass exists all the same, so names are looked for among all.
         let id = choose(argument, &fleet, &environments)?;
-        environments.iter_mut().for_each(|environment| environment.cells.retain(|cell| *cell.key.id == id));
+        for environment in &mut environments {
+            environment.cells.retain(|cell| *cell.key.id == id);
+        }
     }
     let complete = environments.iter().all(|environment| environment.complete);
     let mut document: Document<'_, FindingItem> = Document::begin(streams.out, request.style, Head::new("Findings", now, complete), ())?;
@@ -236,12 +239,10 @@ fn choose(argument: &str, fleet: &FleetView, environments: &[Scoped]) -> Result<
         found => found,
     };
     found.cloned().map_err(|why| match why {
-        NotOne::Several(candidates) => {
-            let list = candidates.iter().map(|candidate| format!("\n  {candidate}")).collect::<String>();
-            Problem::usage(format!(
-                "several policies are called `{argument}`; name one by kind/name or kind/namespace/name, or filter by source:{list}"
-            ))
-        }
+        NotOne::Several(candidates) => Problem::usage(format!(
+            "several policies are called `{argument}`; name one by kind/name or kind/namespace/name, or filter by source:\n  {}",
+            candidates.join("\n  ")
+        )),
         NotOne::None(near) => {
             let hint = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
             let complete = fleet.environments.iter().all(|view| view.complete);

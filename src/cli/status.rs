@@ -34,7 +34,7 @@ pub fn item(view: &EnvironmentView) -> StatusItem {
         policies: policies.then_some(view.policies),
         exceptions: exceptions.then_some(view.exceptions),
         message: reason::message(view),
-        notes: view.notes.iter().map(|note| note.to_string()).collect(),
+        notes: view.notes.iter().map(ToString::to_string).collect(),
     }
 }
 

@@ -136,7 +136,7 @@ impl Table {
                 line.extend(std::iter::repeat_n(' ', owed));
                 owed = 0;
                 match cell.role.sgr().filter(|_| self.color) {
-                    Some(sgr) => line.push_str(&format!("\x1b[{sgr}m{}\x1b[0m", cell.text)),
+                    Some(sgr) => line.extend(["\x1b[", sgr, "m", &cell.text, "\x1b[0m"]),
                     None => line.push_str(&cell.text),
                 }
             }
@@ -167,10 +167,7 @@ mod tests {
             vec![Cell::plain("größer"), Cell::plain("7"), Cell::empty()],
             vec![Cell::plain("日本"), Cell::plain("~12345"), Cell::plain("x\x1b[2J\n")],
         ];
-        assert_eq!(
-            print(false, rows),
-            "NAME       FAIL   NOTE\ngrößer        7\n日本     ~12345   x\u{fffd}[2J \n".replace("J \n", "J \n")
-        );
+        assert_eq!(print(false, rows), "NAME       FAIL   NOTE\ngrößer        7\n日本     ~12345   x\u{fffd}[2J \n");
     }
 
     #[test]

@@ -44,8 +44,14 @@ pub struct TemporaryFolder(tempfile::TempDir);
 impl TemporaryFolder {
     /// Makes one.
     pub fn new() -> Result<Self, FileError> {
-        let made = tempfile::Builder::new().prefix("policydeck-").tempdir();
-        made.map(Self).map_err(|error| FileError::new("make a folder in", &std::env::temp_dir(), &error))
+        let mut builder = tempfile::Builder::new();
+        builder.prefix("policydeck-");
+        // Files are private by themselves, folders are not.
+        #[cfg(unix)]
+        let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        #[cfg(unix)]
+        builder.permissions(private);
+        builder.tempdir().map(Self).map_err(|error| FileError::new("make a folder in", &std::env::temp_dir(), &error))
     }
 
     /// Writes a file into it and returns its path.
@@ -53,5 +59,25 @@ impl TemporaryFolder {
         let path = self.0.path().join(name);
         write_atomic(&path, text.as_bytes())?;
         Ok(path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_temporary_folder_is_private_and_goes_away() {
+        let folder = TemporaryFolder::new().unwrap();
+        let path = folder.write("kubeconfig", "x").unwrap();
+        assert_eq!(read_text(&path).unwrap(), "x");
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+            assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o600, 0o700));
+        }
+        drop(folder);
+        assert!(!exists(&path));
     }
 }

@@ -107,6 +107,17 @@ mod tests {
     }
 
     #[test]
+    fn odd_but_valid_kubeconfigs_are_read() {
+        let text = "contexts:\n- {name: 123, context: {cluster: 7}}\n- {name: empty}\nclusters:\n- {name: 7, cluster: {server: s}}\n- {name: x}\ncurrent-context: \"\"\n";
+        let odd = Contexts::parse([("odd", text), ("empty", "\n"), ("null", "contexts: null\n")]).unwrap();
+        assert_eq!(odd.all, [Context { name: "123".into(), server: Some("s".into()), namespace: None }]);
+        assert_eq!(odd.current, None);
+        let json =
+            r#"{"apiVersion":"v1","kind":"Config","contexts":[{"name":"a","context":{"cluster":"c","user":"u"}}],"current-context":"a"}"#;
+        assert_eq!(Contexts::parse([("json", json)]).unwrap().current.as_deref(), Some("a"));
+    }
+
+    #[test]
     fn what_is_no_kubeconfig_is_said_without_its_text() {
         let error = Contexts::parse([("/k", "users: [token: hunter2")]).unwrap_err();
         assert_eq!(error, "/k is not a kubeconfig");

@@ -41,9 +41,6 @@ const TAIL: &str = r#"
 [ui]
 # ascii = false                    # only ASCII characters
 # color = "auto"                   # "always", "never"; NO_COLOR is respected
-# mouse = true
-# by_owner = true                  # one row per Deployment instead of one per Pod, ReplicaSet and Deployment
-# faults_only = true               # show only policies with faults
 
 [keys]                             # other keys: action = "key"; `?` lists the actions
 

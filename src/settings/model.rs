@@ -15,7 +15,7 @@ pub struct Settings {
     pub acknowledge_unknown: bool,
     /// Other keys for actions: action → key, as written.
     pub keys: BTreeMap<String, String>,
-    /// How the screen looks at first.
+    /// How screen and tables look.
     pub ui: UiSettings,
     /// Annotation keys on exceptions.
     pub exceptions: ExceptionKeys,
@@ -124,25 +124,13 @@ pub struct Git {
     pub branch: String,
 }
 
-/// How the screen looks at first.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// How screen and tables look.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UiSettings {
     /// Only ASCII characters.
     pub ascii: bool,
     /// When to use colour.
     pub color: ColorChoice,
-    /// Whether the mouse works.
-    pub mouse: bool,
-    /// Count by top owner instead of by resource.
-    pub by_owner: bool,
-    /// Show only policies with faults.
-    pub faults_only: bool,
-}
-
-impl Default for UiSettings {
-    fn default() -> Self {
-        Self { ascii: false, color: ColorChoice::Auto, mouse: true, by_owner: true, faults_only: true }
-    }
 }
 
 /// Annotation keys on exceptions.

@@ -150,14 +150,12 @@ impl Resolver<'_> {
             Edge::Start => Some(day),
             Edge::End => day.tomorrow().ok(),
         });
-        match midnight.and_then(|day| day.to_zoned(TimeZone::UTC).ok()) {
-            Some(zoned) => Some(zoned.timestamp()),
-            None => {
-                let remedy = "Write a day, `2026-12-20`, or a time with its offset, `2026-12-20T18:00:00+01:00`.";
-                self.wrong(path, format!("`{text}` is not a day or a time with its offset"), remedy);
-                None
-            }
+        if let Some(zoned) = midnight.and_then(|day| day.to_zoned(TimeZone::UTC).ok()) {
+            return Some(zoned.timestamp());
         }
+        let remedy = "Write a day, `2026-12-20`, or a time with its offset, `2026-12-20T18:00:00+01:00`.";
+        self.wrong(path, format!("`{text}` is not a day or a time with its offset"), remedy);
+        None
     }
 
     fn git(&mut self, path: &str, entry: GitEntry) -> Git {
@@ -271,7 +269,7 @@ enum Edge {
 }
 
 fn ui(entry: &UiEntry) -> UiSettings {
-    UiSettings { ascii: entry.ascii, color: entry.color, mouse: entry.mouse, by_owner: entry.by_owner, faults_only: entry.faults_only }
+    UiSettings { ascii: entry.ascii, color: entry.color }
 }
 
 /// `[prefix/]name` as the API server checks it.

@@ -19,7 +19,7 @@ pub(super) struct ConfigFile {
     pub(super) gates: GatesEntry,
     /// Other keys for actions: `action = "key"`, for example `promote = "ctrl-p"`. The help screen lists the actions.
     pub(super) keys: BTreeMap<String, String>,
-    /// How the screen looks at first.
+    /// How screen and tables look.
     pub(super) ui: UiEntry,
     /// Annotation keys under which exceptions carry what a review needs.
     pub(super) exceptions: ExceptionsEntry,
@@ -137,27 +137,15 @@ impl Default for GatesEntry {
     }
 }
 
-/// How the screen looks at first.
-#[derive(Debug, Deserialize, JsonSchema)]
+/// How screen and tables look.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 #[schemars(deny_unknown_fields)]
 pub(super) struct UiEntry {
     /// Only ASCII characters, as with `--ascii`.
     pub(super) ascii: bool,
-    /// When to use colour, as with `--color`. `NO_COLOR` is respected by `auto`.
+    /// When to use colour, as with `--color`.
     pub(super) color: ColorChoice,
-    /// Whether the mouse works; without it the terminal's own selection does.
-    pub(super) mouse: bool,
-    /// Count by top owner (one row per Deployment) instead of by resource.
-    pub(super) by_owner: bool,
-    /// Show only policies with faults.
-    pub(super) faults_only: bool,
-}
-
-impl Default for UiEntry {
-    fn default() -> Self {
-        Self { ascii: false, color: ColorChoice::Auto, mouse: true, by_owner: true, faults_only: true }
-    }
 }
 
 /// Annotation keys on exceptions.

@@ -1,0 +1,245 @@
+//! The binary from outside: usage, exit statuses, files. No cluster and no home folder of anybody is touched.
+#![expect(clippy::unwrap_used, reason = "test helpers")]
+
+use assert_cmd::Command;
+use std::path::Path;
+use tempfile::TempDir;
+
+const KUBECONFIG: &str = "apiVersion: v1\nkind: Config\ncurrent-context: kind-dev\ncontexts:\n- {name: prod-eu, context: {cluster: p}}\n- {name: kind-dev, context: {cluster: d}}\nclusters:\n- {name: p, cluster: {server: 'https://prod:6443'}}\n- {name: d, cluster: {server: 'https://dev:6443'}}\n";
+
+/// A home of its own, and nothing of ours in the environment.
+struct Home(TempDir);
+
+impl Home {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) -> std::path::PathBuf {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    fn run(&self, args: &[&str]) -> Ran {
+        Ran::of(self.command(Path::new(env!("CARGO_BIN_EXE_policydeck"))).args(args))
+    }
+
+    fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        command
+            .env_clear()
+            .env("HOME", self.0.path())
+            .env("XDG_CONFIG_HOME", self.path("config"))
+            .env("XDG_STATE_HOME", self.path("state"));
+        command
+    }
+}
+
+struct Ran {
+    status: i32,
+    out: String,
+    err: String,
+}
+
+impl Ran {
+    fn of(command: &mut Command) -> Self {
+        let output = command.output().unwrap();
+        Self {
+            status: output.status.code().unwrap(),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+#[test]
+fn version_help_and_completion_need_nothing() {
+    let home = Home::new();
+    let version = format!("policydeck {}\n", env!("CARGO_PKG_VERSION"));
+    for args in [&["version"][..], &["--version"], &["-V"], &["version", "--config", "/nonexistent"]] {
+        let ran = home.run(args);
+        assert_eq!((ran.status, ran.out.as_str(), ran.err.as_str()), (0, version.as_str(), ""), "{args:?}");
+    }
+    assert_eq!(home.run(&["--help"]).status, 0);
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let ran = home.run(&["completion", shell]);
+        assert!(ran.status == 0 && ran.out.contains("policydeck") && ran.out.contains("violations"), "{shell}");
+    }
+    assert_eq!(std::fs::read_dir(home.0.path()).unwrap().count(), 0, "nothing is written");
+}
+
+#[test]
+fn help_names_only_what_is_there() {
+    let help = Home::new().run(&["--help"]).out;
+    for later in ["promote", "rollback", "backup", "gate", "timeline", "health", "exceptions", "journal"] {
+        assert!(!help.contains(&format!("  {later}")), "{later}");
+    }
+}
+
+#[test]
+fn wrong_usage_exits_with_2_and_says_what_was_meant() {
+    let home = Home::new();
+    home.write(".kube/config", KUBECONFIG);
+    for (args, says) in [
+        (&["statsu"][..], "status"),
+        (&["status", "--outptu", "json"], "--output"),
+        (&["status", "-o", "jsn"], "json"),
+        (&["status", "--filter", "sev>=hihg"], "column 6"),
+        (&["status", "--fail-on", "fail>0 or eror>0"], "column 11"),
+        (&["violations", "--wait", "soon"], "not a length of time"),
+        (&["violations", "-n", "a", "-A"], "cannot be used with"),
+        (&["status", "--context", "kind-dev", "-e", "dev"], "cannot be used with"),
+        (&["status", "--as-group", "g"], "--as"),
+        (&["status", "--context", "kind-dv"], "did you mean `kind-dev`?"),
+        (&["status", "-e", "kind-dve"], "did you mean `kind-dev`?"),
+        (&["status", "--config", "/nonexistent/config.toml"], "/nonexistent/config.toml"),
+        (&["status", "--kubeconfig", "/nonexistent/kube"], "/nonexistent/kube"),
+    ] {
+        let ran = home.run(args);
+        assert_eq!((ran.status, ran.out.as_str()), (2, ""), "{args:?}: {}", ran.err);
+        assert!(ran.err.contains(says), "{args:?}: {}", ran.err);
+    }
+}
+
+#[test]
+fn flags_may_stand_before_and_after_the_command() {
+    let home = Home::new();
+    for args in [&["-o", "json", "paths"][..], &["paths", "-o", "json"]] {
+        let ran = home.run(args);
+        let document: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+        assert_eq!((ran.status, &document["kind"]), (0, &"Paths".into()));
+    }
+}
+
+#[test]
+fn nothing_configured_is_said_with_the_ways_out() {
+    let ran = Home::new().run(&["status"]);
+    assert_eq!(ran.status, 2);
+    for part in ["no kubeconfig", "--context", "config init", "policydeck demo"] {
+        assert!(ran.err.contains(part), "{part}: {}", ran.err);
+    }
+    let home = Home::new();
+    home.write(".kube/config", "contexts: []\n");
+    assert!(home.run(&["status"]).err.contains("no current context"));
+}
+
+#[test]
+fn a_broken_kubeconfig_is_named_and_not_quoted() {
+    let home = Home::new();
+    let path = home.write("kube", "users: [{token: hunter2");
+    let ran = home.run(&["status", "--kubeconfig", path.to_str().unwrap()]);
+    assert_eq!(ran.status, 2);
+    assert!(ran.err.contains("is not a kubeconfig") && !ran.err.contains("hunter2"), "{}", ran.err);
+}
+
+#[test]
+fn a_wrong_configuration_stops_every_command_with_its_place() {
+    let home = Home::new();
+    let path = home.write("config/policydeck/config.toml", "[[environments]]\nname = \"dev\"\ncontxt = \"kind-dev\"\n");
+    for args in [
+        &["status"][..],
+        &["config", "check"],
+        &["config", "check", path.to_str().unwrap()],
+        &["violations", "--config", path.to_str().unwrap()],
+    ] {
+        let ran = home.run(args);
+        assert_eq!((ran.status, ran.out.as_str()), (2, ""), "{args:?}");
+        let place = format!("{}:3:1: error: environments[0].contxt: unknown key; did you mean `context`?", path.display());
+        assert!(ran.err.contains(&place), "{args:?}: {}", ran.err);
+        assert!(ran.err.contains(":1:1: error: environments[0].context: is missing"), "all errors at once: {}", ran.err);
+    }
+}
+
+#[test]
+fn a_first_configuration_is_written_once_and_checks() {
+    let home = Home::new();
+    home.write(".kube/config", KUBECONFIG);
+    let path = home.path("config/policydeck/config.toml");
+    let ran = home.run(&["config", "init"]);
+    assert_eq!((ran.status, ran.out.trim()), (0, path.to_str().unwrap()), "{}", ran.err);
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(text.contains("name = \"dev\"\ncontext = \"kind-dev\"") && text.contains("tier = \"production\""), "{text}");
+    let ran = home.run(&["config", "check"]);
+    assert_eq!((ran.status, ran.err.as_str()), (0, ""));
+    assert!(ran.out.ends_with("valid; dev (audit) → prod-eu (audit, enforce, PRODUCTION)\n"), "{}", ran.out);
+
+    std::fs::write(&path, "# mine\n").unwrap();
+    let ran = home.run(&["config", "init"]);
+    assert_eq!((ran.status, std::fs::read_to_string(&path).unwrap().as_str()), (1, "# mine\n"));
+    assert!(ran.err.contains("--force"), "{}", ran.err);
+    assert_eq!(home.run(&["config", "init", "--force"]).status, 0);
+    assert_ne!(std::fs::read_to_string(&path).unwrap(), "# mine\n");
+}
+
+#[test]
+fn a_context_that_is_not_here_is_a_warning_of_check() {
+    let home = Home::new();
+    home.write(".kube/config", KUBECONFIG);
+    let config = home.write("c.toml", "[[environments]]\nname = \"prod\"\ncontext = \"elsewhere\"\n");
+    let ran = home.run(&["config", "check", config.to_str().unwrap()]);
+    assert_eq!(ran.status, 0);
+    assert!(ran.err.contains("there is no context `elsewhere`") && ran.err.contains("`prod` has no tier"), "{}", ran.err);
+}
+
+#[test]
+fn the_schema_is_json() {
+    let ran = Home::new().run(&["config", "schema"]);
+    let schema: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!((ran.status, &schema["title"]), (0, &"policydeck configuration".into()));
+}
+
+#[test]
+fn paths_follow_the_home() {
+    let home = Home::new();
+    let ran = home.run(&["paths"]);
+    assert_eq!(ran.status, 0);
+    assert!(ran.out.contains(home.path("config/policydeck/config.toml").to_str().unwrap()), "{}", ran.out);
+    let ran = home.run(&["paths", "--config", "/etc/deck.toml", "-o", "name"]);
+    assert_eq!(ran.out.lines().next(), Some("/etc/deck.toml"));
+}
+
+#[test]
+fn without_a_terminal_nothing_draws() {
+    let home = Home::new();
+    home.write(".kube/config", KUBECONFIG);
+    let ran = home.run(&[]);
+    assert_eq!((ran.status, ran.out.as_str()), (2, ""));
+    assert!(ran.err.contains("needs a terminal"), "{}", ran.err);
+}
+
+#[cfg(unix)]
+#[test]
+fn as_a_kubectl_plugin_it_is_called_so() {
+    let home = Home::new();
+    let plugin = home.path("kubectl-policydeck");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_policydeck"), &plugin).unwrap();
+    let ran = Ran::of(home.command(&plugin).args(["status", "--help"]));
+    assert!(ran.out.contains("Usage: kubectl policydeck status"), "{}", ran.out);
+    let ran = Ran::of(home.command(&plugin).args(["completion", "bash"]));
+    assert!(ran.out.contains("kubectl-policydeck"), "{}", ran.out);
+}
+
+/// `policydeck … | head` ends quietly: the reader has gone before anything is written.
+#[cfg(unix)]
+#[test]
+fn a_reader_that_leaves_is_no_error() {
+    let home = Home::new();
+    let program = env!("CARGO_BIN_EXE_policydeck");
+    let script = format!("{program} config schema 2>err; echo $? >status");
+    let mut child = std::process::Command::new("sh")
+        .args(["-c", &format!("({script}) | true; cat status err")])
+        .current_dir(home.0.path())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut out = String::new();
+    std::io::Read::read_to_string(child.stdout.as_mut().unwrap(), &mut out).unwrap();
+    child.wait().unwrap();
+    assert_eq!(out, "0\n");
+}
