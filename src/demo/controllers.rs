@@ -248,7 +248,7 @@ impl Workload<'_> {
         let _ = write::patch(
             self.cluster,
             resource,
-            set.clone(),
+            set,
             PatchKind::Merge,
             &json!({"spec": {"replicas": replicas}}),
             &options,
@@ -377,7 +377,7 @@ impl Workload<'_> {
         let _ = write::patch(
             self.cluster,
             resource,
-            key.clone(),
+            key,
             PatchKind::Merge,
             &json!({"status": status}),
             &options,

@@ -15,9 +15,12 @@
 //! Not here: anything of policydeck itself.
 
 mod access;
+mod call;
 mod catalog;
+mod checks;
 mod cluster;
 mod controllers;
+mod delete;
 mod discovery;
 mod failure;
 mod fields;

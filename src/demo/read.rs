@@ -2,6 +2,8 @@
 //!
 //! Not here: watches (`super::watching`).
 
+use std::fmt::Write as _;
+
 use bytes::Bytes;
 
 use super::catalog::Resource;
@@ -38,7 +40,11 @@ impl Continue {
             "{}\n{}\n{}",
             self.version, self.after.namespace, self.after.name
         );
-        plain.bytes().map(|byte| format!("{byte:02x}")).collect()
+        plain.bytes().fold(String::new(), |mut token, byte| {
+            // Writing to a String cannot fail.
+            let _ = write!(token, "{byte:02x}");
+            token
+        })
     }
 
     fn decode(token: &str) -> Result<Self, Failure> {

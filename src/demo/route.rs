@@ -10,12 +10,12 @@ use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
-use hyper::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, USER_AGENT};
+use hyper::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE};
 use hyper::{Method, Request, Response};
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::access::Caller;
+use super::call::{Call, options, parse, unsupported, wishes};
 use super::catalog::Resource;
 use super::cluster::Cluster;
 use super::discovery;
@@ -24,8 +24,8 @@ use super::patch::PatchKind;
 use super::request::{Query, Shape, Target, decode};
 use super::select::Selector;
 use super::store::Key;
-use super::write::{self, Options, Validation, Written};
-use super::{read, shape, watching};
+use super::write::{self, Written};
+use super::{delete, read, shape, watching};
 
 /// The API server's limit for request bodies (3 MiB).
 const LARGEST_BODY: usize = 3 << 20;
@@ -72,24 +72,6 @@ impl From<Failure> for Answer {
         answer.code = failure.code;
         answer.retry_after = failure.retry_after;
         answer
-    }
-}
-
-/// The request's parts that handlers look at.
-struct Call {
-    method: Method,
-    path: String,
-    query: Query,
-    headers: HeaderMap,
-    caller: Caller,
-}
-
-impl Call {
-    fn header(&self, name: &hyper::header::HeaderName) -> &str {
-        self.headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default()
     }
 }
 
@@ -377,7 +359,7 @@ fn on_resource(
         "update" => write::update(
             cluster,
             resource,
-            target.key(),
+            &target.key(),
             parse(call, body)?,
             &options(call, target)?,
         )
@@ -388,108 +370,19 @@ fn on_resource(
             write::patch(
                 cluster,
                 resource,
-                target.key(),
+                &target.key(),
                 kind,
                 &parse(call, body)?,
                 &options(call, target)?,
             )
             .map(written)
         }
-        "delete" => delete(cluster, call, resource, target, body),
+        "delete" => delete_one(cluster, call, resource, target, body),
         _ => delete_all(cluster, call, resource, target, body),
     }
 }
 
-fn options(call: &Call, target: &Target) -> Result<Options, Failure> {
-    let validation = match call.query.get("fieldValidation") {
-        Some("Strict") => Validation::Strict,
-        Some("Ignore") => Validation::Ignore,
-        _ => Validation::Warn,
-    };
-    let named = call.query.get("fieldManager").map(str::to_owned);
-    let apply = PatchKind::of(call.header(&CONTENT_TYPE)) == Some(PatchKind::Apply);
-    // Without a name, the user agent's first word is the manager, as in the API server.
-    let agent = call
-        .header(&USER_AGENT)
-        .split('/')
-        .next()
-        .unwrap_or_default()
-        .to_owned();
-    let manager = match named {
-        Some(named) => named,
-        None if apply => String::new(),
-        None if agent.is_empty() => "unknown".to_owned(),
-        None => agent,
-    };
-    Ok(Options {
-        version: target.version.clone(),
-        manager,
-        dry_run: dry_run(&call.query)?,
-        validation,
-        force: call.query.is_true("force"),
-        status: target.subresource.is_some(),
-        admitted: false,
-        now: Timestamp::now(),
-    })
-}
-
-fn dry_run(query: &Query) -> Result<bool, Failure> {
-    match query.get("dryRun") {
-        None => Ok(false),
-        Some("All") => Ok(true),
-        Some(other) => Err(Failure::bad_request(format!(
-            "dryRun: Unsupported value: \"{other}\": supported values: \"All\""
-        ))),
-    }
-}
-
-fn unsupported(content_type: &str) -> Failure {
-    Failure::new(
-        415,
-        "UnsupportedMediaType",
-        format!(
-            "the body of the request was in an unknown format ({content_type}) - accepted media types include: application/json, application/yaml"
-        ),
-    )
-}
-
-/// JSON or YAML, by content type.
-fn parse(call: &Call, body: &[u8]) -> Result<Value, Failure> {
-    let content_type = call.header(&CONTENT_TYPE);
-    if content_type.contains("protobuf") || content_type.contains("cbor") {
-        return Err(unsupported(content_type));
-    }
-    if let Ok(value) = serde_json::from_slice(body) {
-        return Ok(value);
-    }
-    if !content_type.contains("yaml") {
-        return Err(Failure::bad_request(
-            "couldn't get version/kind; json parse error",
-        ));
-    }
-    let text =
-        std::str::from_utf8(body).map_err(|_| Failure::bad_request("the body is not UTF-8"))?;
-    serde_saphyr::from_str(text)
-        .map_err(|error| Failure::bad_request(format!("error converting YAML to JSON: {error}")))
-}
-
-fn wishes(call: &Call, body: &[u8]) -> Result<(Value, bool), Failure> {
-    let wishes: Value = if body.is_empty() {
-        json!({})
-    } else {
-        parse(call, body)?
-    };
-    let asked = wishes["dryRun"]
-        .as_array()
-        .is_some_and(|list| list.iter().any(|item| item == "All"));
-    let mut wishes = wishes;
-    if let Some(policy) = call.query.get("propagationPolicy") {
-        wishes["propagationPolicy"] = Value::from(policy);
-    }
-    Ok((wishes, asked || dry_run(&call.query)?))
-}
-
-fn delete(
+fn delete_one(
     cluster: &Cluster,
     call: &Call,
     resource: &Resource,
@@ -498,7 +391,7 @@ fn delete(
 ) -> Result<Answer, Failure> {
     let (wishes, dry_run) = wishes(call, body)?;
     let key = target.key();
-    let (object, gone) = write::delete(cluster, resource, &key, &wishes, dry_run)?;
+    let (object, gone) = delete::delete(cluster, resource, &key, &wishes, dry_run)?;
     if !gone {
         return Ok(Answer::json(shape::object(
             resource,
@@ -533,7 +426,7 @@ fn delete_all(
     let mut gone = Vec::new();
     for key in keys {
         // Somebody else may have been faster; that is what was wanted anyway.
-        if let Ok((object, _)) = write::delete(cluster, resource, &key, &wishes, dry_run) {
+        if let Ok((object, _)) = delete::delete(cluster, resource, &key, &wishes, dry_run) {
             gone.push(object);
         }
     }

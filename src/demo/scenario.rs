@@ -10,6 +10,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::cluster::Cluster;
+use super::delete;
 use super::failure::Failure;
 use super::patch::PatchKind;
 use super::seed::{self, App};
@@ -245,10 +246,10 @@ fn act(server: &Server, act: &Act) -> Result<(), Failure> {
             };
             let mut options = Options::internal(resource, "kubectl-patch");
             options.admitted = false;
-            write::patch(cluster, resource, of.key(), kind, body, &options)?;
+            write::patch(cluster, resource, &of.key(), kind, body, &options)?;
         }
         Act::Delete(of) => {
-            write::delete(cluster, of.find(cluster)?, &of.key(), &Value::Null, false)?;
+            delete::delete(cluster, of.find(cluster)?, &of.key(), &Value::Null, false)?;
         }
     }
     Ok(())
@@ -308,7 +309,7 @@ fn apply(cluster: &Cluster, manifest: &Value) -> Result<(), Failure> {
         write::patch(
             cluster,
             resource,
-            key,
+            &key,
             PatchKind::Merge,
             &manifest,
             &options,

@@ -113,7 +113,7 @@ impl Seeder<'_> {
             write::patch(
                 self.cluster,
                 resource,
-                key,
+                &key,
                 super::patch::PatchKind::Merge,
                 &patch,
                 &options,
@@ -279,7 +279,8 @@ impl Seeder<'_> {
             self.dress(&mut manifest);
             self.put(&manifest, "extras", "2d")?;
         }
-        seed_kyverno::blocked_events(self)
+        seed_kyverno::blocked_events(self);
+        Ok(())
     }
 
     /// Placeholders of extras: `$LONG` a very long text, `$HOSTILE` control characters, scopes by name get a uid,

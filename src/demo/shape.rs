@@ -43,7 +43,7 @@ pub(crate) fn object(resource: &Resource, version: &str, shape: Shape, value: &H
                 ..ListMeta::default()
             };
             let rows = vec![row(resource, version, include, &value.value)];
-            Bytes::from(table(resource, &meta, rows).to_string())
+            Bytes::from(table(resource, &meta, &rows).to_string())
         }
     }
 }
@@ -75,11 +75,11 @@ pub(crate) fn list(
             )
         }
         Shape::Table(include) => {
-            let rows = items
+            let rows: Vec<Value> = items
                 .iter()
                 .map(|item| row(resource, version, include, &item.value))
                 .collect();
-            Bytes::from(table(resource, meta, rows).to_string())
+            Bytes::from(table(resource, meta, &rows).to_string())
         }
     }
 }
@@ -144,7 +144,7 @@ fn columns(resource: &Resource) -> Vec<Column> {
     }
 }
 
-fn table(resource: &Resource, meta: &ListMeta, rows: Vec<Value>) -> Value {
+fn table(resource: &Resource, meta: &ListMeta, rows: &[Value]) -> Value {
     let mut definitions = vec![json!({
         "name": "Name", "type": "string", "format": "name", "priority": 0, "description": "Name of the object",
     })];
@@ -246,7 +246,7 @@ pub(crate) fn bookmark(
             table(
                 resource,
                 &meta,
-                vec![json!({"cells": [], "object": partial(&json!({"metadata": metadata}))})],
+                &[json!({"cells": [], "object": partial(&json!({"metadata": metadata}))})],
             )
         }
     }

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::catalog::Resource;
+use super::checks;
 use super::cluster::{Cluster, member, rfc3339};
 use super::failure::Failure;
 use super::fields;
@@ -69,7 +70,7 @@ pub(crate) fn create(
     mut body: Value,
     options: &Options,
 ) -> Result<Written, Failure> {
-    check_kind(resource, &options.version, &body)?;
+    checks::kind(resource, &options.version, &body)?;
     let asked = text(&body, "/metadata/namespace");
     if !asked.is_empty() && asked != namespace {
         return Err(Failure::bad_request(
@@ -82,9 +83,9 @@ pub(crate) fn create(
         name = format!("{prefix}{}", cluster.suffix(5));
         member(&mut body, "metadata")["name"] = Value::from(name.as_str());
     }
-    check_name(resource, &name)?;
+    checks::name(resource, &name)?;
     let mut store = cluster.store();
-    check_namespace(cluster, &store, resource, namespace, &name)?;
+    checks::namespace(cluster, &store, resource, namespace, &name)?;
     let key = Key::new(namespace, name.as_str());
     if store.get(resource.index, &key).is_some() {
         return Err(Failure::already_exists(
@@ -93,17 +94,17 @@ pub(crate) fn create(
             &name,
         ));
     }
-    commit(cluster, &mut store, resource, key, None, body, options)
+    commit(cluster, &mut store, resource, &key, None, body, options)
 }
 
 pub(crate) fn update(
     cluster: &Cluster,
     resource: &Resource,
-    key: Key,
+    key: &Key,
     body: Value,
     options: &Options,
 ) -> Result<Written, Failure> {
-    check_kind(resource, &options.version, &body)?;
+    checks::kind(resource, &options.version, &body)?;
     if text(&body, "/metadata/name") != key.name {
         return Err(Failure::bad_request(format!(
             "the name of the object ({}) does not match the name on the URL ({})",
@@ -112,16 +113,24 @@ pub(crate) fn update(
         )));
     }
     let mut store = cluster.store();
-    let old = store.get(resource.index, &key).cloned();
+    let old = store.get(resource.index, key).cloned();
     let old =
         old.ok_or_else(|| Failure::not_found(&resource.plural, &resource.group, &key.name))?;
-    commit(cluster, &mut store, resource, key, Some(old), body, options)
+    commit(
+        cluster,
+        &mut store,
+        resource,
+        key,
+        Some(&old),
+        body,
+        options,
+    )
 }
 
 pub(crate) fn patch(
     cluster: &Cluster,
     resource: &Resource,
-    key: Key,
+    key: &Key,
     kind: PatchKind,
     body: &Value,
     options: &Options,
@@ -134,9 +143,17 @@ pub(crate) fn patch(
         ));
     }
     let mut store = cluster.store();
-    let old = store.get(resource.index, &key).cloned();
+    let old = store.get(resource.index, key).cloned();
     if kind == PatchKind::Apply {
-        return apply(cluster, &mut store, resource, key, old, body, options);
+        return apply(
+            cluster,
+            &mut store,
+            resource,
+            key,
+            old.as_ref(),
+            body,
+            options,
+        );
     }
     let old =
         old.ok_or_else(|| Failure::not_found(&resource.plural, &resource.group, &key.name))?;
@@ -151,19 +168,27 @@ pub(crate) fn patch(
     if next.pointer("/metadata/managedFields").is_none() {
         next["metadata"]["managedFields"] = live["metadata"]["managedFields"].clone();
     }
-    commit(cluster, &mut store, resource, key, Some(old), next, options)
+    commit(
+        cluster,
+        &mut store,
+        resource,
+        key,
+        Some(&old),
+        next,
+        options,
+    )
 }
 
 fn apply(
     cluster: &Cluster,
     store: &mut Store,
     resource: &Resource,
-    key: Key,
-    old: Option<Handle>,
+    key: &Key,
+    old: Option<&Handle>,
     body: &Value,
     options: &Options,
 ) -> Result<Written, Failure> {
-    check_kind(resource, &options.version, body)?;
+    checks::kind(resource, &options.version, body)?;
     if options.manager.is_empty() {
         return Err(Failure::invalid(
             "PatchOptions",
@@ -193,8 +218,8 @@ fn apply(
                 &key.name,
             ));
         }
-        check_name(resource, &key.name)?;
-        check_namespace(cluster, store, resource, &key.namespace, &key.name)?;
+        checks::name(resource, &key.name)?;
+        checks::namespace(cluster, store, resource, &key.namespace, &key.name)?;
     }
     let (time, version) = (rfc3339(options.now), resource.api_version(&options.version));
     let subresource = if options.status { "status" } else { "" };
@@ -210,12 +235,7 @@ fn apply(
         fields::prune(resource, &mut body)
     };
     let mut warnings = field_warnings(resource, options, &unknown)?;
-    let mut merged = managed::apply(
-        old.as_deref().map(|old| &old.value),
-        &body,
-        &writer,
-        options.force,
-    )?;
+    let mut merged = managed::apply(old.map(|old| &old.value), &body, &writer, options.force)?;
     if !asked.is_empty() {
         merged["metadata"]["resourceVersion"] = Value::from(asked);
     }
@@ -230,8 +250,8 @@ fn commit(
     cluster: &Cluster,
     store: &mut Store,
     resource: &Resource,
-    key: Key,
-    old: Option<Handle>,
+    key: &Key,
+    old: Option<&Handle>,
     mut next: Value,
     options: &Options,
 ) -> Result<Written, Failure> {
@@ -292,13 +312,13 @@ fn settle(
     cluster: &Cluster,
     store: &mut Store,
     resource: &Resource,
-    key: Key,
-    old: Option<Handle>,
+    key: &Key,
+    old: Option<&Handle>,
     mut next: Value,
     options: &Options,
     writer: Option<&Writer<'_>>,
 ) -> Result<Written, Failure> {
-    let before = old.as_deref().map(|old| &old.value);
+    let before = old.map(|old| &old.value);
     let version = text(&next, "/metadata/resourceVersion");
     if let Some(old) = before
         && !version.is_empty()
@@ -329,7 +349,7 @@ fn settle(
     own_status(resource, before, &mut next, options.status);
     next["kind"] = Value::from(resource.kind.as_str());
     next["apiVersion"] = Value::from(resource.api_version(resource.preferred()));
-    server_metadata(cluster, &key, before, &mut next, options);
+    server_metadata(cluster, key, before, &mut next, options);
     fields::fill(resource, &mut next);
     fields::check(resource, &key.name, &mut next)?;
     if resource.group.is_empty() && resource.kind == "Namespace" {
@@ -338,7 +358,7 @@ fn settle(
     generation(resource, before, &mut next);
     let mut warnings = Vec::new();
     if !options.admitted && !options.status {
-        let review = admission::review(cluster, store, resource, &key, before, &next);
+        let review = admission::review(cluster, store, resource, key, before, &next);
         for event in review.events {
             admission::record(cluster, store, event);
         }
@@ -351,7 +371,7 @@ fn settle(
         managed::record(before, &mut next, writer);
     }
     let created = before.is_none();
-    if let Some(old) = old.as_ref()
+    if let Some(old) = old
         && unchanged(&old.value, &next)
     {
         return Ok(Written {
@@ -361,7 +381,7 @@ fn settle(
         });
     }
     if options.dry_run {
-        let version = old.as_ref().map_or(0, |old| old.version);
+        let version = old.map_or(0, |old| old.version);
         return Ok(Written {
             object: std::sync::Arc::new(Object::new(next, version)),
             created,
@@ -377,7 +397,7 @@ fn settle(
         && resource.kind != "Namespace";
     let object = store.put(resource.index, key.clone(), next);
     if finished {
-        store.remove(resource.index, &key);
+        store.remove(resource.index, key);
     }
     Ok(Written {
         object,
@@ -499,163 +519,4 @@ fn unchanged(old: &Value, next: &Value) -> bool {
         value
     };
     same_beside(old, next, &["metadata"]) && plain(old) == plain(next)
-}
-
-fn check_kind(resource: &Resource, version: &str, body: &Value) -> Result<(), Failure> {
-    let wanted = resource.api_version(version);
-    let (api, kind) = (text(body, "/apiVersion"), text(body, "/kind"));
-    if !body.is_object() {
-        return Err(Failure::bad_request(
-            "the object provided is unrecognized: it is not a JSON object",
-        ));
-    }
-    if (!api.is_empty() && api != wanted) || (!kind.is_empty() && kind != resource.kind) {
-        return Err(Failure::bad_request(format!(
-            "the API version in the data ({api}, Kind={kind}) does not match the expected API version ({wanted}, Kind={})",
-            resource.kind
-        )));
-    }
-    Ok(())
-}
-
-fn check_name(resource: &Resource, name: &str) -> Result<(), Failure> {
-    let bad = |reason: &'static str, message: String| {
-        Err(Failure::invalid(
-            &resource.kind,
-            &resource.group,
-            name,
-            &[(reason, message, "metadata.name")],
-        ))
-    };
-    if name.is_empty() {
-        return bad(
-            "FieldValueRequired",
-            "Required value: name or generateName is required".to_owned(),
-        );
-    }
-    let rbac = resource.group == "rbac.authorization.k8s.io";
-    let letters = name
-        .bytes()
-        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'.'));
-    if !rbac
-        && (!letters
-            || name.len() > 253
-            || name.starts_with(['-', '.'])
-            || name.ends_with(['-', '.']))
-    {
-        return bad(
-            "FieldValueInvalid",
-            format!(
-                "Invalid value: \"{name}\": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character"
-            ),
-        );
-    }
-    Ok(())
-}
-
-fn check_namespace(
-    cluster: &Cluster,
-    store: &Store,
-    resource: &Resource,
-    namespace: &str,
-    name: &str,
-) -> Result<(), Failure> {
-    if !resource.namespaced {
-        return Ok(());
-    }
-    let Some(namespaces) = cluster.resource("", "namespaces") else {
-        return Ok(());
-    };
-    let found = store.get(namespaces.index, &Key::new("", namespace));
-    let found = found.ok_or_else(|| Failure::not_found("namespaces", "", namespace))?;
-    if found.value.pointer("/metadata/deletionTimestamp").is_some() {
-        return Err(Failure::forbidden(format!(
-            "{} \"{name}\" is forbidden: unable to create new content in namespace {namespace} because it is being terminated",
-            resource.plural
-        )));
-    }
-    Ok(())
-}
-
-/// Deletes one object, or marks it when something still has to be finished.
-pub(crate) fn delete(
-    cluster: &Cluster,
-    resource: &Resource,
-    key: &Key,
-    wishes: &Value,
-    dry_run: bool,
-) -> Result<(Handle, bool), Failure> {
-    let mut store = cluster.store();
-    let old = store.get(resource.index, key).cloned();
-    let old =
-        old.ok_or_else(|| Failure::not_found(&resource.plural, &resource.group, &key.name))?;
-    for (field, own) in [
-        ("uid", old.uid()),
-        (
-            "resourceVersion",
-            text(&old.value, "/metadata/resourceVersion"),
-        ),
-    ] {
-        let wanted = text(wishes, &format!("/preconditions/{field}"));
-        if !wanted.is_empty() && wanted != own {
-            let why = format!(
-                "Precondition failed: {field} in precondition: {wanted}, in object meta: {own}"
-            );
-            return Err(Failure::conflict(
-                &resource.plural,
-                &resource.group,
-                &key.name,
-                &why,
-            ));
-        }
-    }
-    let held = old
-        .value
-        .pointer("/metadata/finalizers")
-        .and_then(Value::as_array)
-        .is_some_and(|f| !f.is_empty());
-    let namespace = resource.group.is_empty() && resource.kind == "Namespace";
-    if dry_run
-        || ((held || namespace) && old.value.pointer("/metadata/deletionTimestamp").is_some())
-    {
-        return Ok((old, !held && !namespace));
-    }
-    if text(wishes, "/propagationPolicy") == "Orphan" {
-        orphan(cluster, &mut store, old.uid());
-    }
-    if held || namespace {
-        let mut marked = old.value.clone();
-        marked["metadata"]["deletionTimestamp"] = Value::from(rfc3339(Timestamp::now()));
-        if namespace {
-            marked["status"]["phase"] = Value::from("Terminating");
-        }
-        return Ok((store.put(resource.index, key.clone(), marked), false));
-    }
-    Ok((store.remove(resource.index, key).unwrap_or(old), true))
-}
-
-/// Takes an owner out of its dependants, so that they outlive it.
-fn orphan(cluster: &Cluster, store: &mut Store, uid: &str) {
-    let mut freed = Vec::new();
-    for resource in cluster.catalog.all() {
-        for (key, object) in store.rows(resource.index) {
-            let owners = object
-                .value
-                .pointer("/metadata/ownerReferences")
-                .and_then(Value::as_array);
-            if owners.is_some_and(|owners| owners.iter().any(|owner| text(owner, "/uid") == uid)) {
-                let mut value = object.value.clone();
-                if let Some(owners) = value
-                    .pointer_mut("/metadata/ownerReferences")
-                    .and_then(Value::as_array_mut)
-                {
-                    owners.retain(|owner| text(owner, "/uid") != uid);
-                }
-                freed.push((resource.index, key.clone(), value));
-            }
-        }
-    }
-    for (kind, key, value) in freed {
-        store.put(kind, key, value);
-    }
 }

@@ -41,15 +41,15 @@ pub(crate) fn judge(world: &World, policy: &Policy, subject: &Subject<'_>) -> Ve
         };
         policy.verdict(source, rule, outcome, message)
     } else {
-        let passes = excuses.iter().all(|(_, pass)| *pass);
-        let names: Vec<String> = excuses.iter().map(|(key, _)| key.clone()).collect();
-        let (outcome, word) = if passes {
+        let all_pass = excuses.iter().all(|(_, reports_pass)| *reports_pass);
+        let names: Vec<String> = excuses.iter().map(|(excuse, _)| excuse.clone()).collect();
+        let (outcome, said) = if all_pass {
             (Outcome::Pass, "passed")
         } else {
             (Outcome::Skip, "skipped")
         };
         let message = format!(
-            "rule is {word} due to policy exception: {}",
+            "rule is {said} due to policy exception: {}",
             names.join(", ")
         );
         let mut verdict = policy.verdict(source, Some("exception".to_owned()), outcome, message);

@@ -75,11 +75,10 @@ fn same(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::String(a), Value::String(b)) => wildcard(b, a),
         (Value::Number(_), Value::Number(_)) => a.as_f64() == b.as_f64(),
-        (Value::String(text), other) | (other, Value::String(text)) => {
-            !other.is_null()
-                && !other.is_array()
-                && !other.is_object()
-                && *text == other.to_string()
+        // `"true"` and `true`, `"3"` and `3` are the same to Kyverno's operators.
+        (Value::String(text), scalar @ (Value::Bool(_) | Value::Number(_)))
+        | (scalar @ (Value::Bool(_) | Value::Number(_)), Value::String(text)) => {
+            serde_json::from_str::<Value>(text).is_ok_and(|read| read == *scalar)
         }
         _ => a == b,
     }

@@ -254,9 +254,9 @@ fn report<'a>(
     store(
         cluster,
         kind,
-        report_key,
+        &report_key,
         old.as_ref(),
-        &body(cluster, kind, resource, key, object, results),
+        &body(cluster, kind, resource, key, object, &results),
     );
     new
 }
@@ -267,7 +267,7 @@ fn body(
     resource: &Resource,
     key: &Key,
     object: &Handle,
-    results: Vec<Value>,
+    results: &[Value],
 ) -> Value {
     let api = resource.api_version(resource.preferred());
     let count = |word: &str| {
@@ -300,18 +300,11 @@ fn body(
     report
 }
 
-fn store(cluster: &Cluster, kind: &Resource, key: Key, old: Option<&Handle>, report: &Value) {
-    let mut options = Options::internal(kind, "reports-controller");
-    options.version = kind.preferred().to_owned();
+fn store(cluster: &Cluster, kind: &Resource, key: &Key, old: Option<&Handle>, report: &Value) {
+    let options = Options::internal(kind, "reports-controller");
     // A report whose resource or namespace went away meanwhile is not worth keeping.
     let _ = match old {
-        None => write::create(
-            cluster,
-            kind,
-            &key.namespace.clone(),
-            report.clone(),
-            &options,
-        ),
+        None => write::create(cluster, kind, &key.namespace, report.clone(), &options),
         Some(_) => write::update(cluster, kind, key, report.clone(), &options),
     };
 }

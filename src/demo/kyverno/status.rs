@@ -44,7 +44,7 @@ pub(crate) fn settle(cluster: &Cluster, now: Timestamp) {
         let _ = write::patch(
             cluster,
             resource,
-            key,
+            &key,
             PatchKind::Merge,
             &json!({"status": dated(wanted, now)}),
             &options,
