@@ -643,7 +643,7 @@ fn server_side_apply_knows_owners() {
         (code, forced["spec"]["validationFailureAction"].clone()),
         (200, json!("Enforce"))
     );
-    let yaml = dev.send("PATCH", &format!("{path}?fieldManager=hand&force=true"), &[("Content-Type", "application/apply-patch+yaml")], "apiVersion: kyverno.io/v1\nkind: ClusterPolicy\nmetadata: {name: applied}\nspec: {background: true}\n");
+    let yaml = dev.send("PATCH", &format!("{path}?fieldManager=third&force=true"), &[("Content-Type", "application/apply-patch+yaml")], "apiVersion: kyverno.io/v1\nkind: ClusterPolicy\nmetadata: {name: applied}\nspec: {background: true}\n");
     assert_eq!(yaml.code, 200);
     assert_eq!(
         dev.write(
@@ -1218,7 +1218,8 @@ fn kubectl_works_with_it() {
     let (success, out, _) =
         kubectl.run(&["--context", "dev-viewer", "auth", "can-i", "patch", "pods"]);
     assert!(!success && out.contains("no"));
-    kubectl.ok(&["create", "configmap", "c", "--from-literal=a=b"]);
+    let config = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}, "data": {"a": "b"}});
+    kubectl.ok(&["create", "-f", &kubectl.file("c.json", &config)]);
     kubectl.ok(&["scale", "deploy/query-api", "-n", "search", "--replicas=2"]);
 }
 

@@ -31,6 +31,7 @@ mod patch;
 mod read;
 mod request;
 mod route;
+mod scale;
 mod scenario;
 mod seed;
 mod seed_kyverno;

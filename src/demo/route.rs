@@ -25,7 +25,7 @@ use super::request::{Query, Shape, Target, decode};
 use super::select::Selector;
 use super::store::Key;
 use super::write::{self, Written};
-use super::{delete, read, shape, watching};
+use super::{delete, read, scale, shape, watching};
 
 /// The API server's limit for request bodies (3 MiB).
 const LARGEST_BODY: usize = 3 << 20;
@@ -213,10 +213,12 @@ fn dispatch(cluster: &Arc<Cluster>, call: &Call, body: &Bytes) -> Result<Answer,
         .find(&target.group, &target.version, &target.plural);
     let resource = resource.ok_or_else(Failure::no_such_path)?;
     let scoped = resource.namespaced || target.namespace.is_empty();
-    let known = target
-        .subresource
-        .as_deref()
-        .is_none_or(|sub| sub == "status" && resource.status);
+    let known = match target.subresource.as_deref() {
+        None => true,
+        Some("status") => resource.status,
+        Some("scale") => resource.scale,
+        Some(_) => false,
+    };
     if !scoped || !known {
         return Err(Failure::no_such_path());
     }
@@ -330,6 +332,9 @@ fn on_resource(
         answer.warnings = written.warnings;
         answer
     };
+    if target.subresource.as_deref() == Some("scale") {
+        return scaled(cluster, call, resource, target, body);
+    }
     match verb {
         "get" => Ok(Answer::json(read::get(cluster, resource, target, shape)?)),
         "list" => Ok(Answer::json(read::list(
@@ -380,6 +385,28 @@ fn on_resource(
         "delete" => delete_one(cluster, call, resource, target, body),
         _ => delete_all(cluster, call, resource, target, body),
     }
+}
+
+fn scaled(
+    cluster: &Cluster,
+    call: &Call,
+    resource: &Resource,
+    target: &Target,
+    body: &[u8],
+) -> Result<Answer, Failure> {
+    if call.method == Method::GET {
+        return Ok(Answer::value(&scale::read(
+            cluster,
+            resource,
+            &target.key(),
+        )?));
+    }
+    let mut options = options(call, target)?;
+    options.status = false;
+    let kind = PatchKind::of(call.header(&CONTENT_TYPE));
+    let body = parse(call, body)?;
+    let written = scale::write(cluster, resource, &target.key(), kind, &body, &options)?;
+    Ok(Answer::value(&written))
 }
 
 fn delete_one(
