@@ -44,6 +44,9 @@ pub(crate) struct Resource {
     pub(crate) builtin: bool,
     #[serde(default)]
     pub(crate) status: bool,
+    /// Has the `scale` subresource.
+    #[serde(default)]
+    pub(crate) scale: bool,
     /// Served only where the environment has this feature.
     #[serde(default)]
     feature: Option<String>,

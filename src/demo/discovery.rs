@@ -76,6 +76,12 @@ pub(crate) fn resources(cluster: &Cluster, group: &str, version: &str) -> Option
             entry["categories"] = json!(resource.categories);
         }
         list.push(entry);
+        if resource.scale {
+            list.push(json!({
+                "name": format!("{}/scale", resource.plural), "singularName": "", "namespaced": true,
+                "group": "autoscaling", "version": "v1", "kind": "Scale", "verbs": ["get", "patch", "update"],
+            }));
+        }
         if resource.status {
             list.push(json!({
                 "name": format!("{}/status", resource.plural), "singularName": "", "namespaced": resource.namespaced,
@@ -135,8 +141,17 @@ fn described(resource: &Resource, version: &str) -> Value {
     if !resource.categories.is_empty() {
         entry["categories"] = json!(resource.categories);
     }
+    let verbs = ["get", "patch", "update"];
+    let mut subresources = Vec::new();
+    if resource.scale {
+        let scale = json!({"group": "autoscaling", "version": "v1", "kind": "Scale"});
+        subresources.push(json!({"subresource": "scale", "responseKind": scale, "verbs": verbs}));
+    }
     if resource.status {
-        entry["subresources"] = json!([{"subresource": "status", "responseKind": kind, "verbs": ["get", "patch", "update"]}]);
+        subresources.push(json!({"subresource": "status", "responseKind": kind, "verbs": verbs}));
+    }
+    if !subresources.is_empty() {
+        entry["subresources"] = Value::Array(subresources);
     }
     entry
 }

@@ -15,9 +15,12 @@
 //! Not here: anything of policydeck itself.
 
 mod access;
+mod call;
 mod catalog;
+mod checks;
 mod cluster;
 mod controllers;
+mod delete;
 mod discovery;
 mod failure;
 mod fields;
@@ -28,6 +31,7 @@ mod patch;
 mod read;
 mod request;
 mod route;
+mod scale;
 mod scenario;
 mod seed;
 mod seed_kyverno;
