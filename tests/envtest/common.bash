@@ -43,8 +43,12 @@ launch() {
   local name=$1 session=; shift
   command -v setsid >/dev/null && session=setsid
   $session "$@" >>"$run/$name.log" 2>&1 </dev/null &
+  disown # or bash would announce its end
   echo $! >"$run/$name.pid" || { kill -KILL $!; die "the run $run_name was taken down"; }
 }
+
+# Programs keep caches and trust roots in the user's home (kubectl's discovery, sigstore's roots): give them one that goes with the run.
+own_home() { export HOME=$run/home; mkdir -p "$HOME"; }
 
 # until_true SECONDS COMMAND...: asks again until it succeeds or the time is over.
 until_true() {
