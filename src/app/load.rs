@@ -1,0 +1,141 @@
+//! From files, environment variables and flags to what the engine and the faces are started with.
+
+use crate::cli::Problem;
+use crate::cli::args::Globals;
+use crate::domain::near::nearest;
+use crate::files::{self, FileError, Paths};
+use crate::settings::{self, Contexts, EngineOptions, EnvironmentSettings, Impersonate, Settings};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+/// Everything that is known before anything runs.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    /// The configuration, or its defaults.
+    pub(super) settings: Settings,
+    /// What the engine is started with.
+    pub(super) options: EngineOptions,
+    /// What is odd about the configuration.
+    pub(super) warnings: Vec<String>,
+}
+
+/// Brings file and flags together.
+pub(super) fn load(globals: &Globals, actions: &[&str]) -> Result<Loaded, Problem> {
+    let file = config_file(globals)?;
+    let (settings, warnings) = match &file {
+        Some((path, text)) => {
+            let parsed = settings::parse(&path.to_string_lossy(), text, actions)
+                .map_err(|problems| Problem::usage(format!("the configuration cannot be used\n{problems}")))?;
+            (parsed.settings, parsed.warnings.0.iter().map(ToString::to_string).collect())
+        }
+        None => (settings::defaults(), Vec::new()),
+    };
+    let mut environments = choose(globals, &settings)?;
+    let base = file.as_ref().and_then(|(path, _)| path.parent()).unwrap_or(Path::new(""));
+    for environment in &mut environments {
+        environment.read_only |= globals.read_only;
+        if let Some(written) = &environment.kubeconfig {
+            environment.kubeconfig = Some(files::expand(written, base).map_err(usage)?);
+        }
+    }
+    let impersonate = globals.as_user.clone().map(|user| Impersonate { user, groups: globals.as_group.clone() });
+    let options =
+        EngineOptions { environments, kubeconfig: globals.kubeconfig.clone(), request_timeout: globals.request_timeout, impersonate };
+    Ok(Loaded { settings, options, warnings })
+}
+
+/// The configuration file with its text: the one that is named, which has to be there, or the usual one, if it is.
+fn config_file(globals: &Globals) -> Result<Option<(PathBuf, String)>, Problem> {
+    if let Some(path) = &globals.config {
+        return files::read_text(path).map(|text| Some((path.clone(), text))).map_err(usage);
+    }
+    // Without a home folder there is no usual file; only who wants to write one has to know.
+    let Ok(paths) = Paths::find() else { return Ok(None) };
+    match files::read_text(&paths.config) {
+        Ok(text) => Ok(Some((paths.config, text))),
+        Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+        Err(error) => Err(usage(error)),
+    }
+}
+
+fn usage(error: FileError) -> Problem {
+    Problem::usage(error.what)
+}
+
+fn choose(globals: &Globals, settings: &Settings) -> Result<Vec<EnvironmentSettings>, Problem> {
+    if let Some(context) = &globals.context {
+        let configured: Vec<_> = settings.environments.iter().filter(|e| e.context.as_ref() == Some(context)).cloned().collect();
+        return if configured.is_empty() { Ok(vec![ad_hoc(globals, context)?]) } else { Ok(configured) };
+    }
+    let all = if settings.environments.is_empty() { vec![current(globals)?] } else { settings.environments.clone() };
+    if globals.environments.is_empty() {
+        return Ok(all);
+    }
+    for wanted in &globals.environments {
+        if !all.iter().any(|environment| environment.name == *wanted) {
+            let names = || all.iter().map(|environment| environment.name.as_str());
+            let hint = match nearest(wanted, names()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("there are {}", names().collect::<Vec<_>>().join(", ")),
+            };
+            return Err(Problem::usage(format!("there is no environment `{wanted}`; {hint}")));
+        }
+    }
+    Ok(all.into_iter().filter(|environment| globals.environments.contains(&environment.name)).collect())
+}
+
+/// The environment of a context that the kubeconfig has.
+fn ad_hoc(globals: &Globals, context: &str) -> Result<EnvironmentSettings, Problem> {
+    let (contexts, files) = contexts(globals.kubeconfig.as_deref())?;
+    if contexts.all.iter().any(|known| known.name == context) {
+        return Ok(only_namespace(globals, EnvironmentSettings::of_context(context)));
+    }
+    let near = nearest(context, contexts.all.iter().map(|known| known.name.as_str()));
+    let hint = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+    Err(Problem::usage(format!("there is no context `{context}` in {}{hint}", named(&files))))
+}
+
+/// Where nothing is configured: the current context, else the cluster around us.
+fn current(globals: &Globals) -> Result<EnvironmentSettings, Problem> {
+    let (contexts, files) = contexts(globals.kubeconfig.as_deref())?;
+    if let Some(context) = &contexts.current {
+        return Ok(only_namespace(globals, EnvironmentSettings::of_context(context)));
+    }
+    if files.is_empty() && std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() {
+        return Ok(only_namespace(globals, EnvironmentSettings::in_cluster()));
+    }
+    let what = if files.is_empty() { "there is no kubeconfig".to_owned() } else { format!("{} has no current context", named(&files)) };
+    Err(Problem::usage(format!(
+        "{what} and no configuration names an environment. Name one with --context or --kubeconfig, write a configuration with \
+         `policydeck config init`, or try `policydeck demo`"
+    )))
+}
+
+/// Who asks about one namespace only, without a configuration, may have no rights beyond it.
+fn only_namespace(globals: &Globals, mut environment: EnvironmentSettings) -> EnvironmentSettings {
+    environment.namespaces = globals.namespace.iter().cloned().collect();
+    environment
+}
+
+/// The contexts there are, and the files they come from.
+pub(super) fn contexts(named: Option<&Path>) -> Result<(Contexts, Vec<PathBuf>), Problem> {
+    let files = files::kubeconfigs(named, std::env::var_os("KUBECONFIG").as_deref());
+    let mut texts = Vec::new();
+    for file in &files {
+        texts.push((file.to_string_lossy().into_owned(), files::read_text(file).map_err(usage)?));
+    }
+    let contexts = Contexts::parse(texts.iter().map(|(name, text)| (name.as_str(), text.as_str()))).map_err(Problem::usage)?;
+    Ok((contexts, files))
+}
+
+fn named(files: &[PathBuf]) -> String {
+    if files.is_empty() { "any kubeconfig".into() } else { files.iter().map(|file| file.to_string_lossy()).collect::<Vec<_>>().join(", ") }
+}
+
+/// The configuration that would be used, whether it is there or not.
+pub(super) fn config_path(globals: &Globals) -> Result<PathBuf, Problem> {
+    match &globals.config {
+        Some(path) => Ok(path.clone()),
+        None => Ok(Paths::find().map_err(usage)?.config),
+    }
+}

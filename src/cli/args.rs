@@ -1,0 +1,218 @@
+//! The command line: what can be typed.
+
+use super::fail_on::FailOn;
+use crate::domain::time::parse_duration;
+use crate::fleet::filter::Filter;
+use clap::{Args as ClapArgs, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// A terminal flight deck for Kyverno policy rollouts.
+///
+/// Without a command it opens the screen. Commands print what the screen shows, for people and for scripts.
+#[derive(Debug, Parser)]
+#[command(name = "policydeck", version, propagate_version = false, disable_help_subcommand = true)]
+pub struct Args {
+    /// Flags of every command.
+    #[command(flatten)]
+    pub globals: Globals,
+    /// What to do; nothing means the screen.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// Flags that mean the same before and after any command.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct Globals {
+    /// Configuration file
+    #[arg(long, global = true, value_name = "FILE", env = "POLICYDECK_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Kubeconfig for all environments
+    #[arg(long, global = true, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// A kubeconfig context as the single environment
+    #[arg(long, global = true, value_name = "NAME", conflicts_with = "environments")]
+    pub context: Option<String>,
+    /// Only this environment of the configuration; may be repeated
+    #[arg(short = 'e', long = "environment", global = true, value_name = "NAME")]
+    pub environments: Vec<String>,
+    /// Only what concerns this namespace
+    #[arg(short = 'n', long, global = true, value_name = "NAME", conflicts_with = "all_namespaces")]
+    pub namespace: Option<String>,
+    /// All namespaces, as without -n
+    #[arg(short = 'A', long, global = true)]
+    pub all_namespaces: bool,
+    /// How to print
+    #[arg(short = 'o', long, global = true, value_name = "FORMAT", default_value = "table")]
+    pub output: Format,
+    /// Only what passes, for example 'sev>=high !ns=kube-system'
+    #[arg(long, global = true, value_name = "EXPR", value_parser = Filter::parse, default_value = "", hide_default_value = true)]
+    pub filter: Filter,
+    /// How long to wait for all environments to be complete
+    #[arg(long, global = true, value_name = "TIME", value_parser = seconds, default_value = "60s")]
+    pub wait: Duration,
+    /// How long a single request may take; 0 means no limit
+    #[arg(long, global = true, value_name = "TIME", value_parser = seconds)]
+    pub request_timeout: Option<Duration>,
+    /// User to act as
+    #[arg(long = "as", global = true, value_name = "USER")]
+    pub as_user: Option<String>,
+    /// Group to act as; may be repeated
+    #[arg(long, global = true, value_name = "GROUP", requires = "as_user")]
+    pub as_group: Vec<String>,
+    /// When to use colour
+    #[arg(long, global = true, value_name = "WHEN")]
+    pub color: Option<Color>,
+    /// Refuse every operation
+    #[arg(long, global = true)]
+    pub read_only: bool,
+    /// Only ASCII characters
+    #[arg(long, global = true)]
+    pub ascii: bool,
+    /// Write more to the log; may be repeated
+    #[arg(short = 'v', long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Commands that show the fleet.
+    #[command(flatten)]
+    Show(Show),
+    /// A fleet of four clusters to try everything on, without a cluster
+    Demo(Demo),
+    /// Write, check and describe the configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Where configuration, data and logs are kept
+    Paths,
+    /// Completion for a shell
+    Completion {
+        /// The shell
+        shell: Shell,
+    },
+    /// The version
+    Version,
+}
+
+/// Commands that ask a running engine.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Show {
+    /// Environments: state, versions, counts
+    Status(StatusArgs),
+    /// Violations: every policy in every environment
+    Violations,
+    /// Findings: every result of one policy, or of all
+    Findings {
+        /// name, kind/name or kind/namespace/name
+        policy: Option<String>,
+    },
+    /// Policies with their rules and what these do
+    Policies,
+}
+
+/// Arguments of `status`.
+#[derive(Debug, Clone, Default, ClapArgs)]
+pub struct StatusArgs {
+    /// Print again whenever something changed
+    #[arg(short = 'w', long)]
+    pub watch: bool,
+    /// Exit with status 3 when this holds in any environment, for example 'fail>0 or stale'
+    #[arg(long, value_name = "EXPR", value_parser = FailOn::parse)]
+    pub fail_on: Option<FailOn>,
+}
+
+/// Arguments of `demo`.
+#[derive(Debug, Clone, ClapArgs)]
+#[command(args_conflicts_with_subcommands = false)]
+pub struct Demo {
+    /// Serve the clusters and print a kubeconfig for kubectl, until ctrl-c
+    #[arg(long)]
+    pub listen: bool,
+    /// Port of the first cluster; 0 means any that is free
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub port: u16,
+    /// What happens to the clusters meanwhile
+    #[arg(long, value_name = "NAME")]
+    pub scenario: Option<String>,
+    /// A command to run on the demo instead of the screen
+    #[command(subcommand)]
+    pub show: Option<Show>,
+}
+
+/// Commands about the configuration.
+#[derive(Debug, Clone, Subcommand)]
+pub enum ConfigCommand {
+    /// Write a first configuration from the kubeconfig's contexts
+    Init {
+        /// Overwrite a file that is there
+        #[arg(long)]
+        force: bool,
+    },
+    /// Check a configuration
+    Check {
+        /// The file; without it, the one that would be used
+        file: Option<PathBuf>,
+    },
+    /// Print the JSON Schema of the configuration
+    Schema,
+}
+
+/// How to print.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Columns for people.
+    Table,
+    /// One document.
+    Json,
+    /// One document.
+    Yaml,
+    /// Rows with a heading.
+    Csv,
+    /// One identifier a line.
+    Name,
+}
+
+/// When to use colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless NO_COLOR is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// `60s`, `2m`, or a bare number of seconds, as kubectl has it.
+fn seconds(text: &str) -> Result<Duration, String> {
+    if let Ok(seconds) = text.parse() {
+        return Ok(Duration::from_secs(seconds));
+    }
+    let duration = parse_duration(text)?;
+    Ok(duration.unsigned_abs())
+}
+
+/// The command with the name it was called by: kubectl runs plugins as `kubectl-NAME`, and people type `kubectl NAME`.
+pub fn command(called: Option<&OsStr>) -> clap::Command {
+    let command = Args::command();
+    let stem = called.map(Path::new).and_then(Path::file_stem).and_then(OsStr::to_str).unwrap_or_default();
+    if stem == "kubectl-policydeck" { command.bin_name("kubectl policydeck") } else { command }
+}
+
+/// Reads a command line, the first of `arguments` being the program. The error is clap's: help and version are among them.
+pub fn parse(arguments: &[OsString]) -> Result<Args, clap::Error> {
+    let mut command = command(arguments.first().map(OsString::as_os_str));
+    let plugin = command.get_bin_name().is_some();
+    // clap would take the first argument as the name and lose the blank in `kubectl policydeck`.
+    let matches = if plugin {
+        command = command.no_binary_name(true);
+        command.try_get_matches_from_mut(arguments.iter().skip(1))
+    } else {
+        command.try_get_matches_from_mut(arguments)
+    }?;
+    <Args as clap::FromArgMatches>::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+}

@@ -1,0 +1,227 @@
+//! Writing documents: one envelope, five formats, item by item, so that a million findings never stand in memory as text.
+
+use super::args::Format;
+use super::table::{Cell, Column, Table};
+use crate::domain::clean;
+use jiff::Timestamp;
+use serde::Serialize;
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::io::{self, Write};
+use std::marker::PhantomData;
+
+/// The version of the documents.
+pub const API_VERSION: &str = "policydeck.dev/v1";
+
+/// What stands at the top of a document.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Head {
+    api_version: &'static str,
+    /// What the items are.
+    pub kind: &'static str,
+    /// When.
+    pub generated_at: Timestamp,
+    /// Whether nothing is missing.
+    pub complete: bool,
+}
+
+impl Head {
+    /// A head of the current version.
+    pub fn new(kind: &'static str, generated_at: Timestamp, complete: bool) -> Self {
+        Self { api_version: API_VERSION, kind, generated_at, complete }
+    }
+}
+
+/// How to print, decided once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Style {
+    /// The format.
+    pub format: Format,
+    /// Tables only.
+    pub color: bool,
+    /// Only ASCII characters in tables.
+    pub ascii: bool,
+    /// One line per JSON document, for streams of documents.
+    pub compact: bool,
+}
+
+/// What can be an item of a document.
+pub trait Item: Serialize {
+    /// What rows depend on beside the item.
+    type Context;
+    /// Lists of a million items have one line each; short ones are laid out for people.
+    const LONG: bool = false;
+    /// Headings of the table.
+    fn columns(context: &Self::Context) -> Vec<Column>;
+    /// The row of the table.
+    fn row(&self, context: &Self::Context, ascii: bool) -> Vec<Cell>;
+    /// Headings of the CSV.
+    fn csv_columns() -> Vec<&'static str>;
+    /// Rows of the CSV; unknown is empty.
+    fn csv_rows(&self) -> Vec<Vec<String>>;
+    /// What `-o name` prints.
+    fn identifiers(&self) -> Vec<String>;
+}
+
+/// Writes one document.
+pub struct Document<'o, T: Item> {
+    out: &'o mut dyn Write,
+    style: Style,
+    context: T::Context,
+    head: Head,
+    body: Body,
+    items: u64,
+    _items: PhantomData<T>,
+}
+
+enum Body {
+    Text,
+    Table(Table),
+    Csv(csv::Writer<Vec<u8>>),
+}
+
+impl<'o, T: Item> Document<'o, T> {
+    /// Begins a document.
+    pub fn begin(out: &'o mut dyn Write, style: Style, head: Head, context: T::Context) -> io::Result<Self> {
+        let body = match style.format {
+            Format::Table => Body::Table(Table::new(T::columns(&context), style.color)),
+            Format::Csv => Body::Csv(csv::Writer::from_writer(Vec::new())),
+            Format::Json | Format::Yaml | Format::Name => Body::Text,
+        };
+        let mut document = Self { out, style, context, head, body, items: 0, _items: PhantomData };
+        document.write_head()?;
+        Ok(document)
+    }
+
+    fn write_head(&mut self) -> io::Result<()> {
+        let Head { api_version, kind, generated_at, complete } = &self.head;
+        match (&mut self.body, self.style.format, self.style.compact) {
+            (Body::Csv(csv), ..) => csv.write_record(T::csv_columns()).map_err(io::Error::other),
+            (_, Format::Json, true) => write!(
+                self.out,
+                r#"{{"apiVersion":"{api_version}","kind":"{kind}","generatedAt":"{generated_at}","complete":{complete},"items":["#
+            ),
+            (_, Format::Json, false) => write!(
+                self.out,
+                "{{\n  \"apiVersion\": \"{api_version}\",\n  \"kind\": \"{kind}\",\n  \"generatedAt\": \"{generated_at}\",\n  \"complete\": {complete},\n  \"items\": ["
+            ),
+            (_, Format::Yaml, compact) => {
+                // Several documents in a row need a separator.
+                let separator = if compact { "---\n" } else { "" };
+                write!(
+                    self.out,
+                    "{separator}apiVersion: {api_version}\nkind: {kind}\ngeneratedAt: \"{generated_at}\"\ncomplete: {complete}\nitems:"
+                )
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes one item.
+    pub fn item(&mut self, item: &T) -> io::Result<()> {
+        self.items += 1;
+        match (&mut self.body, self.style.format) {
+            (Body::Table(table), _) => table.row(self.out, item.row(&self.context, self.style.ascii)),
+            (Body::Csv(csv), _) => {
+                for row in item.csv_rows() {
+                    csv.write_record(row.iter().map(|field| clean(field).into_owned())).map_err(io::Error::other)?;
+                }
+                self.drain_csv()
+            }
+            (_, Format::Name) => item.identifiers().iter().try_for_each(|name| writeln!(self.out, "{}", clean(name))),
+            (_, Format::Yaml) => {
+                let yaml = yaml_item(item)?;
+                if self.items == 1 {
+                    self.out.write_all(b"\n")?;
+                }
+                self.out.write_all(yaml.as_bytes())
+            }
+            _ => self.json_item(item),
+        }
+    }
+
+    fn json_item(&mut self, item: &T) -> io::Result<()> {
+        let comma = if self.items > 1 { "," } else { "" };
+        if self.style.compact || T::LONG {
+            let json = serde_json::to_string(item)?;
+            let glue = if self.style.compact { "" } else { "\n    " };
+            return write!(self.out, "{comma}{glue}{}", escape(&json));
+        }
+        let json = serde_json::to_string_pretty(item)?;
+        // Strings hold no line breaks in JSON, so every line is one of the layout.
+        write!(self.out, "{comma}\n    {}", escape(&json).replace('\n', "\n    "))
+    }
+
+    fn drain_csv(&mut self) -> io::Result<()> {
+        let Body::Csv(csv) = std::mem::replace(&mut self.body, Body::Text) else { return Ok(()) };
+        let mut buffer = csv.into_inner().map_err(|error| io::Error::other(error.to_string()))?;
+        self.out.write_all(&buffer)?;
+        buffer.clear();
+        self.body = Body::Csv(csv::Writer::from_writer(buffer));
+        Ok(())
+    }
+
+    /// Ends the document.
+    pub fn finish(mut self) -> io::Result<()> {
+        match self.style.format {
+            Format::Table => {
+                if let Body::Table(table) = &mut self.body {
+                    table.finish(self.out)?;
+                }
+            }
+            Format::Csv => self.drain_csv()?,
+            Format::Json if self.style.compact => self.out.write_all(b"]}\n")?,
+            Format::Json if self.items == 0 => self.out.write_all(b"]\n}\n")?,
+            Format::Json => self.out.write_all(b"\n  ]\n}\n")?,
+            Format::Yaml if self.items == 0 => self.out.write_all(b" []\n")?,
+            Format::Yaml | Format::Name => {}
+        }
+        self.out.flush()
+    }
+}
+
+/// Writes a whole document.
+pub fn write<T: Item>(out: &mut dyn Write, style: Style, head: Head, context: T::Context, items: &[T]) -> io::Result<()> {
+    let mut document = Document::begin(out, style, head, context)?;
+    for item in items {
+        document.item(item)?;
+    }
+    document.finish()
+}
+
+/// JSON that is the same value and drives no terminal: control characters that JSON allows are written as escapes.
+fn escape(json: &str) -> Cow<'_, str> {
+    if json.chars().all(|c| c == '\n' || !needs_escape(c)) {
+        return Cow::Borrowed(json);
+    }
+    let mut out = String::with_capacity(json.len() + 16);
+    for c in json.chars() {
+        if c != '\n' && needs_escape(c) {
+            let _ = write!(out, "\\u{:04x}", u32::from(c));
+        } else {
+            out.push(c);
+        }
+    }
+    Cow::Owned(out)
+}
+
+fn needs_escape(c: char) -> bool {
+    if c == ' ' || c.is_ascii_graphic() {
+        return false;
+    }
+    let mut buffer = [0; 4];
+    matches!(clean(c.encode_utf8(&mut buffer)), Cow::Owned(_))
+}
+
+/// `- …`, one item of a YAML list.
+fn yaml_item<T: Serialize>(item: &T) -> io::Result<String> {
+    let json = serde_json::to_string(item)?;
+    // What would drive a terminal, and lines that begin with a tab (which other readers refuse in blocks), go in as JSON: it is YAML, too.
+    let awkward = json.contains("\\t") || json.contains("\\u") || matches!(escape(&json), Cow::Owned(_));
+    if awkward {
+        return Ok(format!("- {}\n", escape(&json)));
+    }
+    let yaml = serde_saphyr::to_string(&[item]).map_err(io::Error::other)?;
+    Ok(if yaml.ends_with('\n') { yaml } else { yaml + "\n" })
+}

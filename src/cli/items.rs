@@ -1,0 +1,203 @@
+//! The items of the documents, with the names that scripts rely on.
+//!
+//! What lives here: the shape of JSON and YAML. How they are made from views is in `status`, `violations`, `findings` and
+//! `policies`; how they look as a table in `rows`.
+
+use crate::domain::{ManagedBy, Mode, PolicyId, ResourceRef, Revision, Severity, Tally, Tier};
+use jiff::Timestamp;
+use serde::ser::SerializeMap as _;
+use serde::{Serialize, Serializer};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// An environment.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StatusItem {
+    /// Name.
+    pub name: String,
+    /// Normal or production.
+    pub tier: Tier,
+    /// kubeconfig context.
+    pub context: String,
+    /// URL of the API server.
+    pub server: Option<String>,
+    /// UID of the namespace `kube-system`.
+    pub cluster_uid: Option<String>,
+    /// Kubernetes version.
+    pub kubernetes: Option<String>,
+    /// Kyverno version.
+    pub kyverno: Option<String>,
+    /// State of the link.
+    pub state: &'static str,
+    /// Whether every number counts everything.
+    pub complete: bool,
+    /// Last sign of life.
+    pub last_seen: Option<Timestamp>,
+    /// State of every kind.
+    pub kinds: Vec<KindItem>,
+    /// Findings.
+    pub findings: Option<Tally>,
+    /// Findings by top owner.
+    pub owners: Option<Tally>,
+    /// Refused admissions.
+    pub blocked: Option<u64>,
+    /// What could not be read.
+    pub malformed: Option<u64>,
+    /// Results whose policy or rule no longer exists.
+    pub stale: Option<u64>,
+    /// Policies.
+    pub policies: Option<u64>,
+    /// Exceptions.
+    pub exceptions: Option<u64>,
+    /// Why it is not complete, or what to know.
+    pub message: Option<String>,
+    /// Sentences about the numbers.
+    pub notes: Vec<String>,
+}
+
+/// A kind's stream.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct KindItem {
+    /// API group.
+    pub group: &'static str,
+    /// Kind.
+    pub kind: &'static str,
+    /// State.
+    pub state: &'static str,
+    /// Objects held; unknown before the first list.
+    pub objects: Option<u64>,
+}
+
+/// A policy in all environments.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ViolationsItem {
+    /// Which policy.
+    pub policy: Arc<PolicyId>,
+    /// Who reports on it.
+    pub source: Arc<str>,
+    /// The worst severity among the environments.
+    pub severity: Option<Severity>,
+    /// Every environment by name, in the order of the road.
+    pub environments: Cells,
+}
+
+/// Environments by name; an object in JSON.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cells(pub Vec<(Arc<str>, CellItem)>);
+
+impl Serialize for Cells {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (name, cell) in &self.0 {
+            map.serialize_entry(&**name, cell)?;
+        }
+        map.end()
+    }
+}
+
+/// A policy in one environment.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CellItem {
+    /// What it does.
+    pub mode: Mode,
+    /// Whether it is in force.
+    pub ready: Option<bool>,
+    /// Hash of what it says.
+    pub revision: Option<Revision>,
+    /// Findings.
+    pub findings: Option<Tally>,
+    /// Findings by top owner.
+    pub owners: Option<Tally>,
+    /// Refused admissions.
+    pub blocked: Option<u64>,
+    /// Stale results.
+    pub stale: Option<u64>,
+    /// Newest evaluation.
+    pub evaluated_at: Option<Timestamp>,
+    /// Whether the numbers count everything.
+    pub complete: bool,
+}
+
+/// A finding.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FindingItem {
+    /// Environment.
+    pub environment: Arc<str>,
+    /// Who reported it.
+    pub source: Arc<str>,
+    /// Which policy.
+    pub policy: Arc<PolicyId>,
+    /// Which rule; empty for CEL kinds.
+    pub rule: Arc<str>,
+    /// Result.
+    pub result: crate::domain::FindingResult,
+    /// Severity.
+    pub severity: Option<Severity>,
+    /// Category.
+    pub category: Option<Arc<str>>,
+    /// The engine's message.
+    pub message: Arc<str>,
+    /// The resource.
+    pub resource: Arc<ResourceRef>,
+    /// Its top owner.
+    pub owner: Option<Arc<ResourceRef>>,
+    /// Whether the owner was guessed by name.
+    pub owner_guessed: bool,
+    /// When it was evaluated.
+    pub evaluated_at: Option<Timestamp>,
+    /// Exceptions that excused it.
+    pub exception: Option<Arc<str>>,
+    /// The policy or rule no longer exists.
+    pub stale: bool,
+    /// The result's properties.
+    pub properties: BTreeMap<Arc<str>, Arc<str>>,
+}
+
+/// A policy in one environment, with its rules.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyItem {
+    /// Environment.
+    pub environment: Arc<str>,
+    /// Which policy.
+    pub policy: Arc<PolicyId>,
+    /// Who reports on it; empty for kinds that never report.
+    pub source: Arc<str>,
+    /// What it does.
+    pub mode: Mode,
+    /// Whether it is in force.
+    pub ready: Option<bool>,
+    /// Whether it looks at admission requests.
+    pub admission: bool,
+    /// Whether existing resources are scanned.
+    pub background: bool,
+    /// Hash of what it says.
+    pub revision: Revision,
+    /// Severity.
+    pub severity: Option<Severity>,
+    /// Category.
+    pub category: Option<String>,
+    /// Its rules.
+    pub rules: Vec<RuleItem>,
+    /// Which tool keeps it.
+    pub managed_by: Option<ManagedBy>,
+    /// The kind that replaces a deprecated one.
+    pub deprecated: Option<&'static str>,
+}
+
+/// A rule.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RuleItem {
+    /// Name; empty for CEL kinds.
+    pub name: Arc<str>,
+    /// What it does.
+    #[serde(rename = "type")]
+    pub rule_type: crate::domain::RuleType,
+    /// What happens on a violation.
+    pub mode: Mode,
+    /// Overrides in words.
+    pub overrides: Vec<String>,
+}

@@ -1,0 +1,32 @@
+//! What commands ask of the engine: its handle, or a fixture in tests.
+
+use crate::engine::{EngineHandle, Failure};
+use crate::fleet::query::{FindingQuery, FindingRow, PolicyRow};
+use crate::fleet::view::FleetView;
+use std::future::Future;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// Views and the rows behind them.
+pub trait Source {
+    /// The newest view, and the news of newer ones.
+    fn fleet(&self) -> watch::Receiver<Arc<FleetView>>;
+    /// Findings of one environment.
+    fn findings(&self, environment: &str, query: FindingQuery) -> impl Future<Output = Result<Vec<FindingRow>, Failure>>;
+    /// Policies of one environment, with their modes in a namespace.
+    fn policies(&self, environment: &str, namespace: Option<String>) -> impl Future<Output = Result<Vec<PolicyRow>, Failure>>;
+}
+
+impl Source for EngineHandle {
+    fn fleet(&self) -> watch::Receiver<Arc<FleetView>> {
+        Self::fleet(self)
+    }
+
+    fn findings(&self, environment: &str, query: FindingQuery) -> impl Future<Output = Result<Vec<FindingRow>, Failure>> {
+        Self::findings(self, environment, query)
+    }
+
+    fn policies(&self, environment: &str, namespace: Option<String>) -> impl Future<Output = Result<Vec<PolicyRow>, Failure>> {
+        Self::policies(self, environment, namespace)
+    }
+}

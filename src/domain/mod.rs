@@ -1,0 +1,22 @@
+//! The words of the product, once each, with no I/O and no JSON shapes.
+//!
+//! What lives here: identities, results, tallies, modes, sync states, references, time and text helpers.
+//! What does not: how a manifest says these things (`kinds`), how they change (`fleet`), how they look (`tui`, `cli`).
+
+mod exception;
+mod finding;
+mod mode;
+pub mod near;
+mod policy;
+mod resource;
+mod sync;
+mod text;
+pub mod time;
+
+pub use exception::Exception;
+pub use finding::{FindingResult, Severity, Tally};
+pub use mode::{Action, Mode};
+pub use policy::{Cel, LabelSelector, ManagedBy, Override, Policy, PolicyId, PolicyKey, Readiness, Requirement, Revision, Rule, RuleType};
+pub use resource::ResourceRef;
+pub use sync::{Link, Sync, Tier};
+pub use text::{clean, clean_lines};

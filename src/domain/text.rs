@@ -1,0 +1,55 @@
+//! Text from clusters is not to be trusted: it may hold control characters that would drive the terminal.
+
+use std::borrow::Cow;
+
+/// Whether a character may reach a terminal or a log: no C0/C1 controls, no bidirectional overrides, no invisible line breaks.
+fn is_safe(c: char) -> bool {
+    !(c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}'))
+}
+
+/// `text` on one line without anything that could drive a terminal: runs of white space become one blank, other controls become `�`.
+pub fn clean(text: &str) -> Cow<'_, str> {
+    if text.chars().all(|c| is_safe(c)) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' | '\r' | '\t' => {
+                if !out.ends_with(' ') {
+                    out.push(' ');
+                }
+            }
+            c if is_safe(c) => out.push(c),
+            _ => out.push('\u{fffd}'),
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// The lines of `text`, each safe for a terminal; tabs become four blanks.
+pub fn clean_lines(text: &str) -> Vec<String> {
+    text.lines().map(|line| clean(&line.replace('\t', "    ")).into_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_text_is_borrowed() {
+        assert!(matches!(clean("Deployment/web: größer ▒"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn what_drives_a_terminal_is_replaced() {
+        assert_eq!(clean("a\x1b[31mred\x07"), "a\u{fffd}[31mred\u{fffd}");
+        assert_eq!(clean("one\r\n\ttwo"), "one two");
+        assert_eq!(clean("abc\u{202e}def\u{9b}2J"), "abc\u{fffd}def\u{fffd}2J");
+    }
+
+    #[test]
+    fn lines_stay_lines() {
+        assert_eq!(clean_lines("a:\n\tb: \x1b]0;x\x07"), vec!["a:", "    b: \u{fffd}]0;x\u{fffd}"]);
+    }
+}

@@ -1,0 +1,109 @@
+//! The log: one file a day, a bounded number of them, nothing in it that drives a terminal or opens a door.
+
+use super::FileError;
+use super::atomic::make_folder;
+use crate::domain::clean;
+use std::borrow::Cow;
+use std::io::{self, ErrorKind, Write};
+use std::path::Path;
+use tracing_appender::non_blocking::WorkerGuard;
+use tracing_appender::rolling::{RollingFileAppender, Rotation};
+use tracing_subscriber::EnvFilter;
+
+/// Days that are kept.
+const FILES: usize = 7;
+
+/// Holds the log open; dropping it writes what is still buffered.
+#[derive(Debug)]
+#[must_use = "the log is closed when this is dropped"]
+pub struct LogGuard {
+    _worker: WorkerGuard,
+}
+
+/// Opens the log in `folder`. `verbosity` counts the `-v`; `directives` (of `POLICYDECK_LOG`) replace what it stands for.
+///
+/// Fails where the folder cannot be written, or where something else already receives the log; the program runs on without it.
+pub fn start(folder: &Path, verbosity: u8, directives: Option<&str>) -> Result<LogGuard, FileError> {
+    make_folder(folder)?;
+    let appender = RollingFileAppender::builder()
+        .rotation(Rotation::DAILY)
+        .max_log_files(FILES)
+        .filename_prefix("policydeck")
+        .filename_suffix("log")
+        .build(folder)
+        .map_err(|error| FileError { what: format!("cannot log to {}: {error}", folder.display()), kind: ErrorKind::Other })?;
+    let (writer, worker) = tracing_appender::non_blocking(appender);
+    let filter = directives.and_then(|text| text.parse::<EnvFilter>().ok()).unwrap_or_else(|| EnvFilter::new(levels(verbosity)));
+    let subscriber =
+        tracing_subscriber::fmt().with_ansi(false).with_env_filter(filter).with_writer(move || Careful(writer.clone())).finish();
+    tracing::subscriber::set_global_default(subscriber)
+        .map_err(|error| FileError { what: format!("cannot log: {error}"), kind: ErrorKind::AlreadyExists })?;
+    Ok(LogGuard { _worker: worker })
+}
+
+/// Other crates stay at warnings: what they say below may hold what a request held.
+fn levels(verbosity: u8) -> &'static str {
+    match verbosity {
+        0 => "warn,policydeck=info",
+        1 => "warn,policydeck=debug",
+        _ => "info,policydeck=trace",
+    }
+}
+
+/// Cleans every line on its way. The formatter hands over one whole event per call.
+struct Careful<W>(W);
+
+impl<W: Write> Write for Careful<W> {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(event);
+        let line = redact(&clean(text.trim_end_matches('\n'))).into_owned() + "\n";
+        self.0.write_all(line.as_bytes())?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+/// What stands before a secret, in lower case.
+const MARKS: [&str; 8] = ["bearer ", "authorization: basic ", "token=", "token\":\"", "token: ", "password=", "password: ", "secret="];
+
+/// `line` without what follows a word that announces a secret, and without anything that looks like a JWT.
+fn redact(line: &str) -> Cow<'_, str> {
+    let lower = line.to_ascii_lowercase();
+    let hit = MARKS.iter().filter_map(|mark| lower.find(mark).map(|at| at + mark.len())).chain(line.find("eyJ")).min();
+    let Some(start) = hit else { return Cow::Borrowed(line) };
+    let length = line[start..].find(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '&' | ',')).unwrap_or(line.len() - start);
+    Cow::Owned(format!("{}…{}", &line[..start], redact(&line[start + length..])))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_taken_out() {
+        for (line, expected) in [
+            ("nothing here", "nothing here"),
+            ("Authorization: Bearer abc.def-1 sent", "Authorization: Bearer … sent"),
+            ("GET /x?token=abc&x=1 password: p", "GET /x?token=…&x=1 password: …"),
+            ("{\"token\":\"hunter2\"}", "{\"token\":\"…\"}"),
+            ("got eyJhbGciOi.x.y back", "got … back"),
+        ] {
+            assert_eq!(redact(line), expected);
+        }
+    }
+
+    #[test]
+    fn one_event_is_one_line_that_drives_no_terminal() {
+        let mut out = Vec::new();
+        Careful(&mut out).write_all("INFO a\x1b[31m\nb\n".as_bytes()).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), "INFO a\u{fffd}[31m b\n");
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_written_is_an_error_not_a_panic() {
+        assert!(start(Path::new("/dev/null/logs"), 0, None).is_err());
+    }
+}

@@ -1,0 +1,246 @@
+//! Tables of filters against one finding and one cell, and properties of the grammar.
+
+use super::*;
+use crate::domain::{PolicyKey, Readiness, ResourceRef};
+use proptest::prelude::*;
+use std::sync::Arc;
+
+fn now() -> Timestamp {
+    "2026-11-23T12:00:00Z".parse().unwrap()
+}
+
+fn key() -> PolicyKey {
+    let id = PolicyId { group: "kyverno.io".into(), kind: "ClusterPolicy".into(), namespace: None, name: "disallow-latest-tag".into() };
+    PolicyKey { source: "kyverno".into(), id: Arc::new(id) }
+}
+
+fn row() -> FindingRow {
+    let reference =
+        |kind: &str, name: &str| ResourceRef { kind: kind.into(), namespace: "checkout".into(), name: name.into(), ..Default::default() };
+    FindingRow {
+        key: key(),
+        rule: "validate-image-tag".into(),
+        result: FindingResult::Fail,
+        severity: Some(Severity::High),
+        category: "Best Practices".into(),
+        message: "Using a mutable image tag e.g. 'latest' is not allowed. Größe".into(),
+        resource: Arc::new(reference("Pod", "web-5d8")),
+        owner: Some(Arc::new(reference("Deployment", "web"))),
+        owner_guessed: false,
+        evaluated_at: Some("2026-11-23T11:00:00Z".parse().unwrap()),
+        exception: "".into(),
+        stale: false,
+        properties: Arc::new([]),
+        resources: 1,
+    }
+}
+
+fn cell() -> PolicyCell {
+    PolicyCell {
+        key: key(),
+        mode: Mode::Enforce,
+        ready: Readiness::Ready,
+        revision: None,
+        severity: Some(Severity::High),
+        category: Some("Best Practices".into()),
+        findings: Tally { fail: 3, pass: 9, ..Tally::default() },
+        owners: Tally::default(),
+        blocked: Some(0),
+        stale: 0,
+        evaluated_at: Some("2026-11-23T11:00:00Z".parse().unwrap()),
+        excepted: 0,
+        complete: true,
+    }
+}
+
+#[test]
+fn findings_pass_as_the_words_say() {
+    let row = row();
+    for (text, passes) in [
+        ("", true),
+        ("env=production", true),
+        ("env=prod", false),
+        ("env=prod*", true),
+        ("env=dev,production", true),
+        ("!env=dev", true),
+        ("env!=production", false),
+        ("tier=production", true),
+        ("ns=checkout kind=pod", true),
+        ("!ns=kube-system", true),
+        ("ns=check?ut", true),
+        ("ns=check", false),
+        ("ns~check", true),
+        ("name=web-*", true),
+        ("policy=disallow-latest-tag", true),
+        ("policy=ClusterPolicy/disallow-latest-tag", true),
+        ("policy=clusterpolicy/*", true),
+        ("policy!=disallow-*", false),
+        ("policy!=other", true),
+        ("rule~image", true),
+        ("sev>=high", true),
+        ("sev>high", false),
+        ("sev=med", false),
+        ("severity<=critical", true),
+        ("result=fail", true),
+        ("result=pass,fail", true),
+        ("result>=fail", true),
+        ("result=error", false),
+        ("source=kyverno", true),
+        ("owner=web", true),
+        ("owner=Deployment/web", true),
+        ("owner=deployment/*", true),
+        ("exception=*", false),
+        ("exception=\"\"", true),
+        ("age<2h", true),
+        ("age<30m", false),
+        ("age>=1h", true),
+        ("!age<30m", true),
+        ("stale=no", true),
+        ("stale=yes", false),
+        ("mode=audit", true),
+        ("LATEST", true),
+        ("größe", true),
+        ("GRÖSSE", false),
+        ("\"mutable image\"", true),
+        ("\"mutable  image\"", false),
+        ("!mutable", false),
+        ("checkout web-5d8 validate", true),
+        ("checkout nothing", false),
+        ("message~\"not allowed\" sev=high", true),
+        ("category=\"best practices\"", true),
+        ("nginx:latest", false),
+    ] {
+        let filter = Filter::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+        assert_eq!(filter.matches_finding("production", Tier::Production, &row, now()), passes, "{text}");
+    }
+}
+
+#[test]
+fn cells_tell_what_they_know_and_ask_for_the_rest() {
+    use Verdict::{No, Unknown, Yes};
+    let quiet = PolicyCell { findings: Tally::default(), evaluated_at: None, ..cell() };
+    let partial = PolicyCell { complete: false, ..quiet.clone() };
+    for (text, on_cell, on_quiet, on_partial) in [
+        ("", Yes, Yes, Yes),
+        ("env=production", Yes, Yes, Yes),
+        ("env=dev", No, No, No),
+        ("tier=normal", No, No, No),
+        ("mode=enforce", Yes, Yes, Yes),
+        ("mode=audit", No, No, No),
+        ("!mode=audit", Yes, Yes, Yes),
+        ("sev>=high", Yes, Yes, Yes),
+        ("policy=disallow-*", Yes, Yes, Yes),
+        ("latest", Yes, Yes, Yes),
+        ("!latest", No, No, No),
+        ("checkout", Unknown, No, Unknown),
+        ("ns=checkout", Unknown, No, Unknown),
+        ("!ns=checkout", Unknown, Yes, Unknown),
+        ("ns!=checkout", Unknown, Yes, Unknown),
+        ("!checkout", Unknown, Yes, Unknown),
+        ("result=fail", Unknown, No, Unknown),
+        ("result=error", No, No, Unknown),
+        ("result=pass,fail", Yes, No, Unknown),
+        ("!result=error", Yes, No, Unknown),
+        ("age<2h", Unknown, No, Unknown),
+        ("age<30m", No, No, Unknown),
+        ("age>30m", Yes, No, Unknown),
+        ("age>2h", Unknown, No, Unknown),
+        ("stale=no", Yes, Yes, Yes),
+        ("stale=yes", No, No, Unknown),
+        ("ns=checkout mode=audit", No, No, No),
+    ] {
+        let filter = Filter::parse(text).unwrap();
+        let on = |cell: &PolicyCell| filter.matches_cell("production", Tier::Production, cell, now());
+        assert_eq!((on(&cell()), on(&quiet), on(&partial)), (on_cell, on_quiet, on_partial), "{text}");
+    }
+}
+
+#[test]
+fn what_is_missing_is_neither_above_nor_below() {
+    let row = FindingRow { severity: None, evaluated_at: None, owner: None, ..row() };
+    for (text, passes) in [
+        ("sev>=info", false),
+        ("sev<=critical", false),
+        ("sev!=high", true),
+        ("age<99w", false),
+        ("age>0s", false),
+        ("owner=*", false),
+        ("owner!=web", true),
+    ] {
+        assert_eq!(Filter::parse(text).unwrap().matches_finding("e", Tier::Normal, &row, now()), passes, "{text}");
+    }
+}
+
+#[test]
+fn errors_name_the_column_and_what_was_meant() {
+    for (text, column, message, hint) in [
+        ("envv=dev", 1, "no field `envv`", "`env`"),
+        ("größe polcy=x", 7, "no field `polcy`", "`policy`"),
+        ("zzzzzz=1", 1, "no field `zzzzzz`", "Fields: env"),
+        ("sev>=hihg", 6, "`hihg` is no value of `sev`", "`high`"),
+        ("result=failed", 8, "`failed` is no value", "`fail`"),
+        ("mode=enfroce", 6, "is no value of `mode`", "`enforce`"),
+        ("age<soon", 5, "is no value of `age`", "2h"),
+        ("age=2h", 1, "cannot be compared with `=`", "`<`"),
+        ("ns>5", 1, "cannot be compared", "`~`"),
+        ("ns=", 4, "needs a value", "\"\""),
+        ("ns=a,", 6, "needs a value", "\"\""),
+        ("!", 1, "nothing to look for", "!ns"),
+        ("a \"open", 3, "not closed", "`\"`"),
+        ("\"a\"b", 4, "right after the closing quotes", "blank"),
+        ("stale=maybe", 7, "is no value of `stale`", "yes, no"),
+    ] {
+        let error = Filter::parse(text).unwrap_err();
+        assert_eq!(error.column, column, "{text}: {error}");
+        assert!(error.message.contains(message) && error.hint.contains(hint), "{text}: {error}");
+    }
+}
+
+#[test]
+fn results_that_cannot_pass_need_not_be_asked_for() {
+    use FindingResult::{Error, Fail};
+    assert_eq!(Filter::parse("result>=fail").unwrap().results(), [Fail, Error]);
+    assert_eq!(Filter::parse("!result=pass,skip,warn result!=error").unwrap().results(), [Fail]);
+    assert_eq!(Filter::parse("text").unwrap().results(), FindingResult::ALL);
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_it_panic(text in "\\PC{0,40}") {
+        let _ = Filter::parse(&text);
+    }
+
+    #[test]
+    fn what_is_printed_reads_back_the_same(text in "( ?!?(env|ns|policy|sev|age|stale|result|[a-zäA-Z*?.:/-]{0,4})(=|!=|<|>=|~)?(\"[ -~ü]{0,6}\"|[a-z0-9*?,.!\"\\\\]{0,8}|high|2h|90m|1s|yes|fail)){0,4}") {
+        if let Ok(filter) = Filter::parse(&text) {
+            let printed = filter.to_string();
+            prop_assert_eq!(Filter::parse(&printed), Ok(filter), "{} printed as {}", text, printed);
+        }
+    }
+
+    #[test]
+    fn globs_agree_with_trying_every_way(pattern in "[ab*?]{0,6}", text in "[ab]{0,7}") {
+        prop_assert_eq!(glob(&pattern, &text), slow_glob(pattern.as_bytes(), text.as_bytes()));
+    }
+
+    #[test]
+    fn a_cell_never_contradicts_its_rows(fields in "(ns=checkout|result=fail|age<2h|age>3h|latest|web|mode=enforce|sev>=high|!ns=checkout){1}( (result=error|!age>2h|stale=no|rule~image))?") {
+        let filter = Filter::parse(&fields).unwrap();
+        let one = PolicyCell { findings: Tally { fail: 1, ..Tally::default() }, ..cell() };
+        let passes = filter.matches_finding("e", Tier::Normal, &row(), now());
+        match filter.matches_cell("e", Tier::Normal, &one, now()) {
+            Verdict::Yes => prop_assert!(passes),
+            Verdict::No => prop_assert!(!passes),
+            Verdict::Unknown => {}
+        }
+    }
+}
+
+fn slow_glob(pattern: &[u8], text: &[u8]) -> bool {
+    match (pattern.split_first(), text.split_first()) {
+        (None, None) => true,
+        (Some((b'*', rest)), _) => slow_glob(rest, text) || text.split_first().is_some_and(|(_, tail)| slow_glob(pattern, tail)),
+        (Some((wanted, rest)), Some((got, tail))) => (*wanted == b'?' || wanted == got) && slow_glob(rest, tail),
+        _ => false,
+    }
+}

@@ -1,0 +1,114 @@
+//! The contexts of a kubeconfig: just enough to choose from. Logging in with them is `cluster`'s business.
+
+use serde::Deserialize;
+
+/// One context.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Context {
+    /// Its name.
+    pub name: String,
+    /// URL of its API server, where the cluster it names exists.
+    pub server: Option<String>,
+    /// Its default namespace.
+    pub namespace: Option<String>,
+}
+
+/// The contexts of one or more kubeconfigs, merged as kubectl merges them: the first file that says something wins.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Contexts {
+    /// All contexts in the order of the files.
+    pub all: Vec<Context>,
+    /// `current-context`.
+    pub current: Option<String>,
+}
+
+impl Contexts {
+    /// Reads the texts of kubeconfigs, each with its name for messages. The error is a sentence that names the file.
+    pub fn parse<'t>(texts: impl IntoIterator<Item = (&'t str, &'t str)>) -> Result<Self, String> {
+        let mut merged = Self::default();
+        for (file, text) in texts {
+            if text.trim().is_empty() {
+                continue;
+            }
+            // The parser's own message may quote the text around the error, and that may be a token.
+            let read: File = serde_saphyr::from_str(text).map_err(|_| format!("{file} is not a kubeconfig"))?;
+            merged.add(&read);
+        }
+        Ok(merged)
+    }
+
+    fn add(&mut self, file: &File) {
+        for entry in file.contexts.iter().flatten() {
+            if self.all.iter().any(|known| known.name == entry.name) {
+                continue;
+            }
+            let Some(context) = &entry.context else { continue };
+            let mut clusters = file.clusters.iter().flatten();
+            let cluster = clusters.find(|cluster| Some(&cluster.name) == context.cluster.as_ref());
+            self.all.push(Context {
+                name: entry.name.clone(),
+                server: cluster.and_then(|cluster| cluster.cluster.as_ref()?.server.clone()),
+                namespace: context.namespace.clone(),
+            });
+        }
+        if self.current.is_none() {
+            self.current = file.current.clone().filter(|name| !name.is_empty());
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct File {
+    #[serde(default)]
+    contexts: Option<Vec<ContextEntry>>,
+    #[serde(default)]
+    clusters: Option<Vec<ClusterEntry>>,
+    #[serde(default, rename = "current-context")]
+    current: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct ContextEntry {
+    name: String,
+    context: Option<ContextBody>,
+}
+
+#[derive(Deserialize)]
+struct ContextBody {
+    cluster: Option<String>,
+    namespace: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct ClusterEntry {
+    name: String,
+    cluster: Option<ClusterBody>,
+}
+
+#[derive(Deserialize)]
+struct ClusterBody {
+    server: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: &str = "apiVersion: v1\nkind: Config\ncontexts:\n- {name: dev, context: {cluster: c, user: u, namespace: web}}\nclusters:\n- {name: c, cluster: {server: 'https://one:6443'}}\nusers: null\n";
+    const TWO: &str =
+        "contexts:\n- {name: dev, context: {cluster: other}}\n- {name: prod, context: {cluster: gone}}\ncurrent-context: prod\n";
+
+    #[test]
+    fn files_are_merged_and_the_first_wins() {
+        let merged = Contexts::parse([("one", ONE), ("two", TWO)]).unwrap();
+        assert_eq!(merged.current.as_deref(), Some("prod"));
+        let names: Vec<_> = merged.all.iter().map(|c| (c.name.as_str(), c.server.as_deref())).collect();
+        assert_eq!(names, vec![("dev", Some("https://one:6443")), ("prod", None)]);
+    }
+
+    #[test]
+    fn what_is_no_kubeconfig_is_said_without_its_text() {
+        let error = Contexts::parse([("/k", "users: [token: hunter2")]).unwrap_err();
+        assert_eq!(error, "/k is not a kubeconfig");
+    }
+}

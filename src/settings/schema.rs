@@ -1,0 +1,261 @@
+//! The shape of the configuration file: the one place that lists its keys.
+//!
+//! The JSON Schema, the reference table and the check for unknown keys all derive from these types and their comments.
+//! What the values mean together is checked elsewhere (`resolve`).
+
+use crate::domain::Tier;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The whole file.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields, title = "policydeck configuration")]
+pub(super) struct ConfigFile {
+    /// The environments. Their order is the road that a policy travels. Without any, the current context is the single environment.
+    pub(super) environments: Vec<EnvironmentEntry>,
+    /// What must hold to leave a step; every step may say otherwise.
+    pub(super) gates: GatesEntry,
+    /// Other keys for actions: `action = "key"`, for example `promote = "ctrl-p"`. The help screen lists the actions.
+    pub(super) keys: BTreeMap<String, String>,
+    /// How the screen looks at first.
+    pub(super) ui: UiEntry,
+    /// Annotation keys under which exceptions carry what a review needs.
+    pub(super) exceptions: ExceptionsEntry,
+}
+
+/// One environment.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct EnvironmentEntry {
+    /// Its name on screens, in commands and in archives: letters, digits, `-`, `_` and `.`.
+    pub(super) name: String,
+    /// The kubeconfig context. It is pinned: a changed current-context is not followed.
+    pub(super) context: String,
+    /// A kubeconfig of its own, relative to this file or starting with `~/`. Default: `--kubeconfig`, else `KUBECONFIG`, else `~/.kube/config`.
+    #[serde(default)]
+    pub(super) kubeconfig: Option<String>,
+    /// Only these namespaces, with `*` and `?`. Needed where you have no cluster-wide rights. Default: all.
+    #[serde(default)]
+    pub(super) namespaces: Option<Vec<String>>,
+    /// `production` is marked everywhere and asks for the name to be typed before anything changes. Default: `normal`.
+    #[serde(default)]
+    pub(super) tier: Tier,
+    /// Refuses every operation in this environment.
+    #[serde(default)]
+    pub(super) read_only: bool,
+    /// Times in which nothing may be promoted here.
+    #[serde(default)]
+    pub(super) freeze: Vec<FreezeEntry>,
+    /// What to do where a GitOps tool keeps the object: `refuse` and show the manifest to commit, or `warn` and go on. Default: `refuse`.
+    #[serde(default)]
+    pub(super) gitops: GitOps,
+    /// The git repository that a GitOps tool reads this environment from.
+    #[serde(default)]
+    pub(super) git: Option<GitEntry>,
+    /// What a policy passes through here, in order. Default: by the environment's name.
+    #[serde(default)]
+    pub(super) steps: Option<Vec<StepEntry>>,
+}
+
+/// A time in which nothing may be promoted.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct FreezeEntry {
+    /// Its beginning: a time with its offset (`2026-12-20T18:00:00+01:00`) or a day (`2026-12-20`, from 00:00 UTC).
+    pub(super) from: Moment,
+    /// Its end: a time with its offset, or a day (until its end, 24:00 UTC).
+    pub(super) until: Moment,
+    /// Why, as the gate shows it.
+    pub(super) reason: String,
+}
+
+/// A date or a time: TOML's own or a string.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(with = "String", extend("format" = "instant"))]
+pub(super) enum Moment {
+    /// Written with quotes.
+    Text(String),
+    /// Written without.
+    Native(toml::value::Datetime),
+}
+
+/// Where a GitOps tool reads an environment from.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct GitEntry {
+    /// URL or local path of the repository.
+    pub(super) repo: String,
+    /// The folder of the policies in it. Default: its top.
+    #[serde(default)]
+    pub(super) path: Option<String>,
+    /// The branch. Default: `main`.
+    #[serde(default)]
+    pub(super) branch: Option<String>,
+}
+
+/// One step of the road.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct StepEntry {
+    /// What the policy does at this step.
+    pub(super) mode: StepMode,
+    /// How long a policy stays at least: `36h`, `7d`, `1w`. Default: no time.
+    #[serde(default)]
+    pub(super) soak: Option<String>,
+    /// Failures and errors that may remain when it leaves. Default: that of `[gates]`.
+    #[serde(default)]
+    pub(super) max_violations: Option<u64>,
+    /// Refused admissions that may have happened when it leaves; only of an `enforce` step. Default: that of `[gates]`.
+    #[serde(default)]
+    pub(super) max_blocked: Option<u64>,
+    /// What counts as soaked time. Default: that of `[gates]`.
+    #[serde(default)]
+    pub(super) evidence: Option<Evidence>,
+}
+
+/// Defaults for every step.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct GatesEntry {
+    /// Failures and errors that may remain.
+    pub(super) max_violations: u64,
+    /// Refused admissions that may have happened while enforcing.
+    pub(super) max_blocked: u64,
+    /// What counts as soaked time.
+    pub(super) evidence: Evidence,
+    /// Whether a gate that is unknown (not closed) may be passed with a reason, which is journaled.
+    pub(super) acknowledge_unknown: bool,
+}
+
+impl Default for GatesEntry {
+    fn default() -> Self {
+        Self { max_violations: 0, max_blocked: 0, evidence: Evidence::Clock, acknowledge_unknown: true }
+    }
+}
+
+/// How the screen looks at first.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct UiEntry {
+    /// Only ASCII characters, as with `--ascii`.
+    pub(super) ascii: bool,
+    /// When to use colour, as with `--color`. `NO_COLOR` is respected by `auto`.
+    pub(super) color: ColorChoice,
+    /// Whether the mouse works; without it the terminal's own selection does.
+    pub(super) mouse: bool,
+    /// Count by top owner (one row per Deployment) instead of by resource.
+    pub(super) by_owner: bool,
+    /// Show only policies with faults.
+    pub(super) faults_only: bool,
+}
+
+impl Default for UiEntry {
+    fn default() -> Self {
+        Self { ascii: false, color: ColorChoice::Auto, mouse: true, by_owner: true, faults_only: true }
+    }
+}
+
+/// Annotation keys on exceptions.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct ExceptionsEntry {
+    /// The ticket that asked for it.
+    pub(super) ticket: String,
+    /// Who asked for it.
+    pub(super) owner: String,
+    /// Until when it is meant to hold, where `spec.expiresAt` is not served.
+    pub(super) expiry: String,
+    /// Who reviewed it last.
+    pub(super) reviewer: String,
+}
+
+impl Default for ExceptionsEntry {
+    fn default() -> Self {
+        let key = |name: &str| format!("policydeck.dev/{name}");
+        Self { ticket: key("ticket"), owner: key("owner"), expiry: key("expires"), reviewer: key("reviewed-by") }
+    }
+}
+
+/// The mode of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum StepMode {
+    /// Report only.
+    Audit,
+    /// Refuse.
+    Enforce,
+}
+
+impl StepMode {
+    /// The word used in the file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Audit => "audit",
+            Self::Enforce => "enforce",
+        }
+    }
+}
+
+/// What counts as soaked time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Evidence {
+    /// All time since the step was entered.
+    #[default]
+    Clock,
+    /// Only time that was watched and without violations; a violation starts it anew.
+    Observed,
+}
+
+/// What to do where a GitOps tool keeps the object.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum GitOps {
+    /// Refuse, and show the manifest to commit.
+    #[default]
+    Refuse,
+    /// Warn, and go on.
+    Warn,
+}
+
+/// When to use colour.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ColorChoice {
+    /// On a terminal, unless `NO_COLOR` is set.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// The JSON Schema of the file, for editors.
+pub fn json_schema() -> serde_json::Value {
+    let mut settings = schemars::generate::SchemaSettings::draft2020_12();
+    settings.inline_subschemas = true;
+    let mut schema = settings.into_generator().into_root_schema_for::<ConfigFile>().to_value();
+    trim_doc_breaks(&mut schema);
+    schema
+}
+
+/// Doc comments are wrapped for the source, not for editors: one line each.
+fn trim_doc_breaks(value: &mut serde_json::Value) {
+    match value {
+        serde_json::Value::Object(object) => {
+            if let Some(serde_json::Value::String(text)) = object.get_mut("description") {
+                *text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+            }
+            object.values_mut().for_each(trim_doc_breaks);
+        }
+        serde_json::Value::Array(items) => items.iter_mut().for_each(trim_doc_breaks),
+        _ => {}
+    }
+}
