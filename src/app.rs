@@ -96,7 +96,7 @@ async fn run_show(command: &Show, globals: &Globals) -> Result<Exit, Problem> {
         environments: loaded.options.environments.len(),
         terminal,
     };
-    let engine = wiring::start_engine(&loaded)?;
+    let engine = wiring::start_engine(&loaded, false);
     let mut out = BufWriter::new(io::stdout());
     let mut streams = Streams { out: &mut out, err: &mut err };
     tokio::select! {
@@ -120,14 +120,14 @@ async fn run_screen(globals: &Globals, banner: Option<String>) -> Result<Exit, P
         read_only: globals.read_only,
         banner,
     };
-    wiring::run_tui(wiring::start_engine(&loaded)?, &loaded, style).await
+    wiring::run_tui(wiring::start_engine(&loaded, true), style).await
 }
 
 fn run_demo(demo: &Demo, mut globals: Globals) -> Result<Exit, Problem> {
     let fleet = wiring::start_demo(demo)?;
     let folder = TemporaryFolder::new().map_err(|error| failed(&error))?;
-    let kubeconfig = folder.write("kubeconfig", &fleet.kubeconfig).map_err(|error| failed(&error))?;
-    let config = folder.write("config.toml", &fleet.config).map_err(|error| failed(&error))?;
+    let kubeconfig = folder.write("kubeconfig", &fleet.kubeconfig()).map_err(|error| failed(&error))?;
+    let config = folder.write("config.toml", &fleet.config_toml()).map_err(|error| failed(&error))?;
     if demo.listen {
         return with_runtime(&globals, listen(&kubeconfig.to_string_lossy()));
     }
@@ -135,7 +135,7 @@ fn run_demo(demo: &Demo, mut globals: Globals) -> Result<Exit, Problem> {
     globals.config = Some(config);
     match &demo.show {
         Some(command) => with_runtime(&globals, run_show(command, &globals)),
-        None => with_runtime(&globals, run_screen(&globals, Some(fleet.banner.clone()))),
+        None => with_runtime(&globals, run_screen(&globals, Some(fleet.banner()))),
     }
 }
 

@@ -1,24 +1,43 @@
 //! The seam to the layers that run: engine, screen, demo. Each function is the only place that names its layer.
 
 use super::load::Loaded;
-use crate::cli::args::Demo;
+use crate::cli::args::Demo as DemoArgs;
 use crate::cli::{Exit, Problem};
-use crate::engine::EngineHandle;
+use crate::cluster::ClusterSpec;
+use crate::demo::{Demo, DemoOptions, Scenario};
+use crate::engine::{self, EngineHandle};
+use crate::settings::EnvironmentSettings;
+use crate::tui::{self, ColorDepth, TuiOptions};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a request may take where nobody says: the time in which a big Table arrives over a slow line.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The actions whose keys may be changed, from the screen's own table; empty means that any name is taken.
 pub(super) fn actions() -> &'static [&'static str] {
     &[]
 }
 
-/// Starts the engine on `loaded.options`.
-pub(super) fn start_engine(loaded: &Loaded) -> Result<EngineHandle, Problem> {
-    let names = loaded.options.environments.iter().map(|environment| environment.name.as_str()).collect::<Vec<_>>();
-    Err(Problem::failed(format!("this build has no engine to follow {} with", names.join(", "))))
+/// Starts the engine on `loaded.options`. `summaries` asks for totals before results, for those who look while it fills.
+pub(super) fn start_engine(loaded: &Loaded, summaries: bool) -> EngineHandle {
+    let options = &loaded.options;
+    let spec = |environment: &EnvironmentSettings| ClusterSpec {
+        name: Arc::from(environment.name.as_str()),
+        tier: environment.tier,
+        context: environment.context.clone(),
+        kubeconfig: environment.kubeconfig.clone().or_else(|| options.kubeconfig.clone()),
+        namespaces: environment.namespaces.clone(),
+        request_timeout: options.request_timeout.unwrap_or(REQUEST_TIMEOUT),
+        impersonate_user: options.impersonate.as_ref().map(|who| who.user.clone()),
+        impersonate_groups: options.impersonate.as_ref().map(|who| who.groups.clone()).unwrap_or_default(),
+        summaries,
+    };
+    engine::start(options.environments.iter().map(spec).collect())
 }
 
 /// How the screen is to look, from flags and configuration.
 #[derive(Debug, Clone, Default)]
-#[expect(dead_code, reason = "read by the screen")]
 pub(super) struct ScreenStyle {
     /// Only ASCII characters.
     pub(super) ascii: bool,
@@ -31,23 +50,22 @@ pub(super) struct ScreenStyle {
 }
 
 /// Runs the screen until it is left.
-#[expect(clippy::unused_async, reason = "the screen awaits")]
-pub(super) async fn run_tui(_engine: EngineHandle, _loaded: &Loaded, _style: ScreenStyle) -> Result<Exit, Problem> {
-    Err(Problem::failed("this build has no screen".into()))
+pub(super) async fn run_tui(engine: EngineHandle, style: ScreenStyle) -> Result<Exit, Problem> {
+    let variable = |name: &str| std::env::var(name).ok();
+    let no_color = if style.color { variable("NO_COLOR") } else { Some("1".to_owned()) };
+    let depth = ColorDepth::detect(no_color.as_deref(), variable("COLORTERM").as_deref(), variable("TERM").as_deref());
+    let options = TuiOptions { ascii: style.ascii, depth, banner: style.banner, read_only: style.read_only, ..TuiOptions::default() };
+    match tui::run(engine, options).await {
+        Ok(()) => Ok(Exit::Done),
+        Err(error) => Err(Problem::failed(error.to_string())),
+    }
 }
 
-/// A running demo; dropping it stops its servers.
-#[derive(Debug)]
-pub(super) struct DemoFleet {
-    /// The text of a kubeconfig with a context per cluster.
-    pub(super) kubeconfig: String,
-    /// The text of a configuration with an environment per cluster.
-    pub(super) config: String,
-    /// What the screen says all the time.
-    pub(super) banner: String,
-}
-
-/// Starts the demo's servers. Called before and dropped after our own runtime: they have one of their own.
-pub(super) fn start_demo(_demo: &Demo) -> Result<DemoFleet, Problem> {
-    Err(Problem::failed("this build has no demo".into()))
+/// Starts the demo's servers; dropping them stops them. Called before and dropped after our own runtime: they have one of their own.
+pub(super) fn start_demo(demo: &DemoArgs) -> Result<Demo, Problem> {
+    let scenario = match &demo.scenario {
+        Some(name) => Scenario::named(name).map_err(|error| Problem::usage(error.to_string()))?,
+        None => Scenario::default(),
+    };
+    Demo::start(DemoOptions { listen_port: demo.port, scenario, ..DemoOptions::default() }).map_err(|error| Problem::failed(error.to_string()))
 }
