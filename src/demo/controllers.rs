@@ -211,16 +211,40 @@ impl Workload<'_> {
             }
             .replica_set(set.uid(), replicas);
         }
-        for other in self.owned("apps", "replicasets", uid) {
-            if other.name != name {
-                self.scale(&other, 0);
-            }
-        }
+        self.retire(uid, &name);
         self.status("deployments", &json!({
             "replicas": replicas, "updatedReplicas": replicas, "readyReplicas": replicas, "availableReplicas": replicas,
             "observedGeneration": self.object["metadata"]["generation"],
             "conditions": [{"type": "Available", "status": "True", "reason": "MinimumReplicasAvailable", "message": "Deployment has minimum availability."}],
         }));
+    }
+
+    /// Scales the deployment's other ReplicaSets down and keeps as many of them as it wants to remember.
+    fn retire(&self, uid: &str, current: &str) {
+        let Some(resource) = self.cluster.resource("apps", "replicasets") else {
+            return;
+        };
+        let kept = self.object["spec"]["revisionHistoryLimit"]
+            .as_u64()
+            .unwrap_or(10) as usize;
+        let mut old: Vec<(u64, Key)> = Vec::new();
+        for key in self.owned("apps", "replicasets", uid) {
+            if let Some(set) = self
+                .cluster
+                .get("apps", "replicasets", &key)
+                .filter(|_| key.name != current)
+            {
+                old.push((set.version, key));
+            }
+        }
+        old.sort();
+        for (n, (_, key)) in old.into_iter().rev().enumerate() {
+            if n < kept {
+                self.scale(&key, 0);
+            } else {
+                self.cluster.store().remove(resource.index, &key);
+            }
+        }
     }
 
     fn replica_set(&self, uid: &str, replicas: usize) {

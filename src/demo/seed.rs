@@ -423,7 +423,7 @@ impl App<'_> {
             ),
             _ => (
                 "apps/v1",
-                json!({"replicas": self.replicas, "selector": selector, "template": template}),
+                json!({"replicas": self.replicas, "revisionHistoryLimit": 0, "selector": selector, "template": template}),
             ),
         };
         json!({"apiVersion": api, "kind": self.kind, "metadata": metadata, "spec": spec})
