@@ -136,7 +136,12 @@ fn two_recounts_agree_on_seeded_reports() {
         let count = recount(&cluster.api);
         let all: u64 = Count::total(&count.findings).iter().sum();
         let top: u64 = Count::total(&count.owners).iter().sum();
-        assert!(all > 600 && top > 150 && top < all && count.stale > 40 && count.malformed == 2, "{all} {top} {} {}", count.stale, count.malformed);
+        assert!(
+            all > 600 && top > 150 && top < all && count.stale > 40 && count.malformed == 2,
+            "{all} {top} {} {}",
+            count.stale,
+            count.malformed
+        );
         second_opinion(&fleet, name, &count);
     }
 }
@@ -144,7 +149,8 @@ fn two_recounts_agree_on_seeded_reports() {
 /// The acceptance script's own count, where it lies beside the repository.
 fn second_opinion(fleet: &Fleet, context: &str, count: &Count) {
     let Some(script) = beside("accept/recount") else { return };
-    let output = Command::new("python3").arg(script).arg("--csv").arg("--kubeconfig").arg(fleet.kubeconfig()).arg(context).output().unwrap();
+    let output =
+        Command::new("python3").arg(script).arg("--csv").arg("--kubeconfig").arg(fleet.kubeconfig()).arg(context).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let mut theirs = Count { stale: count.stale, malformed: count.malformed, ..Count::default() };
     for line in String::from_utf8(output.stdout).unwrap().lines() {

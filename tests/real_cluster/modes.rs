@@ -1,10 +1,12 @@
 //! The mode that policydeck gives is what the running Kyverno does: the tables in `tests/modes`, sent to a cluster.
 
-use crate::support::cluster::{Cluster, Fleet, Options, RUNNING, module};
+use crate::support::cluster::{Cluster, Fleet, Options, RUNNING, User, module};
+use crate::support::product::Desk;
 use crate::support::{beside, eventually};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -13,6 +15,8 @@ const IN_FORCE: Duration = Duration::from_secs(60);
 
 /// How long what Kyverno does must stay the same before it counts as what it does.
 const STABLE: Duration = Duration::from_secs(4);
+
+const SOON: Duration = Duration::from_secs(20);
 
 /// An image policy must name an attestor, even where it asks none; the private key to this was never kept.
 const PUBLIC_KEY: &str = "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEA0udm3Obypqs/4Idt2b4tzHYxeO7\n\
@@ -96,7 +100,8 @@ impl Case {
             if kind.contains("Image") {
                 spec.entry("matchImageReferences").or_insert_with(|| json!([{"glob": "registry.example/*"}]));
                 spec.entry("attestors").or_insert_with(|| json!([{"name": "nobody", "cosign": {"key": {"data": PUBLIC_KEY}}}]));
-                spec.entry("validationConfigurations").or_insert_with(|| json!({"mutateDigest": false, "required": false, "verifyDigest": false}));
+                spec.entry("validationConfigurations")
+                    .or_insert_with(|| json!({"mutateDigest": false, "required": false, "verifyDigest": false}));
             }
             return policy;
         }
@@ -167,7 +172,7 @@ fn create(cluster: &Cluster, resource: &Value) -> Observed {
 
 /// Applies a batch of cases that do not get into each other's way and waits until Kyverno does with every resource what the table says, for a while; then sends
 /// each once with kubectl.
-fn run(cluster: &Cluster, cases: &[Case]) {
+fn run(cluster: &Cluster, desk: &Desk, cases: &[Case]) {
     let there = cases.iter().filter_map(|case| Some((case, case.manifest()?))).collect::<Vec<_>>();
     let namespaces = there.iter().map(|(case, _)| case.namespace.as_deref().unwrap_or("default")).collect::<BTreeSet<_>>();
     for namespace in namespaces {
@@ -177,12 +182,20 @@ fn run(cluster: &Cluster, cases: &[Case]) {
         let args = ["apply", "-f", "-", "--namespace", namespace];
         cluster.kubectl_with(if namespace == "default" { &args[..3] } else { &args }, &manifests);
     }
-    let sends = there.iter().map(|(case, _)| *case).flat_map(|case| case.sends.iter().map(move |send| (case, send, case.resource(send)))).collect::<Vec<_>>();
+    let sends = there
+        .iter()
+        .map(|(case, _)| *case)
+        .flat_map(|case| case.sends.iter().map(move |send| (case, send, case.resource(send))))
+        .collect::<Vec<_>>();
     let mut since = None;
     eventually("what Kyverno does is as the table says", IN_FORCE, || {
-        let other = sends.iter().map(|(case, send, resource)| (case, send, dry_run(cluster, resource)));
-        let other = other.filter(|(_, send, done)| send.observed != *done);
-        let other = other.map(|(case, send, done)| format!("\n  {} in {:?}: {done:?}, not {:?}", case.name, send.r#in, send.observed)).collect::<String>();
+        let mut other = String::new();
+        for (case, send, resource) in &sends {
+            let done = dry_run(cluster, resource);
+            if done != send.observed {
+                write!(other, "\n  {} in {:?}: {done:?}, not {:?}", case.name, send.r#in, send.observed).unwrap();
+            }
+        }
         if !other.is_empty() {
             since = None;
             return Err(other);
@@ -193,6 +206,37 @@ fn run(cluster: &Cluster, cases: &[Case]) {
     for (case, send, resource) in &sends {
         assert_eq!(create(cluster, resource), send.observed, "{} in {:?}, sent with kubectl", case.name, send.r#in);
     }
+    let sends = sends.iter().map(|(case, send, _)| (*case, *send)).collect::<Vec<_>>();
+    // A policy becomes Ready a moment after its webhook works, so the words may come a little after the deeds.
+    eventually("policydeck's modes are what Kyverno does", SOON, || {
+        let wrong = differences(desk, &sends);
+        if wrong.is_empty() { Ok(()) } else { Err(format!("\n  {}", wrong.join("\n  "))) }
+    });
+}
+
+/// Where the mode that policydeck gives in a namespace is not what was observed there, or not the table's.
+fn differences(desk: &Desk, sends: &[(&Case, &Send)]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let namespaces = sends.iter().map(|(_, send)| send.r#in.as_deref()).collect::<BTreeSet<_>>();
+    for namespace in namespaces {
+        let scope = namespace.map_or(Vec::new(), |n| vec!["-n", n]);
+        let (document, _) = desk.json(&[&["policies"], scope.as_slice()].concat());
+        for (case, send) in sends.iter().filter(|(_, send)| send.r#in.as_deref() == namespace) {
+            let name = case.policy_name.as_deref().unwrap_or(&case.name);
+            let item = document["items"].as_array().into_iter().flatten().find(|item| item["policy"]["name"] == name);
+            let said = item.map_or("absent", |item| item["mode"].as_str().unwrap_or("no mode"));
+            let fits = match send.observed {
+                Observed::Blocked => matches!(said, "enforce" | "mixed"),
+                Observed::Warned => said == "warn",
+                Observed::Passed => matches!(said, "audit" | "off" | "absent" | "not-ready" | "mixed"),
+            };
+            if !fits || send.mode.as_deref().is_some_and(|mode| mode != said) {
+                let (observed, mode) = (send.observed, &send.mode);
+                wrong.push(format!("{name} in {namespace:?}: Kyverno {observed:?}, table {mode:?}, policydeck {said}"));
+            }
+        }
+    }
+    wrong
 }
 
 /// The namespaces that the tables speak of.
@@ -233,9 +277,10 @@ fn the_mode_is_what_kyverno_does() {
     let Some(fleet) = Fleet::start(&["dev"], Options { controllers: true, kyverno: true, ..Options::default() }) else { return };
     let dev = fleet.cluster("dev");
     namespaces(dev);
-    run(dev, &OWN.iter().flat_map(|file| table(file)).collect::<Vec<_>>());
+    let desk = Desk::new(&fleet, User::Admin, "");
+    run(dev, &desk, &OWN.iter().flat_map(|file| table(file)).collect::<Vec<_>>());
     for file in ["fixtures.yaml", "fixtures-alone.yaml", "fixtures-beside.yaml"] {
         delete_policies(dev);
-        run(dev, &table(file));
+        run(dev, &desk, &table(file));
     }
 }

@@ -2,12 +2,7 @@
 //!
 //! Nothing here uses policydeck's library: what a test compares must not come from the code it tests.
 #![allow(dead_code, reason = "each test binary uses its part of the shared support")]
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "support of tests: a surprise ends the test where it happens"
-)]
+#![expect(clippy::expect_used, clippy::panic, reason = "support of tests: a surprise ends the test where it happens")]
 
 pub(crate) mod api;
 pub(crate) mod cluster;
@@ -41,7 +36,8 @@ pub(crate) fn say(text: impl Display) {
 /// A file in the folder `shared`, which lies beside the repository where the project is developed (or where `POLICYDECK_SHARED` says). A test that would use
 /// it says that it does without.
 pub(crate) fn beside(file: &str) -> Option<PathBuf> {
-    let shared = std::env::var_os("POLICYDECK_SHARED").map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
+    let shared =
+        std::env::var_os("POLICYDECK_SHARED").map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
     let path = shared.join(file);
     if path.exists() {
         return Some(path);

@@ -128,8 +128,11 @@ fn bare(rule: &str) -> &str {
     if rest.len() == rule.len() { rule } else { rest.strip_prefix("cronjob-").unwrap_or(rest) }
 }
 
+/// The policies of one source by name, with their rules where rules have names.
+type Known = HashMap<String, Option<BTreeSet<String>>>;
+
 /// The policies that exist, by source; `None` where a source's kinds are not served at all.
-struct Policies(HashMap<&'static str, Option<HashMap<String, Option<BTreeSet<String>>>>>);
+struct Policies(HashMap<&'static str, Option<Known>>);
 
 impl Policies {
     fn read(api: &Api) -> Self {

@@ -32,7 +32,13 @@ const POLICIES: [Template; 10] = [
     ("require-probes", &["validate-probes"], "low", "Best Practices", "A probe is required for every container."),
     ("read-only-root", &["validate-root"], "medium", "Best Practices", "The root filesystem must be read-only."),
     ("restrict-registries", &["validate-registries"], "high", "Supply Chain", "Unknown image registry."),
-    ("disallow-privileged", &["privileged-containers", "privileged-init"], "high", "Pod Security (Baseline)", "Privileged mode is disallowed."),
+    (
+        "disallow-privileged",
+        &["privileged-containers", "privileged-init"],
+        "high",
+        "Pod Security (Baseline)",
+        "Privileged mode is disallowed.",
+    ),
     ("disallow-host-path", &["host-path"], "medium", "Pod Security (Baseline)", "HostPath volumes are forbidden."),
     ("run-as-nonroot", &["run-as-nonroot"], "medium", "Pod Security (Restricted)", "Running as root is not allowed."),
     ("drop-capabilities", &["require-drop-all"], "critical", "Pod Security (Restricted)", "Containers must drop `ALL` capabilities."),
@@ -139,7 +145,8 @@ impl<'a> Seeded<'a> {
     fn workload(&mut self, namespace: &str) {
         let app = *self.random.pick(&["payments", "checkout", "search", "catalog", "ledger", "gateway", "billing", "notify"]);
         let name = format!("{app}-{:06x}", self.random.below(1 << 24));
-        let template = json!({"metadata": {"labels": {"app": name}}, "spec": {"containers": [{"name": "app", "image": "registry.example/app:1"}]}});
+        let template =
+            json!({"metadata": {"labels": {"app": name}}, "spec": {"containers": [{"name": "app", "image": "registry.example/app:1"}]}});
         let spec = json!({"replicas": 2, "selector": {"matchLabels": {"app": name}}, "template": template});
         let deployment = self.thing("apps/v1", "Deployment", namespace, &name, &spec, None);
         let set = self.thing("apps/v1", "ReplicaSet", namespace, &format!("{name}-5d9c"), &spec, Some(&deployment));
@@ -172,9 +179,10 @@ impl<'a> Seeded<'a> {
                     let templates = POLICIES.iter().chain([&RETIRED]).map(|t| (t, None)).chain(own);
                     let results = templates.flat_map(|(t, name)| self.results(t, name.as_deref(), &thing)).collect::<Vec<_>>();
                     let group = if shape == Shape::Resource { "wgpolicyk8s.io/v1alpha2" } else { "openreports.io/v1alpha1" };
-                    let mut body = report(group, &thing.namespace, &thing.uid, results);
+                    let mut body = report(group, &thing.namespace, &thing.uid, &results);
                     body["scope"] = thing.reference();
-                    body["metadata"]["ownerReferences"] = json!([{"apiVersion": thing.api, "kind": thing.kind, "name": thing.name, "uid": thing.uid}]);
+                    body["metadata"]["ownerReferences"] =
+                        json!([{"apiVersion": thing.api, "kind": thing.kind, "name": thing.name, "uid": thing.uid}]);
                     if shape == Shape::OpenReports {
                         body["source"] = "kyverno".into();
                     }
@@ -191,7 +199,12 @@ impl<'a> Seeded<'a> {
                             let about = json!([thing.reference()]);
                             self.results(template, None, thing).into_iter().map(move |r| with(r, "resources", about.clone()))
                         });
-                        bodies.push(report("wgpolicyk8s.io/v1alpha2", &namespace, &format!("cpol-{}", template.0), results.collect()));
+                        bodies.push(report(
+                            "wgpolicyk8s.io/v1alpha2",
+                            &namespace,
+                            &format!("cpol-{}", template.0),
+                            &results.collect::<Vec<_>>(),
+                        ));
                     }
                 }
             }
@@ -204,14 +217,14 @@ impl<'a> Seeded<'a> {
                             "severity": severity, "category": "Vulnerability Scan", "message": "fixed in 3.0.15", "timestamp": {"seconds": now(), "nanos": 0},
                             "resources": [thing.reference()], "properties": {"score": "7.5"}})
                     };
-                    let results = (0..8).map(|_| finding(&mut self.random)).collect();
-                    let mut body = report("wgpolicyk8s.io/v1alpha2", &thing.namespace, &format!("trivy-vuln-{}", thing.name), results);
+                    let results = (0..8).map(|_| finding(&mut self.random)).collect::<Vec<_>>();
+                    let mut body = report("wgpolicyk8s.io/v1alpha2", &thing.namespace, &format!("trivy-vuln-{}", thing.name), &results);
                     body["metadata"]["labels"] = json!({"app.kubernetes.io/managed-by": "trivy-operator-adapter"});
                     bodies.push(body);
                 }
             }
         }
-        self.write(bodies);
+        self.write(&bodies);
     }
 
     /// What real clusters have a few of: results that nobody can read, without a resource, without a uid, of a renamed rule, on cluster-scoped objects.
@@ -229,17 +242,18 @@ impl<'a> Seeded<'a> {
             json!({"source": "kyverno", "policy": "require-labels", "result": "error"}),
             json!({"policy": "no-source-at-all", "result": "warn", "message": "\u{1b}[31mred\u{7}\u{202e}"}),
         ];
-        let mut nameless = report("wgpolicyk8s.io/v1alpha2", "team-00", "without-scope", odd);
+        let mut nameless = report("wgpolicyk8s.io/v1alpha2", "team-00", "without-scope", &odd);
         nameless["summary"] = json!({"pass": 1, "fail": 3});
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "name": "team-00"});
-        let two = vec![base("require-labels", "check-for-labels", "fail"), base("run-as-nonroot", "autogen-cronjob-run-as-nonroot", "skip")];
-        let mut cluster = report("wgpolicyk8s.io/v1alpha2", "", "about-a-namespace", two.clone());
+        let two =
+            vec![base("require-labels", "check-for-labels", "fail"), base("run-as-nonroot", "autogen-cronjob-run-as-nonroot", "skip")];
+        let mut cluster = report("wgpolicyk8s.io/v1alpha2", "", "about-a-namespace", &two);
         cluster["scope"] = namespace.clone();
         // The same two findings once more, told by `resources`: they count once.
-        let twice = two.into_iter().map(|r| with(r, "resources", json!([namespace]))).collect();
-        let again = report("wgpolicyk8s.io/v1alpha2", "", "about-it-again", twice);
-        let empty = report("wgpolicyk8s.io/v1alpha2", "team-00", "nothing-in-it", Vec::new());
-        self.write(vec![nameless, cluster, again, empty]);
+        let twice = two.into_iter().map(|r| with(r, "resources", json!([namespace]))).collect::<Vec<_>>();
+        let again = report("wgpolicyk8s.io/v1alpha2", "", "about-it-again", &twice);
+        let empty = report("wgpolicyk8s.io/v1alpha2", "team-00", "nothing-in-it", &[]);
+        self.write(&[nameless, cluster, again, empty]);
     }
 
     /// Rewrites `count` reports: a third with changed results, the others with nothing but new timestamps, as each scan does. Every twentieth is deleted.
@@ -275,7 +289,11 @@ impl<'a> Seeded<'a> {
         let result = |rule: &&str| {
             let result = self.random.result();
             let rule = if thing.kind == "Pod" { (*rule).to_owned() } else { format!("autogen-{rule}") };
-            let message = if result == "pass" { format!("validation rule '{rule}' passed.") } else { format!("validation error: {message} rule {rule} failed") };
+            let message = if result == "pass" {
+                format!("validation rule '{rule}' passed.")
+            } else {
+                format!("validation error: {message} rule {rule} failed")
+            };
             json!({"source": "kyverno", "policy": name.unwrap_or(policy), "rule": rule, "result": result, "severity": severity, "category": category,
                 "scored": true, "message": message, "timestamp": {"seconds": now() - self.random.below(86_400 * 7), "nanos": 0},
                 "properties": {"process": "background scan"}})
@@ -283,7 +301,7 @@ impl<'a> Seeded<'a> {
         rules.iter().map(result).collect()
     }
 
-    fn write(&mut self, bodies: Vec<Value>) {
+    fn write(&mut self, bodies: &[Value]) {
         let requests = bodies.iter().map(|body| (collection(body), body)).collect::<Vec<_>>();
         let api = &self.cluster.api;
         api.wait(futures::stream::iter(&requests).for_each_concurrent(16, async |(path, body)| {
@@ -317,7 +335,7 @@ fn policy(template: &Template, enforce: bool) -> Value {
 }
 
 /// A report object; cluster-scoped where `namespace` is empty.
-fn report(group_version: &str, namespace: &str, name: &str, results: Vec<Value>) -> Value {
+fn report(group_version: &str, namespace: &str, name: &str, results: &[Value]) -> Value {
     let kind = if group_version.starts_with("openreports") { "Report" } else { "PolicyReport" };
     let mut metadata = json!({"name": name, "labels": {"app.kubernetes.io/managed-by": "kyverno"}});
     let kind = if namespace.is_empty() {
@@ -326,7 +344,7 @@ fn report(group_version: &str, namespace: &str, name: &str, results: Vec<Value>)
         metadata["namespace"] = namespace.into();
         kind.to_owned()
     };
-    let summary = summary(&results);
+    let summary = summary(results);
     json!({"apiVersion": group_version, "kind": kind, "metadata": metadata, "results": results, "summary": summary})
 }
 
