@@ -67,5 +67,6 @@ pub(super) fn start_demo(demo: &DemoArgs) -> Result<Demo, Problem> {
         Some(name) => Scenario::named(name).map_err(|error| Problem::usage(error.to_string()))?,
         None => Scenario::default(),
     };
-    Demo::start(DemoOptions { listen_port: demo.port, scenario, ..DemoOptions::default() }).map_err(|error| Problem::failed(error.to_string()))
+    Demo::start(DemoOptions { listen_port: demo.port, scenario, ..DemoOptions::default() })
+        .map_err(|error| Problem::failed(error.to_string()))
 }

@@ -25,10 +25,7 @@ pub(crate) struct Call {
 impl Call {
     /// A header's text, empty when it is missing.
     pub(crate) fn header(&self, name: &HeaderName) -> &str {
-        self.headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default()
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 }
 
@@ -42,12 +39,7 @@ pub(crate) fn options(call: &Call, target: &Target) -> Result<Options, Failure> 
     let named = call.query.get("fieldManager").map(str::to_owned);
     let apply = PatchKind::of(call.header(&CONTENT_TYPE)) == Some(PatchKind::Apply);
     // Without a name, the user agent's first word is the manager, as in the API server.
-    let agent = call
-        .header(&USER_AGENT)
-        .split('/')
-        .next()
-        .unwrap_or_default()
-        .to_owned();
+    let agent = call.header(&USER_AGENT).split('/').next().unwrap_or_default().to_owned();
     let manager = match named {
         Some(named) => named,
         None if apply => String::new(),
@@ -70,9 +62,7 @@ fn dry_run(query: &Query) -> Result<bool, Failure> {
     match query.get("dryRun") {
         None => Ok(false),
         Some("All") => Ok(true),
-        Some(other) => Err(Failure::bad_request(format!(
-            "dryRun: Unsupported value: \"{other}\": supported values: \"All\""
-        ))),
+        Some(other) => Err(Failure::bad_request(format!("dryRun: Unsupported value: \"{other}\": supported values: \"All\""))),
     }
 }
 
@@ -96,26 +86,16 @@ pub(crate) fn parse(call: &Call, body: &[u8]) -> Result<Value, Failure> {
         return Ok(value);
     }
     if !content_type.contains("yaml") {
-        return Err(Failure::bad_request(
-            "couldn't get version/kind; json parse error",
-        ));
+        return Err(Failure::bad_request("couldn't get version/kind; json parse error"));
     }
-    let text =
-        std::str::from_utf8(body).map_err(|_| Failure::bad_request("the body is not UTF-8"))?;
-    serde_saphyr::from_str(text)
-        .map_err(|error| Failure::bad_request(format!("error converting YAML to JSON: {error}")))
+    let text = std::str::from_utf8(body).map_err(|_| Failure::bad_request("the body is not UTF-8"))?;
+    serde_saphyr::from_str(text).map_err(|error| Failure::bad_request(format!("error converting YAML to JSON: {error}")))
 }
 
 /// Delete options and whether it is only a rehearsal.
 pub(crate) fn wishes(call: &Call, body: &[u8]) -> Result<(Value, bool), Failure> {
-    let wishes: Value = if body.is_empty() {
-        json!({})
-    } else {
-        parse(call, body)?
-    };
-    let asked = wishes["dryRun"]
-        .as_array()
-        .is_some_and(|list| list.iter().any(|item| item == "All"));
+    let wishes: Value = if body.is_empty() { json!({}) } else { parse(call, body)? };
+    let asked = wishes["dryRun"].as_array().is_some_and(|list| list.iter().any(|item| item == "All"));
     let mut wishes = wishes;
     if let Some(policy) = call.query.get("propagationPolicy") {
         wishes["propagationPolicy"] = Value::from(policy);

@@ -14,9 +14,7 @@ pub(crate) fn kind(resource: &Resource, version: &str, body: &Value) -> Result<(
     let wanted = resource.api_version(version);
     let (api, kind) = (text(body, "/apiVersion"), text(body, "/kind"));
     if !body.is_object() {
-        return Err(Failure::bad_request(
-            "the object provided is unrecognized: it is not a JSON object",
-        ));
+        return Err(Failure::bad_request("the object provided is unrecognized: it is not a JSON object"));
     }
     if (!api.is_empty() && api != wanted) || (!kind.is_empty() && kind != resource.kind) {
         return Err(Failure::bad_request(format!(
@@ -30,29 +28,14 @@ pub(crate) fn kind(resource: &Resource, version: &str, body: &Value) -> Result<(
 /// The name is one Kubernetes would take.
 pub(crate) fn name(resource: &Resource, name: &str) -> Result<(), Failure> {
     let bad = |reason: &'static str, message: String| {
-        Err(Failure::invalid(
-            &resource.kind,
-            &resource.group,
-            name,
-            &[(reason, message, "metadata.name")],
-        ))
+        Err(Failure::invalid(&resource.kind, &resource.group, name, &[(reason, message, "metadata.name")]))
     };
     if name.is_empty() {
-        return bad(
-            "FieldValueRequired",
-            "Required value: name or generateName is required".to_owned(),
-        );
+        return bad("FieldValueRequired", "Required value: name or generateName is required".to_owned());
     }
     let rbac = resource.group == "rbac.authorization.k8s.io";
-    let letters = name
-        .bytes()
-        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'.'));
-    if !rbac
-        && (!letters
-            || name.len() > 253
-            || name.starts_with(['-', '.'])
-            || name.ends_with(['-', '.']))
-    {
+    let letters = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'.'));
+    if !rbac && (!letters || name.len() > 253 || name.starts_with(['-', '.']) || name.ends_with(['-', '.'])) {
         return bad(
             "FieldValueInvalid",
             format!(
@@ -64,13 +47,7 @@ pub(crate) fn name(resource: &Resource, name: &str) -> Result<(), Failure> {
 }
 
 /// The namespace exists and is not going away.
-pub(crate) fn namespace(
-    cluster: &Cluster,
-    store: &Store,
-    resource: &Resource,
-    namespace: &str,
-    name: &str,
-) -> Result<(), Failure> {
+pub(crate) fn namespace(cluster: &Cluster, store: &Store, resource: &Resource, namespace: &str, name: &str) -> Result<(), Failure> {
     if !resource.namespaced {
         return Ok(());
     }

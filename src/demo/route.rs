@@ -45,13 +45,7 @@ struct Answer {
 
 impl Answer {
     fn json(body: Bytes) -> Self {
-        Self {
-            code: 200,
-            content_type: "application/json",
-            body,
-            warnings: Vec::new(),
-            retry_after: None,
-        }
+        Self { code: 200, content_type: "application/json", body, warnings: Vec::new(), retry_after: None }
     }
 
     fn value(value: &Value) -> Self {
@@ -78,17 +72,9 @@ impl From<Failure> for Answer {
 /// Answers one request.
 pub(crate) async fn answer(cluster: Arc<Cluster>, request: Request<Incoming>) -> Response<Body> {
     let (parts, body) = request.into_parts();
-    let header = |name| {
-        parts
-            .headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-    };
+    let header = |name| parts.headers.get(name).and_then(|value| value.to_str().ok());
     let path = decode(parts.uri.path());
-    let (prefix, path) = match path
-        .strip_prefix("/user/")
-        .and_then(|rest| rest.split_once('/'))
-    {
+    let (prefix, path) = match path.strip_prefix("/user/").and_then(|rest| rest.split_once('/')) {
         Some((name, rest)) => (Some(name.to_owned()), format!("/{rest}")),
         None => (None, path),
     };
@@ -98,22 +84,12 @@ pub(crate) async fn answer(cluster: Arc<Cluster>, request: Request<Incoming>) ->
         Err(failure) => return respond(Answer::from(failure), false),
     };
     let query = Query::parse(parts.uri.query().unwrap_or_default());
-    let call = Call {
-        method: parts.method,
-        path,
-        query,
-        headers: parts.headers,
-        caller,
-    };
+    let call = Call { method: parts.method, path, query, headers: parts.headers, caller };
     let gzip = call.method == Method::GET && call.header(&ACCEPT_ENCODING).contains("gzip");
     let body = match Limited::new(body, LARGEST_BODY).collect().await {
         Ok(body) => body.to_bytes(),
         Err(error) => {
-            let failure = Failure::new(
-                413,
-                "RequestEntityTooLarge",
-                format!("cannot read the request body: {error}"),
-            );
+            let failure = Failure::new(413, "RequestEntityTooLarge", format!("cannot read the request body: {error}"));
             return respond(Answer::from(failure), false);
         }
     };
@@ -125,9 +101,7 @@ pub(crate) async fn answer(cluster: Arc<Cluster>, request: Request<Incoming>) ->
 }
 
 fn respond(answer: Answer, gzip: bool) -> Response<Body> {
-    let mut builder = Response::builder()
-        .status(answer.code)
-        .header(CONTENT_TYPE, answer.content_type);
+    let mut builder = Response::builder().status(answer.code).header(CONTENT_TYPE, answer.content_type);
     builder = builder.header("Cache-Control", "no-cache, private");
     for warning in &answer.warnings {
         let text = warning.replace(['"', '\\', '\n'], " ");
@@ -142,13 +116,9 @@ fn respond(answer: Answer, gzip: bool) -> Response<Body> {
         && let Some(smaller) = compressed(&body)
     {
         body = smaller;
-        builder = builder
-            .header("Content-Encoding", "gzip")
-            .header("Vary", "Accept-Encoding");
+        builder = builder.header("Content-Encoding", "gzip").header("Vary", "Accept-Encoding");
     }
-    builder
-        .body(Full::new(body).boxed_unsync())
-        .unwrap_or_else(|_| Response::new(Full::new(Bytes::new()).boxed_unsync()))
+    builder.body(Full::new(body).boxed_unsync()).unwrap_or_else(|_| Response::new(Full::new(Bytes::new()).boxed_unsync()))
 }
 
 fn compressed(body: &[u8]) -> Option<Bytes> {
@@ -162,25 +132,13 @@ fn watch(cluster: &Arc<Cluster>, call: &Call) -> Option<Result<Response<Body>, F
     if call.method != Method::GET || !call.query.is_true("watch") {
         return None;
     }
-    let segments: Vec<&str> = call
-        .path
-        .split('/')
-        .filter(|part| !part.is_empty())
-        .collect();
+    let segments: Vec<&str> = call.path.split('/').filter(|part| !part.is_empty()).collect();
     let target = Target::parse(&segments)?;
-    let resource = cluster
-        .catalog
-        .find(&target.group, &target.version, &target.plural)?;
+    let resource = cluster.catalog.find(&target.group, &target.version, &target.plural)?;
     let shape = Shape::negotiate(call.header(&ACCEPT), &call.query);
     let open = || {
         let name = target.name.as_deref().unwrap_or_default();
-        call.caller.demand(
-            "watch",
-            &target.group,
-            &target.plural,
-            &target.namespace,
-            name,
-        )?;
+        call.caller.demand("watch", &target.group, &target.plural, &target.namespace, name)?;
         let body = watching::stream(cluster, resource, &target, &call.query, shape)?;
         Ok(Response::builder()
             .header(CONTENT_TYPE, "application/json;stream=watch")
@@ -192,11 +150,7 @@ fn watch(cluster: &Arc<Cluster>, call: &Call) -> Option<Result<Response<Body>, F
 }
 
 fn dispatch(cluster: &Arc<Cluster>, call: &Call, body: &Bytes) -> Result<Answer, Failure> {
-    let segments: Vec<&str> = call
-        .path
-        .split('/')
-        .filter(|part| !part.is_empty())
-        .collect();
+    let segments: Vec<&str> = call.path.split('/').filter(|part| !part.is_empty()).collect();
     if call.method == Method::POST
         && let Some(review) = review(call, &segments, body)
     {
@@ -208,9 +162,7 @@ fn dispatch(cluster: &Arc<Cluster>, call: &Call, body: &Bytes) -> Result<Answer,
         return answer;
     }
     let target = Target::parse(&segments).ok_or_else(Failure::no_such_path)?;
-    let resource = cluster
-        .catalog
-        .find(&target.group, &target.version, &target.plural);
+    let resource = cluster.catalog.find(&target.group, &target.version, &target.plural);
     let resource = resource.ok_or_else(Failure::no_such_path)?;
     let scoped = resource.namespaced || target.namespace.is_empty();
     let known = match target.subresource.as_deref() {
@@ -228,38 +180,16 @@ fn dispatch(cluster: &Arc<Cluster>, call: &Call, body: &Bytes) -> Result<Answer,
 /// Reviews store nothing and are answered from the caller's rules.
 fn review(call: &Call, segments: &[&str], body: &[u8]) -> Option<Value> {
     match segments {
-        [
-            "apis",
-            "authorization.k8s.io",
-            "v1",
-            "selfsubjectaccessreviews",
-        ] => Some(call.caller.access_review(body)),
-        [
-            "apis",
-            "authorization.k8s.io",
-            "v1",
-            "selfsubjectrulesreviews",
-        ] => Some(call.caller.rules_review()),
-        ["apis", "authentication.k8s.io", "v1", "selfsubjectreviews"] => {
-            Some(call.caller.self_review())
-        }
+        ["apis", "authorization.k8s.io", "v1", "selfsubjectaccessreviews"] => Some(call.caller.access_review(body)),
+        ["apis", "authorization.k8s.io", "v1", "selfsubjectrulesreviews"] => Some(call.caller.rules_review()),
+        ["apis", "authentication.k8s.io", "v1", "selfsubjectreviews"] => Some(call.caller.self_review()),
         _ => None,
     }
 }
 
-fn about_itself(
-    cluster: &Cluster,
-    call: &Call,
-    segments: &[&str],
-) -> Option<Result<Answer, Failure>> {
-    let found = |value: Option<Value>| {
-        value
-            .map(|value| Answer::value(&value))
-            .ok_or_else(Failure::no_such_path)
-    };
-    let aggregated = call
-        .header(&ACCEPT)
-        .contains("g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList");
+fn about_itself(cluster: &Cluster, call: &Call, segments: &[&str]) -> Option<Result<Answer, Failure>> {
+    let found = |value: Option<Value>| value.map(|value| Answer::value(&value)).ok_or_else(Failure::no_such_path);
+    let aggregated = call.header(&ACCEPT).contains("g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList");
     Some(match segments {
         ["healthz" | "livez" | "readyz", ..] => {
             let mut answer = Answer::json(Bytes::from_static(b"ok"));
@@ -279,20 +209,12 @@ fn about_itself(
         ["apis", group, version] => found(discovery::resources(cluster, group, version)),
         ["openapi", "v3"] => Ok(Answer::value(&discovery::openapi_index(cluster))),
         ["openapi", "v3", "api", version] => found(discovery::openapi(cluster, "", version)),
-        ["openapi", "v3", "apis", group, version] => {
-            found(discovery::openapi(cluster, group, version))
-        }
+        ["openapi", "v3", "apis", group, version] => found(discovery::openapi(cluster, group, version)),
         _ => return None,
     })
 }
 
-fn on_resource(
-    cluster: &Cluster,
-    call: &Call,
-    resource: &Resource,
-    target: &Target,
-    body: &[u8],
-) -> Result<Answer, Failure> {
+fn on_resource(cluster: &Cluster, call: &Call, resource: &Resource, target: &Target, body: &[u8]) -> Result<Answer, Failure> {
     let shape = Shape::negotiate(call.header(&ACCEPT), &call.query);
     let name = target.name.as_deref();
     let verb = match (&call.method, name) {
@@ -304,24 +226,14 @@ fn on_resource(
         (&Method::DELETE, Some(_)) => "delete",
         (&Method::DELETE, None) => "deletecollection",
         _ => {
-            return Err(Failure::new(
-                405,
-                "MethodNotAllowed",
-                "the server does not allow this method on the requested resource",
-            ));
+            return Err(Failure::new(405, "MethodNotAllowed", "the server does not allow this method on the requested resource"));
         }
     };
     let plural = match &target.subresource {
         Some(sub) => format!("{}/{sub}", target.plural),
         None => target.plural.clone(),
     };
-    call.caller.demand(
-        verb,
-        &target.group,
-        &plural,
-        &target.namespace,
-        name.unwrap_or_default(),
-    )?;
+    call.caller.demand(verb, &target.group, &plural, &target.namespace, name.unwrap_or_default())?;
     let written = |written: Written| {
         let bytes = if call.query.get("dryRun").is_some() {
             shape::loose(resource, &target.version, shape, &written.object.value)
@@ -337,69 +249,29 @@ fn on_resource(
     }
     match verb {
         "get" => Ok(Answer::json(read::get(cluster, resource, target, shape)?)),
-        "list" => Ok(Answer::json(read::list(
-            cluster,
-            resource,
-            target,
-            &call.query,
-            shape,
-        )?)),
+        "list" => Ok(Answer::json(read::list(cluster, resource, target, &call.query, shape)?)),
         "create" => {
             let object = parse(call, body)?;
             let namespace = match target.namespace.as_str() {
-                "" if resource.namespaced => {
-                    super::store::text(&object, "/metadata/namespace").to_owned()
-                }
+                "" if resource.namespaced => super::store::text(&object, "/metadata/namespace").to_owned(),
                 other => other.to_owned(),
             };
-            write::create(
-                cluster,
-                resource,
-                &namespace,
-                object,
-                &options(call, target)?,
-            )
-            .map(written)
+            write::create(cluster, resource, &namespace, object, &options(call, target)?).map(written)
         }
-        "update" => write::update(
-            cluster,
-            resource,
-            &target.key(),
-            parse(call, body)?,
-            &options(call, target)?,
-        )
-        .map(written),
+        "update" => write::update(cluster, resource, &target.key(), parse(call, body)?, &options(call, target)?).map(written),
         "patch" => {
             let content_type = call.header(&CONTENT_TYPE);
             let kind = PatchKind::of(content_type).ok_or_else(|| unsupported(content_type))?;
-            write::patch(
-                cluster,
-                resource,
-                &target.key(),
-                kind,
-                &parse(call, body)?,
-                &options(call, target)?,
-            )
-            .map(written)
+            write::patch(cluster, resource, &target.key(), kind, &parse(call, body)?, &options(call, target)?).map(written)
         }
         "delete" => delete_one(cluster, call, resource, target, body),
         _ => delete_all(cluster, call, resource, target, body),
     }
 }
 
-fn scaled(
-    cluster: &Cluster,
-    call: &Call,
-    resource: &Resource,
-    target: &Target,
-    body: &[u8],
-) -> Result<Answer, Failure> {
+fn scaled(cluster: &Cluster, call: &Call, resource: &Resource, target: &Target, body: &[u8]) -> Result<Answer, Failure> {
     if call.method == Method::GET {
-        return Ok(Answer::value(&scale::read(
-            cluster,
-            resource,
-            &target.key(),
-        )?));
+        return Ok(Answer::value(&scale::read(cluster, resource, &target.key())?));
     }
     let mut options = options(call, target)?;
     options.status = false;
@@ -409,23 +281,12 @@ fn scaled(
     Ok(Answer::value(&written))
 }
 
-fn delete_one(
-    cluster: &Cluster,
-    call: &Call,
-    resource: &Resource,
-    target: &Target,
-    body: &[u8],
-) -> Result<Answer, Failure> {
+fn delete_one(cluster: &Cluster, call: &Call, resource: &Resource, target: &Target, body: &[u8]) -> Result<Answer, Failure> {
     let (wishes, dry_run) = wishes(call, body)?;
     let key = target.key();
     let (object, gone) = delete::delete(cluster, resource, &key, &wishes, dry_run)?;
     if !gone {
-        return Ok(Answer::json(shape::object(
-            resource,
-            &target.version,
-            Shape::Whole,
-            &object,
-        )));
+        return Ok(Answer::json(shape::object(resource, &target.version, Shape::Whole, &object)));
     }
     Ok(Answer::value(&json!({
         "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success",
@@ -433,20 +294,13 @@ fn delete_one(
     })))
 }
 
-fn delete_all(
-    cluster: &Cluster,
-    call: &Call,
-    resource: &Resource,
-    target: &Target,
-    body: &[u8],
-) -> Result<Answer, Failure> {
+fn delete_all(cluster: &Cluster, call: &Call, resource: &Resource, target: &Target, body: &[u8]) -> Result<Answer, Failure> {
     let (wishes, dry_run) = wishes(call, body)?;
     let selector = Selector::parse(&call.query, &resource.plural)?;
     let keys: Vec<Key> = {
         let store = cluster.store();
         let rows = store.rows(resource.index).filter(|(key, object)| {
-            (target.namespace.is_empty() || key.namespace == target.namespace)
-                && selector.matches(key, &object.value)
+            (target.namespace.is_empty() || key.namespace == target.namespace) && selector.matches(key, &object.value)
         });
         rows.map(|(key, _)| key.clone()).collect()
     };
@@ -457,15 +311,6 @@ fn delete_all(
             gone.push(object);
         }
     }
-    let meta = shape::ListMeta {
-        version: cluster.store().version(),
-        ..shape::ListMeta::default()
-    };
-    Ok(Answer::json(shape::list(
-        resource,
-        &target.version,
-        Shape::Whole,
-        &meta,
-        &gone,
-    )))
+    let meta = shape::ListMeta { version: cluster.store().version(), ..shape::ListMeta::default() };
+    Ok(Answer::json(shape::list(resource, &target.version, Shape::Whole, &meta, &gone)))
 }

@@ -13,11 +13,8 @@ use super::write::{self, Options};
 
 fn of(object: &Value) -> Value {
     let wanted = object["spec"]["selector"]["matchLabels"].as_object();
-    let selector: Vec<String> = wanted
-        .into_iter()
-        .flatten()
-        .map(|(name, value)| format!("{name}={}", value.as_str().unwrap_or_default()))
-        .collect();
+    let selector: Vec<String> =
+        wanted.into_iter().flatten().map(|(name, value)| format!("{name}={}", value.as_str().unwrap_or_default())).collect();
     let metadata = &object["metadata"];
     json!({
         "kind": "Scale", "apiVersion": "autoscaling/v1",

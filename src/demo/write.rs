@@ -73,9 +73,7 @@ pub(crate) fn create(
     checks::kind(resource, &options.version, &body)?;
     let asked = text(&body, "/metadata/namespace");
     if !asked.is_empty() && asked != namespace {
-        return Err(Failure::bad_request(
-            "the namespace of the provided object does not match the namespace sent on the request",
-        ));
+        return Err(Failure::bad_request("the namespace of the provided object does not match the namespace sent on the request"));
     }
     let mut name = text(&body, "/metadata/name").to_owned();
     let prefix = text(&body, "/metadata/generateName");
@@ -88,22 +86,12 @@ pub(crate) fn create(
     checks::namespace(cluster, &store, resource, namespace, &name)?;
     let key = Key::new(namespace, name.as_str());
     if store.get(resource.index, &key).is_some() {
-        return Err(Failure::already_exists(
-            &resource.plural,
-            &resource.group,
-            &name,
-        ));
+        return Err(Failure::already_exists(&resource.plural, &resource.group, &name));
     }
     commit(cluster, &mut store, resource, &key, None, body, options)
 }
 
-pub(crate) fn update(
-    cluster: &Cluster,
-    resource: &Resource,
-    key: &Key,
-    body: Value,
-    options: &Options,
-) -> Result<Written, Failure> {
+pub(crate) fn update(cluster: &Cluster, resource: &Resource, key: &Key, body: Value, options: &Options) -> Result<Written, Failure> {
     checks::kind(resource, &options.version, &body)?;
     if text(&body, "/metadata/name") != key.name {
         return Err(Failure::bad_request(format!(
@@ -114,17 +102,8 @@ pub(crate) fn update(
     }
     let mut store = cluster.store();
     let old = store.get(resource.index, key).cloned();
-    let old =
-        old.ok_or_else(|| Failure::not_found(&resource.plural, &resource.group, &key.name))?;
-    commit(
-        cluster,
-        &mut store,
-        resource,
-        key,
-        Some(&old),
-        body,
-        options,
-    )
+    let old = old.ok_or_else(|| Failure::not_found(&resource.plural, &resource.group, &key.name))?;
+    commit(cluster, &mut store, resource, key, Some(&old), body, options)
 }
 
 pub(crate) fn patch(
@@ -145,38 +124,19 @@ pub(crate) fn patch(
     let mut store = cluster.store();
     let old = store.get(resource.index, key).cloned();
     if kind == PatchKind::Apply {
-        return apply(
-            cluster,
-            &mut store,
-            resource,
-            key,
-            old.as_ref(),
-            body,
-            options,
-        );
+        return apply(cluster, &mut store, resource, key, old.as_ref(), body, options);
     }
-    let old =
-        old.ok_or_else(|| Failure::not_found(&resource.plural, &resource.group, &key.name))?;
+    let old = old.ok_or_else(|| Failure::not_found(&resource.plural, &resource.group, &key.name))?;
     let mut live = old.value.clone();
     live["apiVersion"] = Value::from(resource.api_version(&options.version));
     let mut next = patch::patched(kind, &live, body)?;
     if next["metadata"]["name"] != live["metadata"]["name"] {
-        return Err(Failure::bad_request(
-            "the name of the object cannot be changed by a patch",
-        ));
+        return Err(Failure::bad_request("the name of the object cannot be changed by a patch"));
     }
     if next.pointer("/metadata/managedFields").is_none() {
         next["metadata"]["managedFields"] = live["metadata"]["managedFields"].clone();
     }
-    commit(
-        cluster,
-        &mut store,
-        resource,
-        key,
-        Some(&old),
-        next,
-        options,
-    )
+    commit(cluster, &mut store, resource, key, Some(&old), next, options)
 }
 
 fn apply(
@@ -194,17 +154,10 @@ fn apply(
             "PatchOptions",
             "meta.k8s.io",
             "",
-            &[(
-                "FieldValueRequired",
-                "Required value: is required for apply patch".to_owned(),
-                "fieldManager",
-            )],
+            &[("FieldValueRequired", "Required value: is required for apply patch".to_owned(), "fieldManager")],
         ));
     }
-    if body
-        .pointer("/metadata/managedFields")
-        .is_some_and(|fields| !fields.is_null())
-    {
+    if body.pointer("/metadata/managedFields").is_some_and(|fields| !fields.is_null()) {
         return Err(Failure::bad_request("metadata.managedFields must be nil"));
     }
     let mut body = body.clone();
@@ -212,28 +165,15 @@ fn apply(
     let asked = text(&body, "/metadata/resourceVersion").to_owned();
     if old.is_none() {
         if !asked.is_empty() {
-            return Err(Failure::not_found(
-                &resource.plural,
-                &resource.group,
-                &key.name,
-            ));
+            return Err(Failure::not_found(&resource.plural, &resource.group, &key.name));
         }
         checks::name(resource, &key.name)?;
         checks::namespace(cluster, store, resource, &key.namespace, &key.name)?;
     }
     let (time, version) = (rfc3339(options.now), resource.api_version(&options.version));
     let subresource = if options.status { "status" } else { "" };
-    let writer = Writer {
-        manager: &options.manager,
-        api_version: &version,
-        subresource,
-        time: &time,
-    };
-    let unknown = if options.validation == Validation::Ignore {
-        Vec::new()
-    } else {
-        fields::prune(resource, &mut body)
-    };
+    let writer = Writer { manager: &options.manager, api_version: &version, subresource, time: &time };
+    let unknown = if options.validation == Validation::Ignore { Vec::new() } else { fields::prune(resource, &mut body) };
     let mut warnings = field_warnings(resource, options, &unknown)?;
     let mut merged = managed::apply(old.map(|old| &old.value), &body, &writer, options.force)?;
     if !asked.is_empty() {
@@ -259,39 +199,18 @@ fn commit(
     let mut warnings = field_warnings(resource, options, &unknown)?;
     let (time, version) = (rfc3339(options.now), resource.api_version(&options.version));
     let subresource = if options.status { "status" } else { "" };
-    let writer = Writer {
-        manager: &options.manager,
-        api_version: &version,
-        subresource,
-        time: &time,
-    };
-    let mut written = settle(
-        cluster,
-        store,
-        resource,
-        key,
-        old,
-        next,
-        options,
-        Some(&writer),
-    )?;
+    let writer = Writer { manager: &options.manager, api_version: &version, subresource, time: &time };
+    let mut written = settle(cluster, store, resource, key, old, next, options, Some(&writer))?;
     warnings.append(&mut written.warnings);
     written.warnings = warnings;
     Ok(written)
 }
 
-fn field_warnings(
-    resource: &Resource,
-    options: &Options,
-    unknown: &[String],
-) -> Result<Vec<String>, Failure> {
+fn field_warnings(resource: &Resource, options: &Options, unknown: &[String]) -> Result<Vec<String>, Failure> {
     if unknown.is_empty() || options.validation == Validation::Ignore {
         return Ok(Vec::new());
     }
-    let listed: Vec<String> = unknown
-        .iter()
-        .map(|field| format!("unknown field \"{field}\""))
-        .collect();
+    let listed: Vec<String> = unknown.iter().map(|field| format!("unknown field \"{field}\"")).collect();
     if options.validation == Validation::Warn {
         return Ok(listed);
     }
@@ -304,10 +223,7 @@ fn field_warnings(
 }
 
 /// The common end of all writes: metadata, defaults, generation, admission, owners, the store.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "one write's whole context; a struct would only rename the list"
-)]
+#[expect(clippy::too_many_arguments, reason = "one write's whole context; a struct would only rename the list")]
 fn settle(
     cluster: &Cluster,
     store: &mut Store,
@@ -324,27 +240,15 @@ fn settle(
         && !version.is_empty()
         && version != text(old, "/metadata/resourceVersion")
     {
-        return Err(Failure::modified(
-            &resource.plural,
-            &resource.group,
-            &key.name,
-        ));
+        return Err(Failure::modified(&resource.plural, &resource.group, &key.name));
     }
     let asked_uid = text(&next, "/metadata/uid");
     if let Some(old) = before
         && !asked_uid.is_empty()
         && asked_uid != text(old, "/metadata/uid")
     {
-        let why = format!(
-            "Precondition failed: UID in precondition: {asked_uid}, UID in object meta: {}",
-            text(old, "/metadata/uid")
-        );
-        return Err(Failure::conflict(
-            &resource.plural,
-            &resource.group,
-            &key.name,
-            &why,
-        ));
+        let why = format!("Precondition failed: UID in precondition: {asked_uid}, UID in object meta: {}", text(old, "/metadata/uid"));
+        return Err(Failure::conflict(&resource.plural, &resource.group, &key.name, &why));
     }
     own_status(resource, before, &mut next, options.status);
     next["kind"] = Value::from(resource.kind.as_str());
@@ -374,36 +278,21 @@ fn settle(
     if let Some(old) = old
         && unchanged(&old.value, &next)
     {
-        return Ok(Written {
-            object: old.clone(),
-            created,
-            warnings,
-        });
+        return Ok(Written { object: old.clone(), created, warnings });
     }
     if options.dry_run {
         let version = old.map_or(0, |old| old.version);
-        return Ok(Written {
-            object: std::sync::Arc::new(Object::new(next, version)),
-            created,
-            warnings,
-        });
+        return Ok(Written { object: std::sync::Arc::new(Object::new(next, version)), created, warnings });
     }
     let finished = before.is_some()
         && next.pointer("/metadata/deletionTimestamp").is_some()
-        && next
-            .pointer("/metadata/finalizers")
-            .and_then(Value::as_array)
-            .is_none_or(Vec::is_empty)
+        && next.pointer("/metadata/finalizers").and_then(Value::as_array).is_none_or(Vec::is_empty)
         && resource.kind != "Namespace";
     let object = store.put(resource.index, key.clone(), next);
     if finished {
         store.remove(resource.index, key);
     }
-    Ok(Written {
-        object,
-        created,
-        warnings,
-    })
+    Ok(Written { object, created, warnings })
 }
 
 /// A status write changes the status only, any other write everything else.
@@ -426,13 +315,7 @@ fn own_status(resource: &Resource, before: Option<&Value>, next: &mut Value, sta
     }
 }
 
-fn server_metadata(
-    cluster: &Cluster,
-    key: &Key,
-    before: Option<&Value>,
-    next: &mut Value,
-    options: &Options,
-) {
+fn server_metadata(cluster: &Cluster, key: &Key, before: Option<&Value>, next: &mut Value, options: &Options) {
     let metadata = member(next, "metadata");
     metadata["name"] = Value::from(key.name.as_str());
     if !key.namespace.is_empty() {
@@ -443,14 +326,7 @@ fn server_metadata(
     };
     map.remove("selfLink");
     if let Some(before) = before {
-        for field in [
-            "uid",
-            "creationTimestamp",
-            "generation",
-            "deletionTimestamp",
-            "resourceVersion",
-            "generateName",
-        ] {
+        for field in ["uid", "creationTimestamp", "generation", "deletionTimestamp", "resourceVersion", "generateName"] {
             match before["metadata"].get(field) {
                 Some(kept) => map.insert(field.to_owned(), kept.clone()),
                 None => map.remove(field),
@@ -460,10 +336,7 @@ fn server_metadata(
         map.remove("resourceVersion");
         map.remove("deletionTimestamp");
         map.insert("uid".to_owned(), Value::from(cluster.uid()));
-        map.insert(
-            "creationTimestamp".to_owned(),
-            Value::from(rfc3339(options.now)),
-        );
+        map.insert("creationTimestamp".to_owned(), Value::from(rfc3339(options.now)));
     }
     if map.get("managedFields").is_some_and(Value::is_null) {
         map.remove("managedFields");
@@ -497,9 +370,7 @@ fn generation(resource: &Resource, before: Option<&Value>, next: &mut Value) {
 fn same_beside(a: &Value, b: &Value, ignored: &[&str]) -> bool {
     let rest = |value: &Value| -> Vec<(String, Value)> {
         let map = value.as_object().cloned().unwrap_or_default();
-        map.into_iter()
-            .filter(|(name, _)| !ignored.contains(&name.as_str()))
-            .collect()
+        map.into_iter().filter(|(name, _)| !ignored.contains(&name.as_str())).collect()
     };
     rest(a) == rest(b)
 }
@@ -508,12 +379,7 @@ fn same_beside(a: &Value, b: &Value, ignored: &[&str]) -> bool {
 fn unchanged(old: &Value, next: &Value) -> bool {
     let plain = |value: &Value| {
         let mut value = value.clone();
-        for entry in value
-            .pointer_mut("/metadata/managedFields")
-            .and_then(Value::as_array_mut)
-            .into_iter()
-            .flatten()
-        {
+        for entry in value.pointer_mut("/metadata/managedFields").and_then(Value::as_array_mut).into_iter().flatten() {
             entry["time"] = Value::Null;
         }
         value

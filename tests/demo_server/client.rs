@@ -12,17 +12,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) const CPOL: &str = "/apis/kyverno.io/v1/clusterpolicies";
 
 pub(crate) fn start() -> Demo {
-    let pace = Pace {
-        reports: Duration::from_millis(50),
-        ready: Duration::from_millis(50),
-        ..Pace::default()
-    };
-    Demo::start(DemoOptions {
-        scenario: Scenario::none(),
-        pace,
-        ..DemoOptions::default()
-    })
-    .unwrap()
+    let pace = Pace { reports: Duration::from_millis(50), ready: Duration::from_millis(50), ..Pace::default() };
+    Demo::start(DemoOptions { scenario: Scenario::none(), pace, ..DemoOptions::default() }).unwrap()
 }
 
 /// One demo for all tests that only read.
@@ -68,10 +59,7 @@ impl Answer {
 
     pub(crate) fn chunk(&mut self) -> Option<Vec<u8>> {
         let mut size = String::new();
-        self.body
-            .read_line(&mut size)
-            .ok()
-            .filter(|read| *read > 0)?;
+        self.body.read_line(&mut size).ok().filter(|read| *read > 0)?;
         let size = usize::from_str_radix(size.trim(), 16).unwrap();
         let mut chunk = vec![0; size + 2];
         self.body.read_exact(&mut chunk).ok()?;
@@ -115,40 +103,22 @@ impl Ask<'_> {
         Ok(stream)
     }
 
-    pub(crate) fn send(
-        &self,
-        method: &str,
-        path: &str,
-        headers: &[(&str, &str)],
-        body: &str,
-    ) -> Answer {
+    pub(crate) fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         let mut stream = self.connect().unwrap();
-        let mut request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: demo\r\nConnection: close\r\nContent-Length: {}\r\n",
-            body.len()
-        );
+        let mut request = format!("{method} {path} HTTP/1.1\r\nHost: demo\r\nConnection: close\r\nContent-Length: {}\r\n", body.len());
         for (name, value) in headers {
             for part in [name, ": ", value, "\r\n"] {
                 request.push_str(part);
             }
         }
-        stream
-            .write_all(format!("{request}\r\n{body}").as_bytes())
-            .unwrap();
+        stream.write_all(format!("{request}\r\n{body}").as_bytes()).unwrap();
         let mut reader = BufReader::new(stream);
         let mut headers = String::new();
         while !headers.ends_with("\r\n\r\n") {
-            assert!(
-                reader.read_line(&mut headers).unwrap() > 0,
-                "connection closed in the headers"
-            );
+            assert!(reader.read_line(&mut headers).unwrap() > 0, "connection closed in the headers");
         }
         let code = headers.split_whitespace().nth(1).unwrap().parse().unwrap();
-        Answer {
-            code,
-            headers: headers.to_lowercase(),
-            body: reader,
-        }
+        Answer { code, headers: headers.to_lowercase(), body: reader }
     }
 
     pub(crate) fn get(&self, path: &str) -> Value {
@@ -157,19 +127,8 @@ impl Ask<'_> {
         answer.json()
     }
 
-    pub(crate) fn write(
-        &self,
-        method: &str,
-        path: &str,
-        content: &str,
-        body: &Value,
-    ) -> (u16, Value) {
-        let answer = self.send(
-            method,
-            path,
-            &[("Content-Type", content), ("User-Agent", "tester/1")],
-            &body.to_string(),
-        );
+    pub(crate) fn write(&self, method: &str, path: &str, content: &str, body: &Value) -> (u16, Value) {
+        let answer = self.send(method, path, &[("Content-Type", content), ("User-Agent", "tester/1")], &body.to_string());
         (answer.code, answer.json())
     }
 
@@ -187,12 +146,7 @@ impl Ask<'_> {
 }
 
 pub(crate) fn names(list: &Value) -> Vec<String> {
-    list["items"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|item| item["metadata"]["name"].as_str().unwrap().to_owned())
-        .collect()
+    list["items"].as_array().unwrap().iter().map(|item| item["metadata"]["name"].as_str().unwrap().to_owned()).collect()
 }
 
 pub(crate) fn policy(name: &str) -> Value {
