@@ -20,7 +20,7 @@ use std::future::Future;
 use std::io::{self, BufWriter, IsTerminal as _, Write};
 use std::process::ExitCode;
 use std::time::Duration;
-use wiring::ScreenStyle;
+use wiring::Look;
 
 /// Runs the program with the arguments it was called with, the first being its name.
 pub fn run(arguments: &[OsString]) -> ExitCode {
@@ -96,7 +96,7 @@ async fn run_show(command: &Show, globals: &Globals) -> Result<Exit, Problem> {
         environments: loaded.options.environments.len(),
         terminal,
     };
-    let engine = wiring::start_engine(&loaded)?;
+    let engine = wiring::start_engine(&loaded, false);
     let mut out = BufWriter::new(io::stdout());
     let mut streams = Streams { out: &mut out, err: &mut err };
     tokio::select! {
@@ -114,20 +114,16 @@ async fn run_screen(globals: &Globals, banner: Option<String>) -> Result<Exit, P
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    let style = ScreenStyle {
-        ascii: globals.ascii || loaded.settings.ui.ascii,
-        color: use_color(globals, &loaded, true),
-        read_only: globals.read_only,
-        banner,
-    };
-    wiring::run_tui(wiring::start_engine(&loaded)?, &loaded, style).await
+    let color = use_color(globals, &loaded, true);
+    wiring::run_tui(wiring::start_engine(&loaded, true), &loaded, globals, Look { color, banner }).await
 }
 
+/// The demo runs on threads of its own: it is started before our runtime and stopped after it.
 fn run_demo(demo: &Demo, mut globals: Globals) -> Result<Exit, Problem> {
     let fleet = wiring::start_demo(demo)?;
     let folder = TemporaryFolder::new().map_err(|error| failed(&error))?;
-    let kubeconfig = folder.write("kubeconfig", &fleet.kubeconfig).map_err(|error| failed(&error))?;
-    let config = folder.write("config.toml", &fleet.config).map_err(|error| failed(&error))?;
+    let kubeconfig = folder.write("kubeconfig", &fleet.kubeconfig()).map_err(|error| failed(&error))?;
+    let config = folder.write("config.toml", &fleet.config_toml()).map_err(|error| failed(&error))?;
     if demo.listen {
         return with_runtime(&globals, listen(&kubeconfig.to_string_lossy()));
     }
@@ -135,7 +131,7 @@ fn run_demo(demo: &Demo, mut globals: Globals) -> Result<Exit, Problem> {
     globals.config = Some(config);
     match &demo.show {
         Some(command) => with_runtime(&globals, run_show(command, &globals)),
-        None => with_runtime(&globals, run_screen(&globals, Some(fleet.banner.clone()))),
+        None => with_runtime(&globals, run_screen(&globals, Some(fleet.banner()))),
     }
 }
 

@@ -21,8 +21,12 @@
 
 pub mod app;
 pub mod cli;
+pub mod cluster;
+pub mod demo;
 pub mod domain;
 pub mod engine;
 pub mod files;
 pub mod fleet;
+pub mod kinds;
 pub mod settings;
+pub mod tui;

@@ -1,53 +1,74 @@
 //! The seam to the layers that run: engine, screen, demo. Each function is the only place that names its layer.
 
 use super::load::Loaded;
-use crate::cli::args::Demo;
+use crate::cli::args::{Demo as DemoArgs, Globals};
 use crate::cli::{Exit, Problem};
-use crate::engine::EngineHandle;
+use crate::cluster::ClusterSpec;
+use crate::demo::{Demo, DemoOptions, Scenario};
+use crate::engine::{self, EngineHandle};
+use crate::settings::EnvironmentSettings;
+use crate::tui::{self, ColorDepth, TuiOptions};
+use std::sync::Arc;
+use std::time::Duration;
 
 /// The actions whose keys may be changed, from the screen's own table; empty means that any name is taken.
 pub(super) fn actions() -> &'static [&'static str] {
     &[]
 }
 
-/// Starts the engine on `loaded.options`.
-pub(super) fn start_engine(loaded: &Loaded) -> Result<EngineHandle, Problem> {
-    let names = loaded.options.environments.iter().map(|environment| environment.name.as_str()).collect::<Vec<_>>();
-    Err(Problem::failed(format!("this build has no engine to follow {} with", names.join(", "))))
-}
+/// How long a request may take where nobody says: the time in which a big Table arrives over a slow line.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How the screen is to look, from flags and configuration.
-#[derive(Debug, Clone, Default)]
-#[expect(dead_code, reason = "read by the screen")]
-pub(super) struct ScreenStyle {
-    /// Only ASCII characters.
-    pub(super) ascii: bool,
-    /// Whether to use colour at all.
-    pub(super) color: bool,
-    /// Nothing may be changed anywhere.
-    pub(super) read_only: bool,
-    /// A sentence to show all the time.
-    pub(super) banner: Option<String>,
+/// Starts the engine on `loaded.options`; `summaries` asks for totals before results, for those who look while it fills.
+pub(super) fn start_engine(loaded: &Loaded, summaries: bool) -> EngineHandle {
+    let options = &loaded.options;
+    let spec = |environment: &EnvironmentSettings| ClusterSpec {
+        name: Arc::from(environment.name.as_str()),
+        tier: environment.tier,
+        context: environment.context.clone(),
+        kubeconfig: options.kubeconfig.clone().or_else(|| environment.kubeconfig.clone()),
+        namespaces: environment.namespaces.clone(),
+        request_timeout: options.request_timeout.unwrap_or(REQUEST_TIMEOUT),
+        impersonate_user: options.impersonate.as_ref().map(|who| who.user.clone()),
+        impersonate_groups: options.impersonate.as_ref().map(|who| who.groups.clone()).unwrap_or_default(),
+        summaries,
+    };
+    engine::start(options.environments.iter().map(spec).collect())
 }
 
 /// Runs the screen until it is left.
-#[expect(clippy::unused_async, reason = "the screen awaits")]
-pub(super) async fn run_tui(_engine: EngineHandle, _loaded: &Loaded, _style: ScreenStyle) -> Result<Exit, Problem> {
-    Err(Problem::failed("this build has no screen".into()))
+pub(super) async fn run_tui(engine: EngineHandle, loaded: &Loaded, globals: &Globals, look: Look) -> Result<Exit, Problem> {
+    let variable = |name: &str| std::env::var(name).ok();
+    // `NO_COLOR` has been weighed against flag and configuration.
+    let no_color = (!look.color).then_some("1");
+    let depth = ColorDepth::detect(no_color, variable("COLORTERM").as_deref(), variable("TERM").as_deref());
+    let options = TuiOptions {
+        ascii: globals.ascii || loaded.settings.ui.ascii,
+        depth,
+        banner: look.banner,
+        read_only: globals.read_only,
+        ..TuiOptions::default()
+    };
+    match tui::run(engine, options).await {
+        Ok(()) => Ok(Exit::Done),
+        Err(error) => Err(Problem::failed(error.to_string())),
+    }
 }
 
-/// A running demo; dropping it stops its servers.
-#[derive(Debug)]
-pub(super) struct DemoFleet {
-    /// The text of a kubeconfig with a context per cluster.
-    pub(super) kubeconfig: String,
-    /// The text of a configuration with an environment per cluster.
-    pub(super) config: String,
-    /// What the screen says all the time.
-    pub(super) banner: String,
+/// How the screen is to look, as far as the command line knows.
+pub(super) struct Look {
+    /// Colours are wanted.
+    pub(super) color: bool,
+    /// A sentence for the header.
+    pub(super) banner: Option<String>,
 }
 
-/// Starts the demo's servers. Called before and dropped after our own runtime: they have one of their own.
-pub(super) fn start_demo(_demo: &Demo) -> Result<DemoFleet, Problem> {
-    Err(Problem::failed("this build has no demo".into()))
+/// Starts the demo's servers.
+pub(super) fn start_demo(demo: &DemoArgs) -> Result<Demo, Problem> {
+    let scenario = match &demo.scenario {
+        Some(name) => Scenario::named(name).map_err(|error| Problem::usage(error.to_string()))?,
+        None => Scenario::default(),
+    };
+    Demo::start(DemoOptions { listen_port: demo.port, scenario, ..DemoOptions::default() })
+        .map_err(|error| Problem::failed(error.to_string()))
 }

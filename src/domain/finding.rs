@@ -149,6 +149,11 @@ impl Tally {
         *self.slot(result) += 1;
     }
 
+    /// Counts `n` more of `result`.
+    pub fn add_many(&mut self, result: FindingResult, n: u64) {
+        *self.slot(result) += n;
+    }
+
     /// Takes one `result` away; never goes below zero.
     pub fn take(&mut self, result: FindingResult) {
         let slot = self.slot(result);

@@ -2,18 +2,30 @@
 //!
 //! What lives here: starting and stopping, the environment task that owns the state, the handle that faces hold.
 //! What does not: how a cluster is spoken to (`cluster`), what the numbers mean (`fleet`, `kinds`), drawing.
+//!
+//! ```text
+//! station (cluster) ──deltas──▶ environment task: state ──views──▶ FleetView ──▶ tui, cli
+//!                                     ▲  └───────────answers────────────────────▶
+//!                                     └──────────────questions───────────────────
+//! ```
+//! All channels are bounded: a slow reader slows the download, it never fills the memory.
 
+mod environment;
+
+use crate::cluster::{ClusterSpec, Refusal, Signals, Station, read_object};
 use crate::domain::ResourceRef;
 use crate::fleet::query::{ExceptionRow, FindingQuery, FindingRow, PolicyRow};
+use crate::fleet::state::{EnvironmentState, Identity};
 use crate::fleet::view::FleetView;
+use environment::{EnvironmentTask, Question};
 use std::sync::Arc;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
 
-/// What a face holds of the running engine; cheap to clone. Dropping the last handle stops everything.
-#[derive(Debug, Clone)]
-pub struct EngineHandle {
-    fleet: watch::Receiver<Arc<FleetView>>,
-}
+/// Deltas that may wait for an environment's task. Each holds at most one read of a socket.
+const DELTAS: usize = 16;
+/// Questions that may wait.
+const QUESTIONS: usize = 8;
 
 /// Why a question got no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,32 +36,138 @@ pub struct Failure {
     pub hint: String,
 }
 
+/// One environment as the handle knows it.
+#[derive(Debug)]
+struct EnvironmentHandle {
+    name: Arc<str>,
+    questions: mpsc::Sender<Question>,
+    signals: Signals,
+}
+
+/// Aborts everything when the last handle goes.
+#[derive(Debug)]
+struct Guard(tokio::task::AbortHandle);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// What a face holds of the running engine; cheap to clone. Dropping the last handle stops everything.
+#[derive(Debug, Clone)]
+pub struct EngineHandle {
+    fleet: watch::Receiver<Arc<FleetView>>,
+    failed: watch::Receiver<Option<Arc<str>>>,
+    environments: Arc<[EnvironmentHandle]>,
+    _guard: Arc<Guard>,
+}
+
+/// Starts watching all environments. Call it inside a runtime.
+pub fn start(clusters: Vec<ClusterSpec>) -> EngineHandle {
+    let mut tasks: JoinSet<()> = JoinSet::new();
+    let mut environments = Vec::with_capacity(clusters.len());
+    let mut states = Vec::with_capacity(clusters.len());
+    for spec in &clusters {
+        let context = Arc::from(spec.context.as_deref().unwrap_or("current context"));
+        states.push(EnvironmentState::new(Identity { name: Arc::clone(&spec.name), tier: spec.tier, context }));
+    }
+    let first = FleetView { environments: states.iter_mut().map(|state| Arc::new(state.view())).collect() };
+    let fleet = watch::Sender::new(Arc::new(first));
+    for (place, (spec, state)) in clusters.into_iter().zip(states).enumerate() {
+        let (deltas, told) = mpsc::channel(DELTAS);
+        let (questions, asked) = mpsc::channel(QUESTIONS);
+        let signals = Signals::default();
+        environments.push(EnvironmentHandle { name: Arc::clone(&spec.name), questions, signals: signals.clone() });
+        let task = EnvironmentTask::new(place, state, fleet.clone(), signals.clone());
+        tasks.spawn(task.run(told, asked));
+        tasks.spawn(Station::new(spec, deltas, signals).run());
+    }
+    let failed = watch::Sender::new(None);
+    let (receiver, told) = (fleet.subscribe(), failed.subscribe());
+    let supervisor = tokio::spawn(supervise(tasks, failed));
+    EngineHandle { fleet: receiver, failed: told, environments: environments.into(), _guard: Arc::new(Guard(supervisor.abort_handle())) }
+}
+
+/// Waits for tasks that should never end. A panic in any of them is told to the face, which ends the program: numbers that have
+/// silently stopped moving are worse than none.
+async fn supervise(mut tasks: JoinSet<()>, failed: watch::Sender<Option<Arc<str>>>) {
+    while let Some(ended) = tasks.join_next().await {
+        if let Err(error) = ended
+            && error.is_panic()
+        {
+            failed.send_replace(Some(Arc::from(panic_message(error.into_panic().as_ref()))));
+            return;
+        }
+    }
+}
+
+fn panic_message(payload: &(dyn std::any::Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned()).or_else(|| payload.downcast_ref::<String>().cloned());
+    text.unwrap_or_else(|| "a background task panicked".to_owned())
+}
+
 impl EngineHandle {
     /// The newest view of the fleet and, through `changed()`, the news of a newer one.
     pub fn fleet(&self) -> watch::Receiver<Arc<FleetView>> {
         self.fleet.clone()
     }
 
+    /// Becomes `Some` with the panic's message if a background task panicked: restore the terminal and end the program.
+    pub fn failed(&self) -> watch::Receiver<Option<Arc<str>>> {
+        self.failed.clone()
+    }
+
+    fn environment(&self, name: &str) -> Result<&EnvironmentHandle, Failure> {
+        self.environments.iter().find(|environment| &*environment.name == name).ok_or_else(|| Failure {
+            what: format!("there is no environment {name}"),
+            hint: String::new(),
+        })
+    }
+
+    async fn ask<T>(&self, environment: &str, question: impl FnOnce(oneshot::Sender<T>) -> Question) -> Result<T, Failure> {
+        let stopped = || Failure { what: format!("{environment}: the engine has stopped"), hint: String::new() };
+        let (answer, answered) = oneshot::channel();
+        self.environment(environment)?.questions.send(question(answer)).await.map_err(|_| stopped())?;
+        answered.await.map_err(|_| stopped())
+    }
+
     /// The findings of one environment that `query` asks for, worst first, then by namespace and name.
-    pub async fn findings(&self, _environment: &str, _query: FindingQuery) -> Result<Vec<FindingRow>, Failure> {
-        Ok(Vec::new())
+    pub async fn findings(&self, environment: &str, query: FindingQuery) -> Result<Vec<FindingRow>, Failure> {
+        self.ask(environment, |answer| Question::Findings(query, answer)).await
     }
 
     /// All policies of one environment with their rules' modes, in `namespace` where one is given.
-    pub async fn policies(&self, _environment: &str, _namespace: Option<String>) -> Result<Vec<PolicyRow>, Failure> {
-        Ok(Vec::new())
+    pub async fn policies(&self, environment: &str, namespace: Option<String>) -> Result<Vec<PolicyRow>, Failure> {
+        self.ask(environment, |answer| Question::Policies(namespace, answer)).await
     }
 
     /// All exceptions of one environment.
-    pub async fn exceptions(&self, _environment: &str) -> Result<Vec<ExceptionRow>, Failure> {
-        Ok(Vec::new())
+    pub async fn exceptions(&self, environment: &str) -> Result<Vec<ExceptionRow>, Failure> {
+        self.ask(environment, Question::Exceptions).await
     }
 
     /// The live object behind a reference, fetched from the API server now, as it came (managedFields removed).
-    pub async fn object(&self, _environment: &str, _reference: ResourceRef) -> Result<serde_json::Value, Failure> {
-        Ok(serde_json::Value::Null)
+    pub async fn object(&self, environment: &str, reference: ResourceRef) -> Result<serde_json::Value, Failure> {
+        let signals = &self.environment(environment)?.signals;
+        read_object(signals, &reference).await.map_err(|refusal| object_failure(environment, &reference, &refusal))
     }
 
     /// Drops the connection of one environment and connects anew at once.
-    pub fn reconnect(&self, _environment: &str) {}
+    pub fn reconnect(&self, environment: &str) {
+        if let Ok(environment) = self.environment(environment) {
+            environment.signals.reconnect.notify_one();
+        }
+    }
+}
+
+fn object_failure(environment: &str, reference: &ResourceRef, refusal: &Refusal) -> Failure {
+    let place = if reference.namespace.is_empty() { String::new() } else { format!(" in namespace {}", reference.namespace) };
+    let object = format!("{environment}: {reference}{place}");
+    let (what, hint) = match refusal {
+        Refusal::NotFound(_) => (format!("{object} no longer exists"), "its report will go with the next scan".to_owned()),
+        Refusal::Forbidden(why) => (format!("{object}: {why}"), "ask for the ClusterRole policydeck-object-reader".to_owned()),
+        other => (format!("{object}: {other}"), String::new()),
+    };
+    Failure { what, hint }
 }

@@ -1,0 +1,120 @@
+//! Finding out about a cluster's Kyverno: its version, and what it leaves alone.
+//!
+//! Nothing of it is needed to read reports; modes depend on it. What may not be read is assumed to be a default installation, and said.
+
+use super::discover::Served;
+use super::refusal::Refusal;
+use super::requests::{JSON, Requests};
+use crate::fleet::delta::KyvernoFacts;
+use crate::kinds::Release;
+use crate::kinds::mode::Kyverno;
+use serde_json::Value;
+use std::sync::Arc;
+
+/// Labels of the admission controller's Deployment, the same from Kyverno 1.10 on (`charts/kyverno/templates/admission-controller`).
+const DEPLOYMENTS: &str = "/apis/apps/v1/deployments?labelSelector=app.kubernetes.io%2Fcomponent%3Dadmission-controller";
+const WEBHOOKS: &str = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/kyverno-resource-validating-webhook-cfg";
+
+/// Looks at the installation. Never fails: what cannot be read is assumed and noted.
+pub(super) async fn look(requests: &Requests, served: &Served) -> KyvernoFacts {
+    if !served.has_kyverno() {
+        let notes = vec![Arc::from("Kyverno is not installed (no kyverno.io API). Policies and reports will appear here when it is.")];
+        return KyvernoFacts { installed: false, version: None, kyverno: Kyverno::new(Release::UNKNOWN), notes };
+    }
+    let mut notes: Vec<Arc<str>> = Vec::new();
+    let deployment = match deployment(requests).await {
+        Ok(deployment) => deployment,
+        Err(why) => {
+            notes.push(Arc::from(format!("the Kyverno version is told from the API only: {why}")));
+            None
+        }
+    };
+    let image = deployment.as_ref().and_then(image);
+    let exact = image.as_deref().and_then(Release::from_text);
+    let release = match exact {
+        Some(release) => release,
+        None => from_api(requests, served).await,
+    };
+    let version = match (exact, image.as_deref().and_then(tag)) {
+        (Some(_), Some(tag)) => Some(Arc::from(tag)),
+        _ if release == Release::UNKNOWN => None,
+        _ => Some(Arc::from(release.to_string())),
+    };
+    let kyverno = exclusions(requests, deployment.as_ref(), Kyverno::new(release), &mut notes).await;
+    KyvernoFacts { installed: true, version, kyverno, notes }
+}
+
+async fn deployment(requests: &Requests) -> Result<Option<Value>, String> {
+    let list: Value = requests.json(DEPLOYMENTS, JSON).await.map_err(|refusal| match refusal {
+        Refusal::Forbidden(_) => "you may not list deployments".to_owned(),
+        other => other.to_string(),
+    })?;
+    let items = list.get("items").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let is_kyverno = |item: &&Value| text(item, &["metadata", "labels", "app.kubernetes.io/part-of"]).is_some_and(|v| v.contains("kyverno"));
+    Ok(items.iter().find(is_kyverno).cloned())
+}
+
+/// The image of Kyverno's own container.
+fn image(deployment: &Value) -> Option<String> {
+    let containers = deployment.pointer("/spec/template/spec/containers")?.as_array()?;
+    let images: Vec<&str> = containers.iter().filter_map(|container| text(container, &["image"])).collect();
+    images.iter().find(|image| image.contains("kyverno")).or(images.first()).map(|image| (*image).to_owned())
+}
+
+/// The tag of an image, without its digest.
+fn tag(image: &str) -> Option<&str> {
+    image.split('@').next()?.rsplit('/').next()?.split_once(':').map(|(_, tag)| tag)
+}
+
+/// The release as far as the served APIs tell it.
+async fn from_api(requests: &Requests, served: &Served) -> Release {
+    let versions: Vec<(&str, &str)> = served.versions.iter().map(|(group, version)| (group.as_str(), version.as_str())).collect();
+    // The rule's own action came with 1.13 (kyverno/kyverno `config/crds`, measured over all releases).
+    let schema = requests.get("/openapi/v3/apis/kyverno.io/v1", JSON).await.ok();
+    let knows = schema.map(|schema| memchr::memmem::find(&schema, b"\"failureAction\"").is_some());
+    Release::from_served(&versions, knows)
+}
+
+/// What Kyverno leaves alone: its ConfigMap, and the live webhooks where they may be read.
+async fn exclusions(requests: &Requests, deployment: Option<&Value>, kyverno: Kyverno, notes: &mut Vec<Arc<str>>) -> Kyverno {
+    let namespace = deployment.and_then(|d| text(d, &["metadata", "namespace"])).unwrap_or("kyverno");
+    let name = deployment.and_then(|d| text(d, &["metadata", "labels", "app.kubernetes.io/part-of"])).unwrap_or("kyverno");
+    let path = format!("/api/v1/namespaces/{namespace}/configmaps/{name}");
+    let config: Result<Value, Refusal> = requests.json(&path, JSON).await;
+    let kyverno = match config.map(|config| kyverno.clone().with_config_map(&config)) {
+        Ok(Ok(configured)) => configured,
+        Ok(Err(unreadable)) => {
+            notes.push(Arc::from(format!("namespaces that Kyverno leaves alone are assumed to be the usual ones: {unreadable}")));
+            kyverno
+        }
+        Err(refusal) => {
+            let why = match refusal {
+                Refusal::Forbidden(_) => format!("you may not read the ConfigMap {namespace}/{name}"),
+                Refusal::NotFound(_) => format!("there is no ConfigMap {namespace}/{name}"),
+                other => other.to_string(),
+            };
+            notes.push(Arc::from(format!("namespaces that Kyverno leaves alone are assumed to be the usual ones: {why}")));
+            kyverno
+        }
+    };
+    match requests.json::<Value>(WEBHOOKS, JSON).await {
+        Ok(webhooks) => kyverno.with_webhooks(&webhooks),
+        Err(_) => kyverno,
+    }
+}
+
+fn text<'a>(value: &'a Value, path: &[&str]) -> Option<&'a str> {
+    path.iter().try_fold(value, |at, key| at.get(key))?.as_str()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::tag;
+
+    #[test]
+    fn tags_are_read_from_any_image() {
+        assert_eq!(tag("reg.kyverno.io/kyverno/kyverno:v1.19.1"), Some("v1.19.1"));
+        assert_eq!(tag("localhost:5000/kyverno:v1.13.4@sha256:00"), Some("v1.13.4"));
+        assert_eq!(tag("ghcr.io/kyverno/kyverno@sha256:00"), None);
+    }
+}

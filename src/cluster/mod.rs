@@ -1,0 +1,50 @@
+//! The only place that speaks to Kubernetes.
+//!
+//! What lives here: building a client for a context, plain requests and what their failures mean, discovery, and one list-and-watch
+//! machine that all kinds share. What does not: what objects mean (`kinds`), what they add up to (`fleet`).
+//!
+//! The machine is our own, because the stock watcher holds whole objects, never relists on an HTTP 410, retries without delay when a
+//! stream ends at once, and cannot fall back from streaming lists. Bytes are split here and parsed where they are folded in.
+
+mod connect;
+mod discover;
+mod kyverno;
+mod object;
+mod refusal;
+mod requests;
+mod splitter;
+mod station;
+mod stream;
+mod table;
+
+pub use object::read_object;
+pub use refusal::Refusal;
+pub use station::{Signals, Station};
+
+use crate::domain::Tier;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Everything that is needed to watch one environment.
+#[derive(Debug, Clone)]
+pub struct ClusterSpec {
+    /// The environment's name.
+    pub name: Arc<str>,
+    /// Tier.
+    pub tier: Tier,
+    /// kubeconfig context, pinned; `None` takes the current one (use without a configuration), or the Pod's own account in a cluster.
+    pub context: Option<String>,
+    /// kubeconfig file; `None` reads `$KUBECONFIG`, else `~/.kube/config`.
+    pub kubeconfig: Option<PathBuf>,
+    /// Only these namespaces, with `*` and `?`; empty means all.
+    pub namespaces: Vec<String>,
+    /// How long a single request other than a watch may take.
+    pub request_timeout: Duration,
+    /// User to act as.
+    pub impersonate_user: Option<String>,
+    /// Groups to act as.
+    pub impersonate_groups: Vec<String>,
+    /// Ask for summaries before results, so that totals are on the screen at once.
+    pub summaries: bool,
+}

@@ -1,0 +1,132 @@
+//! What a failed request means, in the few ways that matter for what to do next.
+
+use http::StatusCode;
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+
+/// Why a request got no answer to work with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// 401, or the credentials could not be had at all.
+    Unauthorized(String),
+    /// 403.
+    Forbidden(String),
+    /// 404: the kind or the object does not exist.
+    NotFound(String),
+    /// 410: the version or the continue token is too old.
+    Gone,
+    /// 400 or 422: this server does not understand the request.
+    Invalid(String),
+    /// 429, with the time the server asks for.
+    TooMany(Option<Duration>),
+    /// 5xx and everything else a server may say.
+    Server(String),
+    /// No answer: connection refused, cut or too slow.
+    Unreachable(String),
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unauthorized(why)
+            | Self::Forbidden(why)
+            | Self::NotFound(why)
+            | Self::Invalid(why)
+            | Self::Server(why)
+            | Self::Unreachable(why) => f.write_str(why),
+            Self::Gone => f.write_str("the resource version is too old"),
+            Self::TooMany(_) => f.write_str("the API server asks for fewer requests (429)"),
+        }
+    }
+}
+
+/// The body of a refusal, a `metav1.Status`.
+#[derive(serde::Deserialize)]
+struct Status {
+    #[serde(default)]
+    message: String,
+    #[serde(default)]
+    code: u16,
+}
+
+impl Refusal {
+    /// From an answer that is no success.
+    pub(super) fn from_response(status: StatusCode, retry_after: Option<Duration>, body: &[u8]) -> Self {
+        let said = serde_json::from_slice::<Status>(body).map(|status| status.message).unwrap_or_default();
+        let words = |fallback: &str| if said.is_empty() { fallback.to_owned() } else { said.clone() };
+        match status.as_u16() {
+            401 => Self::Unauthorized("the API server refused the credentials (401 Unauthorized)".to_owned()),
+            403 => Self::Forbidden(words("forbidden (403)")),
+            404 => Self::NotFound(words("not found (404)")),
+            410 => Self::Gone,
+            400 | 406 | 415 | 422 => Self::Invalid(words("the API server did not understand the request")),
+            429 => Self::TooMany(retry_after),
+            code => Self::Server(format!("the API server answered {code}{}{said}", if said.is_empty() { "" } else { ": " })),
+        }
+    }
+
+    /// From the `Status` in a watch's ERROR event.
+    pub(super) fn from_event(object: &[u8]) -> Self {
+        match serde_json::from_slice::<Status>(object) {
+            Ok(status) => {
+                Self::from_response(StatusCode::from_u16(status.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), None, object)
+            }
+            Err(_) => Self::Server("the watch ended with an error that cannot be read".to_owned()),
+        }
+    }
+
+    /// From a request that did not come through.
+    pub(super) fn from_kube(error: &kube::Error) -> Self {
+        let words = deepest(error);
+        if is_auth(error) { Self::Unauthorized(format!("no credentials: {words}")) } else { Self::Unreachable(words) }
+    }
+}
+
+/// Whether the failure lies in getting credentials (an exec plugin that fails, a token file that is gone).
+fn is_auth(error: &kube::Error) -> bool {
+    if matches!(error, kube::Error::Auth(_)) {
+        return true;
+    }
+    let mut at: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(error) = at {
+        if error.is::<kube::client::AuthError>() {
+            return true;
+        }
+        at = error.source();
+    }
+    false
+}
+
+/// What really went wrong: the innermost of an error's causes, without the operating system's number, on one line.
+pub(super) fn deepest(error: &(dyn Error + 'static)) -> String {
+    let mut at = error;
+    while let Some(source) = at.source() {
+        at = source;
+    }
+    let text = at.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let line = crate::domain::clean(text).chars().take(300).collect::<String>();
+    let mut letters = line.chars();
+    // "Connection refused" reads better in the middle of a sentence with a small letter; names in capitals stay.
+    match (letters.next(), line.chars().nth(1)) {
+        (Some(first), Some(second)) if second.is_lowercase() => first.to_lowercase().chain(letters).collect(),
+        _ => line,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_mean_what_to_do_next() {
+        let status = |code: u16, body: &str| Refusal::from_response(StatusCode::from_u16(code).unwrap(), None, body.as_bytes());
+        assert!(matches!(status(401, ""), Refusal::Unauthorized(_)));
+        assert_eq!(status(403, r#"{"message":"no"}"#), Refusal::Forbidden("no".to_owned()));
+        assert_eq!(status(410, ""), Refusal::Gone);
+        assert!(matches!(status(422, ""), Refusal::Invalid(_)));
+        assert_eq!(status(503, "<html>"), Refusal::Server("the API server answered 503".to_owned()));
+        assert_eq!(Refusal::from_event(br#"{"kind":"Status","code":410,"message":"too old"}"#), Refusal::Gone);
+    }
+}

@@ -1,0 +1,105 @@
+//! Plain requests: an answer as bytes or as a stream of bytes, or a [`Refusal`]. Nothing here waits for ever.
+
+use super::refusal::Refusal;
+use bytes::Bytes;
+use http::header::{ACCEPT, ACCEPT_ENCODING, ETAG, IF_NONE_MATCH, RETRY_AFTER};
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Limited};
+use kube::Client;
+use kube::client::Body;
+use serde::de::DeserializeOwned;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// Plain JSON.
+pub(super) const JSON: &str = "application/json";
+/// Only metadata, as a list.
+pub(super) const METADATA_LIST: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
+/// Only metadata, one object (the watch's form).
+pub(super) const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+/// Printed columns only.
+pub(super) const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io";
+
+/// The most that an answer read as a whole may hold: a list page is near 4 MB, a Table of 100,000 reports near 25 MB.
+const MOST: usize = 256 << 20;
+
+/// A client with its time limit.
+#[derive(Clone)]
+pub(super) struct Requests {
+    client: Client,
+    limit: Duration,
+}
+
+/// A body that is still arriving.
+pub(super) type Arriving = Body;
+
+impl Requests {
+    pub(super) fn new(client: Client, limit: Duration) -> Self {
+        Self { client, limit }
+    }
+
+    /// Opens a GET and returns the body as it arrives. `whole` allows compression; a stream of events must not be compressed, since
+    /// Kubernetes 1.37 sends each event as a gzip member of its own and only the first would be read.
+    pub(super) async fn open(&self, path: &str, accept: &str, whole: bool) -> Result<Arriving, Refusal> {
+        let mut request = Request::get(path).header(ACCEPT, accept);
+        if !whole {
+            request = request.header(ACCEPT_ENCODING, "identity");
+        }
+        Ok(self.send(request).await?.into_body())
+    }
+
+    /// The whole answer.
+    pub(super) async fn get(&self, path: &str, accept: &str) -> Result<Bytes, Refusal> {
+        timeout(self.limit, async { collect(self.open(path, accept, true).await?).await }).await.map_err(|_| self.too_slow())?
+    }
+
+    /// The whole answer, read as JSON.
+    pub(super) async fn json<T: DeserializeOwned>(&self, path: &str, accept: &str) -> Result<T, Refusal> {
+        let body = self.get(path, accept).await?;
+        serde_json::from_slice(&body).map_err(|error| Refusal::Server(format!("{path}: the answer cannot be read: {error}")))
+    }
+
+    /// The whole answer and its entity tag, or `None` if it is still the one with `tag`.
+    pub(super) async fn if_changed(&self, path: &str, accept: &str, tag: Option<&str>) -> Result<Option<(Bytes, Option<String>)>, Refusal> {
+        let mut request = Request::get(path).header(ACCEPT, accept);
+        if let Some(tag) = tag {
+            request = request.header(IF_NONE_MATCH, tag);
+        }
+        let answer = async {
+            let response = self.send(request).await?;
+            if response.status() == StatusCode::NOT_MODIFIED {
+                return Ok(None);
+            }
+            let tag = response.headers().get(ETAG).and_then(|tag| tag.to_str().ok()).map(str::to_owned);
+            Ok(Some((collect(response.into_body()).await?, tag)))
+        };
+        timeout(self.limit, answer).await.map_err(|_| self.too_slow())?
+    }
+
+    async fn send(&self, request: http::request::Builder) -> Result<Response<Body>, Refusal> {
+        let request = request.body(Body::empty()).map_err(|error| Refusal::Invalid(error.to_string()))?;
+        let sent = timeout(self.limit, self.client.send(request)).await.map_err(|_| self.too_slow())?;
+        let response = sent.map_err(|error| Refusal::from_kube(&error))?;
+        let status = response.status();
+        if status.is_success() || status == StatusCode::NOT_MODIFIED {
+            return Ok(response);
+        }
+        let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok()).map(Duration::from_secs);
+        Err(Refusal::from_response(status, retry_after, &self.short(response).await))
+    }
+
+    /// The body of a refusal; what cannot be read of it does not matter.
+    async fn short(&self, response: Response<Body>) -> Bytes {
+        let body = timeout(self.limit, Limited::new(response.into_body(), 1 << 20).collect());
+        body.await.ok().and_then(Result::ok).map(http_body_util::Collected::to_bytes).unwrap_or_default()
+    }
+
+    fn too_slow(&self) -> Refusal {
+        Refusal::Unreachable(format!("no answer within {} s", self.limit.as_secs()))
+    }
+}
+
+async fn collect(body: Body) -> Result<Bytes, Refusal> {
+    let collected = Limited::new(body, MOST).collect().await.map_err(|error| Refusal::Unreachable(super::refusal::deepest(&*error)))?;
+    Ok(collected.to_bytes())
+}

@@ -1,0 +1,592 @@
+//! One list-and-watch: a kind, in all namespaces or in one, kept up to date through everything a server does to it.
+//!
+//! ```text
+//!            ┌────────────── 410, or a watch that cannot be resumed ─────────────┐
+//!            ▼                                                                   │
+//! wait ─▶ streaming list ──(initial-events-end)──▶ watch ──(ended)──▶ watch again ┘
+//!            │ 422, or silence: this server has none
+//!            └▶ list in pages ──────────────────▶ watch
+//! ```
+//! A new list never blanks what is held: `ListStarted` and `ListEnded` bracket it, and the state sweeps at the end.
+
+use super::refusal::Refusal;
+use super::requests::{Arriving, JSON, METADATA, METADATA_LIST, Requests};
+use super::splitter::{Items, Lines, Piece};
+use super::table;
+use crate::domain::Sync;
+use crate::fleet::delta::{Change, Delta, StreamEvent, StreamId};
+use crate::kinds::Family;
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use jiff::Timestamp;
+use serde::Deserialize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep, timeout};
+
+/// A watch ends by itself after about this long, and is opened again.
+const WATCH_SECONDS: u64 = 290;
+/// A watch that is silent for longer is taken for dead. API servers send a bookmark every minute (kubernetes/apiserver
+/// pkg/storage/cacher, `defaultBookmarkFrequency`); one that sends none is asked again from where it was, which costs one request.
+const SILENCE: Duration = Duration::from_secs(95);
+/// A streaming list answers at once, if only with the bookmark of an empty list. One that does not is no streaming list: the
+/// reports-server ignores the parameter (kyverno/reports-server pkg/api/polr.go).
+const FIRST_SIGN: Duration = Duration::from_secs(10);
+/// A watch that lived for less is a failure, or a server that closes at once would be asked in a hot loop.
+const SHORT_LIFE: Duration = Duration::from_secs(1);
+/// How soon something that is denied is asked for again.
+const DENIED_AGAIN: Duration = Duration::from_secs(15);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// Pages are kept near this size, whatever the size of an object.
+const PAGE_BYTES: usize = 4 << 20;
+/// A server that always says version "1" keeps no history (the reports-server): its watch is only a hint, and lists are repeated.
+const RELIST_HINTED: Duration = Duration::from_secs(60);
+
+/// What a stream is about, and whom it tells.
+#[derive(Clone)]
+pub(super) struct StreamContext {
+    pub(super) id: StreamId,
+    pub(super) requests: Requests,
+    /// URL path of the collection.
+    pub(super) path: String,
+    pub(super) deltas: mpsc::Sender<Delta>,
+    /// Whether the link is up; streams wait while it is not.
+    pub(super) up: watch::Receiver<bool>,
+    /// Tells the station that a connection failed.
+    pub(super) trouble: mpsc::Sender<Refusal>,
+    /// Whether this server knows streaming lists; shared by its streams.
+    pub(super) streaming: Arc<AtomicBool>,
+    /// Ask for summaries first.
+    pub(super) summaries: bool,
+}
+
+/// How a stream ended for good.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// The kind is not served any more.
+    NotServed,
+    /// Nobody listens any more.
+    Unwanted,
+}
+
+/// How one watch ended.
+enum Watched {
+    /// Go on from this version.
+    Resume(String),
+    /// List again.
+    Relist,
+}
+
+/// One line of a watch.
+enum Line<'a> {
+    Object(Change, &'a [u8]),
+    Bookmark(&'a [u8]),
+    Error(&'a [u8]),
+    Unknown,
+}
+
+/// The receiver of the deltas is gone: the environment is shutting down.
+struct Gone;
+
+/// What went wrong in a list or watch.
+enum Trouble {
+    Refused(Refusal),
+    Gone,
+}
+
+impl From<Refusal> for Trouble {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<Gone> for Trouble {
+    fn from(_: Gone) -> Self {
+        Self::Gone
+    }
+}
+
+/// Runs a stream until its kind is not served any more or nobody listens.
+pub(super) async fn run(mut context: StreamContext) -> Ended {
+    let mut machine = Machine { resume: None, complete: false, failures: 0, paged: false, hinted: false, opened: Instant::now() };
+    loop {
+        if context.up.wait_for(|up| *up).await.is_err() {
+            return Ended::Unwanted;
+        }
+        machine.opened = Instant::now();
+        match machine.turn(&context).await {
+            Ok(()) => {
+                if machine.opened.elapsed() < SHORT_LIFE {
+                    machine.failures += 1;
+                    machine.pause(&context, None).await;
+                } else {
+                    machine.failures = 0;
+                }
+            }
+            Err(Trouble::Gone) => return Ended::Unwanted,
+            Err(Trouble::Refused(Refusal::NotFound(_))) => return Ended::NotServed,
+            Err(Trouble::Refused(refusal)) => {
+                if machine.refused(&context, refusal).await.is_err() {
+                    return Ended::Unwanted;
+                }
+            }
+        }
+    }
+}
+
+struct Machine {
+    /// The version to watch from; `None` asks for a list.
+    resume: Option<String>,
+    /// A list was complete once.
+    complete: bool,
+    failures: u32,
+    /// This stream must list in pages, whatever others do.
+    paged: bool,
+    /// The server keeps no history.
+    hinted: bool,
+    opened: Instant,
+}
+
+impl Machine {
+    /// One list or one watch.
+    async fn turn(&mut self, context: &StreamContext) -> Result<(), Trouble> {
+        let Some(version) = self.resume.take() else {
+            return self.list(context).await;
+        };
+        match self.watch(context, &version).await {
+            Ok(Watched::Resume(version)) => self.resume = Some(version),
+            Ok(Watched::Relist) => {}
+            Err(Trouble::Refused(Refusal::Gone)) => {}
+            Err(trouble) => {
+                // A fault on the way says nothing about the version: go on from there.
+                self.resume.get_or_insert(version);
+                return Err(trouble);
+            }
+        }
+        Ok(())
+    }
+
+    async fn list(&mut self, context: &StreamContext) -> Result<(), Trouble> {
+        if !self.complete {
+            context.state(Sync::Listing { seen: 0, total: None }).await?;
+            if context.summaries
+                && context.id.kind.kind().family == Family::Report
+                && let Ok(Some(tally)) = table::summaries(&context.requests, &context.path).await
+            {
+                context.tell(StreamEvent::Summaries(tally)).await?;
+            }
+        }
+        if context.streaming.load(Ordering::Relaxed) && !self.paged {
+            match self.streaming_list(context).await {
+                Err(Trouble::Refused(Refusal::Invalid(_))) => context.streaming.store(false, Ordering::Relaxed),
+                Err(Trouble::Refused(Refusal::Server(why))) if why == SILENT => self.paged = true,
+                done => return done,
+            }
+        }
+        self.pages(context).await
+    }
+
+    /// List and watch in one request (KEP-3157): the objects, a bookmark that says "that was all", then changes.
+    async fn streaming_list(&mut self, context: &StreamContext) -> Result<(), Trouble> {
+        let path = format!(
+            "{}?{}watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&resourceVersion=&allowWatchBookmarks=true&timeoutSeconds={}",
+            context.path,
+            context.selector(),
+            context.watch_seconds()
+        );
+        let body = context.requests.open(&path, context.accept(false), false).await?;
+        context.tell(StreamEvent::ListStarted).await?;
+        let mut reader = Reader::new(body, true);
+        match self.follow(context, &mut reader).await? {
+            Watched::Resume(version) => self.resume = Some(version),
+            Watched::Relist => {}
+        }
+        Ok(())
+    }
+
+    async fn watch(&mut self, context: &StreamContext, version: &str) -> Result<Watched, Trouble> {
+        let path = format!(
+            "{}?{}watch=true&resourceVersion={version}&allowWatchBookmarks=true&timeoutSeconds={}",
+            context.path,
+            context.selector(),
+            context.watch_seconds()
+        );
+        let body = context.requests.open(&path, context.accept(false), false).await?;
+        context.state(Sync::Live).await?;
+        let mut reader = Reader::new(body, false);
+        reader.version = Some(version.to_owned());
+        self.follow(context, &mut reader).await
+    }
+
+    /// Reads a watch to its end.
+    async fn follow(&mut self, context: &StreamContext, reader: &mut Reader) -> Result<Watched, Trouble> {
+        loop {
+            let patience = match (reader.listing, reader.silent, self.hinted) {
+                (true, true, _) => FIRST_SIGN,
+                (false, _, true) => RELIST_HINTED.saturating_sub(self.opened.elapsed()),
+                _ => SILENCE,
+            };
+            let mut up = context.up.clone();
+            let frame = tokio::select! {
+                frame = timeout(patience, reader.body.frame()) => frame,
+                // The link is lost, even if this connection has not noticed: it may be half open.
+                _ = up.wait_for(|up| !*up) => {
+                    self.resume = if reader.listing || self.hinted { None } else { reader.version() };
+                    return Err(Refusal::Unreachable("the link is lost".to_owned()).into());
+                }
+            };
+            let frame = match frame {
+                Err(_) if reader.listing && reader.silent => return Err(Refusal::Server(SILENT.to_owned()).into()),
+                Err(_) if reader.listing => return Err(Refusal::Unreachable("the list stopped arriving".to_owned()).into()),
+                Err(_) | Ok(None) if self.hinted => return Ok(Watched::Relist),
+                Err(_) | Ok(None) if !reader.listing => return Ok(reader.version().map_or(Watched::Relist, Watched::Resume)),
+                Err(_) | Ok(None) => return Err(Refusal::Unreachable("the list ended before it was complete".to_owned()).into()),
+                Ok(Some(Ok(frame))) => frame,
+                Ok(Some(Err(error))) => {
+                    self.resume = if reader.listing || self.hinted { None } else { reader.version() };
+                    return Err(Refusal::Unreachable(super::refusal::deepest(&error)).into());
+                }
+            };
+            if let Ok(bytes) = frame.into_data() {
+                let news = reader.take(&bytes);
+                self.pass_on(context, reader, news).await?;
+            }
+        }
+    }
+
+    async fn pass_on(&mut self, context: &StreamContext, reader: &mut Reader, news: News) -> Result<(), Trouble> {
+        for _ in 0..news.too_big {
+            context.tell(StreamEvent::Skipped).await?;
+        }
+        if !news.listed.is_empty() {
+            context.tell(StreamEvent::Listed { objects: news.listed, total: None }).await?;
+        }
+        if news.list_ended {
+            context.tell(StreamEvent::ListEnded).await?;
+            (self.complete, self.failures) = (true, 0);
+        }
+        if !news.changed.is_empty() {
+            context.tell(StreamEvent::Changed(news.changed)).await?;
+        }
+        match news.error {
+            Some(refusal) => {
+                if refusal != Refusal::Gone && !reader.listing {
+                    self.resume = reader.version();
+                }
+                Err(refusal.into())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The list in pages, for servers without streaming lists.
+    async fn pages(&mut self, context: &StreamContext) -> Result<(), Trouble> {
+        context.tell(StreamEvent::ListStarted).await?;
+        let (mut limit, mut token) = (100usize, String::new());
+        loop {
+            let path = format!("{}?{}limit={limit}&continue={token}", context.path, context.selector());
+            let body = context.requests.open(&path, context.accept(true), true).await?;
+            let page = read_page(context, body).await?;
+            if page.objects > 0 {
+                limit = (PAGE_BYTES / (page.bytes / page.objects).max(1)).clamp(20, 2000);
+            }
+            if page.metadata.next.is_empty() {
+                context.tell(StreamEvent::ListEnded).await?;
+                (self.complete, self.failures) = (true, 0);
+                self.hinted = matches!(page.metadata.resource_version.as_str(), "" | "0" | "1");
+                self.resume = Some(page.metadata.resource_version);
+                return Ok(());
+            }
+            token = percent(&page.metadata.next);
+        }
+    }
+
+    /// Says what went wrong and waits.
+    async fn refused(&mut self, context: &StreamContext, refusal: Refusal) -> Result<(), Gone> {
+        self.failures += 1;
+        match &refusal {
+            Refusal::Forbidden(words) => {
+                context.state(Sync::Denied { why: denied(context, words) }).await?;
+                sleep(DENIED_AGAIN + context.jitter(DENIED_AGAIN / 4)).await;
+                return Ok(());
+            }
+            Refusal::Unreachable(_) | Refusal::Unauthorized(_) => {
+                // Nobody listens only at shutdown, which the next send notices.
+                let _ = context.trouble.try_send(refusal.clone());
+            }
+            _ => {}
+        }
+        let why = refusal.to_string();
+        context.state(if self.complete { Sync::Stale { since: Timestamp::now() } } else { Sync::Retrying { why } }).await?;
+        let asked = if let Refusal::TooMany(after) = refusal { after } else { None };
+        self.pause(context, asked).await;
+        Ok(())
+    }
+
+    /// Waits longer after each failure in a row.
+    async fn pause(&self, context: &StreamContext, asked: Option<Duration>) {
+        let pause = Duration::from_millis(250) * 2u32.saturating_pow(self.failures.saturating_sub(1).min(8));
+        let pause = pause.min(LONGEST_PAUSE);
+        sleep(asked.unwrap_or_default().max(pause + context.jitter(pause / 4))).await;
+    }
+}
+
+const SILENT: &str = "no streaming list";
+
+impl StreamContext {
+    async fn tell(&self, event: StreamEvent) -> Result<(), Gone> {
+        self.deltas.send(Delta::Stream(self.id.clone(), event)).await.map_err(|_| Gone)
+    }
+
+    async fn state(&self, sync: Sync) -> Result<(), Gone> {
+        self.tell(StreamEvent::State(sync)).await
+    }
+
+    /// Of events only Kyverno's admission controller's are asked for: they tell refused admissions.
+    fn selector(&self) -> &'static str {
+        if self.id.kind.kind().family == Family::Event { "fieldSelector=reportingComponent%3Dkyverno-admission&" } else { "" }
+    }
+
+    fn accept(&self, list: bool) -> &'static str {
+        match (self.id.kind.kind().family, list) {
+            (Family::Owner | Family::Namespace, true) => METADATA_LIST,
+            (Family::Owner | Family::Namespace, false) => METADATA,
+            _ => JSON,
+        }
+    }
+
+    /// Watches of one environment should not all end in the same second.
+    fn watch_seconds(&self) -> u64 {
+        WATCH_SECONDS - self.jitter(Duration::from_secs(60)).as_secs()
+    }
+
+    /// Something between nothing and `most`, different for each stream and moment.
+    fn jitter(&self, most: Duration) -> Duration {
+        use std::hash::BuildHasher;
+        let random = std::hash::RandomState::new().hash_one(&self.id);
+        most.mul_f64((random % 1000) as f64 / 1000.0)
+    }
+}
+
+/// The server's words for a denial, in ours: what may not be read, by whom, and what to ask for.
+fn denied(context: &StreamContext, words: &str) -> String {
+    let user = words.split("User \"").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or_default();
+    let kind = context.id.kind.kind();
+    let place = if context.id.namespace.is_empty() { String::new() } else { format!(" in namespace {}", context.id.namespace) };
+    let who = if user.is_empty() { String::new() } else { format!("user {}, ", crate::domain::clean(user)) };
+    format!("you may not list {}{place} ({who}verb list). Ask for the ClusterRole policydeck-viewer: assets/rbac/viewer.yaml", kind.plural)
+}
+
+/// What a chunk of a watch said.
+#[derive(Default)]
+struct News {
+    listed: Vec<Bytes>,
+    list_ended: bool,
+    changed: Vec<(Change, Bytes)>,
+    too_big: u32,
+    error: Option<Refusal>,
+}
+
+/// A watch as it arrives.
+struct Reader {
+    body: Arriving,
+    lines: Lines,
+    /// Still in the initial events of a streaming list.
+    listing: bool,
+    /// Nothing has arrived yet.
+    silent: bool,
+    version: Option<String>,
+    /// The last object, whose version is only read if it is needed.
+    last: Option<Bytes>,
+}
+
+impl Reader {
+    fn new(body: Arriving, listing: bool) -> Self {
+        Self { body, lines: Lines::default(), listing, silent: true, version: None, last: None }
+    }
+
+    fn take(&mut self, bytes: &[u8]) -> News {
+        self.silent = false;
+        let mut pieces = Vec::new();
+        self.lines.feed(bytes, |piece| pieces.push(piece));
+        let mut news = News::default();
+        for piece in pieces {
+            match piece {
+                Piece::TooBig => news.too_big += 1,
+                Piece::Whole(line) => self.line(&line, &mut news),
+            }
+        }
+        news
+    }
+
+    fn line(&mut self, line: &Bytes, news: &mut News) {
+        match read_line(line) {
+            Line::Object(change, object) => {
+                let object = line.slice_ref(object);
+                self.last = Some(object.clone());
+                if self.listing && change == Change::Put {
+                    news.listed.push(object);
+                } else {
+                    news.changed.push((change, object));
+                }
+            }
+            Line::Bookmark(object) => {
+                let Ok(mark) = serde_json::from_slice::<Marked>(object) else { return };
+                if self.listing && mark.metadata.annotations.get("k8s.io/initial-events-end").is_some_and(|v| v == "true") {
+                    (self.listing, news.list_ended) = (false, true);
+                }
+                (self.version, self.last) = (Some(mark.metadata.resource_version), None);
+            }
+            Line::Error(status) => news.error = Some(Refusal::from_event(status)),
+            // Half a line, or something that is no event: left out and counted, like an object that is too big.
+            Line::Unknown => news.too_big += 1,
+        }
+    }
+
+    /// The newest version that was seen.
+    fn version(&mut self) -> Option<String> {
+        if let Some(object) = self.last.take()
+            && let Ok(marked) = serde_json::from_slice::<Marked>(&object)
+        {
+            self.version = Some(marked.metadata.resource_version);
+        }
+        self.version.clone()
+    }
+}
+
+#[derive(Deserialize)]
+struct Marked {
+    metadata: MarkedMetadata,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct MarkedMetadata {
+    resource_version: String,
+    #[serde(default)]
+    annotations: std::collections::BTreeMap<String, String>,
+}
+
+/// Reads one line: `{"type":"ADDED","object":{…}}`. API servers write it just so (kubernetes/apimachinery `metav1.WatchEvent`), which
+/// saves reading every object twice; another order or spacing takes the long way.
+fn read_line(line: &[u8]) -> Line<'_> {
+    let line = line.trim_ascii_end();
+    let short = line.strip_prefix(b"{\"type\":\"").and_then(|rest| {
+        let end = memchr::memchr(b'"', rest)?;
+        let (word, rest) = rest.split_at(end);
+        let object = rest.strip_prefix(b"\",\"object\":")?.strip_suffix(b"}")?;
+        Some((std::str::from_utf8(word).ok()?, object))
+    });
+    let (word, object) = match short {
+        Some(found) => found,
+        None => {
+            #[derive(Deserialize)]
+            struct Event<'a> {
+                #[serde(rename = "type")]
+                word: &'a str,
+                #[serde(borrow)]
+                object: &'a serde_json::value::RawValue,
+            }
+            match serde_json::from_slice::<Event<'_>>(line) {
+                Ok(event) => (event.word, event.object.get().as_bytes()),
+                Err(_) => return Line::Unknown,
+            }
+        }
+    };
+    match word {
+        "ADDED" | "MODIFIED" => Line::Object(Change::Put, object),
+        "DELETED" => Line::Object(Change::Deleted, object),
+        "BOOKMARK" => Line::Bookmark(object),
+        "ERROR" => Line::Error(object),
+        _ => Line::Unknown,
+    }
+}
+
+/// One page of a list.
+struct Page {
+    objects: usize,
+    bytes: usize,
+    metadata: PageMetadata,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase")]
+struct PageMetadata {
+    #[serde(default)]
+    resource_version: String,
+    #[serde(default, rename = "continue")]
+    next: String,
+}
+
+#[derive(Deserialize)]
+struct Envelope {
+    #[serde(default)]
+    metadata: PageMetadata,
+}
+
+async fn read_page(context: &StreamContext, mut body: Arriving) -> Result<Page, Trouble> {
+    let mut items = Items::default();
+    let (mut objects, mut bytes) = (0, 0);
+    loop {
+        let frame = match timeout(SILENCE, body.frame()).await {
+            Err(_) => return Err(Refusal::Unreachable("the list stopped arriving".to_owned()).into()),
+            Ok(None) => break,
+            Ok(Some(Err(error))) => return Err(Refusal::Unreachable(super::refusal::deepest(&error)).into()),
+            Ok(Some(Ok(frame))) => frame,
+        };
+        let Ok(data) = frame.into_data() else { continue };
+        bytes += data.len();
+        let (mut whole, mut too_big) = (Vec::new(), 0);
+        items.feed(&data, |piece| match piece {
+            Piece::Whole(item) => whole.push(item),
+            Piece::TooBig => too_big += 1,
+        });
+        objects += whole.len() + too_big;
+        for _ in 0..too_big {
+            context.tell(StreamEvent::Skipped).await?;
+        }
+        if !whole.is_empty() {
+            context.tell(StreamEvent::Listed { objects: whole, total: None }).await?;
+        }
+    }
+    let envelope: Envelope = serde_json::from_slice(&items.envelope())
+        .map_err(|error| Refusal::Unreachable(format!("the list ended before it was complete: {error}")))?;
+    Ok(Page { objects, bytes, metadata: envelope.metadata })
+}
+
+/// A value as part of a query string.
+pub(super) fn percent(text: &str) -> String {
+    use std::fmt::Write as _;
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            // Writing to a String cannot fail.
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_read_in_any_spelling() {
+        let usual = br#"{"type":"MODIFIED","object":{"kind":"X"}}"#;
+        assert!(matches!(read_line(usual), Line::Object(Change::Put, br#"{"kind":"X"}"#)));
+        let other = br#"{ "object": {"kind":"X"}, "type": "DELETED" }"#;
+        assert!(matches!(read_line(other), Line::Object(Change::Deleted, br#"{"kind":"X"}"#)));
+        assert!(matches!(read_line(b"{\"type\":\"ADDED\",\"obj"), Line::Unknown));
+        assert!(matches!(read_line(br#"{"type":"ERROR","object":{"code":410}}"#), Line::Error(_)));
+    }
+
+    #[test]
+    fn tokens_are_escaped() {
+        assert_eq!(percent("a/b=c+d~"), "a%2Fb%3Dc%2Bd~");
+    }
+}

@@ -1,0 +1,111 @@
+//! The task that owns one environment's state: folds deltas in, publishes views, answers questions.
+
+use crate::cluster::Signals;
+use crate::fleet::delta::Delta;
+use crate::fleet::query::{ExceptionRow, FindingQuery, FindingRow, PolicyRow};
+use crate::fleet::state::EnvironmentState;
+use crate::fleet::view::FleetView;
+use jiff::Timestamp;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep_until};
+
+/// Views are published at most this often; the first change after a pause at once.
+const FRAME: Duration = Duration::from_millis(33);
+/// A change of nothing but evaluation times is shown this much later at most.
+const RETIMED: Duration = Duration::from_secs(10);
+/// Deltas folded before the batch is settled.
+const BATCH: usize = 8;
+
+/// A question and where its answer goes.
+#[derive(Debug)]
+pub(super) enum Question {
+    Findings(FindingQuery, oneshot::Sender<Vec<FindingRow>>),
+    Policies(Option<String>, oneshot::Sender<Vec<PolicyRow>>),
+    Exceptions(oneshot::Sender<Vec<ExceptionRow>>),
+}
+
+/// See the module.
+pub(super) struct EnvironmentTask {
+    place: usize,
+    state: EnvironmentState,
+    fleet: watch::Sender<Arc<FleetView>>,
+    signals: Signals,
+    published: Instant,
+    /// When the next view is due.
+    due: Option<Instant>,
+}
+
+impl EnvironmentTask {
+    pub(super) fn new(place: usize, state: EnvironmentState, fleet: watch::Sender<Arc<FleetView>>, signals: Signals) -> Self {
+        Self { place, state, fleet, signals, published: Instant::now(), due: None }
+    }
+
+    /// Runs until the station or all handles are gone.
+    pub(super) async fn run(mut self, mut deltas: mpsc::Receiver<Delta>, mut questions: mpsc::Receiver<Question>) {
+        let mut batch = Vec::with_capacity(BATCH);
+        loop {
+            let due = self.due.unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
+            tokio::select! {
+                biased;
+                question = questions.recv() => match question {
+                    Some(question) => self.answer(question),
+                    None => return,
+                },
+                () = sleep_until(due), if self.due.is_some() => self.publish(),
+                received = deltas.recv_many(&mut batch, BATCH) => {
+                    if received == 0 {
+                        return;
+                    }
+                    self.fold(&mut batch);
+                    // Folding a long list must not keep the worker from other environments.
+                    tokio::task::yield_now().await;
+                }
+            }
+        }
+    }
+
+    fn fold(&mut self, batch: &mut Vec<Delta>) {
+        let now = Timestamp::now();
+        for delta in batch.drain(..) {
+            self.state.apply(delta, now);
+        }
+        self.state.settle();
+        self.signals.needed_owners.send_if_modified(|needed| {
+            let changed = needed != self.state.needed_owners();
+            if changed {
+                needed.clone_from(self.state.needed_owners());
+            }
+            changed
+        });
+        let (changed, retimed) = self.state.take_changes();
+        let wanted = match (changed, retimed) {
+            (true, _) => (self.published + FRAME).max(Instant::now()),
+            (false, true) => self.published + RETIMED,
+            (false, false) => return,
+        };
+        self.due = Some(self.due.map_or(wanted, |due| due.min(wanted)));
+    }
+
+    fn publish(&mut self) {
+        self.due = None;
+        self.published = Instant::now();
+        let view = Arc::new(self.state.view());
+        self.fleet.send_modify(|fleet| {
+            if let Some(place) = Arc::make_mut(fleet).environments.get_mut(self.place) {
+                *place = view;
+            }
+        });
+    }
+
+    /// Answers; a question whose asker has gone is dropped.
+    fn answer(&mut self, question: Question) {
+        // An asker that has gone does not want the answer any more.
+        match question {
+            Question::Findings(query, answer) => drop(answer.send(self.state.findings(&query))),
+            Question::Policies(namespace, answer) => drop(answer.send(self.state.policy_rows(namespace.as_deref()))),
+            Question::Exceptions(answer) => drop(answer.send(self.state.exception_rows())),
+        }
+    }
+}

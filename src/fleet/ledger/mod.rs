@@ -1,0 +1,361 @@
+//! The ledger: every finding of one environment, counted exactly, at a few bytes each.
+//!
+//! What lives here: rows of reports as interned numbers, resources and their owners, and the running tallies per check and per
+//! group that follow every change. What does not: policies themselves, modes, blocked admissions ([`super::state`]), JSON.
+//!
+//! # How counting stays incremental
+//! A *family* is a top owner with everything below it; no finding and no collapsed finding spans two families. Before anything of a
+//! family changes, what the family adds to the tallies is taken out once ([`Ledger::open`]); at the end of a batch it is put back as
+//! it is then ([`Ledger::settle`]). So a change costs as much as its family is big, whatever the size of the fleet, and the tallies
+//! always equal a count from scratch (tested so).
+//!
+//! # What is counted
+//! A finding's key is (source, policy, rule, resource); the newest of several results wins, then the worse. Collapsed to owners, the
+//! key is (source, policy, rule without `autogen-`, top owner) and the worst wins. Results of policies or rules that no longer
+//! exist are stale and stay out of both.
+
+mod ask;
+mod checks;
+mod owners;
+mod resources;
+mod rows;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use ask::seconds;
+pub(crate) use checks::{Existing, Known};
+
+use crate::domain::{FindingResult, PolicyKey, Severity, Tally};
+use crate::fleet::strings::{StrId, Strings};
+use crate::kinds::report::{RawResult, Reference, Report};
+use checks::Checks;
+use hashbrown::{HashMap, HashSet};
+use resources::{ResourceId, Resources};
+use rows::{Details, ReportEntry, ReportName, Reports, Row};
+
+/// What one policy adds up to.
+#[derive(Debug, Clone)]
+pub(crate) struct PolicySum {
+    pub(crate) key: PolicyKey,
+    pub(crate) findings: Tally,
+    pub(crate) owners: Tally,
+    pub(crate) stale: u64,
+    pub(crate) excepted: u64,
+    /// Seconds since 1970 of the newest evaluation; 0 if unknown.
+    pub(crate) newest: u32,
+    pub(crate) severity: Option<Severity>,
+    pub(crate) category: StrId,
+}
+
+/// All findings of one environment.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    strings: Strings,
+    checks: Checks,
+    details: Details,
+    resources: Resources,
+    reports: Reports,
+    /// Roots of families whose contribution is taken out at the moment.
+    open: HashSet<ResourceId>,
+    scratch: Scratch,
+    /// Results in all reports that could not be read.
+    malformed: u64,
+    /// Owner kinds that may not be read here: their owners are guessed by name.
+    guessing: bool,
+    /// Something that can be seen changed since the last [`Ledger::take_changes`].
+    changed: bool,
+    /// Only evaluation times changed since then.
+    retimed: bool,
+    /// Rises with every list that starts; tells which reports a list has not named.
+    round: u32,
+    rounds: HashMap<(u8, StrId), u32>,
+}
+
+/// Reused working memory of [`Ledger::contribute`].
+#[derive(Debug, Default)]
+struct Scratch {
+    winners: Vec<Option<Winner>>,
+    touched_checks: Vec<u32>,
+    worst: Vec<Option<FindingResult>>,
+    touched_groups: Vec<u32>,
+    family: Vec<ResourceId>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Winner {
+    result: FindingResult,
+    time: u32,
+    excepted: bool,
+}
+
+impl Ledger {
+    /// Takes a report in, in place of what was known of it.
+    pub(crate) fn put(&mut self, kind: u8, report: &Report<'_>) {
+        let namespace = self.strings.intern(report.metadata.namespace.as_str());
+        let name = ReportName::new(report.metadata.name.as_str(), &mut self.strings);
+        let mut rows = self.rows_of(kind, namespace, name, report);
+        rows.sort_unstable_by_key(|row| (row.resource, row.check, row.time, row.result));
+        let old = self.reports.find(kind, namespace, name);
+        if let Some(id) = old
+            && self.only_times_differ(id, &rows, report.malformed)
+        {
+            self.retime(id, rows);
+            return;
+        }
+        for row in &rows {
+            self.open(row.resource);
+        }
+        let id = match old {
+            Some(id) => {
+                self.detach(id);
+                id
+            }
+            None => self.reports.add(kind, namespace, name),
+        };
+        self.attach(id, rows, report.malformed);
+        self.changed = true;
+    }
+
+    /// Forgets a report that was deleted.
+    pub(crate) fn remove(&mut self, kind: u8, namespace: &str, name: &str) {
+        let Some(namespace) = self.strings.find(namespace) else { return };
+        let Some(name) = ReportName::find(name, &self.strings) else { return };
+        if let Some(id) = self.reports.find(kind, namespace, name) {
+            self.forget(id);
+        }
+    }
+
+    /// A list of reports starts; `namespace` is empty for a list of all namespaces.
+    pub(crate) fn start_list(&mut self, kind: u8, namespace: &str) {
+        self.round += 1;
+        let scope = self.strings.intern(namespace);
+        self.rounds.insert((kind, scope), self.round);
+    }
+
+    /// The list is complete: what it did not name is gone.
+    pub(crate) fn end_list(&mut self, kind: u8, namespace: &str) {
+        let scope = self.strings.intern(namespace);
+        let Some(round) = self.rounds.remove(&(kind, scope)) else { return };
+        for id in self.reports.older_than(kind, scope, round) {
+            self.forget(id);
+        }
+    }
+
+    /// Nothing of this kind exists any more (its API is gone).
+    pub(crate) fn clear(&mut self, kind: u8, namespace: &str) {
+        self.start_list(kind, namespace);
+        self.end_list(kind, namespace);
+    }
+
+    fn forget(&mut self, id: u32) {
+        self.detach(id);
+        self.reports.free(id);
+        self.changed = true;
+    }
+
+    /// Takes the rows of a report away from their resources. Their families are opened while the rows still count.
+    fn detach(&mut self, id: u32) {
+        let mut named: Vec<ResourceId> = self.reports.entry(id).rows.iter().map(|row| row.resource).collect();
+        named.dedup();
+        for &resource in &named {
+            self.open(resource);
+        }
+        for resource in named {
+            self.resources.drop_report(resource, id);
+        }
+        self.malformed -= u64::from(self.reports.take(id).malformed);
+    }
+
+    fn attach(&mut self, id: u32, rows: Vec<Row>, malformed: u64) {
+        let mut last = None;
+        for row in &rows {
+            if last != Some(row.resource) {
+                self.resources.add_report(row.resource, id);
+                last = Some(row.resource);
+            }
+        }
+        self.malformed += malformed;
+        self.reports.set(id, ReportEntry { rows: rows.into_boxed_slice(), malformed: malformed as u32, round: self.round });
+    }
+
+    /// Whether the new rows say the same as the old ones, but for when.
+    ///
+    /// Kyverno rewrites every report once per scan interval with new times only (`reference`: kyverno/kyverno
+    /// pkg/controllers/report/background/controller.go, `needsReconcile`). Where a second report speaks of the same resource, times
+    /// decide which result wins, so such reports take the long way.
+    fn only_times_differ(&self, id: u32, rows: &[Row], malformed: u64) -> bool {
+        let old = self.reports.entry(id);
+        u64::from(old.malformed) == malformed
+            && old.rows.len() == rows.len()
+            && old.rows.iter().zip(rows).all(|(a, b)| a.says_the_same_as(b))
+            && rows.iter().all(|row| self.resources.reports(row.resource).len() <= 1)
+    }
+
+    fn retime(&mut self, id: u32, rows: Vec<Row>) {
+        for row in &rows {
+            self.checks.saw(row.check, row.time);
+        }
+        let malformed = self.reports.entry(id).malformed;
+        self.reports.set(id, ReportEntry { rows: rows.into_boxed_slice(), malformed, round: self.round });
+        self.retimed = true;
+    }
+
+    fn rows_of(&mut self, kind: u8, namespace: StrId, name: ReportName, report: &Report<'_>) -> Vec<Row> {
+        let mut rows = Vec::with_capacity(report.results.len());
+        let mut scope = None;
+        for (position, result) in report.results.iter().enumerate() {
+            let own = result.resources();
+            if own.is_empty() {
+                let resource = match &report.scope {
+                    Some(reference) => *scope.get_or_insert_with(|| self.resources.intern(reference, &mut self.strings)),
+                    None => self.resources.of_report(kind, namespace, name, position, &mut self.strings),
+                };
+                self.push_row(&mut rows, report, result, resource);
+            } else {
+                for reference in own {
+                    let resource = self.resources.intern(reference, &mut self.strings);
+                    self.push_row(&mut rows, report, result, resource);
+                }
+            }
+        }
+        if self.guessing {
+            for row in &rows {
+                self.guess_owner(row.resource);
+            }
+        }
+        rows
+    }
+
+    fn push_row(&mut self, rows: &mut Vec<Row>, report: &Report<'_>, raw: &RawResult<'_>, resource: ResourceId) {
+        let Some(result) = raw.result() else { return };
+        let source = if raw.source.as_str().is_empty() { report.source.as_str() } else { raw.source.as_str() };
+        let severity = raw.severity.as_str().parse().ok();
+        let check = self.checks.intern(source, raw.policy.as_str(), raw.rule.as_str(), &mut self.strings);
+        let time = u32::try_from(raw.seconds().max(0)).unwrap_or(u32::MAX);
+        let category = self.strings.intern(raw.category.as_str());
+        self.checks.saw(check, time);
+        self.checks.describe(check, severity, category);
+        let detail = self.details.intern(category, &raw.properties, &mut self.strings);
+        rows.push(Row { check, resource, time, message: self.strings.intern(raw.message.as_str()), detail, result, severity });
+    }
+
+    /// Takes the family of `resource` out of the tallies, unless it is out already.
+    fn open(&mut self, resource: ResourceId) {
+        let root = self.resources.top(resource);
+        if !self.open.contains(&root) {
+            self.contribute(root, false);
+            self.open.insert(root);
+        }
+    }
+
+    /// Ends a batch: every open family counts again, as it is now.
+    pub(crate) fn settle(&mut self) {
+        let open: Vec<ResourceId> = self.open.drain().collect();
+        let mut roots = HashSet::with_capacity(open.len());
+        for id in &open {
+            roots.insert(self.resources.top(*id));
+        }
+        for root in roots {
+            self.contribute(root, true);
+        }
+        for id in open {
+            self.resources.free_if_unused(id);
+        }
+    }
+
+    /// Adds (or takes away) what one family says to all tallies.
+    fn contribute(&mut self, root: ResourceId, add: bool) {
+        let Self { resources, reports, checks, details, scratch, .. } = self;
+        scratch.winners.resize(checks.len(), None);
+        scratch.worst.resize(checks.groups(), None);
+        scratch.family.clear();
+        scratch.family.push(root);
+        while let Some(id) = scratch.family.pop() {
+            resources.push_children(id, &mut scratch.family);
+            for row in reports.rows_about(id, resources.reports(id)) {
+                let Some(slot) = scratch.winners.get_mut(row.check as usize) else { continue };
+                if slot.is_none() {
+                    scratch.touched_checks.push(row.check);
+                }
+                if slot.is_none_or(|w| (w.time, w.result) < (row.time, row.result)) {
+                    *slot = Some(Winner { result: row.result, time: row.time, excepted: details.names_exception(row.detail) });
+                }
+            }
+            for check in scratch.touched_checks.drain(..) {
+                let Some(winner) = scratch.winners.get_mut(check as usize).and_then(Option::take) else { continue };
+                let Some(group) = checks.count(check, winner.result, winner.excepted, add) else { continue };
+                let Some(worst) = scratch.worst.get_mut(group as usize) else { continue };
+                if worst.is_none() {
+                    scratch.touched_groups.push(group);
+                }
+                *worst = (*worst).max(Some(winner.result));
+            }
+        }
+        for group in scratch.touched_groups.drain(..) {
+            if let Some(worst) = scratch.worst.get_mut(group as usize).and_then(Option::take) {
+                checks.count_group(group, worst, add);
+            }
+        }
+    }
+
+    /// Says which policies and rules exist; results of others become stale, results of these live.
+    pub(crate) fn set_existing(&mut self, existing: Existing) {
+        self.settle();
+        if self.checks.set_existing(existing, &self.strings) {
+            self.recount();
+        }
+    }
+
+    /// Counts everything again from the rows.
+    fn recount(&mut self) {
+        self.open.clear();
+        self.checks.reset();
+        for root in self.resources.roots() {
+            self.contribute(root, true);
+        }
+        self.changed = true;
+    }
+
+    /// What every policy adds up to, in no particular order.
+    pub(crate) fn sums(&self) -> Vec<PolicySum> {
+        self.checks.sums()
+    }
+
+    /// Results in reports that could not be read.
+    pub(crate) fn malformed(&self) -> u64 {
+        self.malformed
+    }
+
+    /// Reports held of one kind.
+    pub(crate) fn reports_of(&self, kind: u8) -> u64 {
+        self.reports.count(kind)
+    }
+
+    /// The text of a number.
+    pub(crate) fn text(&self, id: StrId) -> &str {
+        self.strings.get(id)
+    }
+
+    /// Whether an object with this UID is known, as the subject of a report or an owner.
+    pub(crate) fn knows_uid(&self, uid: &str) -> bool {
+        self.resources.find_uid(uid, &self.strings).is_some()
+    }
+
+    /// Kinds of the resources that findings are about, for finding out which owners are needed.
+    pub(crate) fn resource_kinds(&self) -> impl Iterator<Item = &str> {
+        self.resources.kinds().iter().map(|&id| self.strings.get(id))
+    }
+
+    /// (something visible changed, only evaluation times changed) since the last call.
+    pub(crate) fn take_changes(&mut self) -> (bool, bool) {
+        (std::mem::take(&mut self.changed), std::mem::take(&mut self.retimed))
+    }
+
+    /// The reference as text, for [`Ledger::link`].
+    pub(crate) fn reference<'a>(api_version: &'a str, kind: &'a str, namespace: &'a str, name: &'a str, uid: &'a str) -> Reference<'a> {
+        use crate::kinds::report::Text;
+        let text = |s: &'a str| Text(std::borrow::Cow::Borrowed(s));
+        Reference { api_version: text(api_version), kind: text(kind), namespace: text(namespace), name: text(name), uid: text(uid) }
+    }
+}

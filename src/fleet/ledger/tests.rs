@@ -1,0 +1,308 @@
+//! The ledger against a count from scratch, by tables and by random histories.
+
+use super::*;
+use crate::fleet::query::FindingQuery;
+use crate::kinds::report::read_report;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+const POLICY_REPORT: u8 = 0;
+const OPEN_REPORT: u8 = 1;
+const PODS: u8 = 8;
+
+fn uid(n: u8) -> String {
+    format!("00000000-0000-4000-8000-0000000000{n:02x}")
+}
+
+/// One result: policy number, rule name, result, time, index of the resource.
+type Res = (u8, &'static str, FindingResult, u32, u8);
+
+fn report_json(name: &str, scope: Option<u8>, results: &[Res]) -> String {
+    let reference = |n: u8| serde_json::json!({"apiVersion": "v1", "kind": "Pod", "namespace": "a", "name": format!("pod-{n}"), "uid": uid(n)});
+    let results: Vec<_> = results
+        .iter()
+        .map(|(policy, rule, result, time, resource)| {
+            let mut one = serde_json::json!({"source": "kyverno", "policy": format!("p{policy}"), "rule": rule, "result": result, "timestamp": {"seconds": time}, "message": format!("m {rule}")});
+            if scope.is_none() {
+                one["resources"] = serde_json::json!([reference(*resource)]);
+            }
+            one
+        })
+        .collect();
+    let mut report = serde_json::json!({"metadata": {"name": name, "namespace": "a", "uid": name}, "results": results});
+    if let Some(scope) = scope {
+        report["scope"] = reference(scope);
+    }
+    report.to_string()
+}
+
+fn existing(policies: &[(&str, &[&str])]) -> Existing {
+    let rules = |names: &[&str]| Some(names.iter().map(|&r| r.to_owned()).collect());
+    let policies = policies.iter().map(|(name, names)| ((*name).to_owned(), rules(names))).collect();
+    Existing::from([("kyverno", Known { cluster_wide: true, namespaced: true, policies })])
+}
+
+/// Per policy: findings, owners, stale.
+fn totals(ledger: &Ledger) -> BTreeMap<String, (Tally, Tally, u64)> {
+    ledger.sums().into_iter().map(|sum| (sum.key.id.report_name(), (sum.findings, sum.owners, sum.stale))).collect()
+}
+
+fn tally(pairs: &[FindingResult]) -> Tally {
+    let mut tally = Tally::default();
+    for &result in pairs {
+        tally.add(result);
+    }
+    tally
+}
+
+use FindingResult::{Error, Fail, Pass, Skip};
+
+fn put(ledger: &mut Ledger, kind: u8, json: &str) {
+    ledger.put(kind, &read_report(json.as_bytes()).unwrap());
+    ledger.settle();
+}
+
+fn link(ledger: &mut Ledger, child: u8, owner: Option<u8>) {
+    let (child_uid, owner_uid) = (uid(child), uid(owner.unwrap_or_default()));
+    let owner = owner.map(|_| Ledger::reference("apps/v1", "ReplicaSet", "a", "rs", &owner_uid));
+    ledger.link(PODS, &Ledger::reference("v1", "Pod", "a", "pod", &child_uid), owner.as_ref());
+    ledger.settle();
+}
+
+#[test]
+fn pods_collapse_to_their_owner_and_the_worst_counts() {
+    let mut ledger = Ledger::default();
+    put(&mut ledger, POLICY_REPORT, &report_json("a", Some(1), &[(0, "r", Pass, 5, 1)]));
+    put(&mut ledger, POLICY_REPORT, &report_json("b", Some(2), &[(0, "r", Fail, 5, 2)]));
+    put(&mut ledger, POLICY_REPORT, &report_json("c", Some(3), &[(0, "autogen-r", Pass, 5, 3)]));
+    assert_eq!(totals(&ledger)["p0"], (tally(&[Pass, Fail, Pass]), tally(&[Pass, Fail, Pass]), 0));
+    link(&mut ledger, 1, Some(3));
+    link(&mut ledger, 2, Some(3));
+    assert_eq!(totals(&ledger)["p0"], (tally(&[Pass, Fail, Pass]), tally(&[Fail]), 0));
+    let rows = ledger.findings(&FindingQuery { by_owner: true, ..FindingQuery::default() });
+    assert_eq!((rows.len(), rows[0].result, rows[0].resources, &*rows[0].rule), (1, Fail, 3, "r"));
+    link(&mut ledger, 2, None);
+    assert_eq!(totals(&ledger)["p0"].1, tally(&[Fail, Pass]));
+}
+
+#[test]
+fn the_same_finding_in_two_groups_counts_once() {
+    let mut ledger = Ledger::default();
+    put(&mut ledger, POLICY_REPORT, &report_json("x", Some(1), &[(0, "r", Fail, 5, 1)]));
+    put(&mut ledger, OPEN_REPORT, &report_json("y", Some(1), &[(0, "r", Pass, 6, 1)]));
+    assert_eq!(totals(&ledger)["p0"].0, tally(&[Pass]), "the newest wins");
+    put(&mut ledger, OPEN_REPORT, &report_json("y", Some(1), &[(0, "r", Pass, 5, 1)]));
+    assert_eq!(totals(&ledger)["p0"].0, tally(&[Fail]), "then the worse");
+    ledger.remove(POLICY_REPORT, "a", "x");
+    ledger.settle();
+    assert_eq!(totals(&ledger)["p0"].0, tally(&[Pass]));
+}
+
+#[test]
+fn results_of_what_no_longer_exists_are_stale() {
+    let mut ledger = Ledger::default();
+    let results = [(0, "r", Fail, 5, 1), (0, "autogen-r", Fail, 5, 1), (0, "old", Fail, 5, 1), (1, "r", Error, 5, 1)];
+    put(&mut ledger, POLICY_REPORT, &report_json("x", Some(1), &results));
+    ledger.set_existing(existing(&[("p0", &["r"])]));
+    assert_eq!(totals(&ledger)["p0"], (tally(&[Fail, Fail]), tally(&[Fail]), 1));
+    assert_eq!(totals(&ledger)["p1"], (Tally::default(), Tally::default(), 1));
+    ledger.set_existing(existing(&[("p0", &["r", "old"]), ("p1", &["r"])]));
+    assert_eq!(totals(&ledger)["p1"].1, tally(&[Error]));
+    assert_eq!(ledger.findings(&FindingQuery::default()).len(), 4);
+}
+
+#[test]
+fn a_rewrite_of_times_alone_changes_nothing() {
+    let mut ledger = Ledger::default();
+    put(&mut ledger, POLICY_REPORT, &report_json("x", Some(1), &[(0, "r", Fail, 5, 1), (0, "s", Pass, 5, 1)]));
+    assert_eq!(ledger.take_changes(), (true, false));
+    put(&mut ledger, POLICY_REPORT, &report_json("x", Some(1), &[(0, "s", Pass, 9, 1), (0, "r", Fail, 9, 1)]));
+    assert_eq!(ledger.take_changes(), (false, true));
+    assert_eq!(ledger.sums()[0].newest, 9);
+    put(&mut ledger, POLICY_REPORT, &report_json("x", Some(1), &[(0, "s", Pass, 9, 1), (0, "r", Skip, 9, 1)]));
+    assert_eq!(ledger.take_changes(), (true, false));
+}
+
+#[test]
+fn a_list_sweeps_what_it_did_not_name() {
+    let mut ledger = Ledger::default();
+    for n in 1..4 {
+        put(&mut ledger, POLICY_REPORT, &report_json(&uid(n), Some(n), &[(0, "r", Fail, 5, n)]));
+    }
+    ledger.start_list(POLICY_REPORT, "");
+    put(&mut ledger, POLICY_REPORT, &report_json(&uid(2), Some(2), &[(0, "r", Fail, 5, 2)]));
+    assert_eq!(totals(&ledger)["p0"].0.fail, 3, "nothing goes before the list is complete");
+    ledger.end_list(POLICY_REPORT, "");
+    ledger.settle();
+    assert_eq!((totals(&ledger)["p0"].0.fail, ledger.reports_of(POLICY_REPORT)), (1, 1));
+    ledger.clear(POLICY_REPORT, "");
+    ledger.settle();
+    assert!(totals(&ledger).is_empty());
+}
+
+#[test]
+fn owners_are_guessed_only_where_asked_for() {
+    let mut ledger = Ledger::default();
+    let report = |name: &str, kind: &str, resource: &str, uid_: &str| {
+        format!(r#"{{"metadata":{{"name":"{name}","namespace":"a"}},"scope":{{"kind":"{kind}","namespace":"a","name":"{resource}","uid":"{uid_}"}},"results":[{{"source":"kyverno","policy":"p0","rule":"r","result":"fail"}}]}}"#)
+    };
+    put(&mut ledger, POLICY_REPORT, &report("1", "Pod", "web-7d4b9c6f5d-x2x9z", "u1"));
+    put(&mut ledger, POLICY_REPORT, &report("2", "Deployment", "web", "u2"));
+    ledger.set_guessing(true);
+    put(&mut ledger, POLICY_REPORT, &report("3", "ReplicaSet", "web-7d4b9c6f5d", "u3"));
+    ledger.settle();
+    assert_eq!(totals(&ledger)["p0"].1.fail, 1);
+    assert!(ledger.findings(&FindingQuery { by_owner: true, ..FindingQuery::default() })[0].owner_guessed);
+    ledger.set_guessing(false);
+    ledger.settle();
+    assert_eq!(totals(&ledger)["p0"].1.fail, 3);
+}
+
+/// What may happen to a ledger.
+#[derive(Debug, Clone)]
+enum Act {
+    Put(u8, u8, Option<u8>, Vec<Res>),
+    Remove(u8, u8),
+    Link(u8, Option<u8>),
+    Existing(bool, bool),
+    Relist(u8, Vec<u8>),
+}
+
+fn acts() -> impl Strategy<Value = Act> {
+    let results = prop_oneof![Just(Pass), Just(Fail), Just(Skip), Just(Error)];
+    let rules = prop_oneof![Just("r"), Just("autogen-r"), Just("s"), Just("autogen-cronjob-s")];
+    let res = (0..2u8, rules, results, 0..3u32, 0..5u8);
+    prop_oneof![
+        4 => (0..2u8, 0..5u8, proptest::option::of(0..5u8), proptest::collection::vec(res, 0..5)).prop_map(|(k, n, s, r)| Act::Put(k, n, s, r)),
+        1 => (0..2u8, 0..5u8).prop_map(|(k, n)| Act::Remove(k, n)),
+        2 => (0..5u8, proptest::option::of(0..5u8)).prop_map(|(c, o)| Act::Link(c, o)),
+        1 => any::<(bool, bool)>().prop_map(|(a, b)| Act::Existing(a, b)),
+        1 => (0..2u8, proptest::collection::vec(0..5u8, 0..3)).prop_map(|(k, n)| Act::Relist(k, n)),
+    ]
+}
+
+/// What is true now, kept the simplest way.
+#[derive(Default)]
+struct Model {
+    reports: BTreeMap<(u8, u8), (Option<u8>, Vec<Res>)>,
+    owners: BTreeMap<u8, u8>,
+    existing: Option<(bool, bool)>,
+}
+
+impl Model {
+    fn top(&self, mut n: u8) -> u8 {
+        while let Some(&owner) = self.owners.get(&n) {
+            n = owner;
+        }
+        n
+    }
+
+    fn is_under(&self, mut n: u8, above: u8) -> bool {
+        while n != above {
+            let Some(&owner) = self.owners.get(&n) else { return false };
+            n = owner;
+        }
+        true
+    }
+
+    fn stale(&self, policy: u8, rule: &str) -> bool {
+        self.existing.is_some_and(|(first, rule_r)| if policy == 0 { !first } else { !(rule_r && super::checks::bare_rule(rule) == "r") })
+    }
+
+    fn totals(&self) -> BTreeMap<String, (Tally, Tally, u64)> {
+        let mut keys: BTreeMap<(u8, &str, u8), (u32, FindingResult)> = BTreeMap::new();
+        for (scope, results) in self.reports.values() {
+            for &(policy, rule, result, time, resource) in results {
+                let at = keys.entry((policy, rule, scope.unwrap_or(resource))).or_insert((time, result));
+                *at = (*at).max((time, result));
+            }
+        }
+        let mut out: BTreeMap<String, (Tally, Tally, u64)> = BTreeMap::new();
+        let mut tops: BTreeMap<(u8, &str, u8), FindingResult> = BTreeMap::new();
+        for ((policy, rule, resource), (_, result)) in keys {
+            let sum = out.entry(format!("p{policy}")).or_default();
+            if self.stale(policy, rule) {
+                sum.2 += 1;
+                continue;
+            }
+            sum.0.add(result);
+            let worst = tops.entry((policy, super::checks::bare_rule(rule), self.top(resource))).or_insert(result);
+            *worst = (*worst).max(result);
+        }
+        for ((policy, _, _), result) in tops {
+            out.entry(format!("p{policy}")).or_default().1.add(result);
+        }
+        out
+    }
+}
+
+fn apply(ledger: &mut Ledger, model: &mut Model, act: &Act) {
+    match act {
+        Act::Put(kind, name, scope, results) => {
+            ledger.put(*kind, &read_report(report_json(&uid(*name), *scope, results).as_bytes()).unwrap());
+            model.reports.insert((*kind, *name), (*scope, results.clone()));
+        }
+        Act::Remove(kind, name) => {
+            ledger.remove(*kind, "a", &uid(*name));
+            model.reports.remove(&(*kind, *name));
+        }
+        Act::Link(child, owner) => {
+            // A child's owners are fixed in Kubernetes; circles cannot be made.
+            if owner.is_some_and(|owner| model.is_under(owner, *child)) {
+                return;
+            }
+            let (child_uid, owner_uid) = (uid(*child), uid(owner.unwrap_or_default()));
+            let reference = owner.map(|_| Ledger::reference("", "ReplicaSet", "a", "o", &owner_uid));
+            ledger.link(PODS, &Ledger::reference("v1", "Pod", "a", "p", &child_uid), reference.as_ref());
+            match owner {
+                Some(owner) => model.owners.insert(*child, *owner),
+                None => model.owners.remove(child),
+            };
+        }
+        Act::Existing(first, rule_r) => {
+            let mut policies: Vec<(&str, &[&str])> = Vec::new();
+            if *first {
+                policies.push(("p0", &["r", "s"]));
+            }
+            if *rule_r {
+                policies.push(("p1", &["r"]));
+            }
+            ledger.set_existing(existing(&policies));
+            model.existing = Some((*first, *rule_r));
+        }
+        Act::Relist(kind, names) => {
+            ledger.start_list(*kind, "");
+            for name in names {
+                if let Some((scope, results)) = model.reports.get(&(*kind, *name)) {
+                    ledger.put(*kind, &read_report(report_json(&uid(*name), *scope, results).as_bytes()).unwrap());
+                }
+            }
+            ledger.end_list(*kind, "");
+            model.reports.retain(|(k, n), _| k != kind || names.contains(n));
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// After any history, in batches of any size, the running tallies equal a count from scratch, and so do the rows behind them.
+    #[test]
+    fn running_tallies_equal_a_count_from_scratch(history in proptest::collection::vec((acts(), any::<bool>()), 1..60)) {
+        let (mut ledger, mut model) = (Ledger::default(), Model::default());
+        for (act, settle) in &history {
+            apply(&mut ledger, &mut model, act);
+            if *settle {
+                ledger.settle();
+            }
+        }
+        ledger.settle();
+        let expected: BTreeMap<_, _> = model.totals().into_iter().filter(|(_, (f, _, s))| f.total() + s > 0).collect();
+        prop_assert_eq!(totals(&ledger), expected.clone());
+        for by_owner in [false, true] {
+            let rows = ledger.findings(&FindingQuery { by_owner, ..FindingQuery::default() });
+            let counted: u64 = expected.values().map(|(f, o, _)| if by_owner { o.total() } else { f.total() }).sum();
+            prop_assert_eq!(rows.len() as u64, counted);
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! What an environment answers: its view, and the rows behind its numbers.
+
+use super::{EnvironmentState, KeptPolicy, index};
+use crate::domain::{Link, Mode, PolicyId, Readiness, Sync, Tally};
+use crate::fleet::ledger::{PolicySum, seconds};
+use crate::fleet::query::{ExceptionRow, FindingQuery, FindingRow, PolicyRow, RuleRow};
+use crate::fleet::view::{EnvironmentView, KindView, PolicyCell};
+use crate::kinds::mode::{mode_in, overrides_in_words, policy_mode, rule_mode};
+use crate::kinds::{Family, KindId};
+use hashbrown::HashMap;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+impl EnvironmentState {
+    /// The environment as it is now. Call it between batches.
+    pub fn view(&mut self) -> EnvironmentView {
+        self.generation += 1;
+        let kinds = self.kinds();
+        let link = self.shown_link(&kinds);
+        let complete = link.is_up() && self.looked_at_kyverno && kinds.iter().all(|kind| !kind.essential || kind.sync.is_complete());
+        let cells = self.cells(complete);
+        let mut findings = Tally::default();
+        let mut owners = Tally::default();
+        let mut stale = 0;
+        for cell in &cells {
+            findings += cell.findings;
+            owners += cell.owners;
+            stale += cell.stale;
+        }
+        EnvironmentView {
+            name: Arc::clone(&self.identity.name),
+            tier: self.identity.tier,
+            context: Arc::clone(&self.identity.context),
+            server: self.server.server.clone(),
+            cluster_uid: self.server.cluster_uid.clone(),
+            kubernetes: self.server.kubernetes.clone(),
+            kyverno: self.facts.version.clone(),
+            link,
+            complete,
+            last_seen: self.last_seen,
+            kinds,
+            findings,
+            owners,
+            summaries: self.streams.summaries_of_all(),
+            blocked: self.events_are_known().then(|| self.blocked.values().sum()),
+            malformed: self.ledger.malformed() + self.streams.skipped_of_all(),
+            stale,
+            policies: self.policies.len(),
+            exceptions: self.exceptions.len(),
+            notes: self.notes(),
+            cells: cells.into(),
+            generation: self.generation,
+            content: self.content,
+        }
+    }
+
+    /// The link as it is shown: a server that answers is listing until everything is there, and denied if nothing may be read.
+    fn shown_link(&self, kinds: &[KindView]) -> Link {
+        if !matches!(self.link, Link::Listing | Link::Live) {
+            return self.link.clone();
+        }
+        let mut main = kinds.iter().filter(|kind| kind.essential && kind.sync != Sync::NotInstalled).peekable();
+        if main.peek().is_some()
+            && let Some(why) = main.try_fold(None, |_, kind| match &kind.sync {
+                Sync::Denied { why } => Some(Some(why.clone())),
+                _ => None,
+            })
+        {
+            return Link::Denied { why: why.unwrap_or_default() };
+        }
+        let listing = kinds.iter().any(|kind| kind.essential && matches!(kind.sync, Sync::Connecting | Sync::Listing { .. }));
+        if listing || !self.looked_at_kyverno { Link::Listing } else { Link::Live }
+    }
+
+    fn events_are_known(&self) -> bool {
+        KindId::of_family(Family::Event).all(|kind| self.streams.was_complete(kind))
+    }
+
+    fn kinds(&self) -> Vec<KindView> {
+        let shown = |kind: &KindId| kind.kind().family != Family::Owner || self.needed_owners.contains(kind);
+        KindId::all().filter(shown).map(|id| self.kind_view(id)).collect()
+    }
+
+    fn kind_view(&self, id: KindId) -> KindView {
+        let kind = id.kind();
+        let sync = self.streams.sync(id);
+        // What may not be read is missing; but owners can be guessed, and namespaces only serve label selectors.
+        let refines = matches!(kind.family, Family::Owner | Family::Namespace);
+        let essential = !refines || !matches!(sync, Sync::Denied { .. });
+        let objects = match kind.family {
+            Family::Report => self.ledger.reports_of(index(id)),
+            Family::Policy => self.policies.count(id),
+            Family::Exception => self.exceptions.count(id),
+            Family::Namespace => self.namespaces.count(id),
+            Family::Event => self.events.count(id),
+            Family::Owner => self.ledger.links_of(index(id)),
+        };
+        KindView { group: kind.group, kind: kind.kind, sync, objects, essential }
+    }
+
+    /// One cell per policy that exists or has results, sorted by key.
+    fn cells(&self, complete: bool) -> Vec<PolicyCell> {
+        let mut sums: HashMap<_, PolicySum> = self.ledger.sums().into_iter().map(|sum| (sum.key.clone(), sum)).collect();
+        let mut cells: Vec<PolicyCell> = Vec::with_capacity(sums.len() + self.policies.len() as usize);
+        for kept in self.policies.values() {
+            let sum = sums.remove(&kept.key);
+            cells.push(self.policy_cell(kept, sum, complete));
+        }
+        for (_, sum) in sums {
+            cells.push(self.bare_cell(sum, complete));
+        }
+        cells.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        cells
+    }
+
+    fn policy_cell(&self, kept: &KeptPolicy, sum: Option<PolicySum>, complete: bool) -> PolicyCell {
+        let policy = &kept.policy;
+        PolicyCell {
+            key: kept.key.clone(),
+            mode: policy_mode(policy, &self.facts.kyverno),
+            ready: policy.ready,
+            revision: Some(policy.revision.clone()),
+            severity: policy.severity.or_else(|| sum.as_ref().and_then(|sum| sum.severity)),
+            category: policy.category.as_deref().map(Arc::from),
+            findings: sum.as_ref().map(|sum| sum.findings).unwrap_or_default(),
+            owners: sum.as_ref().map(|sum| sum.owners).unwrap_or_default(),
+            blocked: self.blocked_by(&kept.key.id),
+            stale: sum.as_ref().map_or(0, |sum| sum.stale),
+            evaluated_at: sum.as_ref().and_then(|sum| seconds(sum.newest)),
+            excepted: sum.as_ref().map_or(0, |sum| sum.excepted),
+            complete,
+        }
+    }
+
+    /// A policy that is known only from its results.
+    fn bare_cell(&self, sum: PolicySum, complete: bool) -> PolicyCell {
+        let gone = sum.stale > 0 && sum.findings.total() == 0;
+        let category = self.ledger.text(sum.category);
+        PolicyCell {
+            mode: if gone { Mode::Absent } else { Mode::Unknown },
+            ready: Readiness::Unknown,
+            revision: None,
+            severity: sum.severity,
+            category: (!category.is_empty()).then(|| Arc::from(category)),
+            findings: sum.findings,
+            owners: sum.owners,
+            blocked: self.blocked_by(&sum.key.id),
+            stale: sum.stale,
+            evaluated_at: seconds(sum.newest),
+            excepted: sum.excepted,
+            complete,
+            key: sum.key,
+        }
+    }
+
+    fn blocked_by(&self, policy: &PolicyId) -> Option<u64> {
+        self.events_are_known().then(|| self.blocked.get(policy).copied().unwrap_or_default())
+    }
+
+    fn notes(&self) -> Vec<Arc<str>> {
+        let mut notes = self.facts.notes.clone();
+        if self.ledger.is_guessing() {
+            let denied: Vec<&str> = KindId::of_family(Family::Owner)
+                .filter(|kind| self.needed_owners.contains(kind) && self.streams.is_denied(*kind))
+                .map(|kind| kind.kind().plural)
+                .collect();
+            notes.push(Arc::from(format!("owners are guessed by name, because you may not list {}", denied.join(", "))));
+        }
+        for (kind, skipped) in self.streams.skipped_by_kind() {
+            notes.push(Arc::from(format!("{skipped} {} could not be read and are left out", kind.kind().plural)));
+        }
+        if self.ledger.malformed() > 0 {
+            notes.push(Arc::from(format!("{} results in reports could not be read and are left out", self.ledger.malformed())));
+        }
+        notes
+    }
+
+    /// The findings that `query` asks for, worst first.
+    pub fn findings(&self, query: &FindingQuery) -> Vec<FindingRow> {
+        self.ledger.findings(query)
+    }
+
+    /// All policies with their rules' modes, in `namespace` where one is given.
+    pub fn policy_rows(&self, namespace: Option<&str>) -> Vec<PolicyRow> {
+        let namespace = namespace.map(|name| self.namespace(name));
+        let row = |kept: &KeptPolicy| {
+            let policy = &kept.policy;
+            let kyverno = &self.facts.kyverno;
+            let rules = policy.rules.iter().map(|rule| RuleRow {
+                name: Arc::from(rule.name.as_str()),
+                rule_type: rule.rule_type,
+                mode: rule_mode(policy, rule, kyverno, namespace.as_ref()),
+                overrides: overrides_in_words(rule, policy),
+            });
+            PolicyRow {
+                key: kept.key.clone(),
+                mode: namespace.as_ref().map_or_else(|| policy_mode(policy, kyverno), |namespace| mode_in(policy, kyverno, namespace)),
+                rules: rules.collect(),
+                policy: Arc::clone(policy),
+            }
+        };
+        let mut rows: Vec<PolicyRow> = self.policies.values().map(row).collect();
+        rows.sort_by(|a, b| a.key.cmp(&b.key));
+        rows
+    }
+
+    /// All exceptions, with the results that name them.
+    ///
+    /// Reports give names without namespaces (`properties.exceptions`), so exceptions of one name share their uses.
+    pub fn exception_rows(&self) -> Vec<ExceptionRow> {
+        let mut uses: BTreeMap<String, u64> = BTreeMap::new();
+        for row in self.ledger.findings(&FindingQuery::default()) {
+            for name in row.exception.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+                *uses.entry(name.to_owned()).or_default() += 1;
+            }
+        }
+        let row = |exception: &Arc<crate::domain::Exception>| ExceptionRow {
+            exception: Arc::clone(exception),
+            uses: uses.get(&exception.name).copied().unwrap_or_default(),
+        };
+        self.exceptions.values().map(row).collect()
+    }
+}

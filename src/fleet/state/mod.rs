@@ -1,0 +1,443 @@
+//! One environment's state: who owns it is the engine's environment task; how it changes is here.
+//!
+//! What lives here: folding [`Delta`]s, completeness, and the questions that views and commands ask. What does not: I/O and clocks (the
+//! time comes in with each delta), counting findings ([`super::ledger`]), reading manifests (`crate::kinds`).
+
+mod answers;
+mod kept;
+mod streams;
+#[cfg(test)]
+mod tests;
+
+use super::delta::{Change, Delta, KyvernoFacts, ServerFacts, StreamEvent, StreamId};
+use super::ledger::{Existing, Known, Ledger};
+use crate::domain::{Exception, Link, Policy, PolicyKey, Sync, Tier};
+use crate::kinds::mode::{Kyverno, mode_in};
+use crate::kinds::report::{Reference, read_metadata, read_report};
+use crate::kinds::{BlockedAdmission, Family, KindId, Namespace, Release, read_event, read_exception, read_policy};
+use bytes::Bytes;
+use hashbrown::HashMap;
+use jiff::Timestamp;
+use kept::Kept;
+use serde::Deserialize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use streams::Streams;
+
+/// What never changes about an environment.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// Name from the configuration.
+    pub name: Arc<str>,
+    /// Tier.
+    pub tier: Tier,
+    /// kubeconfig context.
+    pub context: Arc<str>,
+}
+
+/// A policy as it is kept.
+#[derive(Debug, Clone, PartialEq)]
+struct KeptPolicy {
+    key: PolicyKey,
+    policy: Arc<Policy>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct EnvironmentState {
+    identity: Identity,
+    link: Link,
+    last_seen: Option<Timestamp>,
+    server: ServerFacts,
+    facts: KyvernoFacts,
+    /// Kyverno's installation has been looked at; before that, modes are not known.
+    looked_at_kyverno: bool,
+    streams: Streams,
+    policies: Kept<KeptPolicy>,
+    exceptions: Kept<Arc<Exception>>,
+    namespaces: Kept<Namespace>,
+    events: Kept<BlockedAdmission>,
+    /// Refused admissions by policy; rebuilt when events, policies or modes change.
+    blocked: HashMap<crate::domain::PolicyId, u64>,
+    ledger: Ledger,
+    needed_owners: BTreeSet<KindId>,
+    /// What exists has changed since the ledger was told.
+    existing_changed: bool,
+    /// Events, or what decides whether they count, have changed.
+    blocked_changed: bool,
+    changed: bool,
+    retimed: bool,
+    generation: u64,
+    content: u64,
+}
+
+/// `metadata` of an object of an owner kind.
+#[derive(Deserialize)]
+struct Owned {
+    metadata: OwnedMetadata,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct OwnedMetadata {
+    name: String,
+    #[serde(default)]
+    namespace: String,
+    #[serde(default)]
+    uid: String,
+    #[serde(default)]
+    owner_references: Vec<OwnerReference>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct OwnerReference {
+    #[serde(default)]
+    api_version: String,
+    kind: String,
+    name: String,
+    uid: String,
+    #[serde(default)]
+    controller: bool,
+}
+
+impl EnvironmentState {
+    /// An environment of which nothing is known yet.
+    pub fn new(identity: Identity) -> Self {
+        let facts = KyvernoFacts { installed: true, version: None, kyverno: Kyverno::new(Release::UNKNOWN), notes: Vec::new() };
+        Self {
+            identity,
+            link: Link::Connecting,
+            last_seen: None,
+            server: ServerFacts::default(),
+            facts,
+            looked_at_kyverno: false,
+            streams: Streams::default(),
+            policies: Kept::default(),
+            exceptions: Kept::default(),
+            namespaces: Kept::default(),
+            events: Kept::default(),
+            blocked: HashMap::new(),
+            ledger: Ledger::default(),
+            needed_owners: BTreeSet::new(),
+            existing_changed: false,
+            blocked_changed: false,
+            changed: true,
+            retimed: false,
+            generation: 0,
+            content: 0,
+        }
+    }
+
+    /// Folds one piece of news in. Call [`EnvironmentState::settle`] after a batch of them.
+    pub fn apply(&mut self, delta: Delta, now: Timestamp) {
+        match delta {
+            Delta::Link(link) => {
+                self.changed |= self.link != link;
+                if matches!(link, Link::Listing | Link::Live | Link::Denied { .. }) {
+                    self.last_seen = Some(now);
+                }
+                self.link = link;
+            }
+            Delta::Alive => self.last_seen = Some(now),
+            Delta::Server(facts) => {
+                self.changed |= self.server != facts;
+                self.server = facts;
+            }
+            Delta::Kyverno(facts) => {
+                self.changed |= !std::mem::replace(&mut self.looked_at_kyverno, true);
+                if self.facts != facts {
+                    self.facts = facts;
+                    (self.changed, self.blocked_changed) = (true, true);
+                    self.content += 1;
+                }
+            }
+            Delta::Stream(id, event) => {
+                self.last_seen = Some(now);
+                self.stream(&id, event);
+            }
+        }
+    }
+
+    fn stream(&mut self, id: &StreamId, event: StreamEvent) {
+        match event {
+            StreamEvent::State(sync) => {
+                self.set_sync(id, sync);
+            }
+            StreamEvent::ListStarted => {
+                self.streams.list_started(id);
+                self.start_list(id);
+                self.changed = true;
+            }
+            StreamEvent::Listed { objects, total } => {
+                self.streams.listed(id, objects.len() as u64, total);
+                for object in &objects {
+                    self.put(id, object);
+                }
+                self.changed = true;
+            }
+            StreamEvent::ListEnded => {
+                self.end_list(id);
+                self.set_sync(id, Sync::Live);
+            }
+            StreamEvent::Changed(changes) => {
+                for (change, object) in &changes {
+                    match change {
+                        Change::Put => self.put(id, object),
+                        Change::Deleted => self.delete(id, object),
+                    }
+                }
+            }
+            StreamEvent::Skipped => {
+                self.streams.skipped(id);
+                self.changed = true;
+            }
+            StreamEvent::Summaries(tally) => {
+                self.streams.summaries(id, tally);
+                self.changed = true;
+            }
+            StreamEvent::NotInstalled => {
+                self.start_list(id);
+                self.end_list(id);
+                self.set_sync(id, Sync::NotInstalled);
+            }
+            StreamEvent::Dropped => {
+                self.start_list(id);
+                self.end_list(id);
+                self.streams.remove(id);
+                (self.changed, self.existing_changed) = (true, true);
+            }
+        }
+    }
+
+    fn set_sync(&mut self, id: &StreamId, sync: Sync) {
+        if self.streams.set(id, sync) {
+            self.changed = true;
+            self.existing_changed |= id.kind.kind().family == Family::Policy;
+            self.blocked_changed |= id.kind.kind().family == Family::Event;
+        }
+    }
+
+    fn start_list(&mut self, id: &StreamId) {
+        match id.kind.kind().family {
+            Family::Report | Family::Owner => self.ledger.start_list(index(id.kind), &id.namespace),
+            Family::Policy => self.policies.start_list(id),
+            Family::Exception => self.exceptions.start_list(id),
+            Family::Namespace => self.namespaces.start_list(id),
+            Family::Event => self.events.start_list(id),
+        }
+    }
+
+    fn end_list(&mut self, id: &StreamId) {
+        match id.kind.kind().family {
+            Family::Report => self.ledger.end_list(index(id.kind), &id.namespace),
+            Family::Owner => self.ledger.end_links(index(id.kind), &id.namespace),
+            Family::Policy => {
+                if self.policies.end_list(id) {
+                    self.policies_changed();
+                }
+                self.existing_changed = true;
+            }
+            Family::Exception => {
+                if self.exceptions.end_list(id) {
+                    self.content_changed();
+                }
+            }
+            Family::Namespace => self.blocked_changed |= self.namespaces.end_list(id),
+            Family::Event => self.blocked_changed |= self.events.end_list(id),
+        }
+    }
+
+    fn put(&mut self, id: &StreamId, object: &Bytes) {
+        let kind = id.kind.kind();
+        let read = match kind.family {
+            Family::Report => read_report(object).map(|report| self.ledger.put(index(id.kind), &report)).is_ok(),
+            Family::Owner => self.put_owned(id, object),
+            Family::Policy => self.put_policy(id, object),
+            Family::Exception => value(object).and_then(|v| read_exception(kind, &v).ok()).is_some_and(|exception| {
+                let (namespace, name) = (exception.namespace.clone(), exception.name.clone());
+                self.exceptions.put(id.kind, namespace, name, Arc::new(exception));
+                self.content_changed();
+                true
+            }),
+            Family::Namespace => value(object).and_then(|v| Namespace::read(&v).ok()).is_some_and(|namespace| {
+                self.blocked_changed |= self.namespaces.put(id.kind, String::new(), namespace.name.clone(), namespace);
+                true
+            }),
+            Family::Event => value(object).is_some_and(|v| {
+                if let Some(event) = read_event(&v) {
+                    self.events.put(id.kind, text(&v, "namespace"), text(&v, "name"), event);
+                    self.blocked_changed = true;
+                }
+                true
+            }),
+        };
+        if !read {
+            self.streams.skipped(id);
+            self.changed = true;
+        }
+    }
+
+    fn put_policy(&mut self, id: &StreamId, object: &Bytes) -> bool {
+        let Some(policy) = value(object).and_then(|v| read_policy(id.kind.kind(), &v).ok()) else { return false };
+        let key = PolicyKey { source: Arc::from(policy.source), id: Arc::new(policy.id.clone()) };
+        let (namespace, name) = (policy.id.namespace.clone().unwrap_or_default(), policy.id.name.clone());
+        let old = self.policies.get(id.kind, &namespace, &name);
+        // Kyverno writes a policy's status over and over; only what is read counts as a change.
+        if old.is_none_or(|old| *old.policy != policy) {
+            self.policies_changed();
+        }
+        self.policies.put(id.kind, namespace, name, KeptPolicy { key, policy: Arc::new(policy) });
+        true
+    }
+
+    fn put_owned(&mut self, id: &StreamId, object: &Bytes) -> bool {
+        let Ok(Owned { metadata }) = serde_json::from_slice::<Owned>(object) else { return false };
+        let (kind, version) = (id.kind.kind(), id.kind.kind().versions.first().copied().unwrap_or_default());
+        let api_version = kind.api_version(version);
+        let child = Ledger::reference(&api_version, kind.kind, &metadata.namespace, &metadata.name, &metadata.uid);
+        let owner = metadata.owner_references.iter().find(|owner| owner.controller);
+        let reference: Option<Reference<'_>> =
+            owner.map(|owner| Ledger::reference(&owner.api_version, &owner.kind, &metadata.namespace, &owner.name, &owner.uid));
+        self.ledger.link(index(id.kind), &child, reference.as_ref());
+        if let Some(needed) = owner.and_then(|owner| owner_kind(&owner.kind)) {
+            self.needed_owners.insert(needed);
+        }
+        true
+    }
+
+    fn delete(&mut self, id: &StreamId, object: &Bytes) {
+        let Ok(metadata) = read_metadata(object) else { return };
+        let (namespace, name) = (metadata.namespace.as_str(), metadata.name.as_str());
+        match id.kind.kind().family {
+            Family::Report => self.ledger.remove(index(id.kind), namespace, name),
+            Family::Owner => self.ledger.unlink(metadata.uid.as_str()),
+            Family::Policy => {
+                if self.policies.remove(id.kind, namespace, name) {
+                    self.policies_changed();
+                }
+            }
+            Family::Exception => {
+                if self.exceptions.remove(id.kind, namespace, name) {
+                    self.content_changed();
+                }
+            }
+            Family::Namespace => self.blocked_changed |= self.namespaces.remove(id.kind, namespace, name),
+            Family::Event => self.blocked_changed |= self.events.remove(id.kind, namespace, name),
+        }
+    }
+
+    fn policies_changed(&mut self) {
+        (self.existing_changed, self.blocked_changed) = (true, true);
+        self.content_changed();
+    }
+
+    fn content_changed(&mut self) {
+        self.changed = true;
+        self.content += 1;
+    }
+
+    /// Ends a batch: brings everything that follows from it up to date.
+    pub fn settle(&mut self) {
+        if std::mem::take(&mut self.existing_changed) {
+            let existing = self.existing();
+            self.ledger.set_existing(existing);
+        }
+        let guessing = KindId::of_family(Family::Owner).any(|kind| self.needed_owners.contains(&kind) && self.streams.is_denied(kind));
+        self.ledger.set_guessing(guessing);
+        self.ledger.settle();
+        let (changed, retimed) = self.ledger.take_changes();
+        if changed {
+            self.content_changed();
+            self.blocked_changed |= self.events.values().any(|event| event.doubtful);
+            for kind in self.ledger.resource_kinds() {
+                self.needed_owners.extend(owner_kind(kind));
+            }
+        }
+        self.retimed |= retimed;
+        if std::mem::take(&mut self.blocked_changed) {
+            self.count_blocked();
+        }
+    }
+
+    /// Owner kinds whose metadata is needed to collapse what is reported.
+    pub fn needed_owners(&self) -> &BTreeSet<KindId> {
+        &self.needed_owners
+    }
+
+    /// (something visible changed, only evaluation times changed) since the last call.
+    pub fn take_changes(&mut self) -> (bool, bool) {
+        (std::mem::take(&mut self.changed), std::mem::take(&mut self.retimed))
+    }
+
+    /// The link to the server.
+    pub fn link(&self) -> &Link {
+        &self.link
+    }
+
+    fn existing(&self) -> Existing {
+        let mut existing = Existing::new();
+        for kind in KindId::of_family(Family::Policy) {
+            let Some(source) = crate::kinds::report::source_of_kind(kind.kind().group, kind.kind().kind) else { continue };
+            let known: &mut Known = existing.entry(source).or_default();
+            let complete = self.streams.was_complete(kind);
+            if kind.kind().namespaced {
+                known.namespaced = complete;
+            } else {
+                known.cluster_wide = complete;
+            }
+        }
+        for kept in self.policies.values() {
+            let Some(known) = existing.get_mut(kept.policy.source) else { continue };
+            let named = kept.policy.cel.is_none() && kept.policy.id.group == "kyverno.io";
+            let rules = named.then(|| kept.policy.rules.iter().map(|rule| rule.name.clone()).collect());
+            known.policies.insert(kept.policy.id.report_name(), rules);
+        }
+        existing
+    }
+
+    /// Counts refused admissions by policy, leaving out events that are not true: those of CEL policies that cannot block where the
+    /// resource is, or whose resource exists all the same (seen on Kyverno 1.19.1: any policy with `Deny` marks the others' events too).
+    fn count_blocked(&mut self) {
+        let mut blocked: HashMap<crate::domain::PolicyId, u64> = HashMap::new();
+        let by_id: BTreeMap<_, _> = self.policies.values().map(|kept| (&*kept.key.id, &kept.policy)).collect();
+        for event in self.events.values() {
+            if event.doubtful {
+                let namespace = self.namespace(&event.resource.namespace);
+                let harmless = by_id.get(&event.policy).is_some_and(|policy| !mode_in(policy, &self.facts.kyverno, &namespace).can_block());
+                if harmless || self.ledger.knows_uid(&event.resource.uid) {
+                    continue;
+                }
+            }
+            *blocked.entry(event.policy.clone()).or_default() += event.count;
+        }
+        if self.blocked != blocked {
+            self.blocked = blocked;
+            self.changed = true;
+        }
+    }
+
+    fn namespace(&self, name: &str) -> Namespace {
+        KindId::of_family(Family::Namespace)
+            .find_map(|kind| self.namespaces.get(kind, "", name).cloned())
+            .unwrap_or_else(|| Namespace::new(name, BTreeMap::new()))
+    }
+}
+
+/// A kind as the ledger numbers it.
+fn index(kind: KindId) -> u8 {
+    kind.index() as u8
+}
+
+fn value(object: &Bytes) -> Option<serde_json::Value> {
+    serde_json::from_slice(object).ok()
+}
+
+fn text(object: &serde_json::Value, field: &str) -> String {
+    object.get("metadata").and_then(|m| m.get(field)).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned()
+}
+
+/// The owner kind of that name. Names are enough: no two owner kinds share one.
+fn owner_kind(kind: &str) -> Option<KindId> {
+    KindId::of_family(Family::Owner).find(|id| id.kind().kind == kind)
+}

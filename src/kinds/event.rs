@@ -1,0 +1,222 @@
+//! Events of refused admissions.
+//!
+//! What lives here: which events say so, and what they say. What does not: which of them to believe; that needs the policy's mode and
+//! what became of the resource, and is the reader's business (see [`BlockedAdmission::doubtful`]).
+//!
+//! Facts: Kyverno `pkg/event/{events,controller}.go` and `pkg/webhooks/utils/event.go`; seen on a running 1.19.1.
+
+use super::{CEL, Family, KYVERNO, KindId, group_of, json};
+use crate::domain::{PolicyId, ResourceRef};
+use jiff::Timestamp;
+use serde_json::Value;
+
+/// A request that Kyverno refused, as one event tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlockedAdmission {
+    /// UID of the event: the same event, seen again with a higher count, replaces what was read before.
+    pub uid: String,
+    /// The policy that failed. Where several did, each has an event of its own.
+    pub policy: PolicyId,
+    /// The resource that was refused. Its UID belongs to no object, if it was refused indeed.
+    pub resource: ResourceRef,
+    /// When it happened last.
+    pub at: Option<Timestamp>,
+    /// How often: 1, or what the API aggregated (Kyverno ≤ 1.11).
+    pub count: u64,
+    /// The note, as written.
+    pub message: String,
+    /// The event may be untrue. Of the CEL kinds, every failure is marked `(blocked)` as soon as any policy that was evaluated for the
+    /// request holds `Deny`, whatever the outcome (`pkg/webhooks/resource/{vpol,ivpol}/handler.go`, `audit`; seen on 1.19.1). Count it only
+    /// if the policy can block there, or better, if no object with the resource's UID exists.
+    pub doubtful: bool,
+}
+
+/// Reads a core v1 or events.k8s.io/v1 Event. `None` for every event that is not about a refused admission: other reasons, violations
+/// that were let through (`Resource Passed`), events about the resource instead of the policy.
+pub fn read_event(event: &Value) -> Option<BlockedAdmission> {
+    if json::text(event, &["reason"]) != Some("PolicyViolation") {
+        return None;
+    }
+    let message = json::text(event, &["message"]).or_else(|| json::text(event, &["note"])).unwrap_or_default();
+    if !says_blocked(event, message) {
+        return None;
+    }
+    let policy = policy(json::get(event, &["involvedObject"]).or_else(|| json::get(event, &["regarding"]))?)?;
+    let resource = match json::get(event, &["related"]) {
+        Some(related) => reference(related),
+        None => resource_in_words(message)?,
+    };
+    Some(BlockedAdmission {
+        uid: json::text_or_empty(event, &["metadata", "uid"]),
+        doubtful: policy.group == CEL,
+        policy,
+        resource,
+        at: last_seen(event),
+        count: count(event),
+        message: message.to_owned(),
+    })
+}
+
+/// The action says it since 1.12. Before that events had no action, and the note says it: `Pod ns/name: [rule] fail (blocked); …`.
+fn says_blocked(event: &Value, message: &str) -> bool {
+    match json::text(event, &["action"]) {
+        Some(action) if !action.is_empty() => action == "Resource Blocked",
+        _ => message.split(';').next().is_some_and(|status| status.trim_end().ends_with("(blocked)")),
+    }
+}
+
+/// The policy that an event is about; `None` if it is about something else, such as the resource.
+fn policy(regarding: &Value) -> Option<PolicyId> {
+    let kind = json::text(regarding, &["kind"])?;
+    let group = match json::text(regarding, &["apiVersion"]) {
+        Some(api_version) if !api_version.is_empty() => group_of(api_version),
+        // Before there was a second group of policies, nobody needed it.
+        _ => KYVERNO,
+    };
+    let known = KindId::find(group, kind).map(KindId::kind).filter(|known| known.family == Family::Policy)?;
+    let namespace = json::text(regarding, &["namespace"]).filter(|namespace| known.namespaced && !namespace.is_empty());
+    Some(PolicyId {
+        group: known.group.to_owned(),
+        kind: known.kind.to_owned(),
+        namespace: namespace.map(str::to_owned),
+        name: json::text(regarding, &["name"]).filter(|name| !name.is_empty())?.to_owned(),
+    })
+}
+
+fn reference(value: &Value) -> ResourceRef {
+    ResourceRef {
+        api_version: json::text_or_empty(value, &["apiVersion"]),
+        kind: json::text_or_empty(value, &["kind"]),
+        namespace: json::text_or_empty(value, &["namespace"]),
+        name: json::text_or_empty(value, &["name"]),
+        uid: json::text_or_empty(value, &["uid"]),
+    }
+}
+
+/// The resource that a note names: `Pod ns/name: [rule] …` or `Namespace name: [rule] …`. Names may hold colons (`system:node`), so the
+/// colon that ends one is followed by a blank.
+fn resource_in_words(message: &str) -> Option<ResourceRef> {
+    let (resource, _) = message.split_once(": ")?;
+    let (kind, path) = resource.split_once(' ')?;
+    let (namespace, name) = path.split_once('/').unwrap_or(("", path));
+    let sane = !kind.is_empty() && !name.is_empty() && !name.contains(' ');
+    sane.then(|| ResourceRef { kind: kind.to_owned(), namespace: namespace.to_owned(), name: name.to_owned(), ..ResourceRef::default() })
+}
+
+fn count(event: &Value) -> u64 {
+    let paths: [&[&str]; 3] = [&["series", "count"], &["count"], &["deprecatedCount"]];
+    let counts = paths.iter().filter_map(|path| json::get(event, path)?.as_u64());
+    counts.max().unwrap_or(1).max(1)
+}
+
+fn last_seen(event: &Value) -> Option<Timestamp> {
+    let paths: [&[&str]; 5] = [
+        &["series", "lastObservedTime"],
+        &["lastTimestamp"],
+        &["deprecatedLastTimestamp"],
+        &["eventTime"],
+        &["metadata", "creationTimestamp"],
+    ];
+    paths.iter().find_map(|path| json::time(event, path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// As seen on a running 1.19.1.
+    fn core() -> Value {
+        json!({
+            "apiVersion": "v1", "kind": "Event",
+            "metadata": {"name": "require-team.18c2d3e4f5", "namespace": "default", "uid": "e1", "creationTimestamp": "2026-08-21T10:00:00Z"},
+            "reason": "PolicyViolation", "action": "Resource Blocked", "type": "Warning", "reportingComponent": "kyverno-admission",
+            "involvedObject": {"apiVersion": "kyverno.io/v1", "kind": "ClusterPolicy", "name": "require-team", "uid": "p1"},
+            "related": {"apiVersion": "v1", "kind": "Pod", "namespace": "dev", "name": "web", "uid": "r1"},
+            "eventTime": "2026-08-21T10:00:01.123456Z", "firstTimestamp": null, "lastTimestamp": null,
+            "message": "Pod dev/web: [check-team] fail (blocked); validation error: label team is required"
+        })
+    }
+
+    fn with(changes: impl FnOnce(&mut serde_json::Map<String, Value>)) -> Option<BlockedAdmission> {
+        let mut event = core();
+        changes(event.as_object_mut().unwrap());
+        read_event(&event)
+    }
+
+    #[test]
+    fn a_refused_request() {
+        let blocked = read_event(&core()).unwrap();
+        assert_eq!(blocked.policy.to_string(), "ClusterPolicy/require-team");
+        assert_eq!(blocked.policy.group, "kyverno.io");
+        assert_eq!((blocked.resource.namespace.as_str(), blocked.resource.to_string()), ("dev", "Pod/web".to_owned()));
+        assert_eq!((blocked.uid.as_str(), blocked.resource.uid.as_str()), ("e1", "r1"));
+        assert_eq!(blocked.at, "2026-08-21T10:00:01.123456Z".parse().ok());
+        assert_eq!((blocked.count, blocked.doubtful), (1, false));
+    }
+
+    #[test]
+    fn events_api_shape() {
+        let blocked = with(|event| {
+            let message = event.remove("message").unwrap();
+            let policy = event.remove("involvedObject").unwrap();
+            event.insert("note".into(), message);
+            event.insert("regarding".into(), policy);
+            event.insert("series".into(), json!({"count": 4, "lastObservedTime": "2026-08-21T11:00:00.000000Z"}));
+        });
+        let blocked = blocked.unwrap();
+        assert_eq!((blocked.count, blocked.at), (4, "2026-08-21T11:00:00Z".parse().ok()));
+        assert!(blocked.message.starts_with("Pod dev/web"));
+    }
+
+    #[test]
+    fn before_1_12_the_note_says_it_all() {
+        let old = |message: &str| {
+            with(|event| {
+                event.remove("related");
+                event.remove("action");
+                event.remove("eventTime");
+                event.insert("count".into(), json!(7));
+                event.insert("lastTimestamp".into(), json!("2026-08-21T12:00:00Z"));
+                event.insert("message".into(), json!(message));
+            })
+        };
+        let blocked = old("Pod dev/web: [check-team] fail (blocked); validation error").unwrap();
+        assert_eq!((blocked.count, blocked.at), (7, "2026-08-21T12:00:00Z".parse().ok()));
+        assert_eq!(
+            (blocked.resource.kind.as_str(), blocked.resource.namespace.as_str(), blocked.resource.name.as_str()),
+            ("Pod", "dev", "web")
+        );
+        let blocked = old("ClusterRole system:evil: [check-roles] error (blocked)").unwrap();
+        assert_eq!((blocked.resource.namespace.as_str(), blocked.resource.name.as_str()), ("", "system:evil"));
+        assert_eq!(old("Pod dev/web: [check-team] fail; they said (blocked)"), None);
+        assert_eq!(old("(blocked)"), None);
+    }
+
+    #[test]
+    fn what_is_no_refusal() {
+        assert_eq!(with(|event| drop(event.insert("action".into(), json!("Resource Passed")))), None);
+        assert_eq!(with(|event| drop(event.insert("reason".into(), json!("PolicyApplied")))), None);
+        assert_eq!(with(|event| drop(event.remove("involvedObject"))), None);
+        let about_the_resource = json!({"apiVersion": "v1", "kind": "Pod", "namespace": "dev", "name": "web"});
+        assert_eq!(with(|event| drop(event.insert("involvedObject".into(), about_the_resource))), None);
+        let somebody_elses = json!({"apiVersion": "networking.example/v1", "kind": "Policy", "namespace": "dev", "name": "web"});
+        assert_eq!(with(|event| drop(event.insert("involvedObject".into(), somebody_elses))), None);
+        assert_eq!(read_event(&json!("nonsense")), None);
+    }
+
+    #[test]
+    fn policies_of_every_kind() {
+        let about = |api_version: &str, kind: &str, namespace: &str| {
+            let policy = json!({"apiVersion": api_version, "kind": kind, "namespace": namespace, "name": "p"});
+            with(|event| drop(event.insert("involvedObject".into(), policy))).unwrap()
+        };
+        assert_eq!(about("kyverno.io/v1", "Policy", "team-a").policy.report_name(), "team-a/p");
+        assert_eq!(about("", "ClusterPolicy", "").policy.group, "kyverno.io");
+        // For cluster policies the event lives in `default`; that is not the policy's namespace.
+        assert_eq!(about("kyverno.io/v1", "ClusterPolicy", "default").policy.namespace, None);
+        let cel = about("policies.kyverno.io/v1beta1", "NamespacedValidatingPolicy", "team-a");
+        assert_eq!((cel.policy.report_name().as_str(), cel.doubtful), ("team-a/p", true));
+        assert!(about("policies.kyverno.io/v1", "ImageValidatingPolicy", "").doubtful);
+    }
+}

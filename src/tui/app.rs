@@ -1,0 +1,364 @@
+//! The program's state on screen and how messages change it.
+//!
+//! What lives here: [`App`]: what is shown, what lies over it, what waits. `update` does no I/O and reads no clock: the time comes
+//! in with each message, and what must happen outside goes out as [`Effect`]s. What does not: the loop, the terminal.
+
+use super::frame::{self, Header};
+use super::keys::{self, Chord, Verb};
+use super::msg::{Effect, Msg};
+use super::notices::{self, Log};
+use super::overlays::help::Help;
+use super::overlays::messages::Messages;
+use super::overlays::palette::Palette;
+use super::overlays::{Outcome, Overlay, Surroundings};
+use super::pen::Pen;
+use super::screens::{Cx, Done, REGISTRY, Screen, View};
+use super::theme::{Role, Theme};
+use super::{TuiOptions, words};
+use crate::domain::clean;
+use crate::fleet::view::FleetView;
+use crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers, MouseEvent, MouseEventKind};
+use jiff::{SignedDuration, Timestamp};
+use ratatui::Frame;
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use std::sync::Arc;
+use tui_input::Input;
+use tui_input::backend::crossterm::EventHandler;
+
+/// How long a passing sentence stays on the message line.
+const SAID_FOR: SignedDuration = SignedDuration::from_secs(4);
+const SECOND: SignedDuration = SignedDuration::from_secs(1);
+
+/// A view that is frozen, and what came since.
+struct Pause {
+    since: Timestamp,
+    waiting: Option<Arc<FleetView>>,
+    updates: u64,
+}
+
+/// A filter being typed, and the one to go back to.
+struct Typing {
+    input: Input,
+    before: String,
+    problem: Option<String>,
+}
+
+/// See the module.
+pub struct App {
+    options: TuiOptions,
+    theme: Theme,
+    fleet: Arc<FleetView>,
+    pause: Option<Pause>,
+    screens: Vec<Box<dyn Screen>>,
+    current: usize,
+    overlay: Option<Box<dyn Overlay>>,
+    typing: Option<Typing>,
+    log: Log,
+    said: Option<(String, Timestamp)>,
+    last_number: u64,
+    now: Timestamp,
+    tick: Timestamp,
+    dirty: bool,
+    redraw: bool,
+}
+
+impl App {
+    /// A program that knows nothing of the fleet yet.
+    pub fn new(options: TuiOptions, now: Timestamp) -> Self {
+        let theme = Theme::new(options.depth, options.ascii);
+        Self {
+            theme,
+            options,
+            fleet: Arc::default(),
+            pause: None,
+            screens: REGISTRY.iter().map(super::screens::Entry::make).collect(),
+            current: 0,
+            overlay: None,
+            typing: None,
+            log: Log::default(),
+            said: None,
+            last_number: 0,
+            now,
+            tick: now + SECOND,
+            dirty: true,
+            redraw: false,
+        }
+    }
+
+    /// Takes a message that arrived at `now`; what must happen outside comes back.
+    pub fn update(&mut self, now: Timestamp, msg: Msg) -> Vec<Effect> {
+        self.now = now;
+        let mut effects = Vec::new();
+        self.dirty |= !matches!(msg, Msg::Clock | Msg::Mouse(_));
+        match msg {
+            Msg::Key(event) => self.key(event, &mut effects),
+            Msg::Paste(text) => self.paste(&text, &mut effects),
+            Msg::Mouse(event) => self.mouse(event, &mut effects),
+            Msg::Redraw => self.redraw = true,
+            Msg::Fleet(fleet) => self.fleet(fleet, &mut effects),
+            Msg::Answer(number, answer) => self.with_screen(&mut effects, |screen, cx| screen.answered(number, &answer, cx)),
+            Msg::Clock => self.clock(&mut effects),
+            Msg::Terminate => effects.push(Effect::Quit),
+            Msg::Suspend => effects.push(Effect::Suspend),
+        }
+        effects
+    }
+
+    /// When the clock should call: at the next second, or before it if a screen waits for something.
+    pub fn wake(&self) -> Timestamp {
+        self.screens[self.current].wake().map_or(self.tick, |at| at.min(self.tick))
+    }
+
+    /// Whether there is something new to draw; asking resets it.
+    pub fn take_dirty(&mut self) -> bool {
+        std::mem::take(&mut self.dirty)
+    }
+
+    /// Whether the terminal's content can no longer be trusted; asking resets it.
+    pub fn take_redraw(&mut self) -> bool {
+        std::mem::take(&mut self.redraw)
+    }
+
+    /// Calls the current screen with its surroundings, and takes what it said.
+    fn with_screen<T>(&mut self, effects: &mut Vec<Effect>, act: impl FnOnce(&mut dyn Screen, &mut Cx<'_>) -> T) -> T {
+        let mut say = None;
+        let mut cx = Cx { fleet: &self.fleet, now: self.now, effects, last_number: &mut self.last_number, say: &mut say };
+        let out = act(self.screens[self.current].as_mut(), &mut cx);
+        if let Some(text) = say {
+            self.say(text);
+        }
+        out
+    }
+
+    fn say(&mut self, text: String) {
+        self.said = Some((text, self.now + SAID_FOR));
+    }
+
+    fn fleet(&mut self, fleet: Arc<FleetView>, effects: &mut Vec<Effect>) {
+        if let Some(pause) = &mut self.pause {
+            pause.waiting = Some(fleet);
+            pause.updates += 1;
+            return;
+        }
+        self.log.compare(&self.fleet, &fleet, self.now);
+        self.fleet = fleet;
+        self.with_screen(effects, |screen, cx| screen.fleet_changed(cx));
+    }
+
+    fn clock(&mut self, effects: &mut Vec<Effect>) {
+        if self.now >= self.tick {
+            // The header's clock and the ages.
+            self.tick = self.now + SECOND;
+            self.dirty = true;
+        }
+        if self.said.as_ref().is_some_and(|(_, until)| *until <= self.now) {
+            self.said = None;
+        }
+        if self.screens[self.current].wake().is_some_and(|at| at <= self.now) {
+            self.dirty = true;
+        }
+        self.with_screen(effects, |screen, cx| screen.clock(cx));
+    }
+
+    fn key(&mut self, event: KeyEvent, effects: &mut Vec<Effect>) {
+        let own = REGISTRY[self.current].keys;
+        let verb = keys::lookup(own, Chord::from(event));
+        if let Some(mut overlay) = self.overlay.take() {
+            let outcome = self.look(|view, around| overlay.key(event, verb, view, around));
+            match outcome {
+                Outcome::Stay => self.overlay = Some(overlay),
+                Outcome::Close => {}
+                Outcome::Run(verb) => self.run(verb, effects),
+            }
+        } else if self.typing.is_some() {
+            self.type_filter(event, effects);
+        } else if let Some(verb) = verb {
+            self.run(verb, effects);
+        }
+    }
+
+    fn run(&mut self, verb: Verb, effects: &mut Vec<Effect>) {
+        self.said = None;
+        if let Some(why) = self.screens[self.current].blocked(verb, &self.fleet) {
+            self.say(why.to_owned());
+            return;
+        }
+        match verb {
+            Verb::Quit => effects.push(Effect::Quit),
+            Verb::Suspend => effects.push(Effect::Suspend),
+            Verb::Redraw => self.redraw = true,
+            Verb::Help => self.overlay = Some(Box::<Help>::default()),
+            Verb::Messages => self.overlay = Some(Box::<Messages>::default()),
+            Verb::Palette => self.overlay = Some(Box::<Palette>::default()),
+            Verb::Filter => {
+                let before = self.screens[self.current].filter().to_owned();
+                self.typing = Some(Typing { input: Input::new(before.clone()), before, problem: None });
+            }
+            Verb::Pause => self.pause(effects),
+            Verb::Reconnect => self.reconnect(effects),
+            verb => match self.with_screen(effects, |screen, cx| screen.run(verb, cx)) {
+                Done::Outermost if verb == Verb::Leave => effects.push(Effect::Quit),
+                Done::NextScreen => {
+                    let len = self.screens.len();
+                    self.current = if verb == Verb::NextScreen { (self.current + 1) % len } else { (self.current + len - 1) % len };
+                    self.with_screen(effects, |screen, cx| screen.fleet_changed(cx));
+                }
+                Done::Yes | Done::Outermost => {}
+            },
+        }
+    }
+
+    fn pause(&mut self, effects: &mut Vec<Effect>) {
+        match self.pause.take() {
+            None => self.pause = Some(Pause { since: self.now, waiting: None, updates: 0 }),
+            Some(Pause { waiting: Some(fleet), .. }) => self.fleet(fleet, effects),
+            Some(_) => {}
+        }
+    }
+
+    /// The selected environment; while none is, all that are lost.
+    fn reconnect(&mut self, effects: &mut Vec<Effect>) {
+        let selected = self.screens[self.current].environment();
+        let names: Vec<_> = match selected {
+            Some(name) => vec![name],
+            None => self.fleet.environments.iter().filter(|e| !e.link.is_up()).map(|e| e.name.clone()).collect(),
+        };
+        if names.is_empty() {
+            self.say("no environment is lost; select one to connect it anew".to_owned());
+            return;
+        }
+        let shown: Vec<_> = names.iter().map(|n| clean(n).into_owned()).collect();
+        self.say(format!("connecting anew: {}", shown.join(", ")));
+        effects.extend(names.into_iter().map(Effect::Reconnect));
+    }
+
+    fn type_filter(&mut self, event: KeyEvent, effects: &mut Vec<Effect>) {
+        let Some(typing) = &mut self.typing else { return };
+        match (event.code, event.modifiers) {
+            (KeyCode::Char('c'), KeyModifiers::CONTROL) => {
+                effects.push(Effect::Quit);
+                return;
+            }
+            (KeyCode::Enter, _) => {
+                let (problem, before) = (typing.problem.take(), typing.before.clone());
+                self.typing = None;
+                if let Some(problem) = problem {
+                    self.apply_filter(&before, effects);
+                    self.say(problem);
+                }
+                return;
+            }
+            (KeyCode::Esc, _) => {
+                self.typing = None;
+                self.apply_filter("", effects);
+                return;
+            }
+            _ => {
+                typing.input.handle_event(&Event::Key(event));
+            }
+        }
+        let text = typing.input.value().to_owned();
+        self.apply_filter(&text, effects);
+    }
+
+    /// The filter works while it is typed; what is not understood (yet) leaves the last one in force.
+    fn apply_filter(&mut self, text: &str, effects: &mut Vec<Effect>) {
+        let problem = self.with_screen(effects, |screen, cx| screen.set_filter(text, cx)).err();
+        if let Some(typing) = &mut self.typing {
+            typing.problem = problem;
+        }
+    }
+
+    fn paste(&mut self, text: &str, effects: &mut Vec<Effect>) {
+        if let Some(overlay) = &mut self.overlay {
+            overlay.paste(text);
+        } else if let Some(typing) = &mut self.typing {
+            let value = format!("{}{}", typing.input.value(), clean(text));
+            typing.input = Input::new(value.clone());
+            self.apply_filter(&value, effects);
+        }
+    }
+
+    fn mouse(&mut self, event: MouseEvent, effects: &mut Vec<Effect>) {
+        // Movement alone changes nothing: no frame for it.
+        let wheel = match event.kind {
+            MouseEventKind::ScrollDown => 3,
+            MouseEventKind::ScrollUp => -3,
+            MouseEventKind::Down(_) => 0,
+            _ => return,
+        };
+        self.dirty = true;
+        if let Some(overlay) = &mut self.overlay {
+            if wheel == 0 {
+                self.overlay = None;
+            } else {
+                overlay.wheel(wheel);
+            }
+            return;
+        }
+        self.with_screen(effects, |screen, cx| screen.mouse(event, cx));
+    }
+
+    /// Calls `act` with what drawing and windows may see.
+    fn look<T>(&self, act: impl FnOnce(&View<'_>, &Surroundings<'_>) -> T) -> T {
+        let view = View { fleet: &self.fleet, now: self.now, theme: &self.theme, zone: &self.options.time_zone };
+        let screen = &self.screens[self.current];
+        let blocked = |verb| screen.blocked(verb, &self.fleet);
+        let entry = &REGISTRY[self.current];
+        act(&view, &Surroundings { screen: (entry.title, entry.keys), blocked: &blocked, log: &self.log })
+    }
+
+    /// Draws everything.
+    pub fn draw(&mut self, frame: &mut Frame<'_>) {
+        let area = frame.area();
+        self.draw_into(area, frame.buffer_mut());
+    }
+
+    /// Draws everything into a part of a buffer.
+    pub fn draw_into(&mut self, area: Rect, buffer: &mut Buffer) {
+        let area = area.intersection(buffer.area);
+        if area.is_empty() {
+            return;
+        }
+        let areas = frame::divide(area);
+        let (fleet, theme, zone) = (self.fleet.clone(), self.theme.clone(), self.options.time_zone.clone());
+        let view = View { fleet: &fleet, now: self.now, theme: &theme, zone: &zone };
+        self.screens[self.current].draw(&view, areas.body, buffer);
+        let header = Header { read_only: self.options.read_only };
+        frame::header(&header, &view, areas.header, buffer);
+        let paused = self.pause.as_ref().map(|p| {
+            let waits = if p.updates == 1 { "1 update waits" } else { &format!("{} updates wait", words::number(p.updates)) };
+            format!("PAUSED since {}: {waits} (P goes on)", words::clock(p.since, &zone))
+        });
+        let status = self.screens[self.current].status(&view);
+        frame::tabs(self.current, self.options.banner.as_deref(), &status, paused.as_deref(), &view, areas.tabs, buffer);
+        self.message(&view, areas.message, buffer);
+        let screen = &self.screens[self.current];
+        let blocked = |verb| screen.blocked(verb, &fleet).is_some();
+        frame::footer(REGISTRY[self.current].keys, screen.hints(), &blocked, &view, areas.footer, buffer);
+        if let Some(mut overlay) = self.overlay.take() {
+            self.look(|view, around| overlay.draw(view, around, area, buffer));
+            self.overlay = Some(overlay);
+        }
+    }
+
+    /// The line above the footer: the filter being typed, else what was just said, else the gravest of what holds now.
+    fn message(&self, view: &View<'_>, area: Rect, buffer: &mut Buffer) {
+        if let Some(typing) = &self.typing {
+            let mut pen = Pen::new(buffer, view.theme, area, 0);
+            pen.put(" /", Role::Accent).put(&clean(typing.input.value()), Role::Strong).put(view.theme.symbols.caret, Role::Accent);
+            match &typing.problem {
+                Some(problem) => pen.put("   ", Role::Text).rest_clean(problem, Role::Attention),
+                None => pen.put("   ", Role::Text).rest_clean(self.screens[self.current].filter_hint(), Role::Muted),
+            };
+        } else if let Some((text, _)) = &self.said {
+            Pen::new(buffer, view.theme, area, 0).put(" ", Role::Text).rest_clean(text, Role::Accent);
+        } else {
+            let standing = notices::standing(&self.fleet, &self.options.time_zone);
+            if let Some(first) = standing.first() {
+                frame::notice(first, standing.len() - 1, view, area, buffer);
+            }
+        }
+    }
+}

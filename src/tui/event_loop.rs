@@ -1,0 +1,208 @@
+//! The loop: what happens next, and when to draw.
+//!
+//! What lives here: the select over signals, keys, views, answers and the clock; frame pacing; carrying out effects. It is generic
+//! over the backend, the input and the source, so that tests drive the real one. What does not: what any of it means (`app`).
+//!
+//! Nothing in a turn awaits or blocks but drawing itself. Every queue is bounded: input is drained in portions, views are a `watch`
+//! that keeps only the newest, and there is at most one answer under way per kind of question.
+
+use super::app::App;
+use super::msg::{Answer, Ask, Effect, Msg};
+use super::source::Source;
+use crossterm::event::{Event, KeyEventKind};
+use futures::{Stream, StreamExt};
+use jiff::Timestamp;
+use ratatui::Terminal;
+use ratatui::backend::Backend;
+use std::io;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, sleep_until};
+
+/// No more than this much input is taken before the screen is looked at again.
+const INPUT_PORTION: usize = 64;
+/// Between two frames that answer keys: a sixtieth of a second.
+const KEY_PACE: Duration = Duration::from_millis(16);
+/// Between two frames that only show newer data.
+const DATA_PACE: Duration = Duration::from_millis(33);
+
+/// What the loop needs of the terminal beside drawing on it.
+pub trait Host {
+    /// Signals, as messages; pends for ever where there are none.
+    fn signal(&mut self) -> impl Future<Output = Msg>;
+
+    /// Leaves the screen and stops the process. A stop reaches a process with several threads a moment after the call that asks for
+    /// it, so that this returns; the signal that continues the process comes as [`Msg::Redraw`], and until then nothing may be drawn.
+    fn suspend(&mut self) -> io::Result<()>;
+
+    /// Takes the screen again after somebody else may have had it.
+    fn resume(&mut self) -> io::Result<()>;
+
+    /// Puts text on the terminal's clipboard.
+    fn copy(&mut self, text: &str) -> io::Result<()>;
+
+    /// Whether a task has panicked; the screen is gone then and must not be drawn on.
+    fn panicked(&self) -> Option<String>;
+}
+
+/// Why the loop ended badly.
+#[derive(Debug)]
+pub enum LoopError {
+    /// The terminal failed.
+    Terminal(String),
+    /// A task panicked.
+    Panicked(String),
+}
+
+/// Carries out questions: one task per kind, a newer question ends the older one.
+struct Asking<S> {
+    source: S,
+    tasks: JoinSet<()>,
+    running: [Option<AbortHandle>; Ask::SLOTS],
+    answers: mpsc::Sender<(u64, Answer)>,
+}
+
+impl<S: Source> Asking<S> {
+    fn ask(&mut self, number: u64, ask: Ask) {
+        let slot = ask.slot();
+        if let Some(older) = self.running[slot].take() {
+            older.abort();
+        }
+        let (source, answers) = (self.source.clone(), self.answers.clone());
+        self.running[slot] = Some(self.tasks.spawn(async move {
+            let answer = source.answer(ask).await;
+            // The loop is gone when nobody listens: nothing is lost.
+            let _ = answers.send((number, answer)).await;
+        }));
+    }
+}
+
+/// Runs until the program is asked to end. `now` is the clock.
+pub async fn run<B, I, S, H>(terminal: &mut Terminal<B>, mut input: I, source: S, app: &mut App, host: &mut H, now: fn() -> Timestamp) -> Result<(), LoopError>
+where
+    B: Backend,
+    I: Stream<Item = io::Result<Event>> + Unpin,
+    S: Source,
+    H: Host,
+{
+    let mut fleet = source.fleet();
+    fleet.mark_changed();
+    let (sender, mut answers) = mpsc::channel(Ask::SLOTS);
+    let mut asking = Asking { source, tasks: JoinSet::new(), running: [const { None }; Ask::SLOTS], answers: sender };
+    let start = Instant::now();
+    let mut last_frame = start.checked_sub(DATA_PACE).unwrap_or(start);
+    let mut next_frame: Option<Instant> = Some(start);
+    let mut engine_gone = false;
+    let mut away = false;
+    loop {
+        let wake = Instant::now() + until(now(), app.wake());
+        let mut effects = Vec::new();
+        let pace = tokio::select! {
+            biased;
+            msg = host.signal() => {
+                if matches!(msg, Msg::Redraw) {
+                    away = false;
+                    host.resume().map_err(|e| terminal_error(&e))?;
+                }
+                effects.extend(app.update(now(), msg));
+                KEY_PACE
+            }
+            event = input.next(), if !away => {
+                let mut event = event;
+                for _ in 0..INPUT_PORTION {
+                    match event {
+                        None => return Ok(()),
+                        Some(Err(e)) => return Err(terminal_error(&e)),
+                        Some(Ok(e)) => effects.extend(translate(e).map(|msg| app.update(now(), msg)).unwrap_or_default()),
+                    }
+                    match ready(&mut input).await {
+                        Poll::Ready(more) => event = more,
+                        Poll::Pending => break,
+                    }
+                }
+                KEY_PACE
+            }
+            () = sleep_until(next_frame.unwrap_or(start)), if next_frame.is_some() && !away => {
+                if let Some(report) = host.panicked() {
+                    return Err(LoopError::Panicked(report));
+                }
+                if app.take_redraw() {
+                    // Not `clear`, which asks the terminal where its cursor is and waits for the answer among the keys.
+                    let size = terminal.size().map_err(|e| terminal_error(&e))?;
+                    terminal.resize(size.into()).map_err(|e| terminal_error(&e))?;
+                }
+                terminal.draw(|frame| app.draw(frame)).map_err(|e| terminal_error(&e))?;
+                next_frame = None;
+                last_frame = Instant::now();
+                continue;
+            }
+            Some((number, answer)) = answers.recv() => {
+                effects.extend(app.update(now(), Msg::Answer(number, answer)));
+                DATA_PACE
+            }
+            changed = fleet.changed(), if !engine_gone => {
+                if changed.is_ok() {
+                    let view = Arc::clone(&fleet.borrow_and_update());
+                    effects.extend(app.update(now(), Msg::Fleet(view)));
+                } else {
+                    engine_gone = true;
+                }
+                DATA_PACE
+            }
+            () = sleep_until(wake) => {
+                effects.extend(app.update(now(), Msg::Clock));
+                DATA_PACE
+            }
+        };
+        if let Some(report) = host.panicked() {
+            return Err(LoopError::Panicked(report));
+        }
+        while asking.tasks.try_join_next().is_some() {}
+        for effect in effects {
+            match effect {
+                Effect::Ask(number, ask) => asking.ask(number, ask),
+                Effect::Reconnect(environment) => asking.source.reconnect(&environment),
+                Effect::Copy(text) => host.copy(&text).map_err(|e| terminal_error(&e))?,
+                Effect::Suspend => {
+                    // Elsewhere nothing stops, and nothing would say that it goes on.
+                    away = cfg!(unix);
+                    host.suspend().map_err(|e| terminal_error(&e))?;
+                }
+                Effect::Quit => return Ok(()),
+            }
+        }
+        if app.take_dirty() {
+            let earliest = (last_frame + pace).max(Instant::now());
+            next_frame = Some(next_frame.map_or(earliest, |at| at.min(earliest)));
+        }
+    }
+}
+
+/// What the input has ready now. It is polled with the loop's own waker: crossterm keeps the first waker it sees until the next
+/// event, so that a throw-away one (`now_or_never`) would let keys lie until something else wakes the loop.
+async fn ready<I: Stream + Unpin>(input: &mut I) -> Poll<Option<I::Item>> {
+    std::future::poll_fn(|cx| Poll::Ready(input.poll_next_unpin(cx))).await
+}
+
+/// How long from `now` to `at`; a little more than nothing for what is past, so that a wrong clock cannot spin the loop.
+fn until(now: Timestamp, at: Timestamp) -> Duration {
+    Duration::try_from(at.duration_since(now)).unwrap_or_default().clamp(Duration::from_millis(1), Duration::from_secs(1))
+}
+
+fn terminal_error(error: &dyn std::fmt::Display) -> LoopError {
+    LoopError::Terminal(error.to_string())
+}
+
+/// What a terminal event means; releases and focus changes mean nothing.
+fn translate(event: Event) -> Option<Msg> {
+    match event {
+        Event::Key(key) if key.kind != KeyEventKind::Release => Some(Msg::Key(key)),
+        Event::Paste(text) => Some(Msg::Paste(text)),
+        Event::Mouse(mouse) => Some(Msg::Mouse(mouse)),
+        Event::Resize(..) => Some(Msg::Redraw),
+        Event::Key(_) | Event::FocusGained | Event::FocusLost => None,
+    }
+}

@@ -1,0 +1,163 @@
+//! The frame around every screen: header, tab line, message line, footer.
+//!
+//! What lives here: what stands on these four lines and how it shrinks. What does not: the screens between them.
+
+use super::keys::{self, Binding, Verb};
+use super::notices::Notice;
+use super::pen::Pen;
+use super::screens::{REGISTRY, View};
+use super::text::width;
+use super::theme::Role;
+use super::words::{self, State, Wording};
+use crate::domain::Tier;
+use crate::fleet::view::EnvironmentView;
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+/// The lines of the frame, some of them without height on small terminals, and what they leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Areas {
+    pub(crate) header: Rect,
+    pub(crate) tabs: Rect,
+    pub(crate) body: Rect,
+    pub(crate) message: Rect,
+    pub(crate) footer: Rect,
+}
+
+/// ```text
+///  policydeck   dev ● live   qac ● live   PRODUCTION ◌ lost 4m, retry in 12s           14:32:07   <- header
+///  Violations                                                        faults only · by owner       <- tabs
+///  …                                                                                              <- body
+///  PRODUCTION lost: connection refused by prod-eu:6443; numbers are from 14:28:01                 <- message
+///  enter open  / filter  s sort  o all  u raw  ? help                                             <- footer
+/// ```
+/// The body has the first claim, then the header, the footer, the message and the tabs.
+pub(crate) fn divide(area: Rect) -> Areas {
+    let has = |least: u16| u16::from(area.height >= least);
+    let (header, footer, message, tabs) = (has(2), has(4), has(5), has(8));
+    let line = |y: u16, height: u16| Rect { y: area.y + y, height, ..area };
+    let body = area.height - header - footer - message - tabs;
+    Areas {
+        header: line(0, header),
+        tabs: line(header, tabs),
+        body: line(header + tabs, body),
+        message: line(header + tabs + body, message),
+        footer: line(header + tabs + body + message, footer),
+    }
+}
+
+/// What the header shows beside the environments.
+pub(crate) struct Header {
+    pub(crate) read_only: bool,
+}
+
+fn cells<'a>(view: &'a View<'_>, wording: Wording) -> Vec<(&'a EnvironmentView, State)> {
+    view.fleet.environments.iter().map(|e| (&**e, words::state(e, view.theme.symbols, view.now, wording))).collect()
+}
+
+fn cell_width((environment, state): &(&EnvironmentView, State)) -> usize {
+    let words = width(&state.words);
+    width(&words::label(environment)) + 2 + if words > 0 { 1 + words } else { 0 }
+}
+
+/// Draws the header: a cell per environment in the longest wording that fits, else a summary by state.
+pub(crate) fn header(header: &Header, view: &View<'_>, area: Rect, buffer: &mut Buffer) {
+    let mut pen = Pen::new(buffer, view.theme, area, 0);
+    let clock = format!(" {} ", words::clock(view.now, view.zone));
+    let read_only = if header.read_only { " [read-only]" } else { "" };
+    let gap = |wording| if wording == Wording::Full { 3 } else { 2 };
+    let product = 1 + width("policydeck") + width(read_only);
+    let room = pen.room().saturating_sub(width(&clock));
+    let fitting = [Wording::Full, Wording::Brief, Wording::Shape].into_iter().find_map(|wording| {
+        let cells = cells(view, wording);
+        let needed: usize = cells.iter().map(|c| cell_width(c) + gap(wording)).sum();
+        (needed <= room).then(|| (cells, gap(wording), needed + product <= room))
+    });
+    if fitting.as_ref().is_none_or(|(.., with_product)| *with_product) {
+        pen.put(" policydeck", Role::Accent).put(read_only, Role::Attention);
+    }
+    match fitting {
+        Some((cells, gap, with_product)) => {
+            for (i, (environment, state)) in cells.into_iter().enumerate() {
+                pen.skip(if i == 0 && !with_product { 1 } else { gap });
+                environment_cell(&mut pen, environment, &state);
+            }
+        }
+        None => summary(&mut pen, view, width(&clock)),
+    }
+    pen.tail(&clock, Role::Muted).finish();
+}
+
+fn environment_cell(pen: &mut Pen<'_>, environment: &EnvironmentView, state: &State) {
+    let role = if environment.tier == Tier::Production { Role::Production } else { Role::Text };
+    pen.put(&words::label(environment), role).put(" ", Role::Text).put(state.shape, state.role);
+    if !state.words.is_empty() {
+        pen.put(" ", Role::Text).put(&state.words, state.role);
+    }
+}
+
+/// `37 ● live   2 ◌ lost: PRODUCTION eu, PRODUCTION us`: how many are in which state, and those that are not live by name.
+fn summary(pen: &mut Pen<'_>, view: &View<'_>, reserved: usize) {
+    let mut cells = cells(view, Wording::Brief);
+    let live = cells.iter().filter(|(e, _)| e.link.is_up() && e.complete).count();
+    let symbols = view.theme.symbols;
+    pen.put("  ", Role::Text).put(&format!("{live} {} live", symbols.live), Role::Good);
+    cells.retain(|(e, _)| !(e.link.is_up() && e.complete));
+    cells.sort_by_key(|(e, s)| (s.role != Role::Fault, e.tier != Tier::Production));
+    let mut left = cells.len();
+    for cell in &cells {
+        let more = width("  and 999 more");
+        if pen.room() < cell_width(cell) + 2 + more + reserved {
+            break;
+        }
+        pen.put("  ", Role::Text);
+        environment_cell(pen, cell.0, &cell.1);
+        left -= 1;
+    }
+    if left == cells.len() && left > 0 {
+        pen.put(&format!("  {left} not live"), Role::Attention);
+    } else if left > 0 {
+        pen.put(&format!("  and {left} more"), Role::Attention);
+    }
+}
+
+/// Draws the tab line: the screens, the banner, and at its end how the screen lists, or that it is paused.
+pub(crate) fn tabs(current: usize, banner: Option<&str>, status: &str, paused: Option<&str>, view: &View<'_>, area: Rect, buffer: &mut Buffer) {
+    let mut pen = Pen::new(buffer, view.theme, area, 0);
+    for (i, entry) in REGISTRY.iter().enumerate() {
+        pen.put(" ", Role::Text).put(entry.title, if i == current { Role::Strong } else { Role::Muted });
+    }
+    let end = format!(" {} ", paused.unwrap_or(status));
+    if let Some(banner) = banner.filter(|b| pen.room() > width(b) + 5 + width(&end)) {
+        pen.put("   ", Role::Text).put(banner, Role::Accent);
+    }
+    pen.tail(&end, if paused.is_some() { Role::Attention } else { Role::Muted });
+}
+
+/// Draws a sentence about an environment, its name in its own style.
+pub(crate) fn notice(notice: &Notice, more: usize, view: &View<'_>, area: Rect, buffer: &mut Buffer) {
+    let mut pen = Pen::new(buffer, view.theme, area, 0);
+    let tail = if more > 0 { format!("  +{more} (m) ") } else { String::new() };
+    pen.put(" ", Role::Text).put(&notice.label, if notice.production { Role::Production } else { notice.role });
+    let role = if notice.role == Role::Text { Role::Muted } else { notice.role };
+    let room = pen.room().saturating_sub(width(&tail));
+    pen.field_clean(&notice.text, room, role).put(&tail, Role::Muted);
+}
+
+/// Draws the keys that work here: those that cannot work now are dim. `? help` always has room.
+pub(crate) fn footer(own: &'static [Binding], hints: &[Verb], blocked: &dyn Fn(Verb) -> bool, view: &View<'_>, area: Rect, buffer: &mut Buffer) {
+    let mut pen = Pen::new(buffer, view.theme, area, 0);
+    pen.put(" ", Role::Text);
+    let help = "? help";
+    for verb in hints {
+        let Some(binding) = keys::binding(own, *verb) else { continue };
+        let needed = width(binding.key()) + 1 + width(binding.word) + 2;
+        if pen.room() < needed + width(help) + 1 {
+            break;
+        }
+        let dim = blocked(*verb);
+        pen.put(binding.key(), if dim { Role::Muted } else { Role::Accent }).put(" ", Role::Text);
+        pen.put(binding.word, if dim { Role::Muted } else { Role::Text }).put("  ", Role::Text);
+    }
+    pen.put("?", Role::Accent).put(" help", Role::Text);
+}

@@ -1,0 +1,116 @@
+//! The screen: one of two faces of the engine.
+//!
+//! What lives here: everything drawn and everything typed; ratatui, crossterm and tui-input occur nowhere else. What does not: I/O of
+//! its own, clusters, files; the screen asks the [`EngineHandle`] and shows what it says.
+//!
+//! How the parts talk: `event_loop` turns what happens into [`Msg`]s, [`App::update`] changes the state and answers with
+//! [`Effect`]s, the loop carries those out. `screens` are what one looks at, `overlays` lie over them, `frame` is around them;
+//! `keys` is the one table of keys, `theme` the one place for colours and shapes, `words` the one for wording.
+
+mod app;
+mod event_loop;
+mod filter;
+mod frame;
+mod keys;
+mod msg;
+mod notices;
+mod overlays;
+mod pen;
+mod screens;
+mod source;
+mod terminal;
+mod text;
+mod theme;
+mod words;
+
+pub use app::App;
+pub use event_loop::{Host, LoopError, run as run_loop};
+pub use keys::{Binding, Chord, GENERAL, MOVING, Verb, keys_markdown};
+pub use msg::{Answer, Ask, Effect, Msg};
+pub use screens::{Entry, REGISTRY};
+pub use source::Source;
+pub use theme::{ColorDepth, Role, Theme};
+
+use crate::engine::EngineHandle;
+use crossterm::event::EventStream;
+use jiff::{Timestamp, tz::TimeZone};
+use ratatui::Terminal;
+use ratatui::backend::CrosstermBackend;
+use std::fmt;
+use std::io::{self, IsTerminal};
+
+/// How the screen looks and what it says about the program.
+#[derive(Debug, Clone)]
+pub struct TuiOptions {
+    /// Shapes from ASCII only.
+    pub ascii: bool,
+    /// Colours of the terminal ([`ColorDepth::detect`]).
+    pub depth: ColorDepth,
+    /// A sentence on the tab line, e.g. that this is a demo.
+    pub banner: Option<String>,
+    /// Nothing may be changed; said in the header.
+    pub read_only: bool,
+    /// Where the person is.
+    pub time_zone: TimeZone,
+}
+
+impl Default for TuiOptions {
+    /// True colour, all shapes, the system's time zone.
+    fn default() -> Self {
+        Self { ascii: false, depth: ColorDepth::True, banner: None, read_only: false, time_zone: TimeZone::system() }
+    }
+}
+
+/// Why the screen could not start or go on. The terminal is restored when this is returned.
+#[derive(Debug)]
+pub enum TuiError {
+    /// Standard output is not a terminal.
+    NotATerminal,
+    /// The terminal failed.
+    Terminal(io::Error),
+    /// A task panicked; the panic itself was reported when it happened.
+    Panicked(String),
+}
+
+impl fmt::Display for TuiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotATerminal => {
+                f.write_str("standard output is not a terminal: nothing can be drawn. Use a subcommand such as `policydeck status` in scripts and pipes")
+            }
+            Self::Terminal(error) => write!(f, "the terminal failed: {error}"),
+            Self::Panicked(report) => write!(f, "a part of the program failed, so all of it ends: {report}"),
+        }
+    }
+}
+
+impl std::error::Error for TuiError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Terminal(error) => Some(error),
+            Self::NotATerminal | Self::Panicked(_) => None,
+        }
+    }
+}
+
+/// Shows the fleet until the person or a signal ends it. To be called on the main thread, within a tokio runtime: the terminal may
+/// block when it stalls, and should then block nothing else.
+pub async fn run(engine: EngineHandle, options: TuiOptions) -> Result<(), TuiError> {
+    run_on(engine, options).await
+}
+
+/// The same on any source of views and answers.
+pub async fn run_on(source: impl Source, options: TuiOptions) -> Result<(), TuiError> {
+    if !io::stdout().is_terminal() {
+        return Err(TuiError::NotATerminal);
+    }
+    let mut guard = terminal::Guard::new().map_err(TuiError::Terminal)?;
+    let mut terminal = Terminal::new(CrosstermBackend::new(terminal::FrameWriter::new())).map_err(TuiError::Terminal)?;
+    let mut app = App::new(options, Timestamp::now());
+    let ended = event_loop::run(&mut terminal, EventStream::new(), source, &mut app, &mut guard, Timestamp::now).await;
+    drop(guard);
+    ended.map_err(|error| match error {
+        LoopError::Terminal(what) => TuiError::Terminal(io::Error::other(what)),
+        LoopError::Panicked(report) => TuiError::Panicked(report),
+    })
+}

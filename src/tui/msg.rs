@@ -1,0 +1,103 @@
+//! What can happen to the screen, and what the screen can ask for in return.
+//!
+//! What lives here: [`Msg`], [`Effect`], questions and answers as data. What does not: how either is carried out (`event_loop`).
+
+use crate::engine::Failure;
+use crate::fleet::query::{FindingQuery, FindingRow};
+use crate::fleet::view::FleetView;
+use crate::domain::ResourceRef;
+use crossterm::event::{KeyEvent, MouseEvent};
+use std::sync::Arc;
+
+/// Something that happened.
+#[derive(Debug, Clone)]
+pub enum Msg {
+    /// A key was pressed.
+    Key(KeyEvent),
+    /// Text was pasted.
+    Paste(String),
+    /// The mouse did something.
+    Mouse(MouseEvent),
+    /// The terminal has another size, or was overwritten: everything must be drawn.
+    Redraw,
+    /// A newer view of the fleet.
+    Fleet(Arc<FleetView>),
+    /// The answer to an earlier question, with its number.
+    Answer(u64, Answer),
+    /// The time asked for by [`super::App::wake`] has come.
+    Clock,
+    /// The program is asked to end (SIGTERM, SIGHUP, SIGINT).
+    Terminate,
+    /// The program is asked to step aside (SIGTSTP).
+    Suspend,
+}
+
+/// A question for the engine, answered later as a message.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Ask {
+    /// The findings behind a number.
+    Findings {
+        /// Environment.
+        environment: Arc<str>,
+        /// Which.
+        query: FindingQuery,
+    },
+    /// The same finding in other environments: the first row of each that is about the same rule and the same object by name.
+    Elsewhere {
+        /// Environments.
+        environments: Vec<Arc<str>>,
+        /// Which.
+        query: FindingQuery,
+        /// Rule, as in the row.
+        rule: Arc<str>,
+        /// Object; its UID is another one elsewhere.
+        resource: Arc<ResourceRef>,
+    },
+    /// The live object.
+    Object {
+        /// Environment.
+        environment: Arc<str>,
+        /// Which.
+        reference: ResourceRef,
+    },
+}
+
+impl Ask {
+    /// Questions of one kind replace each other: a newer one makes the older pointless.
+    pub fn slot(&self) -> usize {
+        match self {
+            Self::Findings { .. } => 0,
+            Self::Elsewhere { .. } => 1,
+            Self::Object { .. } => 2,
+        }
+    }
+
+    /// Number of slots.
+    pub const SLOTS: usize = 3;
+}
+
+/// An answer.
+#[derive(Debug, Clone)]
+pub enum Answer {
+    /// To [`Ask::Findings`].
+    Findings(Result<Vec<FindingRow>, Failure>),
+    /// To [`Ask::Elsewhere`], in the order asked.
+    Elsewhere(Vec<(Arc<str>, Result<Option<FindingRow>, Failure>)>),
+    /// To [`Ask::Object`].
+    Object(Result<serde_json::Value, Failure>),
+}
+
+/// Something to do outside of the screen. Every one is a spawned task or a call that returns at once.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Ask the engine; the answer carries the number.
+    Ask(u64, Ask),
+    /// Drop an environment's connection and connect anew.
+    Reconnect(Arc<str>),
+    /// Put text on the clipboard through the terminal (OSC 52).
+    Copy(String),
+    /// Leave the screen and stop, until continued.
+    Suspend,
+    /// End.
+    Quit,
+}

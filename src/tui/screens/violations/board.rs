@@ -1,0 +1,345 @@
+//! The matrix as data: one row per policy of any environment, its readings, and the order in which rows are listed.
+//!
+//! What lives here: merging the environments' cells, reading one cell, sorting, hiding and filtering. It is rebuilt only when a
+//! view changed; drawing asks for single rows. What does not: columns, colours, selection.
+
+use crate::tui::filter::{Facts, Filter};
+use crate::tui::words;
+use crate::domain::{Mode, PolicyKey, Readiness, Severity, Sync, Tally, clean};
+use crate::fleet::view::{EnvironmentView, FleetView, PolicyCell};
+use jiff::Timestamp;
+use std::cmp::{Ordering, Reverse};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+const NO_CELL: u32 = u32::MAX;
+
+/// One policy.
+#[derive(Debug)]
+pub(super) struct Row {
+    pub(super) key: PolicyKey,
+    /// Worst severity that any environment gives it.
+    pub(super) severity: Option<Severity>,
+    category: Option<Arc<str>>,
+    /// Another row has the same name: the kind must be shown to tell them apart.
+    pub(super) twin: bool,
+    /// Failures and errors of all environments.
+    faults: u64,
+    /// Something a person should see although nothing fails: refused admissions, a policy that is not in force.
+    remarkable: bool,
+}
+
+impl Row {
+    /// The name as reports write it, safe for a terminal.
+    pub(super) fn name(&self) -> String {
+        clean(&self.key.id.report_name()).into_owned()
+    }
+}
+
+/// How many there are, and how far that can be believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Count {
+    /// The policy is not there and nothing was found.
+    Absent,
+    /// Nothing is wrong.
+    Nothing,
+    /// Nobody knows (yet).
+    Unknown,
+    /// So many.
+    Known(u64),
+    /// At least so many when last seen.
+    AtLeast(u64),
+}
+
+/// What one cell says.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reading {
+    /// `None` where results are known, but no policy that could have a mode.
+    pub(super) mode: Option<Mode>,
+    /// Failures.
+    pub(super) count: Count,
+    /// Errors.
+    pub(super) errors: u64,
+    /// Refused admissions.
+    pub(super) refused: u64,
+    /// Says something else than in the environment before.
+    pub(super) differs: bool,
+    /// The environment is lost, and this was last true then.
+    pub(super) lost: Option<Timestamp>,
+}
+
+/// Which results are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unit {
+    /// One per top owner.
+    Owners,
+    /// One per resource.
+    Raw,
+}
+
+impl Unit {
+    pub(super) fn of(self, cell: &PolicyCell) -> Tally {
+        match self {
+            Self::Owners => cell.owners,
+            Self::Raw => cell.findings,
+        }
+    }
+
+    pub(super) fn of_environment(self, environment: &EnvironmentView) -> Tally {
+        match self {
+            Self::Owners => environment.owners,
+            Self::Raw => environment.findings,
+        }
+    }
+}
+
+/// What rows are sorted by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum SortBy {
+    Faults,
+    Name,
+    Severity,
+    Environment(Arc<str>),
+}
+
+/// How rows are listed.
+#[derive(Debug, Clone)]
+pub(super) struct Listing {
+    pub(super) by: SortBy,
+    pub(super) reverse: bool,
+    pub(super) faults_only: bool,
+    pub(super) unit: Unit,
+    pub(super) filter: Filter,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Board {
+    pub(super) environments: Vec<Arc<EnvironmentView>>,
+    rows: Vec<Row>,
+    /// For row r and environment e, at `r * environments.len() + e`: index into that environment's cells.
+    cells: Vec<u32>,
+    /// Rows that are listed, in order.
+    pub(super) order: Vec<u32>,
+    /// Rows left out because nothing is wrong with them.
+    pub(super) hidden: usize,
+    /// Rows left out by the filter.
+    pub(super) filtered: usize,
+    /// The largest numbers that columns must hold; they only grow, so that nothing jumps.
+    pub(super) widest_count: usize,
+    pub(super) widest_marks: usize,
+    pub(super) widest_name: usize,
+}
+
+/// Whether all that can be seen of an environment was seen once, even if the link is gone now.
+pub(super) fn once_complete(environment: &EnvironmentView) -> bool {
+    !environment.kinds.is_empty()
+        && environment.kinds.iter().filter(|k| k.essential).all(|k| matches!(k.sync, Sync::Live | Sync::NotInstalled | Sync::Stale { .. }))
+}
+
+/// When an environment was lost, if it is.
+pub(super) fn lost_since(environment: &EnvironmentView) -> Option<Timestamp> {
+    if environment.link.is_up() {
+        return None;
+    }
+    environment.last_seen
+}
+
+/// Every policy of every environment, by merging lists that are sorted already.
+fn merge(environments: &[Arc<EnvironmentView>]) -> (Vec<PolicyKey>, Vec<u32>) {
+    let mut at = vec![0_usize; environments.len()];
+    let (mut keys, mut cells) = (Vec::new(), Vec::new());
+    while let Some(least) = environments.iter().zip(&at).filter_map(|(e, i)| e.cells.get(*i)).map(|c| &c.key).min().cloned() {
+        for (environment, i) in environments.iter().zip(&mut at) {
+            if environment.cells.get(*i).is_some_and(|c| c.key == least) {
+                cells.push(u32::try_from(*i).unwrap_or(NO_CELL));
+                *i += 1;
+            } else {
+                cells.push(NO_CELL);
+            }
+        }
+        keys.push(least);
+    }
+    (keys, cells)
+}
+
+impl Board {
+    /// Takes a newer view; `true` if rows or numbers may have changed, so that [`Self::list`] is due.
+    pub(super) fn take(&mut self, fleet: &FleetView) -> bool {
+        let same = self.environments.len() == fleet.environments.len()
+            && self.environments.iter().zip(&fleet.environments).all(|(a, b)| a.name == b.name && Arc::ptr_eq(&a.cells, &b.cells));
+        self.environments.clone_from(&fleet.environments);
+        if same {
+            return false;
+        }
+        let (keys, cells) = merge(&self.environments);
+        self.cells = cells;
+        let mut names: HashMap<(Option<&str>, &str), u32> = HashMap::with_capacity(keys.len());
+        for key in &keys {
+            *names.entry((key.id.namespace.as_deref(), key.id.name.as_str())).or_default() += 1;
+        }
+        let twins: HashSet<usize> =
+            (0..keys.len()).filter(|i| names.get(&(keys[*i].id.namespace.as_deref(), keys[*i].id.name.as_str())).is_some_and(|n| *n > 1)).collect();
+        drop(names);
+        self.rows = keys
+            .into_iter()
+            .enumerate()
+            .map(|(i, key)| Row { key, severity: None, category: None, twin: twins.contains(&i), faults: 0, remarkable: false })
+            .collect();
+        true
+    }
+
+    /// The cell of a row in the environment at `e`.
+    pub(super) fn cell(&self, row: usize, e: usize) -> Option<&PolicyCell> {
+        let at = *self.cells.get(row * self.environments.len() + e)?;
+        self.environments.get(e)?.cells.get(usize::try_from(at).ok()?)
+    }
+
+    /// A row by its place in the order.
+    pub(super) fn listed(&self, place: usize) -> Option<(usize, &Row)> {
+        let at = usize::try_from(*self.order.get(place)?).ok()?;
+        Some((at, self.rows.get(at)?))
+    }
+
+    /// The place of a policy in the order.
+    pub(super) fn place(&self, key: &PolicyKey) -> Option<usize> {
+        let at = self.row(key)?;
+        self.order.iter().position(|o| usize::try_from(*o) == Ok(at))
+    }
+
+    /// The row of a policy, listed or not.
+    pub(super) fn row(&self, key: &PolicyKey) -> Option<usize> {
+        self.rows.binary_search_by(|r| r.key.cmp(key)).ok()
+    }
+
+    /// Policies of all environments.
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// What one cell says.
+    pub(super) fn reading(&self, row: usize, e: usize, unit: Unit) -> Reading {
+        let nothing = Reading { mode: Some(Mode::Unknown), count: Count::Unknown, errors: 0, refused: 0, differs: false, lost: None };
+        let Some(environment) = self.environments.get(e) else { return nothing };
+        let lost = lost_since(environment);
+        let known = environment.complete || once_complete(environment);
+        let Some(cell) = self.cell(row, e) else {
+            return if known { Reading { mode: Some(Mode::Absent), count: Count::Absent, lost, ..nothing } } else { Reading { lost, ..nothing } };
+        };
+        let tally = unit.of(cell);
+        let mode = match cell.mode {
+            Mode::Unknown | Mode::Absent if cell.key.id.kind.is_empty() => None,
+            mode => Some(mode),
+        };
+        let count = match (tally.fail, cell.complete) {
+            (0, true) if mode == Some(Mode::Absent) => Count::Absent,
+            (0, true) => Count::Nothing,
+            (0, false) if known && lost.is_some() => Count::Nothing,
+            (0, false) => Count::Unknown,
+            (n, true) => Count::Known(n),
+            (n, false) => Count::AtLeast(n),
+        };
+        Reading { mode, count, errors: tally.error, refused: cell.blocked.unwrap_or(0), differs: self.differs(row, e), lost }
+    }
+
+    /// Whether the policy says something else here than in the nearest environment before that has it.
+    fn differs(&self, row: usize, e: usize) -> bool {
+        let revision = |e| self.cell(row, e).and_then(|c| c.revision.as_ref());
+        (0..e).rev().find_map(revision).zip(revision(e)).is_some_and(|(a, b)| a != b)
+    }
+
+    /// Works out which rows are listed and in which order. `keep` stays listed even without faults: the row a person is on
+    /// must not vanish under the cursor.
+    pub(super) fn list(&mut self, listing: &Listing, keep: Option<&PolicyKey>) {
+        self.weigh(listing.unit);
+        (self.hidden, self.filtered) = (0, 0);
+        let mut order = Vec::with_capacity(self.rows.len());
+        for (at, row) in self.rows.iter().enumerate() {
+            if !listing.filter.is_empty() && !passes(row, &listing.filter) {
+                self.filtered += 1;
+            } else if listing.faults_only && row.faults == 0 && !row.remarkable && keep != Some(&row.key) {
+                self.hidden += 1;
+            } else {
+                order.push(u32::try_from(at).unwrap_or(NO_CELL));
+            }
+        }
+        self.sort(&mut order, listing);
+        self.order = order;
+    }
+
+    fn sort(&self, order: &mut [u32], listing: &Listing) {
+        let row = |at: u32| &self.rows[at as usize];
+        let column = match &listing.by {
+            SortBy::Environment(name) => self.environments.iter().position(|e| e.name == *name),
+            _ => None,
+        };
+        let faults_in = |at: u32, e: usize| self.cell(at as usize, e).map_or(0, |c| listing.unit.of(c).faults());
+        order.sort_by(|a, b| {
+            let (x, y) = (row(*a), row(*b));
+            let by_name = || (&x.key.id.namespace, &x.key.id.name, &x.key).cmp(&(&y.key.id.namespace, &y.key.id.name, &y.key));
+            let first = match (&listing.by, column) {
+                (SortBy::Name, _) => by_name(),
+                (SortBy::Severity, _) => y.severity.cmp(&x.severity),
+                (SortBy::Environment(_), Some(e)) => Reverse(faults_in(*a, e)).cmp(&Reverse(faults_in(*b, e))),
+                (SortBy::Faults | SortBy::Environment(_), _) => y.faults.cmp(&x.faults),
+            };
+            let first = if listing.reverse { first.reverse() } else { first };
+            let rest = || y.faults.cmp(&x.faults).then(y.severity.cmp(&x.severity)).then_with(by_name);
+            if first == Ordering::Equal { rest() } else { first }
+        });
+    }
+
+    /// Sums up each row over its environments, and notes how wide the columns must be.
+    fn weigh(&mut self, unit: Unit) {
+        let columns = self.environments.len();
+        let (mut count, mut marks, mut name) = (0, 0, 0);
+        for at in 0..self.rows.len() {
+            let (mut faults, mut severity, mut category, mut remarkable) = (0, None, None, false);
+            for e in 0..columns {
+                let Some(cell) = self.cell(at, e) else { continue };
+                let tally = unit.of(cell);
+                faults += tally.faults();
+                severity = severity.max(cell.severity);
+                category = category.or_else(|| cell.category.clone());
+                let refused = cell.blocked.unwrap_or(0);
+                remarkable |= refused > 0 || cell.mode == Mode::NotReady || cell.ready == Readiness::NotReady;
+                count = count.max(tally.fail);
+                let lost = lost_since(&self.environments[e]).is_some();
+                // Errors and refusals share one blank before them; `≠` and an age bring their own.
+                let counted = digits(tally.error) + digits(refused);
+                let needed = counted + usize::from(counted > 0) + 2 * usize::from(self.differs(at, e));
+                marks = marks.max(needed + if lost { 3 } else { 0 });
+            }
+            let row = &mut self.rows[at];
+            (row.faults, row.severity, row.category, row.remarkable) = (faults, severity, category, remarkable);
+            name = name.max(row.key.id.name.len() + row.key.id.namespace.as_ref().map_or(0, |n| n.len() + 1));
+        }
+        for environment in &self.environments {
+            count = count.max(unit.of_environment(environment).fail).max(environment.summaries.map_or(0, |t| t.fail));
+        }
+        self.widest_count = self.widest_count.max(words::number(count).len());
+        self.widest_marks = self.widest_marks.max(marks);
+        self.widest_name = name;
+    }
+}
+
+/// Columns of a mark with number `n`: its shape and digits, or nothing.
+fn digits(n: u64) -> usize {
+    if n == 0 { 0 } else { mark_number(n).len() + 1 }
+}
+
+/// A number beside a mark, where room is short: `37`, `12k`.
+pub(super) fn mark_number(n: u64) -> String {
+    match n {
+        0..=9_999 => n.to_string(),
+        10_000..=9_999_999 => format!("{}k", n / 1_000),
+        _ => format!("{}M", n / 1_000_000),
+    }
+}
+
+fn passes(row: &Row, filter: &Filter) -> bool {
+    let id = &row.key.id;
+    let severity = row.severity.map_or("", Severity::as_str);
+    let texts = [&id.name, id.namespace.as_deref().unwrap_or_default(), &id.kind, &row.key.source, severity, row.category.as_deref().unwrap_or_default()];
+    filter.matches(&Facts { texts: &texts })
+}

@@ -1,0 +1,317 @@
+//! The rows behind one number: asked for, kept by identity, grouped by namespace.
+//!
+//! What lives here: when to ask again and what the answer means; the lines to list; which one is selected. What does not: drawing.
+
+use super::board::Unit;
+use crate::domain::{FindingResult, PolicyKey, ResourceRef};
+use crate::engine::Failure;
+use crate::fleet::query::{FindingQuery, FindingRow};
+use crate::tui::filter::{Facts, Filter};
+use crate::tui::msg::Ask;
+use crate::tui::screens::Cx;
+use crate::tui::words;
+use jiff::{SignedDuration, Timestamp};
+use std::collections::HashSet;
+use std::sync::Arc;
+
+/// Rows are asked for again at most this often.
+const PACE: SignedDuration = SignedDuration::from_millis(100);
+/// Rows of the cell before stay on screen this long while new ones are under way: shorter than anybody could misread, long enough not to flash.
+const LINGER: SignedDuration = SignedDuration::from_millis(250);
+/// Beyond this many rows, namespaces start folded.
+const FOLD_ABOVE: usize = 60;
+
+/// Which rows are wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Target {
+    pub(super) key: PolicyKey,
+    pub(super) environment: Arc<str>,
+    pub(super) unit: Unit,
+    pub(super) faults_only: bool,
+}
+
+impl Target {
+    pub(super) fn query(&self, namespace: Option<String>) -> FindingQuery {
+        FindingQuery {
+            policy: Some(self.key.clone()),
+            namespace,
+            results: if self.faults_only { vec![FindingResult::Fail, FindingResult::Error] } else { Vec::new() },
+            by_owner: self.unit == Unit::Owners,
+            with_stale: false,
+        }
+    }
+}
+
+/// Identity of a finding within a target.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct RowId {
+    rule: Arc<str>,
+    resource: Arc<ResourceRef>,
+}
+
+impl RowId {
+    pub(super) fn of(row: &FindingRow) -> Self {
+        Self { rule: row.rule.clone(), resource: row.resource.clone() }
+    }
+}
+
+/// What a line of the list stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum LineId {
+    Namespace(String),
+    Finding(RowId),
+}
+
+/// One line of the list.
+#[derive(Debug, Clone)]
+pub(super) enum Line {
+    /// A namespace, with how many rows it has.
+    Namespace { name: String, rows: usize, folded: bool },
+    /// A finding, by its place in the answer.
+    Finding(usize),
+}
+
+#[derive(Debug)]
+struct Pending {
+    number: u64,
+    target: Target,
+    content: u64,
+    since: Timestamp,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Rows {
+    wanted: Option<(Target, u64)>,
+    pending: Option<Pending>,
+    due: Option<Timestamp>,
+    last_asked: Option<Timestamp>,
+    /// What is on screen: the target it belongs to, and the answer.
+    shown: Option<(Target, u64, Result<Vec<FindingRow>, Failure>)>,
+    pub(super) lines: Vec<Line>,
+    toggled: HashSet<String>,
+    pub(super) filter: Filter,
+    pub(super) cursor: Option<LineId>,
+    pub(super) place: usize,
+    pub(super) top: usize,
+    matching: usize,
+}
+
+impl Rows {
+    /// Says which rows are wanted and as of which content; asks if that is news.
+    pub(super) fn want(&mut self, wanted: Option<(Target, u64)>, cx: &mut Cx<'_>) {
+        if self.wanted == wanted {
+            return;
+        }
+        self.wanted = wanted;
+        self.ask(cx);
+    }
+
+    fn ask(&mut self, cx: &mut Cx<'_>) {
+        self.due = None;
+        let Some((target, content)) = &self.wanted else { return };
+        let newest = self.pending.as_ref().map(|p| (&p.target, p.content)).or(self.shown.as_ref().map(|(t, c, _)| (t, *c)));
+        if newest == Some((target, *content)) {
+            return;
+        }
+        // One question for the same rows at a time: on a busy fleet the next would only push the last one aside, for ever.
+        if self.pending.as_ref().is_some_and(|p| p.target == *target) {
+            return;
+        }
+        if let Some(earliest) = self.last_asked.map(|last| last + PACE).filter(|earliest| *earliest > cx.now) {
+            self.due = Some(earliest);
+            return;
+        }
+        let ask = Ask::Findings { environment: target.environment.clone(), query: target.query(None) };
+        let pending = Pending { number: cx.ask(ask), target: target.clone(), content: *content, since: cx.now };
+        self.last_asked = Some(cx.now);
+        self.pending = Some(pending);
+    }
+
+    /// Asks what had to wait.
+    pub(super) fn clock(&mut self, cx: &mut Cx<'_>) {
+        if self.due.is_some_and(|due| due <= cx.now) {
+            self.ask(cx);
+        }
+    }
+
+    /// When to be called again.
+    pub(super) fn wake(&self) -> Option<Timestamp> {
+        let lingering = self.pending.as_ref().filter(|p| self.shown.as_ref().is_some_and(|(t, ..)| *t != p.target)).map(|p| p.since + LINGER);
+        self.due.into_iter().chain(lingering).min()
+    }
+
+    /// Takes an answer if it is the one waited for.
+    pub(super) fn answered(&mut self, number: u64, answer: &Result<Vec<FindingRow>, Failure>, cx: &mut Cx<'_>) -> bool {
+        let Some(pending) = self.pending.take_if(|p| p.number == number) else { return false };
+        if self.shown.as_ref().is_none_or(|(target, ..)| *target != pending.target) {
+            self.toggled.clear();
+            self.cursor = None;
+            (self.place, self.top) = (0, 0);
+        }
+        let mut answer = answer.clone();
+        if let Ok(rows) = &mut answer {
+            // Grouped by namespace; within one, as the engine ordered them: worst first.
+            rows.sort_by(|a, b| a.resource.namespace.cmp(&b.resource.namespace));
+        }
+        self.shown = Some((pending.target, pending.content, answer));
+        self.list();
+        self.ask(cx);
+        true
+    }
+
+    /// What is on screen at `now`: the target, and its rows or what went wrong; `None` while there is nothing to show yet.
+    pub(super) fn shown(&self, now: Timestamp) -> Option<(&Target, &Result<Vec<FindingRow>, Failure>)> {
+        let (target, _, answer) = self.shown.as_ref()?;
+        let (wanted, _) = self.wanted.as_ref()?;
+        let lingers = self.pending.as_ref().is_some_and(|p| now < p.since + LINGER) || self.due.is_some();
+        (target == wanted || lingers).then_some((target, answer))
+    }
+
+    /// The wanted target.
+    pub(super) fn target(&self) -> Option<&Target> {
+        self.wanted.as_ref().map(|(target, _)| target)
+    }
+
+    /// The rows, if they are there.
+    pub(super) fn rows(&self) -> &[FindingRow] {
+        match &self.shown {
+            Some((_, _, Ok(rows))) => rows,
+            _ => &[],
+        }
+    }
+
+    /// How many rows pass the filter.
+    pub(super) fn matching(&self) -> usize {
+        self.matching
+    }
+
+    /// Takes another filter.
+    pub(super) fn set_filter(&mut self, filter: Filter) {
+        self.filter = filter;
+        self.list();
+    }
+
+    /// Works out the lines, and where the selected one is now.
+    fn list(&mut self) {
+        let rows = match &self.shown {
+            Some((_, _, Ok(rows))) => rows.as_slice(),
+            _ => &[],
+        };
+        let passing: Vec<usize> = (0..rows.len()).filter(|i| self.filter.is_empty() || passes(&rows[*i], &self.filter)).collect();
+        let folds = passing.len() > FOLD_ABOVE;
+        let mut lines = Vec::with_capacity(passing.len() + 8);
+        for group in passing.chunk_by(|a, b| rows[*a].resource.namespace == rows[*b].resource.namespace) {
+            let name = &rows[group[0]].resource.namespace;
+            let folded = folds != self.toggled.contains(name);
+            lines.push(Line::Namespace { name: name.clone(), rows: group.len(), folded });
+            if !folded {
+                lines.extend(group.iter().copied().map(Line::Finding));
+            }
+        }
+        self.matching = passing.len();
+        let place = self.cursor.as_ref().and_then(|id| lines.iter().position(|line| Self::is(rows, line, id)));
+        // The first finding rather than the heading above it: that is what enter should open.
+        let start = if self.cursor.is_none() && lines.len() > 1 && matches!(lines[1], Line::Finding(_)) { 1 } else { self.place };
+        self.lines = lines;
+        self.place = place.unwrap_or(start).min(self.lines.len().saturating_sub(1));
+        self.cursor = self.id(self.place);
+    }
+
+    fn is(rows: &[FindingRow], line: &Line, id: &LineId) -> bool {
+        match (line, id) {
+            (Line::Namespace { name, .. }, LineId::Namespace(wanted)) => name == wanted,
+            (Line::Finding(i), LineId::Finding(wanted)) => rows.get(*i).is_some_and(|row| row.rule == wanted.rule && row.resource == wanted.resource),
+            _ => false,
+        }
+    }
+
+    fn id(&self, place: usize) -> Option<LineId> {
+        match self.lines.get(place)? {
+            Line::Namespace { name, .. } => Some(LineId::Namespace(name.clone())),
+            Line::Finding(i) => self.rows().get(*i).map(|row| LineId::Finding(RowId::of(row))),
+        }
+    }
+
+    /// Selects a line.
+    pub(super) fn select(&mut self, place: usize) {
+        self.place = place.min(self.lines.len().saturating_sub(1));
+        self.cursor = self.id(self.place);
+    }
+
+    /// The selected finding.
+    pub(super) fn selected(&self) -> Option<&FindingRow> {
+        match self.lines.get(self.place)? {
+            Line::Finding(i) => self.rows().get(*i),
+            Line::Namespace { .. } => None,
+        }
+    }
+
+    /// The finding of an identity, if it is still there.
+    pub(super) fn find(&self, id: &RowId) -> Option<&FindingRow> {
+        self.rows().iter().find(|row| row.rule == id.rule && row.resource == id.resource)
+    }
+
+    /// Folds or unfolds the namespace of the selected line; `true` if there was one to fold.
+    pub(super) fn fold(&mut self) -> bool {
+        let Some(name) = self.namespace() else { return false };
+        if !self.toggled.remove(&name) {
+            self.toggled.insert(name.clone());
+        }
+        self.cursor = Some(LineId::Namespace(name));
+        self.list();
+        true
+    }
+
+    /// The same, but only if the selected line is a namespace.
+    pub(super) fn fold_if_namespace(&mut self) -> bool {
+        matches!(self.lines.get(self.place), Some(Line::Namespace { .. })) && self.fold()
+    }
+
+    fn namespace(&self) -> Option<String> {
+        match self.lines.get(self.place)? {
+            Line::Namespace { name, .. } => Some(name.clone()),
+            Line::Finding(i) => self.rows().get(*i).map(|row| row.resource.namespace.clone()),
+        }
+    }
+}
+
+/// `3 failing owners in 2 namespaces`: what stands below, in words; the number is that of the rows.
+pub(super) fn headline(target: &Target, rows: &[FindingRow], matching: usize) -> String {
+    let of = |result| rows.iter().filter(|r| r.result == result).count() as u64;
+    let (one, many) = match target.unit {
+        Unit::Owners => ("owner", "owners"),
+        Unit::Raw => ("resource", "resources"),
+    };
+    let mut parts = Vec::new();
+    let (fail, error) = (of(FindingResult::Fail), of(FindingResult::Error));
+    if fail > 0 {
+        parts.push(words::counted(fail, &format!("failing {one}"), &format!("failing {many}")));
+    }
+    if error > 0 {
+        parts.push(words::counted(error, "error", "errors"));
+    }
+    for (result, word) in [(FindingResult::Warn, "warning"), (FindingResult::Skip, "skipped"), (FindingResult::Pass, "passing")] {
+        if of(result) > 0 {
+            parts.push(format!("{} {word}", words::number(of(result))));
+        }
+    }
+    if parts.is_empty() {
+        return if target.faults_only { format!("no failing {many}") } else { "no results".to_owned() };
+    }
+    let namespaces = rows.chunk_by(|a, b| a.resource.namespace == b.resource.namespace).filter(|g| !g[0].resource.namespace.is_empty()).count() as u64;
+    let mut out = parts.join(", ");
+    if namespaces > 0 {
+        out.push_str(&format!(" in {}", words::counted(namespaces, "namespace", "namespaces")));
+    }
+    if matching < rows.len() {
+        out.push_str(&format!(", {} shown by the filter", words::number(matching as u64)));
+    }
+    out
+}
+
+fn passes(row: &FindingRow, filter: &Filter) -> bool {
+    let r = &row.resource;
+    let severity = row.severity.map_or("", crate::domain::Severity::as_str);
+    filter.matches(&Facts { texts: &[&r.namespace, &r.kind, &r.name, &row.rule, &row.message, severity, &row.exception, row.result.as_str()] })
+}

@@ -1,0 +1,190 @@
+//! Draws the rows behind a number, and the policy's overview.
+//!
+//! What lives here: the lower pane while it lists. What does not: a single finding (`finding_view`).
+
+use super::board::{Board, Count, Unit, once_complete};
+use super::hits::{Hit, Hits};
+use super::rows::{Line, Rows, headline};
+use crate::domain::{FindingResult, PolicyKey, Severity, Tier, clean};
+use crate::fleet::query::FindingRow;
+use crate::fleet::view::EnvironmentView;
+use crate::tui::pen::{Pen, Shade};
+use crate::tui::screens::View;
+use crate::tui::text::width;
+use crate::tui::theme::Role;
+use crate::tui::words;
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+/// Writes `policy › PRODUCTION › …`, production in its own style.
+pub(super) fn crumbs(pen: &mut Pen<'_>, view: &View<'_>, key: &PolicyKey, environment: Option<&EnvironmentView>, further: &[&str]) {
+    let crumb = view.theme.symbols.crumb;
+    let name = clean(&key.id.report_name()).into_owned();
+    let room = (pen.room() / 2).max(12);
+    pen.put(" ", Role::Text).put(&crate::tui::text::fit(&name, room, view.theme.symbols.cut), Role::Strong);
+    if let Some(environment) = environment {
+        let role = if environment.tier == Tier::Production { Role::Production } else { Role::Accent };
+        pen.put(&format!(" {crumb} "), Role::Muted).put(&words::label(environment), role);
+    }
+    for part in further {
+        pen.put(&format!(" {crumb} "), Role::Muted).put(part, Role::Text);
+    }
+}
+
+/// How a result is painted.
+pub(super) fn result_role(row: &FindingRow, production: bool) -> Role {
+    match row.result {
+        FindingResult::Error => Role::Fault,
+        FindingResult::Fail if production || row.severity >= Some(Severity::High) => Role::Fault,
+        FindingResult::Fail | FindingResult::Warn => Role::Attention,
+        FindingResult::Skip => Role::Muted,
+        FindingResult::Pass => Role::Good,
+    }
+}
+
+/// ```text
+///  disallow-latest-tag › staging › 3 failing owners in 2 namespaces          evaluated 11 min ago
+///  ▾ checkout                                                                            2 owners
+///    ✖ Deployment/web      validate-image-tag  Using a mutable image tag e.g. 'latest' is not …
+///  ▌ ✖ CronJob/nightly ×4  validate-image-tag  Using a mutable image tag e.g. 'latest' is not …
+/// ```
+pub(super) fn draw(rows: &mut Rows, board: &Board, focused: bool, follow: bool, view: &View<'_>, area: Rect, buffer: &mut Buffer, hits: &mut Hits) {
+    let Some(wanted) = rows.target() else { return };
+    let (target, answer) = match rows.shown(view.now) {
+        Some((target, answer)) => (target, Some(answer)),
+        None => (wanted, None),
+    };
+    let (target, answer) = (target.clone(), answer.cloned_shape());
+    let environment = board.environments.iter().find(|e| e.name == target.environment).cloned();
+    let head = match &answer {
+        Shape::Waiting => "asking".to_owned(),
+        Shape::Failed(_) => "not known".to_owned(),
+        Shape::Rows => headline(&target, rows.rows(), rows.matching()),
+    };
+    let mut pen = Pen::new(buffer, view.theme, area, 0);
+    crumbs(&mut pen, view, &target.key, environment.as_deref(), &[&head]);
+    if let Some(at) = rows.rows().iter().filter_map(|r| r.evaluated_at).max().filter(|_| matches!(answer, Shape::Rows)) {
+        pen.tail(&format!(" evaluated {} ago ", words::span(at, view.now)), Role::Muted);
+    }
+    let body = Rect { y: area.y.saturating_add(1), height: area.height.saturating_sub(1), ..area };
+    match answer {
+        Shape::Waiting => {}
+        Shape::Failed((what, hint)) => {
+            Pen::new(buffer, view.theme, body, 0).put(" ", Role::Text).rest_clean(&what, Role::Fault);
+            Pen::new(buffer, view.theme, body, 1).put(" ", Role::Text).rest_clean(&hint, Role::Text);
+        }
+        Shape::Rows => {
+            if let (true, Some(environment)) = (rows.lines.is_empty(), &environment) {
+                let sentence = nothing_words(board, &target.key, environment, target.unit);
+                Pen::new(buffer, view.theme, body, 0).put("   ", Role::Text).rest_clean(&sentence, Role::Muted);
+            }
+            let production = environment.is_some_and(|e| e.tier == Tier::Production);
+            list(rows, focused, follow, production, view, body, buffer, hits);
+        }
+    }
+}
+
+/// What is behind an empty list, so that nothing and unknown never look alike.
+fn nothing_words(board: &Board, key: &PolicyKey, environment: &EnvironmentView, unit: Unit) -> String {
+    let Some(e) = board.environments.iter().position(|x| x.name == environment.name) else { return String::new() };
+    let Some(row) = board.row(key) else { return "The policy is gone from every environment.".to_owned() };
+    let label = words::label(environment);
+    match (board.reading(row, e, unit).count, board.cell(row, e)) {
+        (Count::Unknown, _) => format!("Not known: {label} has not been read completely."),
+        (Count::Absent, _) | (_, None) => format!("The policy does not exist in {label}."),
+        (_, Some(cell)) if !environment.complete && !once_complete(environment) => {
+            format!("Nothing failing so far; {} pass, and {label} is still being read.", words::number(unit.of(cell).pass))
+        }
+        (_, Some(cell)) => {
+            let tally = unit.of(cell);
+            let mut out = format!("Nothing fails here: {} pass", words::number(tally.pass));
+            for (n, word) in [(tally.warn, "warn"), (tally.skip, "are skipped"), (cell.excepted, "are excused by exceptions")] {
+                if n > 0 {
+                    out.push_str(&format!(", {} {word}", words::number(n)));
+                }
+            }
+            out.push('.');
+            out
+        }
+    }
+}
+
+enum Shape {
+    Waiting,
+    Failed((String, String)),
+    Rows,
+}
+
+trait ClonedShape {
+    fn cloned_shape(&self) -> Shape;
+}
+
+impl ClonedShape for Option<&Result<Vec<FindingRow>, crate::engine::Failure>> {
+    /// The rows themselves are not copied: there may be many.
+    fn cloned_shape(&self) -> Shape {
+        match self {
+            None => Shape::Waiting,
+            Some(Err(failure)) => Shape::Failed((failure.what.clone(), failure.hint.clone())),
+            Some(Ok(_)) => Shape::Rows,
+        }
+    }
+}
+
+fn list(rows: &mut Rows, focused: bool, follow: bool, production: bool, view: &View<'_>, body: Rect, buffer: &mut Buffer, hits: &mut Hits) {
+    let height = usize::from(body.height);
+    rows.top = scrolled(rows.top, rows.place, rows.lines.len(), height, follow);
+    let visible = rows.top..rows.lines.len().min(rows.top + height);
+    // Columns are as wide as what is in sight needs, within reason.
+    let widest = |text: &dyn Fn(&FindingRow) -> usize| {
+        rows.lines[visible.clone()].iter().filter_map(|l| if let Line::Finding(i) = l { rows.rows().get(*i).map(text) } else { None }).max().unwrap_or(0)
+    };
+    let total = usize::from(body.width);
+    let resource = widest(&|r| width(&resource_words(r, "x"))).clamp(12, (total * 2 / 5).max(12));
+    let rule = if total >= 90 { widest(&|r| width(&r.rule)).min(total / 4) } else { 0 };
+    let symbols = view.theme.symbols;
+    for (line, place) in visible.enumerate() {
+        let line = u16::try_from(line).unwrap_or(u16::MAX);
+        let selected = focused && rows.place == place;
+        let mut pen = Pen::new(buffer, view.theme, body, line);
+        pen.shade(if selected { Shade::Strong } else { Shade::Plain }).put(if selected { symbols.cursor } else { " " }, Role::Accent);
+        match &rows.lines[place] {
+            Line::Namespace { name, rows: n, folded } => {
+                pen.put(if *folded { symbols.folded } else { symbols.unfolded }, Role::Accent).put(" ", Role::Text);
+                let name = if name.is_empty() { "(cluster-scoped)" } else { name };
+                let room = pen.room().saturating_sub(8);
+                let name = crate::tui::text::fit_clean(name, room, symbols.cut);
+                pen.put(&name, Role::Strong).put(&format!("  {}", words::number(*n as u64)), Role::Muted);
+            }
+            Line::Finding(i) => {
+                let Some(row) = rows.rows().get(*i) else { continue };
+                pen.put("  ", Role::Text).put(symbols.result(row.result), result_role(row, production)).put(" ", Role::Text);
+                pen.field_clean(&resource_words(row, symbols.times), resource, Role::Text).put("  ", Role::Text);
+                if rule > 0 {
+                    pen.field_clean(&row.rule, rule, Role::Muted).put("  ", Role::Text);
+                }
+                let text = if row.message.is_empty() { row.result.as_str() } else { &*row.message };
+                pen.rest_clean(text, Role::Text);
+            }
+        }
+        pen.finish();
+        hits.add(body.x, body.y + line, body.right(), body.y + line + 1, Hit::Line(place));
+    }
+}
+
+/// `CronJob/nightly ×4`
+fn resource_words(row: &FindingRow, times: &str) -> String {
+    let mut out = row.resource.to_string();
+    if row.resources > 1 {
+        out.push_str(&format!(" {times}{}", row.resources));
+    }
+    out
+}
+
+/// The first line in sight: moved as little as possible, and only to keep `place` in sight if the view follows it.
+pub(super) fn scrolled(top: usize, place: usize, len: usize, height: usize, follow: bool) -> usize {
+    let top = top.min(len.saturating_sub(height));
+    if !follow || height == 0 {
+        return top;
+    }
+    top.clamp((place + 1).saturating_sub(height), place)
+}

@@ -1,0 +1,114 @@
+//! What stands in place of an empty matrix: first start, nothing wrong, nothing there.
+//!
+//! What lives here: sentences and a line per environment. What does not: standing problems' remedies (`notices`).
+
+use super::board::{Board, Listing};
+use crate::domain::Tier;
+use crate::fleet::view::EnvironmentView;
+use crate::tui::pen::Pen;
+use crate::tui::screens::View;
+use crate::tui::text::width;
+use crate::tui::theme::Role;
+use crate::tui::words::{self, Wording};
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+/// Whether the matrix would be an empty table.
+pub(super) fn applies(board: &Board, listing: &Listing) -> bool {
+    board.order.is_empty() && (board.len() == 0 || (listing.faults_only && listing.filter.is_empty()))
+}
+
+/// ```text
+///
+///   No faults in 4 environments: 1 004 211 results pass, the oldest evaluated 58 min ago.
+///
+///   dev         ● live    47 policies   251 002 pass   evaluated 11 min ago
+///   PRODUCTION  ● live    44 policies   502 110 pass   evaluated 58 min ago
+/// ```
+pub(super) fn draw(board: &Board, view: &View<'_>, area: Rect, buffer: &mut Buffer) {
+    let (sentence, role) = sentence(board, view);
+    let mut line = u16::from(area.height > 6);
+    for text in crate::tui::text::wrap(&sentence, usize::from(area.width).saturating_sub(6)) {
+        Pen::new(buffer, view.theme, area, line).put("   ", Role::Text).put(&text, role);
+        line += 1;
+    }
+    line += 1;
+    let names = board.environments.iter().map(|e| width(&words::label(e))).max().unwrap_or(0).min(32);
+    let (all, room) = (board.environments.len(), usize::from(area.height.saturating_sub(line)));
+    let shown = if all > room { room.saturating_sub(1) } else { all };
+    for environment in board.environments.iter().take(shown) {
+        self::environment(environment, names, view, area, line, buffer);
+        line += 1;
+    }
+    if shown < all {
+        let more = format!("and {} more", words::counted((all - shown) as u64, "environment", "environments"));
+        Pen::new(buffer, view.theme, area, line).put("   ", Role::Text).put(&more, Role::Muted);
+    }
+}
+
+fn sentence(board: &Board, view: &View<'_>) -> (String, Role) {
+    let all = board.environments.len() as u64;
+    let complete: Vec<_> = board.environments.iter().filter(|e| e.complete).collect();
+    let environments = |n| words::counted(n, "environment", "environments");
+    if all == 0 {
+        return ("No environment to show.".to_owned(), Role::Attention);
+    }
+    if complete.is_empty() && board.len() == 0 {
+        let answering = board.environments.iter().any(|e| e.link.is_up());
+        let verb = if answering { "reading" } else { "connecting to" };
+        return (format!("{verb} {}", words::counted(all, "cluster", "clusters")), Role::Strong);
+    }
+    let pass: u64 = complete.iter().map(|e| e.findings.pass).sum();
+    let total: u64 = complete.iter().map(|e| e.findings.total()).sum();
+    let oldest = complete.iter().flat_map(|e| e.cells.iter().filter_map(|c| c.evaluated_at)).min();
+    let evaluated = oldest.map_or_else(String::new, |at| format!(", every policy evaluated within the last {}", words::span(at, view.now)));
+    let whole = complete.len() as u64 == all;
+    let (of, role) = if whole { (environments(all), Role::Good) } else { (format!("{} of {}", complete.len(), environments(all)), Role::Attention) };
+    let mut out = if board.len() == 0 {
+        format!("No policies and no results in {of}.")
+    } else if total == 0 {
+        format!("No results in {of} yet; {}.", words::counted(board.len() as u64, "policy", "policies"))
+    } else {
+        format!("No faults in {of}: {} results pass{evaluated}.", words::number(pass))
+    };
+    if !whole {
+        out.push_str(" The others are not known completely.");
+    }
+    (out, role)
+}
+
+fn environment(environment: &EnvironmentView, names: usize, view: &View<'_>, area: Rect, line: u16, buffer: &mut Buffer) {
+    let state = words::state(environment, view.theme.symbols, view.now, Wording::Full);
+    let mut pen = Pen::new(buffer, view.theme, area, line);
+    let from = pen.x();
+    pen.put("   ", Role::Text);
+    let label = words::label(environment);
+    let role = if environment.tier == Tier::Production { Role::Production } else { Role::Text };
+    pen.put(&crate::tui::text::fit(&label, names, view.theme.symbols.cut), role);
+    let used = usize::from(pen.x() - from);
+    pen.skip((names + 5).saturating_sub(used)).put(state.shape, state.role).put(" ", Role::Text);
+    let listed = environment.kinds.iter().find_map(|k| match &k.sync {
+        crate::domain::Sync::Listing { seen, total } if *seen > 0 || total.is_some() => Some((k.kind, *seen, *total)),
+        _ => None,
+    });
+    let words = match listed {
+        Some((kind, seen, Some(total))) => format!("listing {kind} {} of {}", words::number(seen), words::number(total)),
+        Some((kind, seen, None)) => format!("listing {kind} {}", words::number(seen)),
+        None => state.words,
+    };
+    if environment.complete {
+        pen.field(&words, 8, state.role);
+        pen.right(&words::counted(environment.policies, "policy", "policies"), 14, Role::Muted);
+        pen.right(&format!("{} pass", words::number(environment.findings.pass)), 17, Role::Muted);
+        if let Some(at) = environment.cells.iter().filter_map(|c| c.evaluated_at).max() {
+            pen.put(&format!("   evaluated {} ago", words::span(at, view.now)), Role::Muted);
+        }
+    } else {
+        pen.put(&words, state.role);
+        if let Some(why) = environment.link.why() {
+            pen.put("   ", Role::Text).rest_clean(why, Role::Muted);
+        } else if let Some(totals) = environment.summaries {
+            pen.put(&format!("   ~{} fail, ~{} pass", words::number(totals.fail), words::number(totals.pass)), Role::Muted);
+        }
+    }
+}

@@ -1,0 +1,522 @@
+//! The screens as text and as role maps, from a fleet made by hand.
+//!
+//! Text snapshots show what stands where; role maps show one letter per style role (upper case on the selected row, `#` under the
+//! cursor), so that colours are reviewed too.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+#[path = "screens/fixture.rs"]
+mod fixture;
+
+use crossterm::event::{KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
+use fixture::{ago, answer, cell, environment, fleet, now};
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
+use policydeck::domain::{Link, Mode, Severity};
+use policydeck::fleet::view::{EnvironmentView, FleetView};
+use policydeck::tui::{App, Chord, ColorDepth, Effect, Msg, Role, Theme, TuiOptions};
+use proptest::prelude::*;
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+use ratatui::buffer::Buffer;
+use std::sync::Arc;
+
+const ALL_SIZES: [(u16, u16); 3] = [(80, 24), (120, 40), (200, 60)];
+
+/// The program on a screen of its own, with an engine that answers at once.
+struct Deck {
+    app: App,
+    theme: Theme,
+    terminal: Terminal<TestBackend>,
+    fleet: Arc<FleetView>,
+    now: Timestamp,
+    effects: Vec<Effect>,
+}
+
+impl Deck {
+    fn with(options: TuiOptions, environments: Vec<EnvironmentView>, (columns, rows): (u16, u16)) -> Self {
+        let theme = Theme::new(options.depth, options.ascii);
+        let options = TuiOptions { time_zone: TimeZone::UTC, ..options };
+        let terminal = Terminal::new(TestBackend::new(columns, rows)).unwrap();
+        let mut deck = Self { app: App::new(options, now()), theme, terminal, fleet: fleet(environments), now: now(), effects: Vec::new() };
+        deck.send(Msg::Fleet(deck.fleet.clone()));
+        deck
+    }
+
+    fn new(environments: Vec<EnvironmentView>, size: (u16, u16)) -> Self {
+        Self::with(TuiOptions::default(), environments, size)
+    }
+
+    /// Sends a message and, as the loop would, everything that follows from it.
+    fn send(&mut self, msg: Msg) {
+        let mut messages = vec![msg];
+        while let Some(msg) = messages.pop() {
+            for effect in self.app.update(self.now, msg) {
+                match effect {
+                    Effect::Ask(number, ask) => messages.push(Msg::Answer(number, answer(&self.fleet, &ask))),
+                    other => self.effects.push(other),
+                }
+            }
+        }
+    }
+
+    fn replace(&mut self, environments: Vec<EnvironmentView>) {
+        self.fleet = fleet(environments);
+        self.send(Msg::Fleet(self.fleet.clone()));
+        self.later(200);
+    }
+
+    fn later(&mut self, milliseconds: i64) {
+        self.now += SignedDuration::from_millis(milliseconds);
+        self.send(Msg::Clock);
+    }
+
+    /// Presses keys as the key table writes them, with a moment for what was throttled between them.
+    fn keys(mut self, keys: &str) -> Self {
+        for key in keys.split_whitespace() {
+            self.press(key);
+        }
+        self
+    }
+
+    fn press(&mut self, key: &str) {
+        self.send(Msg::Key(event(key)));
+        self.later(110);
+    }
+
+    fn typed(mut self, text: &str) -> Self {
+        for c in text.chars() {
+            self.send(Msg::Key(KeyEvent::new(crossterm::event::KeyCode::Char(c), KeyModifiers::NONE)));
+        }
+        self
+    }
+
+    fn click(&mut self, column: u16, row: u16) {
+        self.draw();
+        self.send(Msg::Mouse(MouseEvent { kind: MouseEventKind::Down(MouseButton::Left), column, row, modifiers: KeyModifiers::NONE }));
+    }
+
+    fn draw(&mut self) -> Buffer {
+        self.terminal.draw(|frame| self.app.draw(frame)).unwrap();
+        self.terminal.backend().buffer().clone()
+    }
+
+    fn text(&mut self) -> String {
+        lines(&self.draw(), |cell| cell.symbol().to_owned())
+    }
+
+    fn roles(&mut self) -> String {
+        let theme = self.theme.clone();
+        lines(&self.draw(), |cell| if cell.symbol() == " " && cell.bg == ratatui::style::Color::Reset { " ".to_owned() } else { theme.letter(cell.style()).to_string() })
+    }
+
+    /// Column and row of the first occurrence of `text`.
+    fn find(&mut self, text: &str) -> (u16, u16) {
+        let screen = self.text();
+        let (row, line) = screen.lines().enumerate().find(|(_, l)| l.contains(text)).unwrap_or_else(|| panic!("{text} is not on the screen:\n{screen}"));
+        let column = line[..line.find(text).unwrap()].chars().count();
+        (u16::try_from(column).unwrap(), u16::try_from(row).unwrap())
+    }
+}
+
+fn event(key: &str) -> KeyEvent {
+    let chord: Chord = key.parse().unwrap();
+    KeyEvent::from(chord)
+}
+
+fn lines(buffer: &Buffer, letter: impl Fn(&ratatui::buffer::Cell) -> String) -> String {
+    let mut out = String::new();
+    for y in 0..buffer.area.height {
+        let mut line = String::new();
+        let mut skip = 0;
+        for x in 0..buffer.area.width {
+            let cell = &buffer[(x, y)];
+            if skip > 0 {
+                skip -= 1;
+                continue;
+            }
+            skip = unicode_width::UnicodeWidthStr::width(cell.symbol()).saturating_sub(1);
+            line.push_str(&letter(cell));
+        }
+        out.push_str(line.trim_end());
+        out.push('\n');
+    }
+    out
+}
+
+fn settings() -> insta::Settings {
+    let mut settings = insta::Settings::clone_current();
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings
+}
+
+macro_rules! snapshot {
+    ($name:expr, $text:expr) => {
+        settings().bind(|| insta::assert_snapshot!($name, $text));
+    };
+}
+
+#[test]
+fn the_matrix_at_every_size() {
+    for (columns, rows) in ALL_SIZES {
+        let mut deck = Deck::new(fixture::one_lost(), (columns, rows));
+        snapshot!(format!("one_lost_{columns}x{rows}"), deck.text());
+    }
+    let mut deck = Deck::new(fixture::one_lost(), (120, 40));
+    snapshot!("one_lost_120x40_roles", deck.roles());
+    snapshot!("one_lost_40x12", Deck::new(fixture::one_lost(), (40, 12)).text());
+}
+
+#[test]
+fn live_and_calm() {
+    let mut deck = Deck::new(fixture::sketch(), (120, 40));
+    snapshot!("live_120x40", deck.text());
+    snapshot!("all_policies_120x40", deck.keys("o").text());
+    let mut deck = Deck::new(fixture::nothing_wrong(), (120, 40));
+    snapshot!("nothing_wrong_120x40", deck.text());
+    snapshot!("nothing_wrong_120x40_roles", deck.roles());
+}
+
+#[test]
+fn starting_and_troubled() {
+    for (columns, rows) in ALL_SIZES {
+        snapshot!(format!("starting_{columns}x{rows}"), Deck::new(fixture::starting(), (columns, rows)).text());
+    }
+    snapshot!("troubled_120x40", Deck::new(fixture::troubled(), (120, 40)).text());
+    snapshot!("troubled_messages_120x40", Deck::new(fixture::troubled(), (120, 40)).keys("m").text());
+    snapshot!("no_environment_80x24", Deck::new(Vec::new(), (80, 24)).text());
+    snapshot!("no_policies_80x24", Deck::new(vec![environment("dev", Vec::new())], (80, 24)).text());
+}
+
+#[test]
+fn drilling_down_to_the_object() {
+    let to_latest_tag = "right right down down down down";
+    let mut deck = Deck::new(fixture::one_lost(), (120, 40)).keys(to_latest_tag).keys("enter");
+    snapshot!("rows_120x40", deck.text());
+    snapshot!("rows_120x40_roles", deck.roles());
+    let mut deck = deck.keys("enter");
+    snapshot!("finding_120x40", deck.text());
+    snapshot!("finding_120x40_roles", deck.roles());
+    let mut deck = deck.keys("y");
+    snapshot!("object_120x40", deck.text());
+    let mut deck = deck.keys("esc esc down y");
+    snapshot!("object_gone_120x40", deck.text());
+    snapshot!("overview_120x40", Deck::new(fixture::one_lost(), (120, 40)).keys(to_latest_tag).keys("0 enter").text());
+    let mut deck = Deck::new(fixture::one_lost(), (80, 24)).keys(to_latest_tag).keys("enter");
+    snapshot!("rows_80x24", deck.text());
+    snapshot!("finding_80x24", deck.keys("enter").text());
+}
+
+#[test]
+fn the_number_is_the_number_of_rows() {
+    for (place, number) in [(0, 412_usize), (1, 19), (2, 6)] {
+        let deck = Deck::new(fixture::sketch(), (120, 60)).keys(&"down ".repeat(place)).keys("u u enter");
+        let mut deck = deck;
+        // Unfold whatever is folded, and count findings by their marks over the whole list.
+        let head = deck.text();
+        let total: usize = head.lines().find(|l| l.contains("failing owner")).unwrap().split(|c: char| !c.is_ascii_digit()).filter_map(|w| w.parse::<usize>().ok()).take(1).sum();
+        let errors = if place == 1 { 2 } else { 0 };
+        assert_eq!(total + errors, number, "{head}");
+    }
+    let mut deck = Deck::new(fixture::one_lost(), (120, 40)).keys("right right down down down down enter");
+    let text = deck.text();
+    assert!(text.contains("3 failing owners in 2 namespaces"));
+    assert_eq!(text.matches('✖').count(), 3, "{text}");
+}
+
+#[test]
+fn windows_over_the_screen() {
+    for (columns, rows) in [(80, 24), (120, 40)] {
+        snapshot!(format!("help_{columns}x{rows}"), Deck::new(fixture::sketch(), (columns, rows)).keys("?").text());
+    }
+    let mut deck = Deck::new(fixture::sketch(), (120, 40)).keys(":").typed("re");
+    snapshot!("palette_120x40", deck.text());
+    snapshot!("palette_120x40_roles", deck.roles());
+    snapshot!("filter_typed_120x40", Deck::new(fixture::sketch(), (120, 40)).keys("/").typed("disallow").text());
+}
+
+#[test]
+fn paused_the_view_stays_and_counts_what_waits() {
+    let mut deck = Deck::new(fixture::sketch(), (120, 40)).keys("P");
+    let before = deck.text();
+    for _ in 0..17 {
+        deck.replace(fixture::one_lost());
+    }
+    let text = deck.text();
+    assert!(text.contains("17 updates wait"), "{text}");
+    assert_eq!(before.lines().skip(2).take(8).collect::<Vec<_>>(), text.lines().skip(2).take(8).collect::<Vec<_>>());
+    snapshot!("paused_120x40", text);
+    assert!(deck.keys("P").text().contains("lost 4m"));
+}
+
+#[test]
+fn plain_terminals() {
+    let ascii = TuiOptions { ascii: true, ..TuiOptions::default() };
+    let mut deck = Deck::with(ascii.clone(), fixture::one_lost(), (120, 40)).keys("right right down down down down enter");
+    let text = deck.text();
+    assert!(text.is_ascii(), "{:?}", text.chars().filter(|c| !c.is_ascii()).collect::<String>());
+    snapshot!("ascii_120x40", text);
+    for keys in ["?", "m", ":", "enter enter y", "0", "/ x", "P", "o"] {
+        let text = Deck::with(ascii.clone(), fixture::troubled(), (120, 40)).keys(keys).text();
+        assert!(text.is_ascii(), "{keys}: {:?}", text.chars().filter(|c| !c.is_ascii()).collect::<String>());
+    }
+    let plain = TuiOptions { depth: ColorDepth::None, ..TuiOptions::default() };
+    let buffer = Deck::with(plain, fixture::one_lost(), (120, 40)).draw();
+    for cell in buffer.content() {
+        assert_eq!((cell.fg, cell.bg), (ratatui::style::Color::Reset, ratatui::style::Color::Reset), "NO_COLOR means none");
+    }
+}
+
+#[test]
+fn production_has_its_own_style_wherever_it_is_named() {
+    for keys in ["", "4 enter", "m", "0 enter"] {
+        let mut deck = Deck::new(fixture::one_lost(), (120, 40)).keys(keys);
+        let style = deck.theme.style(Role::Production);
+        let buffer = deck.draw();
+        for y in 0..buffer.area.height {
+            let line: Vec<_> = (0..buffer.area.width).map(|x| &buffer[(x, y)]).collect();
+            for at in 0..line.len().saturating_sub(10) {
+                let word: String = line[at..at + 10].iter().map(|c| c.symbol()).collect();
+                if word == "PRODUCTION" {
+                    assert!(line[at..at + 10].iter().all(|c| Some(c.bg) == style.bg), "line {y} after {keys:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_selection_stays_with_its_policy_when_rows_move() {
+    let mut deck = Deck::new(fixture::sketch(), (120, 40)).keys("right down down");
+    let selected = |deck: &mut Deck| deck.text().lines().find(|l| l.starts_with('▌')).unwrap().split_whitespace().next().unwrap().to_owned();
+    let before = selected(&mut deck);
+    let mut moved = fixture::sketch();
+    let mut cells: Vec<_> = moved[0].cells.to_vec();
+    for cell in &mut cells {
+        cell.owners.fail = 500 - cell.owners.fail;
+    }
+    moved[0] = EnvironmentView { generation: 2, content: 2, ..environment("dev", cells) };
+    deck.replace(moved);
+    assert_eq!(selected(&mut deck), before);
+    // Not even when nothing fails there any more.
+    deck.replace(fixture::nothing_wrong());
+    deck.replace(fixture::sketch());
+    let mut calm = fixture::sketch();
+    for view in &mut calm {
+        let cells = view.cells.iter().map(|c| cell(&c.key.id.report_name(), c.mode, c.severity, 0)).collect();
+        *view = environment(&view.name, cells);
+    }
+    deck.replace(calm);
+    assert!(deck.text().lines().any(|l| l.starts_with('▌')));
+}
+
+#[test]
+fn the_mouse_selects_sorts_and_opens() {
+    let mut deck = Deck::new(fixture::sketch(), (120, 40));
+    let (x, y) = deck.find("team-a/require-owner");
+    deck.click(x, y);
+    assert!(deck.text().contains("▌team-a/require-owner"));
+    let (x, y) = deck.find("SEV");
+    deck.click(x, y);
+    assert!(deck.text().contains("SEV↓"));
+    let (_, y) = deck.find("disallow-latest-tag");
+    let (x, _) = deck.find("118");
+    deck.click(x, y);
+    deck.click(x, y);
+    deck.later(300);
+    assert!(deck.text().contains("disallow-latest-tag › qac"), "{}", deck.text());
+}
+
+#[test]
+fn names_of_any_length_and_script() {
+    let long = "x".repeat(253);
+    let view = environment(
+        "dev",
+        vec![
+            cell(&long, Mode::Audit, Some(Severity::High), 7),
+            cell("禁止-最新-标签-策略-测试-很长的名字-禁止-最新-标签", Mode::Enforce, None, 3),
+            cell("evil\u{1b}[2J\u{202e}name", Mode::Audit, None, 1),
+        ],
+    );
+    for (columns, rows) in [(80, 24), (120, 40)] {
+        let mut deck = Deck::new(vec![view.clone()], (columns, rows));
+        let text = deck.text();
+        assert!(!text.contains('\u{1b}') && !text.contains('\u{202e}'));
+        snapshot!(format!("names_{columns}x{rows}"), text);
+    }
+}
+
+#[test]
+fn forty_environments() {
+    let base = fixture::sketch();
+    let many: Vec<_> = (0..40)
+        .map(|i| {
+            let mut view = base[i % 4].clone();
+            view.name = if i % 4 == 3 { format!("prod-eu-{i}") } else { format!("{}-{i}", view.name) }.into();
+            if i % 13 == 3 {
+                fixture::lose(&mut view);
+            }
+            view
+        })
+        .collect();
+    for (columns, rows) in [(80, 24), (200, 60)] {
+        let mut deck = Deck::new(many.clone(), (columns, rows));
+        snapshot!(format!("forty_{columns}x{rows}"), deck.text());
+        let mut deck = deck.keys(&"right ".repeat(20));
+        assert!(deck.text().contains('‹'), "{}", deck.text());
+    }
+}
+
+#[test]
+fn keys_end_the_program_only_from_the_outermost_place() {
+    let mut deck = Deck::new(fixture::sketch(), (120, 40)).keys("enter q");
+    assert_eq!(deck.effects, []);
+    deck.press("q");
+    assert_eq!(deck.effects, [Effect::Quit]);
+    let deck = Deck::new(fixture::sketch(), (120, 40)).keys(":").typed("q").keys("enter");
+    assert_eq!(deck.effects, [Effect::Quit]);
+    assert_eq!(Deck::new(fixture::sketch(), (120, 40)).keys("/ ctrl-c").effects, [Effect::Quit]);
+    assert_eq!(Deck::new(fixture::sketch(), (120, 40)).keys("ctrl-z").effects, [Effect::Suspend]);
+    assert_eq!(Deck::new(fixture::one_lost(), (120, 40)).keys("0 ctrl-r").effects, [Effect::Reconnect("production".into())]);
+    assert_eq!(Deck::new(fixture::one_lost(), (120, 40)).keys("2 ctrl-r").effects, [Effect::Reconnect("qac".into())]);
+    assert_eq!(Deck::new(fixture::sketch(), (120, 40)).keys("c").effects, [Effect::Copy("require-pod-requests-limits".to_owned())]);
+}
+
+#[test]
+fn the_key_table() {
+    snapshot!("keys", policydeck::tui::keys_markdown());
+}
+
+#[test]
+fn a_key_that_cannot_work_says_why() {
+    let text = Deck::new(fixture::starting(), (120, 40)).keys("y").text();
+    assert!(text.contains("select a finding first"), "{text}");
+}
+
+#[test]
+fn rows_are_asked_for_again_at_most_ten_times_a_second() {
+    let mut deck = Deck::new(fixture::sketch(), (120, 40));
+    let mut asked = 0;
+    for generation in 2..202 {
+        let mut environments = fixture::sketch();
+        environments[0].generation = generation;
+        environments[0].content = generation;
+        deck.fleet = fleet(environments);
+        deck.now += SignedDuration::from_millis(5);
+        let mut messages = vec![Msg::Clock, Msg::Fleet(deck.fleet.clone())];
+        while let Some(msg) = messages.pop() {
+            for effect in deck.app.update(deck.now, msg) {
+                if let Effect::Ask(number, ask) = effect {
+                    asked += 1;
+                    messages.push(Msg::Answer(number, answer(&deck.fleet, &ask)));
+                }
+            }
+        }
+    }
+    assert!((8..=11).contains(&asked), "{asked} questions in one second");
+}
+
+#[test]
+fn an_answer_to_an_old_question_changes_nothing() {
+    let mut deck = Deck::new(fixture::sketch(), (120, 40)).keys("down");
+    let before = deck.text();
+    let rows = fixture::rows(&fixture::key("other"), 5, 0);
+    deck.send(Msg::Answer(1, policydeck::tui::Answer::Findings(Ok(rows))));
+    assert_eq!(deck.text(), before);
+}
+
+#[test]
+fn a_large_fleet_is_drawn_fast() {
+    let environments: Vec<_> = (0..10)
+        .map(|e| environment(&format!("env-{e}"), (0..2_000).map(|n| cell(&format!("policy-{n:04}"), Mode::Audit, Some(Severity::Low), n % 7)).collect()))
+        .collect();
+    let mut deck = Deck::new(environments, (200, 60));
+    deck.draw();
+    let start = std::time::Instant::now();
+    for _ in 0..50 {
+        deck.send(Msg::Key(event("down")));
+        deck.draw();
+    }
+    let each = start.elapsed() / 50;
+    // Generous, for slow machines and debug builds; a frame that formats all rows would take ten times as long.
+    assert!(each.as_millis() < 40, "{each:?} for a key and a frame");
+}
+
+fn any_key() -> impl Strategy<Value = Msg> {
+    let keys = "up down left right pgup pgdn home end enter esc q tab shift-tab / c P ctrl-r m : ? ctrl-l o u s < S y 0 1 4 9 a x ! backspace"
+        .split(' ')
+        .map(str::to_owned)
+        .collect::<Vec<_>>();
+    prop::sample::select(keys).prop_map(|key| Msg::Key(event(&key)))
+}
+
+fn any_fleet() -> impl Strategy<Value = Vec<EnvironmentView>> {
+    (0_usize..7).prop_map(|n| match n {
+        0 => fixture::sketch(),
+        1 => fixture::one_lost(),
+        2 => fixture::starting(),
+        3 => fixture::troubled(),
+        4 => fixture::nothing_wrong(),
+        5 => Vec::new(),
+        _ => {
+            let mut view = environment("唯一", vec![cell(&"長".repeat(80), Mode::Mixed, None, 3)]);
+            view.link = Link::Stale { since: ago(99) };
+            vec![view]
+        }
+    })
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Msg(Box<Msg>),
+    Fleet(Vec<EnvironmentView>),
+    Size(u16, u16),
+    Later(i64),
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    let mouse = (0_u16..210, 0_u16..70, 0_usize..4).prop_map(|(column, row, kind)| {
+        let kind = [MouseEventKind::Down(MouseButton::Left), MouseEventKind::ScrollDown, MouseEventKind::ScrollUp, MouseEventKind::Moved][kind];
+        Step::Msg(Box::new(Msg::Mouse(MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE })))
+    });
+    prop_oneof![
+        10 => any_key().prop_map(|m| Step::Msg(Box::new(m))),
+        2 => mouse,
+        1 => ".{0,12}".prop_map(|text| Step::Msg(Box::new(Msg::Paste(text)))),
+        2 => any_fleet().prop_map(Step::Fleet),
+        2 => (1_u16..=200, 1_u16..=60).prop_map(|(w, h)| Step::Size(w, h)),
+        1 => (1_u16..=9, 1_u16..=9).prop_map(|(w, h)| Step::Size(w, h)),
+        2 => (0_i64..2_000).prop_map(Step::Later),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Any sequence of messages at any size neither panics nor draws outside of its area.
+    #[test]
+    fn anything_may_happen_at_any_size(steps in prop::collection::vec(any_step(), 1..40), ascii in any::<bool>()) {
+        let mut deck = Deck::with(TuiOptions { ascii, ..TuiOptions::default() }, fixture::sketch(), (80, 24));
+        let mut size = (80, 24);
+        for step in steps {
+            match step {
+                Step::Msg(msg) => deck.send(*msg),
+                Step::Fleet(environments) => deck.replace(environments),
+                Step::Size(w, h) => size = (w, h),
+                Step::Later(ms) => deck.later(ms),
+            }
+            let outer = ratatui::layout::Rect::new(0, 0, size.0 + 4, size.1 + 4);
+            let inner = ratatui::layout::Rect::new(2, 2, size.0, size.1);
+            let mut buffer = Buffer::filled(outer, ratatui::buffer::Cell::new("@"));
+            deck.app.draw_into(inner, &mut buffer);
+            for y in 0..outer.height {
+                for x in 0..outer.width {
+                    if !inner.contains((x, y).into()) {
+                        prop_assert_eq!(buffer[(x, y)].symbol(), "@", "drawn outside at {},{} of {:?}", x, y, size);
+                    }
+                    let symbol = buffer[(x, y)].symbol();
+                    prop_assert!(!symbol.chars().any(char::is_control), "a control character reached the screen");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! A fleet made by hand: four environments as one would meet them, and answers that fit their numbers.
+#![allow(dead_code, reason = "each test program uses its own part of the fixture")]
+#![expect(clippy::unwrap_used, reason = "a fixture that cannot be made is a bug of the test")]
+
+use jiff::{SignedDuration, Timestamp};
+use policydeck::domain::{FindingResult, Link, Mode, PolicyId, PolicyKey, Readiness, ResourceRef, Revision, Severity, Sync, Tally, Tier};
+use policydeck::engine::Failure;
+use policydeck::fleet::query::FindingRow;
+use policydeck::fleet::view::{EnvironmentView, FleetView, KindView, PolicyCell};
+use policydeck::tui::{Answer, Ask, Source};
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// The moment at which everything happens.
+pub fn now() -> Timestamp {
+    "2025-11-23T14:32:07Z".parse().unwrap()
+}
+
+pub fn ago(seconds: i64) -> Timestamp {
+    now() - SignedDuration::from_secs(seconds)
+}
+
+pub fn key(name: &str) -> PolicyKey {
+    let (namespace, name) = name.split_once('/').map_or((None, name), |(a, b)| (Some(a.to_owned()), b));
+    let kind = if namespace.is_some() { "Policy" } else { "ClusterPolicy" };
+    let id = PolicyId { group: "kyverno.io".to_owned(), kind: kind.to_owned(), namespace, name: name.to_owned() };
+    PolicyKey { source: "kyverno".into(), id: Arc::new(id) }
+}
+
+pub fn cell(name: &str, mode: Mode, severity: Option<Severity>, fail: u64) -> PolicyCell {
+    let owners = Tally { fail, pass: 310, ..Tally::default() };
+    PolicyCell {
+        key: key(name),
+        mode,
+        ready: Readiness::Ready,
+        revision: Some(Revision("91c2e0a4f1aa".to_owned())),
+        severity,
+        category: Some("Best Practices".into()),
+        findings: Tally { fail: fail * 3, pass: 902, ..Tally::default() },
+        owners,
+        blocked: Some(0),
+        stale: 0,
+        evaluated_at: Some(ago(660)),
+        excepted: 0,
+        complete: true,
+    }
+}
+
+fn kind(group: &'static str, kind: &'static str, sync: Sync, objects: u64) -> KindView {
+    KindView { group, kind, sync, objects, essential: true }
+}
+
+pub fn environment(name: &str, cells: Vec<PolicyCell>) -> EnvironmentView {
+    let mut cells = cells;
+    cells.sort_by(|a, b| a.key.cmp(&b.key));
+    let mut view = EnvironmentView {
+        name: name.into(),
+        tier: if name.starts_with("prod") { Tier::Production } else { Tier::Normal },
+        context: format!("kind-{name}").into(),
+        server: Some(format!("https://{name}:6443").into()),
+        cluster_uid: None,
+        kubernetes: Some("v1.33.1".into()),
+        kyverno: Some("v1.15.3".into()),
+        link: Link::Live,
+        complete: true,
+        last_seen: Some(ago(1)),
+        kinds: vec![kind("kyverno.io", "ClusterPolicy", Sync::Live, 47), kind("wgpolicyk8s.io", "PolicyReport", Sync::Live, 12_500)],
+        findings: Tally::default(),
+        owners: Tally::default(),
+        summaries: None,
+        blocked: Some(0),
+        malformed: 0,
+        stale: 0,
+        policies: cells.len() as u64,
+        exceptions: 0,
+        notes: Vec::new(),
+        cells: Arc::new([]),
+        generation: 1,
+        content: 1,
+    };
+    for cell in &cells {
+        view.findings += cell.findings;
+        view.owners += cell.owners;
+        view.blocked = view.blocked.map(|n| n + cell.blocked.unwrap_or(0));
+    }
+    view.cells = cells.into();
+    view
+}
+
+pub fn fleet(environments: Vec<EnvironmentView>) -> Arc<FleetView> {
+    Arc::new(FleetView { environments: environments.into_iter().map(Arc::new).collect() })
+}
+
+/// The environment is lost since four minutes.
+pub fn lose(view: &mut EnvironmentView) {
+    view.link = Link::Retrying { since: Some(ago(246)), next: ago(-12), why: "connection refused by prod-eu:6443".to_owned() };
+    view.last_seen = Some(ago(246));
+    view.complete = false;
+    for kind in &mut view.kinds {
+        kind.sync = Sync::Stale { since: ago(246) };
+    }
+    view.cells = view.cells.iter().cloned().map(|c| PolicyCell { complete: false, ..c }).collect();
+}
+
+const HIGH: Option<Severity> = Some(Severity::High);
+const MED: Option<Severity> = Some(Severity::Medium);
+const LOW: Option<Severity> = Some(Severity::Low);
+
+fn quiet_policies() -> Vec<PolicyCell> {
+    (1..=41).map(|n| cell(&format!("require-label-{n:02}"), Mode::Audit, LOW, 0)).collect()
+}
+
+/// The environments of the sketch.
+pub fn sketch() -> Vec<EnvironmentView> {
+    let mut dev = quiet_policies();
+    dev.extend([
+        cell("require-pod-requests-limits", Mode::Audit, MED, 412),
+        PolicyCell { blocked: Some(37), ..cell("disallow-latest-tag", Mode::Enforce, MED, 0) },
+        cell("disallow-privileged-containers", Mode::Enforce, HIGH, 0),
+        PolicyCell { owners: Tally { fail: 17, error: 2, pass: 40, ..Tally::default() }, ..cell("restrict-image-registries", Mode::Mixed, HIGH, 17) },
+        PolicyCell { ready: Readiness::NotReady, complete: false, ..cell("check-deprecated-apis", Mode::NotReady, LOW, 0) },
+        cell("team-a/require-owner", Mode::Audit, None, 6),
+    ]);
+    let mut qac = quiet_policies();
+    qac.extend([
+        PolicyCell { revision: Some(Revision("0b77aa12cd34".to_owned())), ..cell("require-pod-requests-limits", Mode::Audit, MED, 118) },
+        PolicyCell { blocked: Some(4), ..cell("disallow-latest-tag", Mode::Enforce, MED, 0) },
+        cell("disallow-privileged-containers", Mode::Enforce, HIGH, 0),
+        cell("restrict-image-registries", Mode::Audit, HIGH, 31),
+        cell("check-deprecated-apis", Mode::Audit, LOW, 0),
+    ]);
+    let mut staging = quiet_policies();
+    staging.extend([
+        PolicyCell { revision: Some(Revision("0b77aa12cd34".to_owned())), ..cell("require-pod-requests-limits", Mode::Audit, MED, 12) },
+        cell("disallow-latest-tag", Mode::Audit, MED, 3),
+        cell("disallow-privileged-containers", Mode::Enforce, HIGH, 1),
+        cell("restrict-image-registries", Mode::Audit, HIGH, 0),
+        cell("check-deprecated-apis", Mode::Audit, LOW, 0),
+    ]);
+    let production = vec![
+        PolicyCell { revision: Some(Revision("0b77aa12cd34".to_owned())), ..cell("require-pod-requests-limits", Mode::Audit, MED, 9) },
+        cell("disallow-privileged-containers", Mode::Audit, HIGH, 2),
+    ];
+    vec![environment("dev", dev), environment("qac", qac), environment("staging", staging), environment("production", production)]
+}
+
+/// The sketch with production lost.
+pub fn one_lost() -> Vec<EnvironmentView> {
+    let mut environments = sketch();
+    lose(&mut environments[3]);
+    environments
+}
+
+/// Four environments of which nothing is known yet, at different points of their start.
+pub fn starting() -> Vec<EnvironmentView> {
+    let mut all: Vec<_> = ["dev", "qac", "staging", "production"].map(|name| environment(name, Vec::new())).into();
+    for view in &mut all {
+        view.complete = false;
+        view.link = Link::Connecting;
+        view.last_seen = None;
+        view.kinds.iter_mut().for_each(|k| k.sync = Sync::Connecting);
+    }
+    all[1].link = Link::Listing;
+    all[1].kinds[1].sync = Sync::Listing { seen: 8_200, total: Some(12_500) };
+    all[1].summaries = Some(Tally { fail: 1_204, pass: 250_113, ..Tally::default() });
+    all[2].link = Link::LoginNeeded { why: "token expired; run  aws sso login  (from the kubeconfig's exec plugin)".to_owned() };
+    all[3].link = Link::Retrying { since: None, next: ago(-3), why: "no route to host prod-eu".to_owned() };
+    all
+}
+
+/// What can be wrong with rights and installations.
+pub fn troubled() -> Vec<EnvironmentView> {
+    let mut all = sketch();
+    all[0].kinds.iter_mut().for_each(|k| k.sync = Sync::NotInstalled);
+    all[0].cells = Arc::new([]);
+    all[0].owners = Tally::default();
+    all[1].link = Link::Denied { why: "you may not list policyreports (user jane, verb list)".to_owned() };
+    all[1].complete = false;
+    all[1].cells = Arc::new([]);
+    (all[1].owners, all[1].findings, all[1].blocked) = (Tally::default(), Tally::default(), None);
+    all[1].kinds.iter_mut().for_each(|k| k.sync = Sync::Denied { why: "user jane, verb list".to_owned() });
+    all[2].kinds[1].sync = Sync::Denied { why: "user jane, verb list".to_owned() };
+    all[2].complete = false;
+    all[2].malformed = 3;
+    all[2].notes = vec!["owners of 12 resources were guessed by name: replicasets may not be read".into()];
+    all[3].link = Link::LoginNeeded { why: "token expired; run  aws sso login  (from the kubeconfig's exec plugin)".to_owned() };
+    all[3].complete = false;
+    all
+}
+
+/// No policy fails anywhere.
+pub fn nothing_wrong() -> Vec<EnvironmentView> {
+    ["dev", "qac", "staging", "production"].map(|name| environment(name, quiet_policies())).into()
+}
+
+fn row(key: &PolicyKey, namespace: &str, kind: &str, name: &str, result: FindingResult) -> FindingRow {
+    let resource = |kind: &str, name: &str, version: &str| ResourceRef {
+        api_version: version.to_owned(),
+        kind: kind.to_owned(),
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+        uid: format!("uid-{namespace}-{name}"),
+    };
+    FindingRow {
+        key: key.clone(),
+        rule: "validate-image-tag".into(),
+        result,
+        severity: Some(Severity::Medium),
+        category: "Best Practices".into(),
+        message: "validation error: Using a mutable image tag e.g. 'latest' is not allowed. rule validate-image-tag failed at path /spec/containers/0/image/".into(),
+        resource: Arc::new(resource(kind, name, "apps/v1")),
+        owner: None,
+        owner_guessed: false,
+        evaluated_at: Some(ago(660)),
+        exception: "".into(),
+        stale: false,
+        properties: vec![("process".into(), "background scan".into())].into(),
+        resources: if name == "nightly" { 4 } else { 1 },
+    }
+}
+
+/// As many rows as the cell's number says.
+pub fn rows(key: &PolicyKey, fail: u64, error: u64) -> Vec<FindingRow> {
+    const NAMES: [(&str, &str, &str); 3] = [("checkout", "Deployment", "web"), ("checkout", "CronJob", "nightly"), ("search", "StatefulSet", "index")];
+    let mut out = Vec::new();
+    for n in 0..fail + error {
+        let (namespace, kind, name) = NAMES[usize::try_from(n % 3).unwrap()];
+        let name = if n < 3 { name.to_owned() } else { format!("{name}-{n}") };
+        let namespace = if n < 3 { namespace.to_owned() } else { format!("team-{}", n % 7) };
+        out.push(row(key, &namespace, kind, &name, if n < fail { FindingResult::Fail } else { FindingResult::Error }));
+    }
+    out
+}
+
+/// What an engine with this fleet would answer.
+pub fn answer(fleet: &FleetView, ask: &Ask) -> Answer {
+    let tally = |environment: &str, key: Option<&PolicyKey>, by_owner: bool| {
+        let view = fleet.environments.iter().find(|e| &*e.name == environment)?;
+        let cell = view.cells.iter().find(|c| Some(&c.key) == key)?;
+        Some(if by_owner { cell.owners } else { cell.findings })
+    };
+    match ask {
+        Ask::Findings { environment, query } => {
+            let tally = tally(environment, query.policy.as_ref(), query.by_owner).unwrap_or_default();
+            Answer::Findings(Ok(query.policy.as_ref().map(|key| rows(key, tally.fail, tally.error)).unwrap_or_default()))
+        }
+        Ask::Elsewhere { environments, query, resource, .. } => Answer::Elsewhere(
+            environments
+                .iter()
+                .map(|name| {
+                    let found = tally(name, query.policy.as_ref(), true).filter(|t| t.total() > 0).map(|t| {
+                        let result = if t.fail > 0 { FindingResult::Fail } else { FindingResult::Pass };
+                        row(query.policy.as_ref().unwrap(), &resource.namespace, &resource.kind, &resource.name, result)
+                    });
+                    (name.clone(), Ok(found))
+                })
+                .collect(),
+        ),
+        Ask::Object { reference, .. } if reference.name == "nightly" => Answer::Object(Err(Failure {
+            what: "CronJob checkout/nightly no longer exists in the cluster".to_owned(),
+            hint: "its results go away with the next report".to_owned(),
+        })),
+        Ask::Object { reference, .. } => Answer::Object(Ok(serde_json::json!({
+            "apiVersion": reference.api_version, "kind": reference.kind,
+            "metadata": {"name": reference.name, "namespace": reference.namespace, "uid": reference.uid, "labels": {"app": "web", "team": "checkout"}},
+            "spec": {"replicas": 3, "selector": {"matchLabels": {"app": "web"}}, "template": {"metadata": {"labels": {"app": "web"}},
+                "spec": {"containers": [{"name": "web", "image": "registry.example.com/web:latest", "args": ["--port", "8080"], "resources": {}}]}}},
+        }))),
+    }
+}
+
+/// Stands in for the engine.
+#[derive(Clone)]
+pub struct FakeEngine {
+    pub fleet: watch::Receiver<Arc<FleetView>>,
+}
+
+impl Source for FakeEngine {
+    fn fleet(&self) -> watch::Receiver<Arc<FleetView>> {
+        self.fleet.clone()
+    }
+
+    async fn answer(&self, ask: Ask) -> Answer {
+        let fleet = self.fleet.borrow().clone();
+        answer(&fleet, &ask)
+    }
+
+    fn reconnect(&self, _environment: &str) {}
+}
