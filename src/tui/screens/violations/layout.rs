@@ -148,15 +148,15 @@ impl Screen for Violations {
 
     fn filter_hint(&self) -> &'static str {
         match self.focus {
-            Focus::Matrix => "words in policy, kind, source, severity or category; !word leaves out",
-            Focus::Lower => "words in namespace, resource, rule, message or result; !word leaves out",
+            Focus::Matrix => "policy  env=production  sev>=high  mode=audit  ns=team-*  age<2h  !word leaves out",
+            Focus::Lower => "text  ns=team-*  kind=Pod  rule~image  result=error  age<2h  !word leaves out",
         }
     }
 
     fn set_filter(&mut self, text: &str, cx: &mut Cx<'_>) -> Result<(), String> {
         let filter = Filter::parse(text)?;
         if self.focus == Focus::Lower {
-            self.rows.set_filter(filter);
+            self.rows.set_filter(filter, cx);
         } else {
             self.listing.filter = filter;
             self.list(cx);

@@ -6,7 +6,8 @@ use super::board::Unit;
 use crate::domain::{FindingResult, PolicyKey, ResourceRef};
 use crate::engine::Failure;
 use crate::fleet::query::{FindingQuery, FindingRow};
-use crate::tui::filter::{Facts, Filter};
+use crate::fleet::view::EnvironmentView;
+use crate::tui::filter::Filter;
 use crate::tui::msg::Ask;
 use crate::tui::screens::Cx;
 use crate::tui::words;
@@ -92,10 +93,13 @@ pub(super) struct Rows {
     pub(super) lines: Vec<Line>,
     toggled: HashSet<String>,
     pub(super) filter: Filter,
+    /// The filter of the matrix, as far as it asks about rows.
+    outer: Filter,
     pub(super) cursor: Option<LineId>,
     pub(super) place: usize,
     pub(super) top: usize,
-    matching: usize,
+    /// Rows that pass the filters, by their places in the answer.
+    passing: Vec<usize>,
 }
 
 impl Rows {
@@ -157,7 +161,7 @@ impl Rows {
             rows.sort_by(|a, b| a.resource.namespace.cmp(&b.resource.namespace));
         }
         self.shown = Some((pending.target, pending.content, answer));
-        self.list();
+        self.sift(cx);
         self.ask(cx);
         true
     }
@@ -185,13 +189,39 @@ impl Rows {
 
     /// How many rows pass the filter.
     pub(super) fn matching(&self) -> usize {
-        self.matching
+        self.passing.len()
     }
 
     /// Takes another filter.
-    pub(super) fn set_filter(&mut self, filter: Filter) {
+    pub(super) fn set_filter(&mut self, filter: Filter, cx: &Cx<'_>) {
         self.filter = filter;
+        self.sift(cx);
+    }
+
+    /// Takes the filter of the matrix, if it is another.
+    pub(super) fn set_outer(&mut self, filter: &Filter, cx: &Cx<'_>) {
+        if self.outer.source() != filter.source() {
+            self.outer = filter.clone();
+            self.sift(cx);
+        }
+    }
+
+    /// Finds the rows that pass both filters, and lists them.
+    fn sift(&mut self, cx: &Cx<'_>) {
+        let environment = self.shown.as_ref().and_then(|(t, ..)| cx.fleet.environments.iter().find(|e| e.name == t.environment));
+        self.passing = match (environment, &self.shown) {
+            (Some(environment), Some((_, _, Ok(rows)))) => {
+                (0..rows.len()).filter(|i| self.passes(environment, &rows[*i], cx.now)).collect()
+            }
+            (None, Some((_, _, Ok(rows)))) => (0..rows.len()).collect(),
+            _ => Vec::new(),
+        };
         self.list();
+    }
+
+    fn passes(&self, environment: &EnvironmentView, row: &FindingRow, now: Timestamp) -> bool {
+        (self.filter.is_empty() || self.filter.allows_row(environment, row, now))
+            && (!self.outer.has_fields() || self.outer.allows_row_of_cell(environment, row, now))
     }
 
     /// Works out the lines, and where the selected one is now.
@@ -200,7 +230,7 @@ impl Rows {
             Some((_, _, Ok(rows))) => rows.as_slice(),
             _ => &[],
         };
-        let passing: Vec<usize> = (0..rows.len()).filter(|i| self.filter.is_empty() || passes(&rows[*i], &self.filter)).collect();
+        let passing = &self.passing;
         let folds = passing.len() > FOLD_ABOVE;
         let mut lines = Vec::with_capacity(passing.len() + 8);
         for group in passing.chunk_by(|a, b| rows[*a].resource.namespace == rows[*b].resource.namespace) {
@@ -211,7 +241,6 @@ impl Rows {
                 lines.extend(group.iter().copied().map(Line::Finding));
             }
         }
-        self.matching = passing.len();
         let place = self.cursor.as_ref().and_then(|id| lines.iter().position(|line| Self::is(rows, line, id)));
         // The first finding rather than the heading above it: that is what enter should open.
         let start = if self.cursor.is_none() && lines.len() > 1 && matches!(lines[1], Line::Finding(_)) { 1 } else { self.place };
@@ -313,12 +342,4 @@ pub(super) fn headline(target: &Target, rows: &[FindingRow], matching: usize) ->
         let _ = write!(out, ", {} shown by the filter", words::number(matching as u64));
     }
     out
-}
-
-fn passes(row: &FindingRow, filter: &Filter) -> bool {
-    let r = &row.resource;
-    let severity = row.severity.map_or("", crate::domain::Severity::as_str);
-    filter.matches(&Facts {
-        texts: &[&r.namespace, &r.kind, &r.name, &row.rule, &row.message, severity, &row.exception, row.result.as_str()],
-    })
 }
