@@ -36,6 +36,7 @@ impl Screen for Violations {
             Verb::Leave => return self.back(false, cx),
             Verb::NextScreen | Verb::PreviousScreen if self.policy.is_some() && self.finding.is_none() => {
                 self.focus = if lower { Focus::Matrix } else { Focus::Lower };
+                self.rows.pin();
             }
             Verb::NextScreen | Verb::PreviousScreen => return Done::NextScreen,
             Verb::Environment(number) => self.go_to_environment(number, cx),

@@ -233,6 +233,7 @@ impl Violations {
             if self.policy.is_some() {
                 self.chosen = true;
                 self.focus = Focus::Lower;
+                self.rows.pin();
                 self.overview_place = self.overview_place.min(self.board.environments.len().saturating_sub(1));
             }
         } else if let Some(finding) = &mut self.finding {

@@ -96,6 +96,7 @@ pub(super) struct Rows {
     /// The filter of the matrix, as far as it asks about rows.
     outer: Filter,
     pub(super) cursor: Option<LineId>,
+    pinned: bool,
     pub(super) place: usize,
     pub(super) top: usize,
     /// Rows that pass the filters, by their places in the answer.
@@ -152,7 +153,7 @@ impl Rows {
         let Some(pending) = self.pending.take_if(|p| p.number == number) else { return false };
         if self.shown.as_ref().is_none_or(|(target, ..)| *target != pending.target) {
             self.toggled.clear();
-            self.cursor = None;
+            (self.cursor, self.pinned) = (None, false);
             (self.place, self.top) = (0, 0);
         }
         let mut answer = answer.clone();
@@ -224,8 +225,16 @@ impl Rows {
             && (!self.outer.has_fields() || self.outer.allows_row_of_cell(environment, row, now))
     }
 
+    /// A person is among the rows now: from here on the cursor stays with its row. Before, it stays on the first one while rows come in.
+    pub(super) fn pin(&mut self) {
+        self.pinned = true;
+    }
+
     /// Works out the lines, and where the selected one is now.
     fn list(&mut self) {
+        if !self.pinned {
+            (self.cursor, self.place) = (None, 0);
+        }
         let rows = match &self.shown {
             Some((_, _, Ok(rows))) => rows.as_slice(),
             _ => &[],
@@ -268,6 +277,7 @@ impl Rows {
 
     /// Selects a line.
     pub(super) fn select(&mut self, place: usize) {
+        self.pinned = true;
         self.place = place.min(self.lines.len().saturating_sub(1));
         self.cursor = self.id(self.place);
     }
@@ -288,6 +298,7 @@ impl Rows {
     /// Folds or unfolds the namespace of the selected line; `true` if there was one to fold.
     pub(super) fn fold(&mut self) -> bool {
         let Some(name) = self.namespace() else { return false };
+        self.pinned = true;
         if !self.toggled.remove(&name) {
             self.toggled.insert(name.clone());
         }
@@ -309,7 +320,7 @@ impl Rows {
     }
 }
 
-/// `3 failing owners in 2 namespaces`: what stands below, in words; the number is that of the rows.
+/// `3 failing owners in 2 namespaces`, or `26 failures of 13 owners in 7 namespaces`: what stands below; the number is that of the rows.
 pub(super) fn headline(target: &Target, rows: &[FindingRow], matching: usize) -> String {
     let of = |result| rows.iter().filter(|r| r.result == result).count() as u64;
     let (one, many) = match target.unit {
@@ -318,7 +329,12 @@ pub(super) fn headline(target: &Target, rows: &[FindingRow], matching: usize) ->
     };
     let mut parts = Vec::new();
     let (fail, error) = (of(FindingResult::Fail), of(FindingResult::Error));
-    if fail > 0 {
+    // One of them may fail several rules: then there are more rows than owners, and the number is that of the rows.
+    let failing: HashSet<_> = rows.iter().filter(|r| r.result == FindingResult::Fail).map(|r| &r.resource).collect();
+    let distinct = failing.len() as u64;
+    if fail > distinct {
+        parts.push(format!("{} failures of {}", words::number(fail), words::counted(distinct, one, many)));
+    } else if fail > 0 {
         parts.push(words::counted(fail, &format!("failing {one}"), &format!("failing {many}")));
     }
     if error > 0 {
