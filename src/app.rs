@@ -20,7 +20,7 @@ use std::future::Future;
 use std::io::{self, BufWriter, IsTerminal as _, Write};
 use std::process::ExitCode;
 use std::time::Duration;
-use wiring::Look;
+use wiring::ScreenStyle;
 
 /// Runs the program with the arguments it was called with, the first being its name.
 pub fn run(arguments: &[OsString]) -> ExitCode {
@@ -114,8 +114,13 @@ async fn run_screen(globals: &Globals, banner: Option<String>) -> Result<Exit, P
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    let color = use_color(globals, &loaded, true);
-    wiring::run_tui(wiring::start_engine(&loaded, true), &loaded, globals, Look { color, banner }).await
+    let style = ScreenStyle {
+        ascii: globals.ascii || loaded.settings.ui.ascii,
+        color: use_color(globals, &loaded, true),
+        read_only: globals.read_only,
+        banner,
+    };
+    wiring::run_tui(wiring::start_engine(&loaded, true), style).await
 }
 
 /// The demo runs on threads of its own: it is started before our runtime and stopped after it.

@@ -2,7 +2,7 @@
 //!
 //! Text snapshots show what stands where; role maps show one letter per style role (upper case on the selected row, `#` under the
 //! cursor), so that colours are reviewed too.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should stop")]
 
 #[path = "screens/fixture.rs"]
 mod fixture;
@@ -105,13 +105,20 @@ impl Deck {
 
     fn roles(&mut self) -> String {
         let theme = self.theme.clone();
-        lines(&self.draw(), |cell| if cell.symbol() == " " && cell.bg == ratatui::style::Color::Reset { " ".to_owned() } else { theme.letter(cell.style()).to_string() })
+        lines(&self.draw(), |cell| {
+            if cell.symbol() == " " && cell.bg == ratatui::style::Color::Reset {
+                " ".to_owned()
+            } else {
+                theme.letter(cell.style()).to_string()
+            }
+        })
     }
 
     /// Column and row of the first occurrence of `text`.
     fn find(&mut self, text: &str) -> (u16, u16) {
         let screen = self.text();
-        let (row, line) = screen.lines().enumerate().find(|(_, l)| l.contains(text)).unwrap_or_else(|| panic!("{text} is not on the screen:\n{screen}"));
+        let (row, line) =
+            screen.lines().enumerate().find(|(_, l)| l.contains(text)).unwrap_or_else(|| panic!("{text} is not on the screen:\n{screen}"));
         let column = line[..line.find(text).unwrap()].chars().count();
         (u16::try_from(column).unwrap(), u16::try_from(row).unwrap())
     }
@@ -181,6 +188,7 @@ fn starting_and_troubled() {
     for (columns, rows) in ALL_SIZES {
         snapshot!(format!("starting_{columns}x{rows}"), Deck::new(fixture::starting(), (columns, rows)).text());
     }
+    snapshot!("listing_120x40", Deck::new(fixture::listing(), (120, 40)).text());
     snapshot!("troubled_120x40", Deck::new(fixture::troubled(), (120, 40)).text());
     snapshot!("troubled_messages_120x40", Deck::new(fixture::troubled(), (120, 40)).keys("m").text());
     snapshot!("no_environment_80x24", Deck::new(Vec::new(), (80, 24)).text());
@@ -213,7 +221,14 @@ fn the_number_is_the_number_of_rows() {
         let mut deck = deck;
         // Unfold whatever is folded, and count findings by their marks over the whole list.
         let head = deck.text();
-        let total: usize = head.lines().find(|l| l.contains("failing owner")).unwrap().split(|c: char| !c.is_ascii_digit()).filter_map(|w| w.parse::<usize>().ok()).take(1).sum();
+        let total: usize = head
+            .lines()
+            .find(|l| l.contains("failing owner"))
+            .unwrap()
+            .split(|c: char| !c.is_ascii_digit())
+            .filter_map(|w| w.parse::<usize>().ok())
+            .take(1)
+            .sum();
         let errors = if place == 1 { 2 } else { 0 };
         assert_eq!(total + errors, number, "{head}");
     }
@@ -287,7 +302,8 @@ fn production_has_its_own_style_wherever_it_is_named() {
 #[test]
 fn the_selection_stays_with_its_policy_when_rows_move() {
     let mut deck = Deck::new(fixture::sketch(), (120, 40)).keys("right down down");
-    let selected = |deck: &mut Deck| deck.text().lines().find(|l| l.starts_with('▌')).unwrap().split_whitespace().next().unwrap().to_owned();
+    let selected =
+        |deck: &mut Deck| deck.text().lines().find(|l| l.starts_with('▌')).unwrap().split_whitespace().next().unwrap().to_owned();
     let before = selected(&mut deck);
     let mut moved = fixture::sketch();
     let mut cells: Vec<_> = moved[0].cells.to_vec();
@@ -427,7 +443,12 @@ fn an_answer_to_an_old_question_changes_nothing() {
 #[test]
 fn a_large_fleet_is_drawn_fast() {
     let environments: Vec<_> = (0..10)
-        .map(|e| environment(&format!("env-{e}"), (0..2_000).map(|n| cell(&format!("policy-{n:04}"), Mode::Audit, Some(Severity::Low), n % 7)).collect()))
+        .map(|e| {
+            environment(
+                &format!("env-{e}"),
+                (0..2_000).map(|n| cell(&format!("policy-{n:04}"), Mode::Audit, Some(Severity::Low), n % 7)).collect(),
+            )
+        })
         .collect();
     let mut deck = Deck::new(environments, (200, 60));
     deck.draw();
@@ -437,15 +458,23 @@ fn a_large_fleet_is_drawn_fast() {
         deck.draw();
     }
     let each = start.elapsed() / 50;
+    let changed =
+        deck.fleet.environments.iter().map(|e| EnvironmentView { cells: e.cells.iter().cloned().collect(), ..(**e).clone() }).collect();
+    deck.fleet = fleet(changed);
+    let start = std::time::Instant::now();
+    deck.send(Msg::Fleet(deck.fleet.clone()));
+    println!("{:?} for a view in which everything changed", start.elapsed());
+    println!("{each:?} for a key and a frame at 2,000 policies × 10 environments");
     // Generous, for slow machines and debug builds; a frame that formats all rows would take ten times as long.
     assert!(each.as_millis() < 40, "{each:?} for a key and a frame");
 }
 
 fn any_key() -> impl Strategy<Value = Msg> {
-    let keys = "up down left right pgup pgdn home end enter esc q tab shift-tab / c P ctrl-r m : ? ctrl-l o u s < S y 0 1 4 9 a x ! backspace"
-        .split(' ')
-        .map(str::to_owned)
-        .collect::<Vec<_>>();
+    let keys =
+        "up down left right pgup pgdn home end enter esc q tab shift-tab / c P ctrl-r m : ? ctrl-l o u s < S y 0 1 4 9 a x ! backspace"
+            .split(' ')
+            .map(str::to_owned)
+            .collect::<Vec<_>>();
     prop::sample::select(keys).prop_map(|key| Msg::Key(event(&key)))
 }
 
@@ -475,7 +504,8 @@ enum Step {
 
 fn any_step() -> impl Strategy<Value = Step> {
     let mouse = (0_u16..210, 0_u16..70, 0_usize..4).prop_map(|(column, row, kind)| {
-        let kind = [MouseEventKind::Down(MouseButton::Left), MouseEventKind::ScrollDown, MouseEventKind::ScrollUp, MouseEventKind::Moved][kind];
+        let kind =
+            [MouseEventKind::Down(MouseButton::Left), MouseEventKind::ScrollDown, MouseEventKind::ScrollUp, MouseEventKind::Moved][kind];
         Step::Msg(Box::new(Msg::Mouse(MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE })))
     });
     prop_oneof![

@@ -161,7 +161,9 @@ fn stopped_and_continued_the_screen_comes_back_whole() {
         } else {
             session.signal(Signal::TSTP);
         }
-        session.until(if by_key { "the shell's screen after ctrl-z" } else { "the shell's screen after SIGTSTP" }, |screen| !screen.alternate_screen());
+        session.until(if by_key { "the shell's screen after ctrl-z" } else { "the shell's screen after SIGTSTP" }, |screen| {
+            !screen.alternate_screen()
+        });
         session.signal(Signal::CONT);
         session.until("the screen again", |screen| screen.alternate_screen() && screen.contents().contains("require-pod-requests-limits"));
     }
@@ -198,7 +200,10 @@ fn keys_are_answered_at_once() {
 
 #[test]
 fn without_a_terminal_it_says_so() {
-    let output = std::process::Command::new(std::env::current_exe().unwrap()).args(["--ignored", "--exact", "program", "--nocapture"]).output().unwrap();
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "program", "--nocapture"])
+        .output()
+        .unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(text.contains("not a terminal") && !text.contains('\u{1b}'), "{text}");
 }

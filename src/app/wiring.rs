@@ -1,7 +1,7 @@
 //! The seam to the layers that run: engine, screen, demo. Each function is the only place that names its layer.
 
 use super::load::Loaded;
-use crate::cli::args::{Demo as DemoArgs, Globals};
+use crate::cli::args::Demo as DemoArgs;
 use crate::cli::{Exit, Problem};
 use crate::cluster::ClusterSpec;
 use crate::demo::{Demo, DemoOptions, Scenario};
@@ -11,15 +11,15 @@ use crate::tui::{self, ColorDepth, TuiOptions};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// How long a request may take where nobody says: the time in which a big Table arrives over a slow line.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// The actions whose keys may be changed, from the screen's own table; empty means that any name is taken.
 pub(super) fn actions() -> &'static [&'static str] {
     &[]
 }
 
-/// How long a request may take where nobody says: the time in which a big Table arrives over a slow line.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Starts the engine on `loaded.options`; `summaries` asks for totals before results, for those who look while it fills.
+/// Starts the engine on `loaded.options`. `summaries` asks for totals before results, for those who look while it fills.
 pub(super) fn start_engine(loaded: &Loaded, summaries: bool) -> EngineHandle {
     let options = &loaded.options;
     let spec = |environment: &EnvironmentSettings| ClusterSpec {
@@ -36,34 +36,33 @@ pub(super) fn start_engine(loaded: &Loaded, summaries: bool) -> EngineHandle {
     engine::start(options.environments.iter().map(spec).collect())
 }
 
+/// How the screen is to look, from flags and configuration.
+#[derive(Debug, Clone, Default)]
+pub(super) struct ScreenStyle {
+    /// Only ASCII characters.
+    pub(super) ascii: bool,
+    /// Whether to use colour at all.
+    pub(super) color: bool,
+    /// Nothing may be changed anywhere.
+    pub(super) read_only: bool,
+    /// A sentence to show all the time.
+    pub(super) banner: Option<String>,
+}
+
 /// Runs the screen until it is left.
-pub(super) async fn run_tui(engine: EngineHandle, loaded: &Loaded, globals: &Globals, look: Look) -> Result<Exit, Problem> {
+pub(super) async fn run_tui(engine: EngineHandle, style: ScreenStyle) -> Result<Exit, Problem> {
     let variable = |name: &str| std::env::var(name).ok();
     // `NO_COLOR` has been weighed against flag and configuration.
-    let no_color = (!look.color).then_some("1");
+    let no_color = (!style.color).then_some("1");
     let depth = ColorDepth::detect(no_color, variable("COLORTERM").as_deref(), variable("TERM").as_deref());
-    let options = TuiOptions {
-        ascii: globals.ascii || loaded.settings.ui.ascii,
-        depth,
-        banner: look.banner,
-        read_only: globals.read_only,
-        ..TuiOptions::default()
-    };
+    let options = TuiOptions { ascii: style.ascii, depth, banner: style.banner, read_only: style.read_only, ..TuiOptions::default() };
     match tui::run(engine, options).await {
         Ok(()) => Ok(Exit::Done),
         Err(error) => Err(Problem::failed(error.to_string())),
     }
 }
 
-/// How the screen is to look, as far as the command line knows.
-pub(super) struct Look {
-    /// Colours are wanted.
-    pub(super) color: bool,
-    /// A sentence for the header.
-    pub(super) banner: Option<String>,
-}
-
-/// Starts the demo's servers.
+/// Starts the demo's servers; dropping them stops them. Called before and dropped after our own runtime: they have one of their own.
 pub(super) fn start_demo(demo: &DemoArgs) -> Result<Demo, Problem> {
     let scenario = match &demo.scenario {
         Some(name) => Scenario::named(name).map_err(|error| Problem::usage(error.to_string()))?,

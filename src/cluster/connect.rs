@@ -84,7 +84,10 @@ async fn configure(spec: &ClusterSpec) -> Result<Config, String> {
     };
     if !kubeconfig.contexts.iter().any(|context| context.name == name) {
         let known: Vec<&str> = kubeconfig.contexts.iter().map(|context| context.name.as_str()).collect();
-        return Err(format!("the kubeconfig has no context \"{name}\"; it has {}", if known.is_empty() { "none".to_owned() } else { known.join(", ") }));
+        return Err(format!(
+            "the kubeconfig has no context \"{name}\"; it has {}",
+            if known.is_empty() { "none".to_owned() } else { known.join(", ") }
+        ));
     }
     let explicit_proxy = proxy_of(&kubeconfig, &name);
     let options = KubeConfigOptions { context: Some(name), ..KubeConfigOptions::default() };
@@ -113,7 +116,9 @@ fn matches_no_proxy(host: &str, list: &str) -> bool {
     list.split(',').map(str::trim).filter(|entry| !entry.is_empty()).any(|entry| {
         let entry = entry.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit())).map_or(entry, |(name, _)| name);
         let domain = entry.trim_start_matches("*.").trim_start_matches('.');
-        entry == "*" || host.eq_ignore_ascii_case(domain) || host.to_ascii_lowercase().ends_with(&format!(".{}", domain.to_ascii_lowercase()))
+        entry == "*"
+            || host.eq_ignore_ascii_case(domain)
+            || host.to_ascii_lowercase().ends_with(&format!(".{}", domain.to_ascii_lowercase()))
     })
 }
 

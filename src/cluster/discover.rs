@@ -98,7 +98,8 @@ impl Discovery {
     /// What is served now. Groups that are silent keep what they served when they last answered.
     pub(super) async fn ask(&mut self, requests: &Requests) -> Result<Served, Refusal> {
         let Some((body, tag)) = requests.if_changed("/apis", AGGREGATED, self.tag.as_deref()).await? else { return Ok(self.last.clone()) };
-        let answer: Answer = serde_json::from_slice(&body).map_err(|error| Refusal::Server(format!("discovery cannot be read: {error}")))?;
+        let answer: Answer =
+            serde_json::from_slice(&body).map_err(|error| Refusal::Server(format!("discovery cannot be read: {error}")))?;
         let plural_by_version = if answer.groups.is_empty() { aggregated(&answer) } else { plain(requests, &answer).await? };
         let mut served = read(&plural_by_version);
         for group in answer.items.iter().filter(|group| group.versions.iter().any(|v| v.freshness == "Stale")) {
@@ -190,7 +191,10 @@ mod tests {
             {"metadata": {"name": "policies.kyverno.io"}, "versions": [{"version": "v1alpha1", "resources": [{"resource": "validatingpolicies"}]}]}]});
         let served = read(&aggregated(&serde_json::from_value(answer).unwrap()));
         let version = |kind: &str| KindId::all().find(|id| id.kind().kind == kind).and_then(|id| served.kinds.get(&id).copied());
-        assert_eq!((version("ClusterPolicy"), version("PolicyException"), version("ValidatingPolicy")), (Some("v1"), Some("v2beta1"), Some("v1alpha1")));
+        assert_eq!(
+            (version("ClusterPolicy"), version("PolicyException"), version("ValidatingPolicy")),
+            (Some("v1"), Some("v2beta1"), Some("v1alpha1"))
+        );
         assert_eq!((version("PolicyReport"), version("Event")), (None, Some("v1")));
         assert!(served.has_kyverno());
     }

@@ -50,7 +50,8 @@ async fn deployment(requests: &Requests) -> Result<Option<Value>, String> {
         other => other.to_string(),
     })?;
     let items = list.get("items").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let is_kyverno = |item: &&Value| text(item, &["metadata", "labels", "app.kubernetes.io/part-of"]).is_some_and(|v| v.contains("kyverno"));
+    let is_kyverno =
+        |item: &&Value| text(item, &["metadata", "labels", "app.kubernetes.io/part-of"]).is_some_and(|v| v.contains("kyverno"));
     Ok(items.iter().find(is_kyverno).cloned())
 }
 

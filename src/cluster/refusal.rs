@@ -69,9 +69,7 @@ impl Refusal {
     /// From the `Status` in a watch's ERROR event.
     pub(super) fn from_event(object: &[u8]) -> Self {
         match serde_json::from_slice::<Status>(object) {
-            Ok(status) => {
-                Self::from_response(StatusCode::from_u16(status.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), None, object)
-            }
+            Ok(status) => Self::from_response(StatusCode::from_u16(status.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), None, object),
             Err(_) => Self::Server("the watch ended with an error that cannot be read".to_owned()),
         }
     }

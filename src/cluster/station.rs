@@ -12,11 +12,11 @@
 use super::ClusterSpec;
 use super::connect::{Connection, connect};
 use super::discover::{Discovery, Served, is_on_demand, path};
+use super::kyverno;
 use super::refusal::Refusal;
 use super::requests::{JSON, METADATA_LIST, Requests};
 use super::stream::{Ended, StreamContext, run};
-use super::kyverno;
-use crate::domain::Link;
+use crate::domain::{Link, Sync};
 use crate::fleet::delta::{Delta, ServerFacts, StreamEvent, StreamId};
 use crate::kinds::{Family, KindId};
 use jiff::{SignedDuration, Timestamp};
@@ -27,7 +27,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 /// How often a quiet server is asked for a sign of life.
 const HEARTBEAT: Duration = Duration::from_secs(5);
@@ -38,7 +38,12 @@ const LOOK_AROUND: Duration = Duration::from_secs(5);
 /// How often Kyverno's installation is looked at.
 const LOOK_AT_KYVERNO: Duration = Duration::from_secs(30);
 const SHORTEST_PAUSE: Duration = Duration::from_millis(500);
-const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// A server that answers, if only to say that it is starting, will be there soon.
+const STARTING_PAUSE: Duration = Duration::from_secs(1);
+/// How long a kind that was served must stay away before it counts as gone. An API server that restarts answers before it serves its
+/// custom resources again, and must not make us forget a million findings.
+const GONE_AFTER: Duration = Duration::from_secs(8);
 /// Attempts after which a server that never answered is called unreachable.
 const PATIENCE: u32 = 3;
 
@@ -69,6 +74,8 @@ pub struct Station {
     spec: ClusterSpec,
     deltas: mpsc::Sender<Delta>,
     signals: Signals,
+    /// Streams that the state has been told of, by this client or an earlier one.
+    known: BTreeSet<StreamId>,
     /// The last sign of life.
     seen: Option<Timestamp>,
     failures: u32,
@@ -90,6 +97,8 @@ struct Running {
     handles: BTreeMap<StreamId, (AbortHandle, &'static str)>,
     /// Kinds that were found not served, and told so.
     missing: BTreeSet<KindId>,
+    /// Kinds that were served and are not at the moment, and since when.
+    vanished: BTreeMap<KindId, Instant>,
     up: watch::Sender<bool>,
     trouble: mpsc::Sender<Refusal>,
     streaming: Arc<AtomicBool>,
@@ -107,7 +116,7 @@ struct Version {
 impl Station {
     /// A station that will tell `deltas`.
     pub fn new(spec: ClusterSpec, deltas: mpsc::Sender<Delta>, signals: Signals) -> Self {
-        Self { spec, deltas, signals, seen: None, failures: 0, rebuilt: false }
+        Self { spec, deltas, signals, known: BTreeSet::new(), seen: None, failures: 0, rebuilt: false }
     }
 
     /// Runs until nobody listens any more.
@@ -148,8 +157,15 @@ impl Station {
         };
         let (trouble, mut troubled) = mpsc::channel(16);
         let streaming = Arc::new(AtomicBool::new(serves_streaming_lists(&version.minor)));
-        let mut running =
-            Running { tasks: JoinSet::new(), handles: BTreeMap::new(), missing: BTreeSet::new(), up: watch::Sender::new(true), trouble, streaming };
+        let mut running = Running {
+            tasks: JoinSet::new(),
+            handles: BTreeMap::new(),
+            missing: BTreeSet::new(),
+            vanished: BTreeMap::new(),
+            up: watch::Sender::new(true),
+            trouble,
+            streaming,
+        };
         let mut discovery = Discovery::default();
         let mut needed = self.signals.needed_owners.subscribe();
         if self.introduce(connection, &version).await.is_err() {
@@ -197,7 +213,7 @@ impl Station {
                 Err(Refusal::Unauthorized(why)) => return Err(self.unauthorized(connection, &why).await),
                 Err(refusal) => {
                     self.lost(connection, &refusal).await?;
-                    if self.pause(LONGEST_PAUSE).await {
+                    if self.pause(longest(&refusal)).await {
                         return Err(End::Rebuild);
                     }
                 }
@@ -208,13 +224,25 @@ impl Station {
     async fn ask_version(&mut self, connection: &Connection) -> Result<Version, Refusal> {
         let asked = timeout(HEARTBEAT_LIMIT, connection.requests.json::<Version>("/version", JSON)).await;
         let answer = asked.unwrap_or_else(|_| Err(Refusal::Unreachable(format!("no answer within {} s", HEARTBEAT_LIMIT.as_secs()))));
+        if self.seen.is_none() || self.failures > 0 {
+            self.ask_ready(connection).await?;
+        }
         let version = match answer {
             // A server that answers is alive, even if it does not tell its version.
             Err(Refusal::Forbidden(_) | Refusal::NotFound(_)) => Version { git_version: String::new(), minor: String::new() },
             other => other?,
         };
-        (self.failures, self.rebuilt, self.seen) = (0, false, Some(Timestamp::now()));
+        (self.failures, self.rebuilt, self.seen) = (0, false, Some(now()));
         Ok(version)
+    }
+
+    /// After a start, a server answers before it serves everything; `/readyz` says when it does. Whoever may not ask takes it as ready.
+    async fn ask_ready(&self, connection: &Connection) -> Result<(), Refusal> {
+        match timeout(HEARTBEAT_LIMIT, connection.requests.get("/readyz", "*/*")).await {
+            Ok(Err(Refusal::Server(_))) => Err(Refusal::Server("the API server is starting (not ready)".to_owned())),
+            Ok(Err(Refusal::Unreachable(why))) => Err(Refusal::Unreachable(why)),
+            _ => Ok(()),
+        }
     }
 
     /// Tells who the server is, and starts.
@@ -251,7 +279,7 @@ impl Station {
             if let Err(end) = self.lost(connection, &refusal).await {
                 return Some(end);
             }
-            if self.pause(LONGEST_PAUSE).await {
+            if self.pause(longest(&refusal)).await {
                 return Some(End::Rebuild);
             }
             match self.ask_version(connection).await {
@@ -271,8 +299,8 @@ impl Station {
         let link = if self.seen.is_none() && self.failures > PATIENCE {
             Link::Unreachable { why }
         } else {
-            let pause = SignedDuration::try_from(self.backoff(LONGEST_PAUSE)).unwrap_or_default();
-            Link::Retrying { since: self.seen, next: Timestamp::now() + pause, why }
+            let pause = SignedDuration::try_from(self.backoff(longest(refusal))).unwrap_or_default();
+            Link::Retrying { since: self.seen, next: now() + pause, why }
         };
         self.tell(Delta::Link(link)).await.map_err(|()| End::Closed)
     }
@@ -338,9 +366,19 @@ impl Station {
         Ok(())
     }
 
-    async fn look_at_kind(&mut self, connection: &Connection, id: KindId, now: &Served, scopes: &BTreeSet<Arc<str>>, running: &mut Running) {
+    async fn look_at_kind(
+        &mut self,
+        connection: &Connection,
+        id: KindId,
+        now: &Served,
+        scopes: &BTreeSet<Arc<str>>,
+        running: &mut Running,
+    ) {
         let wanted = !is_on_demand(id) || self.signals.needed_owners.borrow().contains(&id);
         let version = now.kinds.get(&id).copied().filter(|_| wanted);
+        if self.may_come_back(id, version.is_some(), running) {
+            return;
+        }
         let mine: BTreeSet<Arc<str>> = match (version, id.kind().namespaced) {
             (None, _) => BTreeSet::new(),
             (Some(_), false) => BTreeSet::from([Arc::from("")]),
@@ -350,29 +388,60 @@ impl Station {
             }
             (Some(_), true) => scopes.clone(),
         };
-        let gone: Vec<StreamId> = running.handles.iter().filter(|(s, (_, v))| s.kind == id && (!mine.contains(&s.namespace) || version != Some(v))).map(|(s, _)| s.clone()).collect();
-        for stream in gone {
-            if let Some((handle, _)) = running.handles.remove(&stream) {
-                handle.abort();
-            }
-            let event = if version.is_none() { StreamEvent::NotInstalled } else { StreamEvent::Dropped };
-            let _ = self.tell(Delta::Stream(stream, event)).await;
-        }
+        self.stop_unwanted(id, version, &mine, running).await;
+        let everywhere = StreamId { kind: id, namespace: Arc::from("") };
         let Some(version) = version else {
             if wanted && running.missing.insert(id) {
-                let _ = self.tell(Delta::Stream(StreamId { kind: id, namespace: Arc::from("") }, StreamEvent::NotInstalled)).await;
+                self.known.insert(everywhere.clone());
+                let _ = self.tell(Delta::Stream(everywhere, StreamEvent::NotInstalled)).await;
             }
             return;
         };
-        if running.missing.remove(&id) && !mine.contains("") {
-            let _ = self.tell(Delta::Stream(StreamId { kind: id, namespace: Arc::from("") }, StreamEvent::Dropped)).await;
-        }
+        running.missing.remove(&id);
         for namespace in mine {
             let stream = StreamId { kind: id, namespace };
             if !running.handles.contains_key(&stream) {
+                self.known.insert(stream.clone());
                 self.start(connection, stream, version, running);
             }
         }
+    }
+
+    /// Stops streams of namespaces that are not watched any more, and of versions that are not served any more.
+    async fn stop_unwanted(&mut self, id: KindId, version: Option<&'static str>, mine: &BTreeSet<Arc<str>>, running: &mut Running) {
+        let mut outdated = Vec::new();
+        running.handles.retain(|stream, (handle, served)| {
+            let keep = stream.kind != id || (version == Some(*served) && mine.contains(&stream.namespace));
+            if !keep {
+                outdated.push(handle.clone());
+            }
+            keep
+        });
+        outdated.iter().for_each(AbortHandle::abort);
+        let unwanted: Vec<StreamId> = self.known.iter().filter(|s| s.kind == id && !mine.contains(&s.namespace)).cloned().collect();
+        for stream in unwanted {
+            // The stream of all namespaces stands for a kind that is not served.
+            if version.is_none() && stream.namespace.is_empty() {
+                continue;
+            }
+            self.known.remove(&stream);
+            let _ = self.tell(Delta::Stream(stream, StreamEvent::Dropped)).await;
+        }
+    }
+
+    /// Whether a kind that was served has vanished so recently that it may come back.
+    fn may_come_back(&self, id: KindId, served: bool, running: &mut Running) -> bool {
+        let was_served = !running.missing.contains(&id) && self.known.iter().any(|stream| stream.kind == id);
+        if served || !was_served {
+            running.vanished.remove(&id);
+            return false;
+        }
+        let since = *running.vanished.entry(id).or_insert_with(Instant::now);
+        let gone = since.elapsed() >= GONE_AFTER;
+        if gone {
+            running.vanished.remove(&id);
+        }
+        !gone
     }
 
     fn start(&self, connection: &Connection, id: StreamId, version: &'static str, running: &mut Running) {
@@ -396,12 +465,11 @@ impl Station {
         match ended {
             Ok((id, Ended::NotServed)) => {
                 running.handles.remove(&id);
-                running.missing.insert(id.kind);
-                let _ = self.tell(Delta::Stream(id, StreamEvent::NotInstalled)).await;
+                running.vanished.entry(id.kind).or_insert_with(Instant::now);
+                let _ = self.tell(Delta::Stream(id, StreamEvent::State(Sync::Stale { since: now() }))).await;
             }
-            Ok((_, Ended::Unwanted)) => {}
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            Err(_) => {}
+            Ok((_, Ended::Unwanted)) | Err(_) => {}
         }
     }
 
@@ -445,6 +513,17 @@ struct NamedMetadata {
     name: String,
     #[serde(default)]
     uid: String,
+}
+
+/// Now, in whole seconds: nobody wants to read more of a link's age.
+pub(super) fn now() -> Timestamp {
+    let now = Timestamp::now();
+    Timestamp::from_second(now.as_second()).unwrap_or(now)
+}
+
+/// The longest pause after such a failure.
+fn longest(refusal: &Refusal) -> Duration {
+    if matches!(refusal, Refusal::Server(_)) { STARTING_PAUSE } else { LONGEST_PAUSE }
 }
 
 /// A clock that does not catch up after a laptop's sleep.

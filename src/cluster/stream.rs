@@ -18,7 +18,6 @@ use crate::fleet::delta::{Change, Delta, StreamEvent, StreamId};
 use crate::kinds::Family;
 use bytes::Bytes;
 use http_body_util::BodyExt;
-use jiff::Timestamp;
 use serde::Deserialize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -157,8 +156,7 @@ impl Machine {
         };
         match self.watch(context, &version).await {
             Ok(Watched::Resume(version)) => self.resume = Some(version),
-            Ok(Watched::Relist) => {}
-            Err(Trouble::Refused(Refusal::Gone)) => {}
+            Ok(Watched::Relist) | Err(Trouble::Refused(Refusal::Gone)) => {}
             Err(trouble) => {
                 // A fault on the way says nothing about the version: go on from there.
                 self.resume.get_or_insert(version);
@@ -289,8 +287,8 @@ impl Machine {
             let path = format!("{}?{}limit={limit}&continue={token}", context.path, context.selector());
             let body = context.requests.open(&path, context.accept(true), true).await?;
             let page = read_page(context, body).await?;
-            if page.objects > 0 {
-                limit = (PAGE_BYTES / (page.bytes / page.objects).max(1)).clamp(20, 2000);
+            if let Some(each) = page.bytes.checked_div(page.objects) {
+                limit = (PAGE_BYTES / each.max(1)).clamp(20, 2000);
             }
             if page.metadata.next.is_empty() {
                 context.tell(StreamEvent::ListEnded).await?;
@@ -319,7 +317,7 @@ impl Machine {
             _ => {}
         }
         let why = refusal.to_string();
-        context.state(if self.complete { Sync::Stale { since: Timestamp::now() } } else { Sync::Retrying { why } }).await?;
+        context.state(if self.complete { Sync::Stale { since: super::station::now() } } else { Sync::Retrying { why } }).await?;
         let asked = if let Refusal::TooMany(after) = refusal { after } else { None };
         self.pause(context, asked).await;
         Ok(())
@@ -469,6 +467,15 @@ struct MarkedMetadata {
     annotations: std::collections::BTreeMap<String, String>,
 }
 
+/// One line of a watch, in any spelling.
+#[derive(Deserialize)]
+struct Event<'a> {
+    #[serde(rename = "type")]
+    word: &'a str,
+    #[serde(borrow)]
+    object: &'a serde_json::value::RawValue,
+}
+
 /// Reads one line: `{"type":"ADDED","object":{…}}`. API servers write it just so (kubernetes/apimachinery `metav1.WatchEvent`), which
 /// saves reading every object twice; another order or spacing takes the long way.
 fn read_line(line: &[u8]) -> Line<'_> {
@@ -479,20 +486,12 @@ fn read_line(line: &[u8]) -> Line<'_> {
         let object = rest.strip_prefix(b"\",\"object\":")?.strip_suffix(b"}")?;
         Some((std::str::from_utf8(word).ok()?, object))
     });
-    let (word, object) = match short {
-        Some(found) => found,
-        None => {
-            #[derive(Deserialize)]
-            struct Event<'a> {
-                #[serde(rename = "type")]
-                word: &'a str,
-                #[serde(borrow)]
-                object: &'a serde_json::value::RawValue,
-            }
-            match serde_json::from_slice::<Event<'_>>(line) {
-                Ok(event) => (event.word, event.object.get().as_bytes()),
-                Err(_) => return Line::Unknown,
-            }
+    let (word, object) = if let Some(found) = short {
+        found
+    } else {
+        match serde_json::from_slice::<Event<'_>>(line) {
+            Ok(event) => (event.word, event.object.get().as_bytes()),
+            Err(_) => return Line::Unknown,
         }
     };
     match word {

@@ -23,59 +23,19 @@ struct Rule {
 
 const READ: &[&str] = &["get", "list", "watch"];
 
-const EVERYTHING: &[Rule] = &[Rule {
-    groups: &["*"],
-    resources: &["*"],
-    verbs: &["*"],
-}];
+const EVERYTHING: &[Rule] = &[Rule { groups: &["*"], resources: &["*"], verbs: &["*"] }];
 
 /// Every user may ask about itself (`system:basic-user`).
 const BASIC: &[Rule] = &[
-    Rule {
-        groups: &["authorization.k8s.io"],
-        resources: &["selfsubjectaccessreviews", "selfsubjectrulesreviews"],
-        verbs: &["create"],
-    },
-    Rule {
-        groups: &["authentication.k8s.io"],
-        resources: &["selfsubjectreviews"],
-        verbs: &["create"],
-    },
+    Rule { groups: &["authorization.k8s.io"], resources: &["selfsubjectaccessreviews", "selfsubjectrulesreviews"], verbs: &["create"] },
+    Rule { groups: &["authentication.k8s.io"], resources: &["selfsubjectreviews"], verbs: &["create"] },
 ];
 
 const VIEW: &[Rule] = &[
-    Rule {
-        groups: &[""],
-        resources: &[
-            "namespaces",
-            "pods",
-            "configmaps",
-            "services",
-            "serviceaccounts",
-            "events",
-        ],
-        verbs: READ,
-    },
-    Rule {
-        groups: &["apps", "batch", "networking.k8s.io", "coordination.k8s.io"],
-        resources: &["*"],
-        verbs: READ,
-    },
-    Rule {
-        groups: &["admissionregistration.k8s.io"],
-        resources: &["*"],
-        verbs: READ,
-    },
-    Rule {
-        groups: &["kyverno.io"],
-        resources: &[
-            "clusterpolicies",
-            "policies",
-            "cleanuppolicies",
-            "clustercleanuppolicies",
-        ],
-        verbs: READ,
-    },
+    Rule { groups: &[""], resources: &["namespaces", "pods", "configmaps", "services", "serviceaccounts", "events"], verbs: READ },
+    Rule { groups: &["apps", "batch", "networking.k8s.io", "coordination.k8s.io"], resources: &["*"], verbs: READ },
+    Rule { groups: &["admissionregistration.k8s.io"], resources: &["*"], verbs: READ },
+    Rule { groups: &["kyverno.io"], resources: &["clusterpolicies", "policies", "cleanuppolicies", "clustercleanuppolicies"], verbs: READ },
     Rule {
         groups: &["policies.kyverno.io"],
         resources: &[
@@ -92,11 +52,7 @@ const VIEW: &[Rule] = &[
         ],
         verbs: READ,
     },
-    Rule {
-        groups: &["wgpolicyk8s.io", "reports.kyverno.io"],
-        resources: &["*"],
-        verbs: READ,
-    },
+    Rule { groups: &["wgpolicyk8s.io", "reports.kyverno.io"], resources: &["*"], verbs: READ },
 ];
 
 impl Caller {
@@ -129,41 +85,19 @@ impl Caller {
     }
 
     pub(crate) fn may(self, verb: &str, group: &str, resource: &str) -> bool {
-        let has =
-            |list: &[&str], wanted: &str| list.iter().any(|item| *item == "*" || *item == wanted);
+        let has = |list: &[&str], wanted: &str| list.iter().any(|item| *item == "*" || *item == wanted);
         // A right on a kind does not reach its subresources unless it is a star.
-        self.rules().any(|rule| {
-            has(rule.groups, group) && has(rule.resources, resource) && has(rule.verbs, verb)
-        })
+        self.rules().any(|rule| has(rule.groups, group) && has(rule.resources, resource) && has(rule.verbs, verb))
     }
 
     /// 403 in the API server's words unless the caller may.
-    pub(crate) fn demand(
-        self,
-        verb: &str,
-        group: &str,
-        resource: &str,
-        namespace: &str,
-        name: &str,
-    ) -> Result<(), Failure> {
+    pub(crate) fn demand(self, verb: &str, group: &str, resource: &str, namespace: &str, name: &str) -> Result<(), Failure> {
         if self.may(verb, group, resource) {
             return Ok(());
         }
-        let of = if group.is_empty() {
-            resource.to_owned()
-        } else {
-            format!("{resource}.{group}")
-        };
-        let named = if name.is_empty() {
-            String::new()
-        } else {
-            format!(" \"{name}\"")
-        };
-        let scope = if namespace.is_empty() {
-            "at the cluster scope".to_owned()
-        } else {
-            format!("in the namespace \"{namespace}\"")
-        };
+        let of = if group.is_empty() { resource.to_owned() } else { format!("{resource}.{group}") };
+        let named = if name.is_empty() { String::new() } else { format!(" \"{name}\"") };
+        let scope = if namespace.is_empty() { "at the cluster scope".to_owned() } else { format!("in the namespace \"{namespace}\"") };
         Err(Failure::forbidden(format!(
             "{of}{named} is forbidden: User \"{}\" cannot {verb} resource \"{resource}\" in API group \"{group}\" {scope}",
             self.name()
@@ -174,16 +108,10 @@ impl Caller {
     pub(crate) fn access_review(self, body: &[u8]) -> Value {
         let asked = Question::read(body);
         let allowed = match &asked.path {
-            Some(path) => {
-                self == Self::Admin || path.starts_with("/api") || path.starts_with("/version")
-            }
+            Some(path) => self == Self::Admin || path.starts_with("/api") || path.starts_with("/version"),
             None => self.may(&asked.verb, &asked.group, &asked.resource),
         };
-        let reason = if allowed && self == Self::Admin {
-            "demo: admin may do everything"
-        } else {
-            ""
-        };
+        let reason = if allowed && self == Self::Admin { "demo: admin may do everything" } else { "" };
         json!({
             "kind": "SelfSubjectAccessReview", "apiVersion": "authorization.k8s.io/v1", "metadata": {},
             "spec": {"resourceAttributes": {
@@ -195,10 +123,8 @@ impl Caller {
 
     /// Answers a SelfSubjectRulesReview.
     pub(crate) fn rules_review(self) -> Value {
-        let rules: Vec<Value> = self
-            .rules()
-            .map(|rule| json!({"verbs": rule.verbs, "apiGroups": rule.groups, "resources": rule.resources}))
-            .collect();
+        let rules: Vec<Value> =
+            self.rules().map(|rule| json!({"verbs": rule.verbs, "apiGroups": rule.groups, "resources": rule.resources})).collect();
         let paths: Value = json!([{"verbs": ["get"], "nonResourceURLs": ["/api", "/api/*", "/apis", "/apis/*", "/healthz", "/livez", "/readyz", "/openapi", "/openapi/*", "/version"]}]);
         json!({
             "kind": "SelfSubjectRulesReview", "apiVersion": "authorization.k8s.io/v1", "metadata": {}, "spec": {},
@@ -236,21 +162,13 @@ impl Question {
     }
 
     fn from_json(body: &Value) -> Self {
-        let string = |pointer: &str| {
-            body.pointer(pointer)
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-                .to_owned()
-        };
+        let string = |pointer: &str| body.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
         let mut question = Self {
             verb: string("/spec/resourceAttributes/verb"),
             group: string("/spec/resourceAttributes/group"),
             resource: string("/spec/resourceAttributes/resource"),
             namespace: string("/spec/resourceAttributes/namespace"),
-            path: body
-                .pointer("/spec/nonResourceAttributes/path")
-                .and_then(Value::as_str)
-                .map(str::to_owned),
+            path: body.pointer("/spec/nonResourceAttributes/path").and_then(Value::as_str).map(str::to_owned),
         };
         if question.path.is_some() {
             question.verb = string("/spec/nonResourceAttributes/verb");
@@ -264,14 +182,9 @@ impl Question {
         let review = field(unknown, 2);
         let spec = field(review, 2);
         let (attributes, path) = (field(spec, 1), field(spec, 2));
-        let string =
-            |message: &[u8], number| String::from_utf8_lossy(field(message, number)).into_owned();
+        let string = |message: &[u8], number| String::from_utf8_lossy(field(message, number)).into_owned();
         if attributes.is_empty() && !path.is_empty() {
-            return Self {
-                verb: string(path, 2),
-                path: Some(string(path, 1)),
-                ..Self::default()
-            };
+            return Self { verb: string(path, 2), path: Some(string(path, 1)), ..Self::default() };
         }
         Self {
             verb: string(attributes, 2),
@@ -296,10 +209,7 @@ fn field(message: &[u8], wanted: u64) -> &[u8] {
                 let Some((length, after)) = varint(after) else {
                     return &[];
                 };
-                let Some((value, after)) = usize::try_from(length)
-                    .ok()
-                    .and_then(|n| after.split_at_checked(n))
-                else {
+                let Some((value, after)) = usize::try_from(length).ok().and_then(|n| after.split_at_checked(n)) else {
                     return &[];
                 };
                 if tag >> 3 == wanted {
@@ -336,32 +246,13 @@ mod tests {
 
     #[test]
     fn protobuf_questions_are_understood() {
-        let attributes = [
-            message(2, b"patch"),
-            message(3, b"kyverno.io"),
-            message(5, b"clusterpolicies"),
-        ]
-        .concat();
+        let attributes = [message(2, b"patch"), message(3, b"kyverno.io"), message(5, b"clusterpolicies")].concat();
         let review = message(2, &message(1, &attributes));
-        let body = [
-            b"k8s\0".as_slice(),
-            &message(1, b"typemeta"),
-            &message(2, &review),
-        ]
-        .concat();
+        let body = [b"k8s\0".as_slice(), &message(1, b"typemeta"), &message(2, &review)].concat();
         let asked = Question::read(&body);
-        assert_eq!(
-            (asked.verb.as_str(), asked.resource.as_str()),
-            ("patch", "clusterpolicies")
-        );
-        assert_eq!(
-            Caller::Viewer.access_review(&body)["status"]["allowed"],
-            false
-        );
-        assert_eq!(
-            Caller::Admin.access_review(&body)["status"]["allowed"],
-            true
-        );
+        assert_eq!((asked.verb.as_str(), asked.resource.as_str()), ("patch", "clusterpolicies"));
+        assert_eq!(Caller::Viewer.access_review(&body)["status"]["allowed"], false);
+        assert_eq!(Caller::Admin.access_review(&body)["status"]["allowed"], true);
         assert_eq!(Question::read(b"k8s\0\xff\xff"), Question::default());
     }
 
@@ -370,9 +261,7 @@ mod tests {
         assert!(Caller::Viewer.may("list", "kyverno.io", "clusterpolicies"));
         assert!(!Caller::Viewer.may("list", "kyverno.io", "policyexceptions"));
         assert!(!Caller::Viewer.may("list", "", "secrets"));
-        let refused = Caller::Nobody
-            .demand("list", "", "pods", "a", "")
-            .unwrap_err();
+        let refused = Caller::Nobody.demand("list", "", "pods", "a", "").unwrap_err();
         assert_eq!(
             refused.message,
             "pods is forbidden: User \"nobody\" cannot list resource \"pods\" in API group \"\" in the namespace \"a\""

@@ -44,6 +44,9 @@ pub(crate) struct Resource {
     pub(crate) builtin: bool,
     #[serde(default)]
     pub(crate) status: bool,
+    /// Has the `scale` subresource.
+    #[serde(default)]
+    pub(crate) scale: bool,
     /// Served only where the environment has this feature.
     #[serde(default)]
     feature: Option<String>,
@@ -72,11 +75,7 @@ impl Resource {
     }
 
     pub(crate) fn api_version(&self, version: &str) -> String {
-        if self.group.is_empty() {
-            version.to_owned()
-        } else {
-            format!("{}/{version}", self.group)
-        }
+        if self.group.is_empty() { version.to_owned() } else { format!("{}/{version}", self.group) }
     }
 
     pub(crate) fn singular(&self) -> String {
@@ -102,10 +101,7 @@ impl Catalog {
         for mut resource in file.resource {
             resource.versions = available(&resource.versions, minor);
             resource.spec = resource.spec.map(|fields| available(&fields, minor));
-            let wanted = resource
-                .feature
-                .as_ref()
-                .is_none_or(|feature| features.contains(feature));
+            let wanted = resource.feature.as_ref().is_none_or(|feature| features.contains(feature));
             if wanted && !resource.versions.is_empty() {
                 resource.index = resources.len();
                 resources.push(resource);
@@ -120,21 +116,15 @@ impl Catalog {
 
     /// The kind behind a path's group, version and plural.
     pub(crate) fn find(&self, group: &str, version: &str, plural: &str) -> Option<&Resource> {
-        self.resources.iter().find(|r| {
-            r.group == group && r.plural == plural && r.versions.iter().any(|v| v == version)
-        })
+        self.resources.iter().find(|r| r.group == group && r.plural == plural && r.versions.iter().any(|v| v == version))
     }
 
     pub(crate) fn plural(&self, group: &str, plural: &str) -> Option<&Resource> {
-        self.resources
-            .iter()
-            .find(|r| r.group == group && r.plural == plural)
+        self.resources.iter().find(|r| r.group == group && r.plural == plural)
     }
 
     pub(crate) fn kind(&self, group: &str, kind: &str) -> Option<&Resource> {
-        self.resources
-            .iter()
-            .find(|r| r.group == group && r.kind == kind)
+        self.resources.iter().find(|r| r.group == group && r.kind == kind)
     }
 
     /// The kind a manifest names by `apiVersion` and `kind`, and the version it names.
@@ -203,25 +193,11 @@ mod tests {
     fn older_releases_serve_less() {
         let new = Catalog::load(19, &[]).unwrap();
         let old = Catalog::load(15, &[]).unwrap();
-        assert!(
-            new.find("policies.kyverno.io", "v1", "namespacedvalidatingpolicies")
-                .is_some()
-        );
-        assert!(
-            old.kind("policies.kyverno.io", "NamespacedValidatingPolicy")
-                .is_none()
-        );
+        assert!(new.find("policies.kyverno.io", "v1", "namespacedvalidatingpolicies").is_some());
+        assert!(old.kind("policies.kyverno.io", "NamespacedValidatingPolicy").is_none());
         assert_eq!(old.versions("policies.kyverno.io"), ["v1alpha1"]);
-        assert_eq!(
-            new.versions("policies.kyverno.io"),
-            ["v1", "v1beta1", "v1alpha1"]
-        );
+        assert_eq!(new.versions("policies.kyverno.io"), ["v1", "v1beta1", "v1alpha1"]);
         assert!(new.kind("openreports.io", "Report").is_none());
-        assert!(
-            Catalog::load(19, &["openreports".to_owned()])
-                .unwrap()
-                .kind("openreports.io", "Report")
-                .is_some()
-        );
+        assert!(Catalog::load(19, &["openreports".to_owned()]).unwrap().kind("openreports.io", "Report").is_some());
     }
 }

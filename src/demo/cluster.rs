@@ -27,11 +27,7 @@ pub struct Pace {
 impl Default for Pace {
     /// About a second for what takes a real Kyverno up to twenty, and a scan every two minutes.
     fn default() -> Self {
-        Self {
-            reports: Duration::from_secs(1),
-            ready: Duration::from_secs(1),
-            scan: Duration::from_secs(120),
-        }
+        Self { reports: Duration::from_secs(1), ready: Duration::from_secs(1), scan: Duration::from_secs(120) }
     }
 }
 
@@ -69,15 +65,7 @@ pub(crate) struct Cluster {
 impl Cluster {
     pub(crate) fn new(profile: Profile, catalog: Catalog, pace: Pace, seed: u64) -> Self {
         let store = Store::new(catalog.all().len(), 1_000);
-        Self {
-            profile,
-            catalog,
-            pace,
-            store: Mutex::new(store),
-            seed,
-            drawn: AtomicU64::new(0),
-            read: Mutex::default(),
-        }
+        Self { profile, catalog, pace, store: Mutex::new(store), seed, drawn: AtomicU64::new(0), read: Mutex::default() }
     }
 
     /// The objects. Never held across an await.
@@ -89,9 +77,7 @@ impl Cluster {
     /// The next number of a fixed sequence (splitmix64): the same start gives the same names.
     pub(crate) fn draw(&self) -> u64 {
         let n = self.drawn.fetch_add(1, Ordering::Relaxed);
-        mix(self
-            .seed
-            .wrapping_add(n.wrapping_mul(0x9E37_79B9_7F4A_7C15)))
+        mix(self.seed.wrapping_add(n.wrapping_mul(0x9E37_79B9_7F4A_7C15)))
     }
 
     /// When Kyverno read this version of a policy; now, if it has not yet.
@@ -135,9 +121,7 @@ pub(crate) fn mix(mut z: u64) -> u64 {
 
 /// FNV-1a: a seed from a text, the same on every machine.
 pub(crate) fn hash(text: &str) -> u64 {
-    text.bytes().fold(0xCBF2_9CE4_8422_2325, |h, byte| {
-        (h ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3)
-    })
+    text.bytes().fold(0xCBF2_9CE4_8422_2325, |h, byte| (h ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3))
 }
 
 fn uid(a: u64, b: u64) -> String {

@@ -40,16 +40,7 @@ impl Cursor {
         if kinds.clone().any(|kind| store.oldest(kind) > from) {
             return None;
         }
-        Some(
-            kinds
-                .flat_map(|kind| {
-                    store
-                        .changes_after(kind, from, usize::MAX)
-                        .into_iter()
-                        .map(move |c| (kind, c))
-                })
-                .collect(),
-        )
+        Some(kinds.flat_map(|kind| store.changes_after(kind, from, usize::MAX).into_iter().map(move |c| (kind, c))).collect())
     }
 }
 
@@ -77,34 +68,16 @@ pub(crate) async fn run(cluster: Arc<Cluster>) {
 
 /// Brings all workloads to what they ask for. With `past`, as if it had happened then and without admission.
 pub(crate) fn settle(cluster: &Cluster, past: Option<Timestamp>) {
-    for (group, plural) in [
-        ("apps", "deployments"),
-        ("apps", "statefulsets"),
-        ("apps", "daemonsets"),
-        ("batch", "jobs"),
-        ("apps", "replicasets"),
-    ] {
+    for (group, plural) in
+        [("apps", "deployments"), ("apps", "statefulsets"), ("apps", "daemonsets"), ("batch", "jobs"), ("apps", "replicasets")]
+    {
         let Some(resource) = cluster.resource(group, plural) else {
             continue;
         };
-        let rows: Vec<(Key, Handle)> = cluster
-            .store()
-            .rows(resource.index)
-            .map(|(key, object)| (key.clone(), object.clone()))
-            .collect();
+        let rows: Vec<(Key, Handle)> = cluster.store().rows(resource.index).map(|(key, object)| (key.clone(), object.clone())).collect();
         for (key, object) in rows {
-            let then = past.and_then(|_| {
-                text(&object.value, "/metadata/creationTimestamp")
-                    .parse()
-                    .ok()
-            });
-            Workload {
-                cluster,
-                key: &key,
-                object: &object.value,
-                past: then.or(past),
-            }
-            .reconcile(plural);
+            let then = past.and_then(|_| text(&object.value, "/metadata/creationTimestamp").parse().ok());
+            Workload { cluster, key: &key, object: &object.value, past: then.or(past) }.reconcile(plural);
         }
     }
 }
@@ -117,13 +90,7 @@ fn reconcile(cluster: &Cluster, kind: usize, key: &Key, object: &Handle) {
         // Only the newest version counts: older changes of the same object are in the past.
         let current = cluster.get(&resource.group, &resource.plural, key);
         if current.is_some_and(|current| current.version == object.version) {
-            Workload {
-                cluster,
-                key,
-                object: &object.value,
-                past: None,
-            }
-            .reconcile(&resource.plural);
+            Workload { cluster, key, object: &object.value, past: None }.reconcile(&resource.plural);
         }
     }
 }
@@ -144,31 +111,17 @@ impl Workload<'_> {
             "deployments" => self.deployment(uid, replicas),
             "replicasets" => self.replica_set(uid, replicas),
             "statefulsets" => {
-                let names = (0..replicas)
-                    .map(|n| format!("{}-{n}", self.key.name))
-                    .collect();
+                let names = (0..replicas).map(|n| format!("{}-{n}", self.key.name)).collect();
                 self.pods("StatefulSet", uid, names);
                 self.status(plural, &json!({"replicas": replicas, "readyReplicas": replicas, "availableReplicas": replicas}));
             }
             "daemonsets" => {
-                let names = NODES
-                    .map(|node| {
-                        format!(
-                            "{}-{}",
-                            self.key.name,
-                            suffix(hash(&format!("{uid}{node}")), 5)
-                        )
-                    })
-                    .to_vec();
+                let names = NODES.map(|node| format!("{}-{}", self.key.name, suffix(hash(&format!("{uid}{node}")), 5))).to_vec();
                 self.pods("DaemonSet", uid, names);
                 self.status(plural, &json!({"numberReady": NODES.len(), "desiredNumberScheduled": NODES.len(), "currentNumberScheduled": NODES.len(), "numberMisscheduled": 0}));
             }
             "jobs" => {
-                self.pods(
-                    "Job",
-                    uid,
-                    vec![format!("{}-{}", self.key.name, suffix(hash(uid), 5))],
-                );
+                self.pods("Job", uid, vec![format!("{}-{}", self.key.name, suffix(hash(uid), 5))]);
                 self.status(plural, &json!({"active": 1}));
             }
             _ => {}
@@ -203,19 +156,9 @@ impl Workload<'_> {
             return;
         }
         if let Some(set) = self.cluster.get("apps", "replicasets", &set_key) {
-            Workload {
-                cluster: self.cluster,
-                key: &set_key,
-                object: &set.value,
-                past: self.past,
-            }
-            .replica_set(set.uid(), replicas);
+            Workload { cluster: self.cluster, key: &set_key, object: &set.value, past: self.past }.replica_set(set.uid(), replicas);
         }
-        for other in self.owned("apps", "replicasets", uid) {
-            if other.name != name {
-                self.scale(&other, 0);
-            }
-        }
+        self.retire(uid, &name);
         self.status("deployments", &json!({
             "replicas": replicas, "updatedReplicas": replicas, "readyReplicas": replicas, "availableReplicas": replicas,
             "observedGeneration": self.object["metadata"]["generation"],
@@ -223,20 +166,37 @@ impl Workload<'_> {
         }));
     }
 
+    /// Scales the deployment's other ReplicaSets down and keeps as many of them as it wants to remember.
+    fn retire(&self, uid: &str, current: &str) {
+        let Some(resource) = self.cluster.resource("apps", "replicasets") else {
+            return;
+        };
+        let kept = self.object["spec"]["revisionHistoryLimit"].as_u64().unwrap_or(10) as usize;
+        let mut old: Vec<(u64, Key)> = Vec::new();
+        for key in self.owned("apps", "replicasets", uid) {
+            if let Some(set) = self.cluster.get("apps", "replicasets", &key).filter(|_| key.name != current) {
+                old.push((set.version, key));
+            }
+        }
+        old.sort();
+        for (n, (_, key)) in old.into_iter().rev().enumerate() {
+            if n < kept {
+                self.scale(&key, 0);
+            } else {
+                self.cluster.store().remove(resource.index, &key);
+            }
+        }
+    }
+
     fn replica_set(&self, uid: &str, replicas: usize) {
-        let names = (0..replicas)
-            .map(|n| {
-                format!(
-                    "{}-{}",
-                    self.key.name,
-                    suffix(hash(&format!("{uid}{n}")), 5)
-                )
-            })
-            .collect();
+        let names = (0..replicas).map(|n| format!("{}-{}", self.key.name, suffix(hash(&format!("{uid}{n}")), 5))).collect();
         self.pods("ReplicaSet", uid, names);
-        self.status("replicasets", &json!({
-            "replicas": replicas, "readyReplicas": replicas, "availableReplicas": replicas, "fullyLabeledReplicas": replicas,
-        }));
+        self.status(
+            "replicasets",
+            &json!({
+                "replicas": replicas, "readyReplicas": replicas, "availableReplicas": replicas, "fullyLabeledReplicas": replicas,
+            }),
+        );
     }
 
     fn scale(&self, set: &Key, replicas: usize) {
@@ -245,14 +205,7 @@ impl Workload<'_> {
         };
         let options = Options::internal(resource, "kube-controller-manager");
         // Gone is as good as scaled.
-        let _ = write::patch(
-            self.cluster,
-            resource,
-            set.clone(),
-            PatchKind::Merge,
-            &json!({"spec": {"replicas": replicas}}),
-            &options,
-        );
+        let _ = write::patch(self.cluster, resource, set, PatchKind::Merge, &json!({"spec": {"replicas": replicas}}), &options);
     }
 
     fn owner(&self, api: &str, kind: &str, uid: &str) -> Value {
@@ -264,10 +217,9 @@ impl Workload<'_> {
             return Vec::new();
         };
         let store = self.cluster.store();
-        let mine = store.rows(resource.index).filter(|(key, object)| {
-            key.namespace == self.key.namespace
-                && text(&object.value, "/metadata/ownerReferences/0/uid") == uid
-        });
+        let mine = store
+            .rows(resource.index)
+            .filter(|(key, object)| key.namespace == self.key.namespace && text(&object.value, "/metadata/ownerReferences/0/uid") == uid);
         mine.map(|(key, _)| key.clone()).collect()
     }
 
@@ -276,11 +228,7 @@ impl Workload<'_> {
         let Some(resource) = self.cluster.resource("", "pods") else {
             return;
         };
-        for extra in self
-            .owned("", "pods", uid)
-            .into_iter()
-            .filter(|key| !names.contains(&key.name))
-        {
+        for extra in self.owned("", "pods", uid).into_iter().filter(|key| !names.contains(&key.name)) {
             self.cluster.store().remove(resource.index, &extra);
         }
         let api = if kind == "Job" { "batch/v1" } else { "apps/v1" };
@@ -289,10 +237,7 @@ impl Workload<'_> {
             let key = Key::new(self.key.namespace.clone(), name.as_str());
             // Only these two give a changed pod its old name.
             let reuses = matches!(kind, "StatefulSet" | "DaemonSet");
-            let revision = self
-                .cluster
-                .get("", "pods", &key)
-                .map(|pod| text(&pod.value, REVISION).to_owned());
+            let revision = self.cluster.get("", "pods", &key).map(|pod| text(&pod.value, REVISION).to_owned());
             if reuses && revision.is_some_and(|revision| revision != template_mark(template)) {
                 self.cluster.store().remove(resource.index, &key);
             }
@@ -303,8 +248,7 @@ impl Workload<'_> {
             spec["nodeName"] = json!(NODES.get(n % NODES.len()));
             let mut metadata = template["metadata"].clone();
             if reuses {
-                member(&mut metadata, "labels")["controller-revision-hash"] =
-                    json!(template_mark(template));
+                member(&mut metadata, "labels")["controller-revision-hash"] = json!(template_mark(template));
             }
             let pod = json!({
                 "metadata": {
@@ -317,7 +261,11 @@ impl Workload<'_> {
             if !self.create("", "pods", pod) {
                 return;
             }
-            self.write_status("pods", &key, &json!({"phase": "Running", "podIP": format!("10.{}.{}.{}", n + 1, hash(&name) % 250, hash(uid) % 250)}));
+            self.write_status(
+                "pods",
+                &key,
+                &json!({"phase": "Running", "podIP": format!("10.{}.{}.{}", n + 1, hash(&name) % 250, hash(uid) % 250)}),
+            );
         }
     }
 
@@ -329,13 +277,7 @@ impl Workload<'_> {
         let mut options = Options::internal(resource, "kube-controller-manager");
         options.admitted = self.past.is_some();
         options.now = self.past.unwrap_or(options.now);
-        match write::create(
-            self.cluster,
-            resource,
-            &self.key.namespace,
-            object,
-            &options,
-        ) {
+        match write::create(self.cluster, resource, &self.key.namespace, object, &options) {
             Ok(_) => true,
             Err(failure) => {
                 self.failed_create(&failure.message);
@@ -374,14 +316,7 @@ impl Workload<'_> {
         let mut options = Options::internal(resource, "kube-controller-manager");
         options.status = true;
         options.now = self.past.unwrap_or(options.now);
-        let _ = write::patch(
-            self.cluster,
-            resource,
-            key.clone(),
-            PatchKind::Merge,
-            &json!({"status": status}),
-            &options,
-        );
+        let _ = write::patch(self.cluster, resource, key, PatchKind::Merge, &json!({"status": status}), &options);
     }
 }
 
@@ -407,17 +342,11 @@ fn collect_garbage(cluster: &Cluster, changes: &[(usize, Change)]) {
     let mut orphans = Vec::new();
     for resource in cluster.catalog.all() {
         for (key, object) in store.rows(resource.index) {
-            let owners = object
-                .value
-                .pointer("/metadata/ownerReferences")
-                .and_then(Value::as_array);
+            let owners = object.value.pointer("/metadata/ownerReferences").and_then(Value::as_array);
             let Some(owners) = owners.filter(|owners| !owners.is_empty()) else {
                 continue;
             };
-            if owners
-                .iter()
-                .all(|owner| gone.contains(text(owner, "/uid")))
-            {
+            if owners.iter().all(|owner| gone.contains(text(owner, "/uid"))) {
                 orphans.push((resource.index, key.clone()));
             }
         }
@@ -435,26 +364,13 @@ fn end_namespaces(cluster: &Cluster) {
     let mut store = cluster.store();
     let ending: Vec<Key> = store
         .rows(namespaces.index)
-        .filter(|(_, object)| {
-            object
-                .value
-                .pointer("/metadata/deletionTimestamp")
-                .is_some()
-        })
+        .filter(|(_, object)| object.value.pointer("/metadata/deletionTimestamp").is_some())
         .map(|(key, _)| key.clone())
         .collect();
     for namespace in ending {
-        for resource in cluster
-            .catalog
-            .all()
-            .iter()
-            .filter(|resource| resource.namespaced)
-        {
-            let inside: Vec<Key> = store
-                .rows(resource.index)
-                .map(|(key, _)| key.clone())
-                .filter(|key| key.namespace == namespace.name)
-                .collect();
+        for resource in cluster.catalog.all().iter().filter(|resource| resource.namespaced) {
+            let inside: Vec<Key> =
+                store.rows(resource.index).map(|(key, _)| key.clone()).filter(|key| key.namespace == namespace.name).collect();
             for key in inside {
                 store.remove(resource.index, &key);
             }

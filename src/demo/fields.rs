@@ -14,32 +14,16 @@ pub(crate) fn prune(resource: &Resource, object: &mut Value) -> Vec<String> {
         return unknown;
     };
     if let Some(top) = &resource.top {
-        let known = |name: &str| {
-            matches!(name, "apiVersion" | "kind" | "metadata")
-                || top.iter().any(|field| field == name)
-        };
+        let known = |name: &str| matches!(name, "apiVersion" | "kind" | "metadata") || top.iter().any(|field| field == name);
         remove_unless(map, known, "", &mut unknown);
     }
-    if let (Some(fields), Some(spec)) = (
-        &resource.spec,
-        map.get_mut("spec").and_then(Value::as_object_mut),
-    ) {
-        remove_unless(
-            spec,
-            |name| fields.iter().any(|field| field == name),
-            "spec.",
-            &mut unknown,
-        );
+    if let (Some(fields), Some(spec)) = (&resource.spec, map.get_mut("spec").and_then(Value::as_object_mut)) {
+        remove_unless(spec, |name| fields.iter().any(|field| field == name), "spec.", &mut unknown);
     }
     unknown
 }
 
-fn remove_unless(
-    map: &mut Map<String, Value>,
-    known: impl Fn(&str) -> bool,
-    prefix: &str,
-    unknown: &mut Vec<String>,
-) {
+fn remove_unless(map: &mut Map<String, Value>, known: impl Fn(&str) -> bool, prefix: &str, unknown: &mut Vec<String>) {
     map.retain(|name, _| {
         let keep = known(name);
         if !keep {
@@ -67,10 +51,7 @@ pub(crate) fn fill(resource: &Resource, object: &mut Value) {
 pub(crate) fn check(resource: &Resource, name: &str, object: &mut Value) -> Result<(), Failure> {
     let mut causes: Vec<(&str, String, &str)> = Vec::new();
     for path in &resource.required {
-        if object
-            .pointer(&format!("/{}", path.replace('.', "/")))
-            .is_none()
-        {
+        if object.pointer(&format!("/{}", path.replace('.', "/"))).is_none() {
             causes.push(("FieldValueRequired", "Required value".to_owned(), path));
         }
     }
@@ -81,26 +62,13 @@ pub(crate) fn check(resource: &Resource, name: &str, object: &mut Value) -> Resu
         visit(object, path, &mut |value| {
             let shown = value.as_str().unwrap_or_default();
             if !allowed.iter().any(|a| a == shown) {
-                let allowed = allowed
-                    .iter()
-                    .map(|a| format!("\"{a}\""))
-                    .collect::<Vec<_>>()
-                    .join(", ");
+                let allowed = allowed.iter().map(|a| format!("\"{a}\"")).collect::<Vec<_>>().join(", ");
                 let message = format!("Unsupported value: {value}: supported values: {allowed}");
                 causes.push(("FieldValueNotSupported", message, path));
             }
         });
     }
-    if causes.is_empty() {
-        Ok(())
-    } else {
-        Err(Failure::invalid(
-            &resource.kind,
-            &resource.group,
-            name,
-            &causes,
-        ))
-    }
+    if causes.is_empty() { Ok(()) } else { Err(Failure::invalid(&resource.kind, &resource.group, name, &causes)) }
 }
 
 /// Calls `act` on every value at a dotted path; `[]` after a name goes through a list.
@@ -109,9 +77,7 @@ fn visit(value: &mut Value, path: &str, act: &mut dyn FnMut(&mut Value)) {
         return act(value);
     }
     let (head, rest) = path.split_once('.').unwrap_or((path, ""));
-    let (name, many) = head
-        .strip_suffix("[]")
-        .map_or((head, false), |name| (name, true));
+    let (name, many) = head.strip_suffix("[]").map_or((head, false), |name| (name, true));
     let Some(inner) = value.get_mut(name) else {
         return;
     };
@@ -138,16 +104,9 @@ mod tests {
         assert_eq!(prune(resource, &mut policy), ["more", "spec.odd"]);
         fill(resource, &mut policy);
         assert_eq!(policy["spec"]["background"], true);
-        assert_eq!(
-            policy["spec"]["rules"][0]["validate"]["allowExistingViolations"],
-            true
-        );
+        assert_eq!(policy["spec"]["rules"][0]["validate"]["allowExistingViolations"], true);
         let refused = check(resource, "p", &mut policy).unwrap_err();
         assert_eq!(refused.code, 422);
-        assert!(
-            refused.message.contains("Unsupported value: \"enforce\""),
-            "{}",
-            refused.message
-        );
+        assert!(refused.message.contains("Unsupported value: \"enforce\""), "{}", refused.message);
     }
 }

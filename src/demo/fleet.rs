@@ -48,11 +48,7 @@ pub(crate) struct Environment {
 impl Environment {
     /// Kyverno's minor release.
     pub(crate) fn minor(&self) -> u32 {
-        self.kyverno
-            .split('.')
-            .nth(1)
-            .and_then(|minor| minor.parse().ok())
-            .unwrap_or(0)
+        self.kyverno.split('.').nth(1).and_then(|minor| minor.parse().ok()).unwrap_or(0)
     }
 }
 

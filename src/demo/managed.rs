@@ -32,16 +32,8 @@ pub(crate) struct Writer<'a> {
 }
 
 /// Metadata the server owns; it never shows up as anybody's field.
-const SERVER_METADATA: [&str; 8] = [
-    "name",
-    "namespace",
-    "uid",
-    "resourceVersion",
-    "generation",
-    "creationTimestamp",
-    "managedFields",
-    "selfLink",
-];
+const SERVER_METADATA: [&str; 8] =
+    ["name", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp", "managedFields", "selfLink"];
 
 fn leaves(object: &Value) -> BTreeSet<Path> {
     let mut out = BTreeSet::new();
@@ -121,16 +113,8 @@ fn shown(path: &Path) -> String {
 }
 
 fn read(object: &Value) -> Vec<Entry> {
-    let entries = object
-        .pointer("/metadata/managedFields")
-        .and_then(Value::as_array);
-    let string = |entry: &Value, name: &str| {
-        entry
-            .get(name)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_owned()
-    };
+    let entries = object.pointer("/metadata/managedFields").and_then(Value::as_array);
+    let string = |entry: &Value, name: &str| entry.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     entries
         .into_iter()
         .flatten()
@@ -207,9 +191,7 @@ impl Entry {
     }
 
     fn is(&self, writer: &Writer<'_>, apply: bool) -> bool {
-        self.manager == writer.manager
-            && self.apply == apply
-            && self.subresource == writer.subresource
+        self.manager == writer.manager && self.apply == apply && self.subresource == writer.subresource
     }
 }
 
@@ -219,26 +201,18 @@ pub(crate) fn record(old: Option<&Value>, new: &mut Value, writer: &Writer<'_>) 
     let now = leaves(new);
     let changed: BTreeSet<Path> = match old {
         None => now.clone(),
-        Some(old) => now
-            .iter()
-            .filter(|path| at(old, path) != at(new, path))
-            .cloned()
-            .collect(),
+        Some(old) => now.iter().filter(|path| at(old, path) != at(new, path)).cloned().collect(),
     };
     for entry in &mut entries {
         let own = entry.is(writer, false);
-        entry.fields.retain(|path| {
-            at(new, path).is_some() && (own || !changed.iter().any(|c| overlaps(c, path)))
-        });
+        entry.fields.retain(|path| at(new, path).is_some() && (own || !changed.iter().any(|c| overlaps(c, path))));
     }
     if !changed.is_empty() {
         if !entries.iter().any(|entry| entry.is(writer, false)) {
             entries.push(Entry::of(writer, false));
         }
         for entry in entries.iter_mut().filter(|entry| entry.is(writer, false)) {
-            entry
-                .fields
-                .retain(|path| !changed.iter().any(|c| overlaps(c, path)));
+            entry.fields.retain(|path| !changed.iter().any(|c| overlaps(c, path)));
             entry.fields.extend(changed.iter().cloned());
             writer.time.clone_into(&mut entry.time);
             writer.api_version.clone_into(&mut entry.api_version);
@@ -248,32 +222,18 @@ pub(crate) fn record(old: Option<&Value>, new: &mut Value, writer: &Writer<'_>) 
 }
 
 /// Server-side apply: the object after it, or the conflicts with other managers.
-pub(crate) fn apply(
-    live: Option<&Value>,
-    applied: &Value,
-    writer: &Writer<'_>,
-    force: bool,
-) -> Result<Value, Failure> {
+pub(crate) fn apply(live: Option<&Value>, applied: &Value, writer: &Writer<'_>, force: bool) -> Result<Value, Failure> {
     let mut entries = live.map(read).unwrap_or_default();
     let mut merged = live.cloned().unwrap_or_else(|| applied.clone());
     let wanted = leaves(applied);
     let mut conflicts = Vec::new();
     for entry in entries.iter_mut().filter(|entry| !entry.is(writer, true)) {
         let (manager, by) = (entry.manager.clone(), entry.api_version.clone());
-        let operation = if entry.apply {
-            String::new()
-        } else {
-            format!(" using {by}")
-        };
+        let operation = if entry.apply { String::new() } else { format!(" using {by}") };
         entry.fields.retain(|owned| {
-            let lost = wanted
-                .iter()
-                .any(|path| overlaps(path, owned) && at(&merged, path) != at(applied, path));
+            let lost = wanted.iter().any(|path| overlaps(path, owned) && at(&merged, path) != at(applied, path));
             if lost {
-                conflicts.push((
-                    format!("conflict with \"{manager}\"{operation}"),
-                    shown(owned),
-                ));
+                conflicts.push((format!("conflict with \"{manager}\"{operation}"), shown(owned)));
             }
             !lost
         });
@@ -281,15 +241,10 @@ pub(crate) fn apply(
     if !conflicts.is_empty() && !force {
         return Err(Failure::apply_conflicts(&conflicts));
     }
-    let owned_before: BTreeSet<Path> = entries
-        .iter()
-        .filter(|entry| entry.is(writer, true))
-        .flat_map(|entry| entry.fields.clone())
-        .collect();
+    let owned_before: BTreeSet<Path> =
+        entries.iter().filter(|entry| entry.is(writer, true)).flat_map(|entry| entry.fields.clone()).collect();
     for path in owned_before.difference(&wanted) {
-        let shared = entries
-            .iter()
-            .any(|entry| !entry.is(writer, true) && entry.fields.contains(path));
+        let shared = entries.iter().any(|entry| !entry.is(writer, true) && entry.fields.contains(path));
         let covered = wanted.iter().any(|other| overlaps(other, path));
         if !shared && !covered {
             unset(&mut merged, path);
@@ -305,9 +260,7 @@ pub(crate) fn apply(
     let mut own = Entry::of(writer, true);
     own.fields = wanted;
     // An apply that changes nothing keeps its old time, so that it does not become a write.
-    if let Some(before) =
-        before.filter(|before| before.fields == own.fields && live == Some(&merged))
-    {
+    if let Some(before) = before.filter(|before| before.fields == own.fields && live == Some(&merged)) {
         own.time = before.time;
     }
     entries.push(own);
@@ -320,12 +273,7 @@ mod tests {
     use super::*;
 
     fn writer(manager: &str) -> Writer<'_> {
-        Writer {
-            manager,
-            api_version: "kyverno.io/v1",
-            subresource: "",
-            time: "2026-01-01T00:00:00Z",
-        }
+        Writer { manager, api_version: "kyverno.io/v1", subresource: "", time: "2026-01-01T00:00:00Z" }
     }
 
     #[test]
@@ -335,23 +283,11 @@ mod tests {
         let wish = json!({"metadata": {"name": "p"}, "spec": {"a": 5}});
         let refused = apply(Some(&live), &wish, &writer("argocd"), false).unwrap_err();
         assert_eq!(refused.code, 409);
-        assert!(
-            refused
-                .message
-                .contains("conflict with \"kubectl\" using kyverno.io/v1: .spec.a"),
-            "{}",
-            refused.message
-        );
+        assert!(refused.message.contains("conflict with \"kubectl\" using kyverno.io/v1: .spec.a"), "{}", refused.message);
         let forced = apply(Some(&live), &wish, &writer("argocd"), true).unwrap();
         assert_eq!(forced["spec"], json!({"a": 5, "b": 2}));
         // Leaving a field out of the next apply removes it, since nobody else owns it.
-        let gone = apply(
-            Some(&forced),
-            &json!({"metadata": {"name": "p"}, "spec": {"c": 1}}),
-            &writer("argocd"),
-            false,
-        )
-        .unwrap();
+        let gone = apply(Some(&forced), &json!({"metadata": {"name": "p"}, "spec": {"c": 1}}), &writer("argocd"), false).unwrap();
         assert_eq!(gone["spec"], json!({"b": 2, "c": 1}));
     }
 

@@ -15,9 +15,12 @@
 //! Not here: anything of policydeck itself.
 
 mod access;
+mod call;
 mod catalog;
+mod checks;
 mod cluster;
 mod controllers;
+mod delete;
 mod discovery;
 mod failure;
 mod fields;
@@ -28,6 +31,7 @@ mod patch;
 mod read;
 mod request;
 mod route;
+mod scale;
 mod scenario;
 mod seed;
 mod seed_kyverno;
@@ -127,31 +131,21 @@ impl Demo {
         let mut servers = Vec::new();
         for (environment, n) in fleet.environment.iter().zip(0_u16..) {
             let cluster = Arc::new(seeded(&fleet, &workloads, environment, options.pace, now)?);
-            let port = options
-                .listen_port
-                .map_or(0, |first| first.saturating_add(n));
+            let port = options.listen_port.map_or(0, |first| first.saturating_add(n));
             runtime.spawn(controllers::run(cluster.clone()));
             runtime.spawn(kyverno::status::run(cluster.clone()));
             runtime.spawn(kyverno::reports::run(cluster.clone()));
-            let server =
-                Server::start(cluster, port, runtime.handle()).map_err(DemoError::Listen)?;
+            let server = Server::start(cluster, port, runtime.handle()).map_err(DemoError::Listen)?;
             servers.push(Arc::new(server));
         }
         let title = options.scenario.title().to_owned();
         runtime.spawn(scenario::play(options.scenario, servers.clone()));
-        Ok(Self {
-            servers,
-            environments: fleet.environment,
-            title,
-            runtime: Some(runtime),
-        })
+        Ok(Self { servers, environments: fleet.environment, title, runtime: Some(runtime) })
     }
 
     /// The environments' names in the order of the road.
     pub fn environments(&self) -> impl Iterator<Item = &str> {
-        self.environments
-            .iter()
-            .map(|environment| environment.name.as_str())
+        self.environments.iter().map(|environment| environment.name.as_str())
     }
 
     /// The address of an environment's API server.
@@ -166,27 +160,14 @@ impl Demo {
         let mut out = String::from("apiVersion: v1\nkind: Config\n");
         let first = self.environments().next().unwrap_or_default().to_owned();
         let _ = writeln!(out, "current-context: {first}");
-        let (mut clusters, mut contexts) =
-            (String::from("clusters:\n"), String::from("contexts:\n"));
+        let (mut clusters, mut contexts) = (String::from("clusters:\n"), String::from("contexts:\n"));
         for server in &self.servers {
             let (name, url) = (&server.cluster.profile.name, server.url());
-            let _ = writeln!(
-                clusters,
-                "- {{name: {name}, cluster: {{server: \"{url}\"}}}}"
-            );
-            let _ = writeln!(
-                contexts,
-                "- {{name: {name}, context: {{cluster: {name}, user: admin}}}}"
-            );
+            let _ = writeln!(clusters, "- {{name: {name}, cluster: {{server: \"{url}\"}}}}");
+            let _ = writeln!(contexts, "- {{name: {name}, context: {{cluster: {name}, user: admin}}}}");
             for user in OTHER_USERS {
-                let _ = writeln!(
-                    clusters,
-                    "- {{name: {name}-{user}, cluster: {{server: \"{url}/user/{user}\"}}}}"
-                );
-                let _ = writeln!(
-                    contexts,
-                    "- {{name: {name}-{user}, context: {{cluster: {name}-{user}, user: {user}}}}}"
-                );
+                let _ = writeln!(clusters, "- {{name: {name}-{user}, cluster: {{server: \"{url}/user/{user}\"}}}}");
+                let _ = writeln!(contexts, "- {{name: {name}-{user}, context: {{cluster: {name}-{user}, user: {user}}}}}");
             }
         }
         out.push_str(&clusters);
@@ -202,11 +183,7 @@ impl Demo {
     pub fn config_toml(&self) -> String {
         let mut out = String::new();
         for environment in &self.environments {
-            let _ = writeln!(
-                out,
-                "[[environments]]\nname = \"{0}\"\ncontext = \"{0}\"",
-                environment.name
-            );
+            let _ = writeln!(out, "[[environments]]\nname = \"{0}\"\ncontext = \"{0}\"", environment.name);
             if let Some(tier) = &environment.tier {
                 let _ = writeln!(out, "tier = \"{tier}\"");
             }
@@ -218,12 +195,7 @@ impl Demo {
     /// One line that says that this is no real fleet, and what is going to happen.
     pub fn banner(&self) -> String {
         let names: Vec<&str> = self.environments().collect();
-        format!(
-            "DEMO: {} imaginary clusters ({}) on loopback · scenario: {}",
-            names.len(),
-            names.join(", "),
-            self.title
-        )
+        format!("DEMO: {} imaginary clusters ({}) on loopback · scenario: {}", names.len(), names.join(", "), self.title)
     }
 
     /// Takes an environment away: its listener closes, every connection is cut, new ones are refused.
@@ -244,13 +216,8 @@ impl Demo {
     }
 
     fn server(&self, environment: &str) -> Result<&Server, DemoError> {
-        let found = self
-            .servers
-            .iter()
-            .find(|server| server.cluster.profile.name == environment);
-        found
-            .map(AsRef::as_ref)
-            .ok_or_else(|| DemoError::NoEnvironment(environment.to_owned()))
+        let found = self.servers.iter().find(|server| server.cluster.profile.name == environment);
+        found.map(AsRef::as_ref).ok_or_else(|| DemoError::NoEnvironment(environment.to_owned()))
     }
 }
 
@@ -266,13 +233,7 @@ impl Drop for Demo {
     }
 }
 
-fn seeded(
-    fleet: &Fleet,
-    workloads: &Workloads,
-    environment: &Environment,
-    pace: Pace,
-    now: Timestamp,
-) -> Result<Cluster, DemoError> {
+fn seeded(fleet: &Fleet, workloads: &Workloads, environment: &Environment, pace: Pace, now: Timestamp) -> Result<Cluster, DemoError> {
     let profile = Profile {
         name: environment.name.clone(),
         kubernetes: environment.kubernetes.clone(),
@@ -280,15 +241,10 @@ fn seeded(
         features: environment.features.clone(),
         unsigned: fleet.unsigned.clone(),
     };
-    let catalog = Catalog::load(profile.minor, &profile.features)
-        .map_err(|error| DemoError::Data(error.to_string()))?;
+    let catalog = Catalog::load(profile.minor, &profile.features).map_err(|error| DemoError::Data(error.to_string()))?;
     let cluster = Cluster::new(profile, catalog, pace, hash(&environment.name));
-    Seeder {
-        cluster: &cluster,
-        environment,
-        now,
-    }
-    .run(fleet, workloads)
-    .map_err(|what| DemoError::Data(format!("{}: {what}", environment.name)))?;
+    Seeder { cluster: &cluster, environment, now }
+        .run(fleet, workloads)
+        .map_err(|what| DemoError::Data(format!("{}: {what}", environment.name)))?;
     Ok(cluster)
 }

@@ -32,16 +32,11 @@ pub(crate) fn patched(kind: PatchKind, live: &Value, patch: &Value) -> Result<Va
     let mut document = live.clone();
     match kind {
         PatchKind::Json => {
-            let patch: json_patch::Patch = serde_json::from_value(patch.clone())
-                .map_err(|error| Failure::bad_request(format!("error decoding patch: {error}")))?;
+            let patch: json_patch::Patch =
+                serde_json::from_value(patch.clone()).map_err(|error| Failure::bad_request(format!("error decoding patch: {error}")))?;
             // The real server does not say which operation failed either.
-            json_patch::patch(&mut document, &patch).map_err(|_| {
-                Failure::new(
-                    422,
-                    "Invalid",
-                    "the server rejected our request due to an error in our request",
-                )
-            })?;
+            json_patch::patch(&mut document, &patch)
+                .map_err(|_| Failure::new(422, "Invalid", "the server rejected our request due to an error in our request"))?;
         }
         PatchKind::Strategic => strategic(&mut document, patch),
         PatchKind::Merge | PatchKind::Apply => json_patch::merge(&mut document, patch),
@@ -53,12 +48,7 @@ pub(crate) fn patched(kind: PatchKind, live: &Value, patch: &Value) -> Result<Va
 /// `k8s.io/api`); lists not named here are replaced whole.
 fn merge_key(list: &str) -> Option<&'static str> {
     match list {
-        "containers"
-        | "initContainers"
-        | "ephemeralContainers"
-        | "env"
-        | "volumes"
-        | "imagePullSecrets" => Some("name"),
+        "containers" | "initContainers" | "ephemeralContainers" | "env" | "volumes" | "imagePullSecrets" => Some("name"),
         "volumeMounts" => Some("mountPath"),
         "ports" => Some("containerPort"),
         "conditions" => Some("type"),
@@ -107,11 +97,7 @@ fn merge_list(slot: &mut Value, changes: &[Value], key: &str) {
     let mut items = slot.as_array().cloned().unwrap_or_default();
     for change in changes {
         // Service ports are keyed by `port`, container ports by `containerPort`.
-        let key = if change.get(key).is_none() && change.get("port").is_some() {
-            "port"
-        } else {
-            key
-        };
+        let key = if change.get(key).is_none() && change.get("port").is_some() { "port" } else { key };
         let same = |item: &Value| item.get(key).is_some() && item.get(key) == change.get(key);
         if change.get("$patch").and_then(Value::as_str) == Some("delete") {
             items.retain(|item| !same(item));
@@ -125,10 +111,7 @@ fn merge_list(slot: &mut Value, changes: &[Value], key: &str) {
 }
 
 fn without_directives(map: &Map<String, Value>) -> Map<String, Value> {
-    map.iter()
-        .filter(|(name, _)| !name.starts_with('$'))
-        .map(|(n, v)| (n.clone(), v.clone()))
-        .collect()
+    map.iter().filter(|(name, _)| !name.starts_with('$')).map(|(n, v)| (n.clone(), v.clone())).collect()
 }
 
 #[cfg(test)]
@@ -141,20 +124,12 @@ mod tests {
         let live = json!({"spec": {"containers": [{"name": "a", "image": "x:1"}, {"name": "b", "image": "y:1"}]}});
         let patch = json!({"spec": {"$setElementOrder/containers": [{"name": "a"}], "containers": [{"name": "a", "image": "x:2"}, {"name": "b", "$patch": "delete"}]}});
         let after = patched(PatchKind::Strategic, &live, &patch).unwrap();
-        assert_eq!(
-            after,
-            json!({"spec": {"containers": [{"name": "a", "image": "x:2"}]}})
-        );
+        assert_eq!(after, json!({"spec": {"containers": [{"name": "a", "image": "x:2"}]}}));
     }
 
     #[test]
     fn a_failed_test_is_unprocessable() {
         let patch = json!([{"op": "test", "path": "/a", "value": 2}]);
-        assert_eq!(
-            patched(PatchKind::Json, &json!({"a": 1}), &patch)
-                .unwrap_err()
-                .code,
-            422
-        );
+        assert_eq!(patched(PatchKind::Json, &json!({"a": 1}), &patch).unwrap_err().code, 422);
     }
 }

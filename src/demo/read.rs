@@ -2,6 +2,8 @@
 //!
 //! Not here: watches (`super::watching`).
 
+use std::fmt::Write as _;
+
 use bytes::Bytes;
 
 use super::catalog::Resource;
@@ -12,16 +14,10 @@ use super::select::Selector;
 use super::shape::{self, ListMeta};
 use super::store::{Handle, Key, Store};
 
-pub(crate) fn get(
-    cluster: &Cluster,
-    resource: &Resource,
-    target: &Target,
-    shape: Shape,
-) -> Result<Bytes, Failure> {
+pub(crate) fn get(cluster: &Cluster, resource: &Resource, target: &Target, shape: Shape) -> Result<Bytes, Failure> {
     let key = target.key();
     let found = cluster.store().get(resource.index, &key).cloned();
-    let found =
-        found.ok_or_else(|| Failure::not_found(&resource.plural, &resource.group, &key.name))?;
+    let found = found.ok_or_else(|| Failure::not_found(&resource.plural, &resource.group, &key.name))?;
     Ok(shape::object(resource, &target.version, shape, &found))
 }
 
@@ -34,61 +30,35 @@ struct Continue {
 
 impl Continue {
     fn encode(&self) -> String {
-        let plain = format!(
-            "{}\n{}\n{}",
-            self.version, self.after.namespace, self.after.name
-        );
-        plain.bytes().map(|byte| format!("{byte:02x}")).collect()
+        let plain = format!("{}\n{}\n{}", self.version, self.after.namespace, self.after.name);
+        plain.bytes().fold(String::new(), |mut token, byte| {
+            // Writing to a String cannot fail.
+            let _ = write!(token, "{byte:02x}");
+            token
+        })
     }
 
     fn decode(token: &str) -> Result<Self, Failure> {
         let refuse = || Failure::bad_request("continue key is not valid");
-        let bytes: Option<Vec<u8>> = (0..token.len())
-            .step_by(2)
-            .map(|at| {
-                token
-                    .get(at..at + 2)
-                    .and_then(|digits| u8::from_str_radix(digits, 16).ok())
-            })
-            .collect();
+        let bytes: Option<Vec<u8>> =
+            (0..token.len()).step_by(2).map(|at| token.get(at..at + 2).and_then(|digits| u8::from_str_radix(digits, 16).ok())).collect();
         let plain = String::from_utf8(bytes.ok_or_else(refuse)?).map_err(|_| refuse())?;
         let mut parts = plain.split('\n');
-        match (
-            parts.next().and_then(|v| v.parse().ok()),
-            parts.next(),
-            parts.next(),
-        ) {
-            (Some(version), Some(namespace), Some(name)) => Ok(Self {
-                version,
-                after: Key::new(namespace, name),
-            }),
+        match (parts.next().and_then(|v| v.parse().ok()), parts.next(), parts.next()) {
+            (Some(version), Some(namespace), Some(name)) => Ok(Self { version, after: Key::new(namespace, name) }),
             _ => Err(refuse()),
         }
     }
 }
 
-pub(crate) fn list(
-    cluster: &Cluster,
-    resource: &Resource,
-    target: &Target,
-    query: &Query,
-    shape: Shape,
-) -> Result<Bytes, Failure> {
+pub(crate) fn list(cluster: &Cluster, resource: &Resource, target: &Target, query: &Query, shape: Shape) -> Result<Bytes, Failure> {
     let selector = Selector::parse(query, &resource.plural)?;
     let limit = query.number("limit")?.unwrap_or(0);
     let from = query.get("continue").map(Continue::decode).transpose()?;
     let (meta, items) = {
         let store = cluster.store();
         let version = snapshot_version(&store, query, from.as_ref())?;
-        choose(
-            &store,
-            resource,
-            target,
-            &selector,
-            limit as usize,
-            version,
-            from.as_ref(),
-        )?
+        choose(&store, resource, target, &selector, limit as usize, version, from.as_ref())?
     };
     Ok(shape::list(resource, &target.version, shape, &meta, &items))
 }
@@ -100,9 +70,7 @@ fn snapshot_version(store: &Store, query: &Query, from: Option<&Continue>) -> Re
     let current = store.version();
     if let Some(from) = from {
         if asked.is_some_and(|asked| asked != 0) {
-            return Err(Failure::bad_request(
-                "specifying resource version is not allowed when using continue",
-            ));
+            return Err(Failure::bad_request("specifying resource version is not allowed when using continue"));
         }
         return Ok(from.version);
     }
@@ -113,8 +81,7 @@ fn snapshot_version(store: &Store, query: &Query, from: Option<&Continue>) -> Re
             "",
             &[(
                 "FieldValueForbidden",
-                "Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided"
-                    .to_owned(),
+                "Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided".to_owned(),
                 "resourceVersionMatch",
             )],
         )),
@@ -134,24 +101,16 @@ fn choose(
     from: Option<&Continue>,
 ) -> Result<(ListMeta, Vec<Handle>), Failure> {
     let in_scope = |key: &Key| target.namespace.is_empty() || key.namespace == target.namespace;
-    let wanted = |key: &Key, object: &Handle| {
-        in_scope(key)
-            && from.is_none_or(|from| *key > from.after)
-            && selector.matches(key, &object.value)
-    };
+    let wanted =
+        |key: &Key, object: &Handle| in_scope(key) && from.is_none_or(|from| *key > from.after) && selector.matches(key, &object.value);
     let past;
     let rows: Box<dyn Iterator<Item = (&Key, &Handle)>> = if version == store.version() {
         Box::new(store.rows(resource.index))
     } else {
-        past = store
-            .rows_at(resource.index, version)
-            .ok_or_else(expired_token)?;
+        past = store.rows_at(resource.index, version).ok_or_else(expired_token)?;
         Box::new(past.iter())
     };
-    let mut meta = ListMeta {
-        version,
-        ..ListMeta::default()
-    };
+    let mut meta = ListMeta { version, ..ListMeta::default() };
     let (mut items, mut last, mut left) = (Vec::new(), None, 0);
     for (key, object) in rows.filter(|(key, object)| wanted(key, object)) {
         if limit > 0 && items.len() == limit {
@@ -181,10 +140,7 @@ mod tests {
 
     #[test]
     fn tokens_survive_the_trip() {
-        let token = Continue {
-            version: 7,
-            after: Key::new("a", "b.c"),
-        };
+        let token = Continue { version: 7, after: Key::new("a", "b.c") };
         assert_eq!(Continue::decode(&token.encode()).unwrap(), token);
         assert!(Continue::decode("zz").is_err());
     }

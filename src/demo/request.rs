@@ -26,10 +26,7 @@ impl Target {
         };
         // `namespaces/N/status` is about the namespace, `namespaces/N/pods` about something in it.
         let (namespace, rest) = match rest {
-            ["namespaces", namespace, inner @ ..]
-                if !inner.is_empty()
-                    && !matches!(inner.first(), Some(&("status" | "finalize"))) =>
-            {
+            ["namespaces", namespace, inner @ ..] if !inner.is_empty() && !matches!(inner.first(), Some(&("status" | "finalize"))) => {
                 (*namespace, inner)
             }
             other => ("", other),
@@ -51,10 +48,7 @@ impl Target {
     }
 
     pub(crate) fn key(&self) -> Key {
-        Key::new(
-            self.namespace.clone(),
-            self.name.clone().unwrap_or_default(),
-        )
+        Key::new(self.namespace.clone(), self.name.clone().unwrap_or_default())
     }
 }
 
@@ -77,11 +71,7 @@ impl Query {
 
     /// The first value of a parameter; empty values count as absent, as they do for the API server.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.0
-            .iter()
-            .find(|(n, _)| n == name)
-            .map(|(_, value)| value.as_str())
-            .filter(|value| !value.is_empty())
+        self.0.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
     }
 
     pub(crate) fn is_true(&self, name: &str) -> bool {
@@ -90,13 +80,7 @@ impl Query {
 
     pub(crate) fn number(&self, name: &str) -> Result<Option<u64>, Failure> {
         self.get(name)
-            .map(|value| {
-                value.parse().map_err(|_| {
-                    Failure::bad_request(format!(
-                        "invalid value for {name}: \"{value}\" is not a number"
-                    ))
-                })
-            })
+            .map(|value| value.parse().map_err(|_| Failure::bad_request(format!("invalid value for {name}: \"{value}\" is not a number"))))
             .transpose()
     }
 }
@@ -107,9 +91,7 @@ pub(crate) fn decode(text: &str) -> String {
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;
     while let Some(&byte) = bytes.get(at) {
-        let hex = text
-            .get(at + 1..at + 3)
-            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        let hex = text.get(at + 1..at + 3).and_then(|digits| u8::from_str_radix(digits, 16).ok());
         match (byte, hex) {
             (b'%', Some(value)) => {
                 out.push(value);
@@ -189,34 +171,19 @@ mod tests {
     #[test]
     fn namespaces_are_a_resource_and_a_scope() {
         assert_eq!(target("/api/v1/namespaces/a").plural, "namespaces");
-        assert_eq!(
-            target("/api/v1/namespaces/a/status").subresource.as_deref(),
-            Some("status")
-        );
+        assert_eq!(target("/api/v1/namespaces/a/status").subresource.as_deref(), Some("status"));
         let pods = target("/api/v1/namespaces/a/pods");
-        assert_eq!(
-            (pods.plural.as_str(), pods.namespace.as_str()),
-            ("pods", "a")
-        );
+        assert_eq!((pods.plural.as_str(), pods.namespace.as_str()), ("pods", "a"));
         let one = target("/apis/kyverno.io/v1/clusterpolicies/x/status");
-        assert_eq!(
-            (one.name.as_deref(), one.subresource.as_deref()),
-            (Some("x"), Some("status"))
-        );
+        assert_eq!((one.name.as_deref(), one.subresource.as_deref()), (Some("x"), Some("status")));
     }
 
     #[test]
     fn the_first_acceptable_shape_wins() {
         let query = Query::parse("?&includeObject=None");
         let table = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
-        assert_eq!(
-            Shape::negotiate(table, &query),
-            Shape::Table(Include::Nothing)
-        );
-        assert_eq!(
-            Shape::negotiate("application/vnd.kubernetes.protobuf", &query),
-            Shape::Whole
-        );
+        assert_eq!(Shape::negotiate(table, &query), Shape::Table(Include::Nothing));
+        assert_eq!(Shape::negotiate("application/vnd.kubernetes.protobuf", &query), Shape::Whole);
         assert_eq!(decode("a%2Cb%3Dc+d%"), "a,b=c d%");
     }
 }

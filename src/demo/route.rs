@@ -10,12 +10,12 @@ use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
-use hyper::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, USER_AGENT};
+use hyper::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE};
 use hyper::{Method, Request, Response};
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::access::Caller;
+use super::call::{Call, options, parse, unsupported, wishes};
 use super::catalog::Resource;
 use super::cluster::Cluster;
 use super::discovery;
@@ -24,8 +24,8 @@ use super::patch::PatchKind;
 use super::request::{Query, Shape, Target, decode};
 use super::select::Selector;
 use super::store::Key;
-use super::write::{self, Options, Validation, Written};
-use super::{read, shape, watching};
+use super::write::{self, Written};
+use super::{delete, read, scale, shape, watching};
 
 /// The API server's limit for request bodies (3 MiB).
 const LARGEST_BODY: usize = 3 << 20;
@@ -45,13 +45,7 @@ struct Answer {
 
 impl Answer {
     fn json(body: Bytes) -> Self {
-        Self {
-            code: 200,
-            content_type: "application/json",
-            body,
-            warnings: Vec::new(),
-            retry_after: None,
-        }
+        Self { code: 200, content_type: "application/json", body, warnings: Vec::new(), retry_after: None }
     }
 
     fn value(value: &Value) -> Self {
@@ -75,38 +69,12 @@ impl From<Failure> for Answer {
     }
 }
 
-/// The request's parts that handlers look at.
-struct Call {
-    method: Method,
-    path: String,
-    query: Query,
-    headers: HeaderMap,
-    caller: Caller,
-}
-
-impl Call {
-    fn header(&self, name: &hyper::header::HeaderName) -> &str {
-        self.headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default()
-    }
-}
-
 /// Answers one request.
 pub(crate) async fn answer(cluster: Arc<Cluster>, request: Request<Incoming>) -> Response<Body> {
     let (parts, body) = request.into_parts();
-    let header = |name| {
-        parts
-            .headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-    };
+    let header = |name| parts.headers.get(name).and_then(|value| value.to_str().ok());
     let path = decode(parts.uri.path());
-    let (prefix, path) = match path
-        .strip_prefix("/user/")
-        .and_then(|rest| rest.split_once('/'))
-    {
+    let (prefix, path) = match path.strip_prefix("/user/").and_then(|rest| rest.split_once('/')) {
         Some((name, rest)) => (Some(name.to_owned()), format!("/{rest}")),
         None => (None, path),
     };
@@ -116,22 +84,12 @@ pub(crate) async fn answer(cluster: Arc<Cluster>, request: Request<Incoming>) ->
         Err(failure) => return respond(Answer::from(failure), false),
     };
     let query = Query::parse(parts.uri.query().unwrap_or_default());
-    let call = Call {
-        method: parts.method,
-        path,
-        query,
-        headers: parts.headers,
-        caller,
-    };
+    let call = Call { method: parts.method, path, query, headers: parts.headers, caller };
     let gzip = call.method == Method::GET && call.header(&ACCEPT_ENCODING).contains("gzip");
     let body = match Limited::new(body, LARGEST_BODY).collect().await {
         Ok(body) => body.to_bytes(),
         Err(error) => {
-            let failure = Failure::new(
-                413,
-                "RequestEntityTooLarge",
-                format!("cannot read the request body: {error}"),
-            );
+            let failure = Failure::new(413, "RequestEntityTooLarge", format!("cannot read the request body: {error}"));
             return respond(Answer::from(failure), false);
         }
     };
@@ -143,9 +101,7 @@ pub(crate) async fn answer(cluster: Arc<Cluster>, request: Request<Incoming>) ->
 }
 
 fn respond(answer: Answer, gzip: bool) -> Response<Body> {
-    let mut builder = Response::builder()
-        .status(answer.code)
-        .header(CONTENT_TYPE, answer.content_type);
+    let mut builder = Response::builder().status(answer.code).header(CONTENT_TYPE, answer.content_type);
     builder = builder.header("Cache-Control", "no-cache, private");
     for warning in &answer.warnings {
         let text = warning.replace(['"', '\\', '\n'], " ");
@@ -160,13 +116,9 @@ fn respond(answer: Answer, gzip: bool) -> Response<Body> {
         && let Some(smaller) = compressed(&body)
     {
         body = smaller;
-        builder = builder
-            .header("Content-Encoding", "gzip")
-            .header("Vary", "Accept-Encoding");
+        builder = builder.header("Content-Encoding", "gzip").header("Vary", "Accept-Encoding");
     }
-    builder
-        .body(Full::new(body).boxed_unsync())
-        .unwrap_or_else(|_| Response::new(Full::new(Bytes::new()).boxed_unsync()))
+    builder.body(Full::new(body).boxed_unsync()).unwrap_or_else(|_| Response::new(Full::new(Bytes::new()).boxed_unsync()))
 }
 
 fn compressed(body: &[u8]) -> Option<Bytes> {
@@ -180,25 +132,13 @@ fn watch(cluster: &Arc<Cluster>, call: &Call) -> Option<Result<Response<Body>, F
     if call.method != Method::GET || !call.query.is_true("watch") {
         return None;
     }
-    let segments: Vec<&str> = call
-        .path
-        .split('/')
-        .filter(|part| !part.is_empty())
-        .collect();
+    let segments: Vec<&str> = call.path.split('/').filter(|part| !part.is_empty()).collect();
     let target = Target::parse(&segments)?;
-    let resource = cluster
-        .catalog
-        .find(&target.group, &target.version, &target.plural)?;
+    let resource = cluster.catalog.find(&target.group, &target.version, &target.plural)?;
     let shape = Shape::negotiate(call.header(&ACCEPT), &call.query);
     let open = || {
         let name = target.name.as_deref().unwrap_or_default();
-        call.caller.demand(
-            "watch",
-            &target.group,
-            &target.plural,
-            &target.namespace,
-            name,
-        )?;
+        call.caller.demand("watch", &target.group, &target.plural, &target.namespace, name)?;
         let body = watching::stream(cluster, resource, &target, &call.query, shape)?;
         Ok(Response::builder()
             .header(CONTENT_TYPE, "application/json;stream=watch")
@@ -210,11 +150,7 @@ fn watch(cluster: &Arc<Cluster>, call: &Call) -> Option<Result<Response<Body>, F
 }
 
 fn dispatch(cluster: &Arc<Cluster>, call: &Call, body: &Bytes) -> Result<Answer, Failure> {
-    let segments: Vec<&str> = call
-        .path
-        .split('/')
-        .filter(|part| !part.is_empty())
-        .collect();
+    let segments: Vec<&str> = call.path.split('/').filter(|part| !part.is_empty()).collect();
     if call.method == Method::POST
         && let Some(review) = review(call, &segments, body)
     {
@@ -226,15 +162,15 @@ fn dispatch(cluster: &Arc<Cluster>, call: &Call, body: &Bytes) -> Result<Answer,
         return answer;
     }
     let target = Target::parse(&segments).ok_or_else(Failure::no_such_path)?;
-    let resource = cluster
-        .catalog
-        .find(&target.group, &target.version, &target.plural);
+    let resource = cluster.catalog.find(&target.group, &target.version, &target.plural);
     let resource = resource.ok_or_else(Failure::no_such_path)?;
     let scoped = resource.namespaced || target.namespace.is_empty();
-    let known = target
-        .subresource
-        .as_deref()
-        .is_none_or(|sub| sub == "status" && resource.status);
+    let known = match target.subresource.as_deref() {
+        None => true,
+        Some("status") => resource.status,
+        Some("scale") => resource.scale,
+        Some(_) => false,
+    };
     if !scoped || !known {
         return Err(Failure::no_such_path());
     }
@@ -244,38 +180,16 @@ fn dispatch(cluster: &Arc<Cluster>, call: &Call, body: &Bytes) -> Result<Answer,
 /// Reviews store nothing and are answered from the caller's rules.
 fn review(call: &Call, segments: &[&str], body: &[u8]) -> Option<Value> {
     match segments {
-        [
-            "apis",
-            "authorization.k8s.io",
-            "v1",
-            "selfsubjectaccessreviews",
-        ] => Some(call.caller.access_review(body)),
-        [
-            "apis",
-            "authorization.k8s.io",
-            "v1",
-            "selfsubjectrulesreviews",
-        ] => Some(call.caller.rules_review()),
-        ["apis", "authentication.k8s.io", "v1", "selfsubjectreviews"] => {
-            Some(call.caller.self_review())
-        }
+        ["apis", "authorization.k8s.io", "v1", "selfsubjectaccessreviews"] => Some(call.caller.access_review(body)),
+        ["apis", "authorization.k8s.io", "v1", "selfsubjectrulesreviews"] => Some(call.caller.rules_review()),
+        ["apis", "authentication.k8s.io", "v1", "selfsubjectreviews"] => Some(call.caller.self_review()),
         _ => None,
     }
 }
 
-fn about_itself(
-    cluster: &Cluster,
-    call: &Call,
-    segments: &[&str],
-) -> Option<Result<Answer, Failure>> {
-    let found = |value: Option<Value>| {
-        value
-            .map(|value| Answer::value(&value))
-            .ok_or_else(Failure::no_such_path)
-    };
-    let aggregated = call
-        .header(&ACCEPT)
-        .contains("g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList");
+fn about_itself(cluster: &Cluster, call: &Call, segments: &[&str]) -> Option<Result<Answer, Failure>> {
+    let found = |value: Option<Value>| value.map(|value| Answer::value(&value)).ok_or_else(Failure::no_such_path);
+    let aggregated = call.header(&ACCEPT).contains("g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList");
     Some(match segments {
         ["healthz" | "livez" | "readyz", ..] => {
             let mut answer = Answer::json(Bytes::from_static(b"ok"));
@@ -295,20 +209,12 @@ fn about_itself(
         ["apis", group, version] => found(discovery::resources(cluster, group, version)),
         ["openapi", "v3"] => Ok(Answer::value(&discovery::openapi_index(cluster))),
         ["openapi", "v3", "api", version] => found(discovery::openapi(cluster, "", version)),
-        ["openapi", "v3", "apis", group, version] => {
-            found(discovery::openapi(cluster, group, version))
-        }
+        ["openapi", "v3", "apis", group, version] => found(discovery::openapi(cluster, group, version)),
         _ => return None,
     })
 }
 
-fn on_resource(
-    cluster: &Cluster,
-    call: &Call,
-    resource: &Resource,
-    target: &Target,
-    body: &[u8],
-) -> Result<Answer, Failure> {
+fn on_resource(cluster: &Cluster, call: &Call, resource: &Resource, target: &Target, body: &[u8]) -> Result<Answer, Failure> {
     let shape = Shape::negotiate(call.header(&ACCEPT), &call.query);
     let name = target.name.as_deref();
     let verb = match (&call.method, name) {
@@ -320,24 +226,14 @@ fn on_resource(
         (&Method::DELETE, Some(_)) => "delete",
         (&Method::DELETE, None) => "deletecollection",
         _ => {
-            return Err(Failure::new(
-                405,
-                "MethodNotAllowed",
-                "the server does not allow this method on the requested resource",
-            ));
+            return Err(Failure::new(405, "MethodNotAllowed", "the server does not allow this method on the requested resource"));
         }
     };
     let plural = match &target.subresource {
         Some(sub) => format!("{}/{sub}", target.plural),
         None => target.plural.clone(),
     };
-    call.caller.demand(
-        verb,
-        &target.group,
-        &plural,
-        &target.namespace,
-        name.unwrap_or_default(),
-    )?;
+    call.caller.demand(verb, &target.group, &plural, &target.namespace, name.unwrap_or_default())?;
     let written = |written: Written| {
         let bytes = if call.query.get("dryRun").is_some() {
             shape::loose(resource, &target.version, shape, &written.object.value)
@@ -348,164 +244,49 @@ fn on_resource(
         answer.warnings = written.warnings;
         answer
     };
+    if target.subresource.as_deref() == Some("scale") {
+        return scaled(cluster, call, resource, target, body);
+    }
     match verb {
         "get" => Ok(Answer::json(read::get(cluster, resource, target, shape)?)),
-        "list" => Ok(Answer::json(read::list(
-            cluster,
-            resource,
-            target,
-            &call.query,
-            shape,
-        )?)),
+        "list" => Ok(Answer::json(read::list(cluster, resource, target, &call.query, shape)?)),
         "create" => {
             let object = parse(call, body)?;
             let namespace = match target.namespace.as_str() {
-                "" if resource.namespaced => {
-                    super::store::text(&object, "/metadata/namespace").to_owned()
-                }
+                "" if resource.namespaced => super::store::text(&object, "/metadata/namespace").to_owned(),
                 other => other.to_owned(),
             };
-            write::create(
-                cluster,
-                resource,
-                &namespace,
-                object,
-                &options(call, target)?,
-            )
-            .map(written)
+            write::create(cluster, resource, &namespace, object, &options(call, target)?).map(written)
         }
-        "update" => write::update(
-            cluster,
-            resource,
-            target.key(),
-            parse(call, body)?,
-            &options(call, target)?,
-        )
-        .map(written),
+        "update" => write::update(cluster, resource, &target.key(), parse(call, body)?, &options(call, target)?).map(written),
         "patch" => {
             let content_type = call.header(&CONTENT_TYPE);
             let kind = PatchKind::of(content_type).ok_or_else(|| unsupported(content_type))?;
-            write::patch(
-                cluster,
-                resource,
-                target.key(),
-                kind,
-                &parse(call, body)?,
-                &options(call, target)?,
-            )
-            .map(written)
+            write::patch(cluster, resource, &target.key(), kind, &parse(call, body)?, &options(call, target)?).map(written)
         }
-        "delete" => delete(cluster, call, resource, target, body),
+        "delete" => delete_one(cluster, call, resource, target, body),
         _ => delete_all(cluster, call, resource, target, body),
     }
 }
 
-fn options(call: &Call, target: &Target) -> Result<Options, Failure> {
-    let validation = match call.query.get("fieldValidation") {
-        Some("Strict") => Validation::Strict,
-        Some("Ignore") => Validation::Ignore,
-        _ => Validation::Warn,
-    };
-    let named = call.query.get("fieldManager").map(str::to_owned);
-    let apply = PatchKind::of(call.header(&CONTENT_TYPE)) == Some(PatchKind::Apply);
-    // Without a name, the user agent's first word is the manager, as in the API server.
-    let agent = call
-        .header(&USER_AGENT)
-        .split('/')
-        .next()
-        .unwrap_or_default()
-        .to_owned();
-    let manager = match named {
-        Some(named) => named,
-        None if apply => String::new(),
-        None if agent.is_empty() => "unknown".to_owned(),
-        None => agent,
-    };
-    Ok(Options {
-        version: target.version.clone(),
-        manager,
-        dry_run: dry_run(&call.query)?,
-        validation,
-        force: call.query.is_true("force"),
-        status: target.subresource.is_some(),
-        admitted: false,
-        now: Timestamp::now(),
-    })
+fn scaled(cluster: &Cluster, call: &Call, resource: &Resource, target: &Target, body: &[u8]) -> Result<Answer, Failure> {
+    if call.method == Method::GET {
+        return Ok(Answer::value(&scale::read(cluster, resource, &target.key())?));
+    }
+    let mut options = options(call, target)?;
+    options.status = false;
+    let kind = PatchKind::of(call.header(&CONTENT_TYPE));
+    let body = parse(call, body)?;
+    let written = scale::write(cluster, resource, &target.key(), kind, &body, &options)?;
+    Ok(Answer::value(&written))
 }
 
-fn dry_run(query: &Query) -> Result<bool, Failure> {
-    match query.get("dryRun") {
-        None => Ok(false),
-        Some("All") => Ok(true),
-        Some(other) => Err(Failure::bad_request(format!(
-            "dryRun: Unsupported value: \"{other}\": supported values: \"All\""
-        ))),
-    }
-}
-
-fn unsupported(content_type: &str) -> Failure {
-    Failure::new(
-        415,
-        "UnsupportedMediaType",
-        format!(
-            "the body of the request was in an unknown format ({content_type}) - accepted media types include: application/json, application/yaml"
-        ),
-    )
-}
-
-/// JSON or YAML, by content type.
-fn parse(call: &Call, body: &[u8]) -> Result<Value, Failure> {
-    let content_type = call.header(&CONTENT_TYPE);
-    if content_type.contains("protobuf") || content_type.contains("cbor") {
-        return Err(unsupported(content_type));
-    }
-    if let Ok(value) = serde_json::from_slice(body) {
-        return Ok(value);
-    }
-    if !content_type.contains("yaml") {
-        return Err(Failure::bad_request(
-            "couldn't get version/kind; json parse error",
-        ));
-    }
-    let text =
-        std::str::from_utf8(body).map_err(|_| Failure::bad_request("the body is not UTF-8"))?;
-    serde_saphyr::from_str(text)
-        .map_err(|error| Failure::bad_request(format!("error converting YAML to JSON: {error}")))
-}
-
-fn wishes(call: &Call, body: &[u8]) -> Result<(Value, bool), Failure> {
-    let wishes: Value = if body.is_empty() {
-        json!({})
-    } else {
-        parse(call, body)?
-    };
-    let asked = wishes["dryRun"]
-        .as_array()
-        .is_some_and(|list| list.iter().any(|item| item == "All"));
-    let mut wishes = wishes;
-    if let Some(policy) = call.query.get("propagationPolicy") {
-        wishes["propagationPolicy"] = Value::from(policy);
-    }
-    Ok((wishes, asked || dry_run(&call.query)?))
-}
-
-fn delete(
-    cluster: &Cluster,
-    call: &Call,
-    resource: &Resource,
-    target: &Target,
-    body: &[u8],
-) -> Result<Answer, Failure> {
+fn delete_one(cluster: &Cluster, call: &Call, resource: &Resource, target: &Target, body: &[u8]) -> Result<Answer, Failure> {
     let (wishes, dry_run) = wishes(call, body)?;
     let key = target.key();
-    let (object, gone) = write::delete(cluster, resource, &key, &wishes, dry_run)?;
+    let (object, gone) = delete::delete(cluster, resource, &key, &wishes, dry_run)?;
     if !gone {
-        return Ok(Answer::json(shape::object(
-            resource,
-            &target.version,
-            Shape::Whole,
-            &object,
-        )));
+        return Ok(Answer::json(shape::object(resource, &target.version, Shape::Whole, &object)));
     }
     Ok(Answer::value(&json!({
         "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success",
@@ -513,39 +294,23 @@ fn delete(
     })))
 }
 
-fn delete_all(
-    cluster: &Cluster,
-    call: &Call,
-    resource: &Resource,
-    target: &Target,
-    body: &[u8],
-) -> Result<Answer, Failure> {
+fn delete_all(cluster: &Cluster, call: &Call, resource: &Resource, target: &Target, body: &[u8]) -> Result<Answer, Failure> {
     let (wishes, dry_run) = wishes(call, body)?;
     let selector = Selector::parse(&call.query, &resource.plural)?;
     let keys: Vec<Key> = {
         let store = cluster.store();
         let rows = store.rows(resource.index).filter(|(key, object)| {
-            (target.namespace.is_empty() || key.namespace == target.namespace)
-                && selector.matches(key, &object.value)
+            (target.namespace.is_empty() || key.namespace == target.namespace) && selector.matches(key, &object.value)
         });
         rows.map(|(key, _)| key.clone()).collect()
     };
     let mut gone = Vec::new();
     for key in keys {
         // Somebody else may have been faster; that is what was wanted anyway.
-        if let Ok((object, _)) = write::delete(cluster, resource, &key, &wishes, dry_run) {
+        if let Ok((object, _)) = delete::delete(cluster, resource, &key, &wishes, dry_run) {
             gone.push(object);
         }
     }
-    let meta = shape::ListMeta {
-        version: cluster.store().version(),
-        ..shape::ListMeta::default()
-    };
-    Ok(Answer::json(shape::list(
-        resource,
-        &target.version,
-        Shape::Whole,
-        &meta,
-        &gone,
-    )))
+    let meta = shape::ListMeta { version: cluster.store().version(), ..shape::ListMeta::default() };
+    Ok(Answer::json(shape::list(resource, &target.version, Shape::Whole, &meta, &gone)))
 }

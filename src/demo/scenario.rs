@@ -10,6 +10,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::cluster::Cluster;
+use super::delete;
 use super::failure::Failure;
 use super::patch::PatchKind;
 use super::seed::{self, App};
@@ -20,18 +21,9 @@ use super::{DemoError, fleet::Workloads};
 
 /// The scenarios that come with the program.
 const BUILT_IN: [(&str, &str); 3] = [
-    (
-        "default",
-        include_str!("../../assets/demo/scenarios/default.toml"),
-    ),
-    (
-        "exceptions",
-        include_str!("../../assets/demo/scenarios/exceptions.toml"),
-    ),
-    (
-        "outage",
-        include_str!("../../assets/demo/scenarios/outage.toml"),
-    ),
+    ("default", include_str!("../../assets/demo/scenarios/default.toml")),
+    ("exceptions", include_str!("../../assets/demo/scenarios/exceptions.toml")),
+    ("outage", include_str!("../../assets/demo/scenarios/outage.toml")),
 ];
 
 /// A timed story played on the demo's clusters.
@@ -51,10 +43,7 @@ impl Default for Scenario {
 impl Scenario {
     /// Nothing ever happens: for tests.
     pub fn none() -> Self {
-        Self {
-            title: "calm".to_owned(),
-            steps: Vec::new(),
-        }
+        Self { title: "calm".to_owned(), steps: Vec::new() }
     }
 
     /// A built-in scenario.
@@ -62,27 +51,20 @@ impl Scenario {
         let found = BUILT_IN.iter().find(|(own, _)| *own == name);
         let (_, text) = found.ok_or_else(|| {
             let names: Vec<&str> = Self::names().collect();
-            DemoError::Scenario(format!(
-                "there is no scenario {name}; there are {}",
-                names.join(", ")
-            ))
+            DemoError::Scenario(format!("there is no scenario {name}; there are {}", names.join(", ")))
         })?;
         Self::parse(text)
     }
 
     /// Reads a scenario file.
     pub fn parse(text: &str) -> Result<Self, DemoError> {
-        let file: File =
-            toml::from_str(text).map_err(|error| DemoError::Scenario(error.to_string()))?;
+        let file: File = toml::from_str(text).map_err(|error| DemoError::Scenario(error.to_string()))?;
         let mut steps = Vec::new();
         for raw in file.step {
             steps.push(Step::read(raw)?);
         }
         steps.sort_by_key(|step| step.at);
-        Ok(Self {
-            title: file.title,
-            steps,
-        })
+        Ok(Self { title: file.title, steps })
     }
 
     /// The built-in scenarios' names.
@@ -181,19 +163,13 @@ impl Step {
         let wrong = |what: String| DemoError::Scenario(format!("step at {}: {what}", raw.at));
         let at = seed::duration(&raw.at).and_then(|at| Duration::try_from(at).ok());
         let at = at.ok_or_else(|| wrong("not a time such as 20s or 2m".to_owned()))?;
-        let read = |yaml: &str| -> Result<Value, DemoError> {
-            serde_saphyr::from_str(yaml).map_err(|error| wrong(error.to_string()))
-        };
+        let read = |yaml: &str| -> Result<Value, DemoError> { serde_saphyr::from_str(yaml).map_err(|error| wrong(error.to_string())) };
         let mut acts = Vec::new();
         if let Some(yaml) = &raw.apply {
             acts.push(Act::Apply(read(yaml)?));
         }
         if let Some(patch) = &raw.patch {
-            let of = Reference {
-                resource: patch.resource.clone(),
-                namespace: patch.namespace.clone(),
-                name: patch.name.clone(),
-            };
+            let of = Reference { resource: patch.resource.clone(), namespace: patch.namespace.clone(), name: patch.name.clone() };
             acts.push(Act::Patch(of, read(&patch.body)?));
         }
         acts.extend(raw.delete.clone().map(Act::Delete));
@@ -201,11 +177,7 @@ impl Step {
         acts.extend(raw.lose.then_some(Act::Lose));
         acts.extend(raw.find.then_some(Act::Find));
         match (acts.pop(), acts.is_empty()) {
-            (Some(act), true) => Ok(Self {
-                at,
-                environment: raw.environment,
-                act,
-            }),
+            (Some(act), true) => Ok(Self { at, environment: raw.environment, act }),
             _ => Err(wrong("a step does exactly one thing".to_owned())),
         }
     }
@@ -216,11 +188,7 @@ pub(crate) async fn play(scenario: Scenario, servers: Vec<Arc<Server>>) {
     let start = Instant::now();
     for step in scenario.steps {
         tokio::time::sleep_until(start + step.at).await;
-        let Some(server) = servers
-            .iter()
-            .find(|server| server.cluster.profile.name == step.environment)
-            .cloned()
-        else {
+        let Some(server) = servers.iter().find(|server| server.cluster.profile.name == step.environment).cloned() else {
             continue;
         };
         // Losing and finding wait for sockets, so none of it may hold up the servers' own threads. What a step
@@ -238,17 +206,13 @@ fn act(server: &Server, act: &Act) -> Result<(), Failure> {
         Act::Deploy(deploy) => apply(cluster, &deploy.manifest())?,
         Act::Patch(of, body) => {
             let resource = of.find(cluster)?;
-            let kind = if body.is_array() {
-                PatchKind::Json
-            } else {
-                PatchKind::Merge
-            };
+            let kind = if body.is_array() { PatchKind::Json } else { PatchKind::Merge };
             let mut options = Options::internal(resource, "kubectl-patch");
             options.admitted = false;
-            write::patch(cluster, resource, of.key(), kind, body, &options)?;
+            write::patch(cluster, resource, &of.key(), kind, body, &options)?;
         }
         Act::Delete(of) => {
-            write::delete(cluster, of.find(cluster)?, &of.key(), &Value::Null, false)?;
+            delete::delete(cluster, of.find(cluster)?, &of.key(), &Value::Null, false)?;
         }
     }
     Ok(())
@@ -256,13 +220,8 @@ fn act(server: &Server, act: &Act) -> Result<(), Failure> {
 
 impl Reference {
     fn find<'a>(&self, cluster: &'a Cluster) -> Result<&'a super::catalog::Resource, Failure> {
-        let (plural, group) = self
-            .resource
-            .split_once('.')
-            .unwrap_or((&self.resource, ""));
-        cluster
-            .resource(group, plural)
-            .ok_or_else(Failure::no_such_path)
+        let (plural, group) = self.resource.split_once('.').unwrap_or((&self.resource, ""));
+        cluster.resource(group, plural).ok_or_else(Failure::no_such_path)
     }
 
     fn key(&self) -> Key {
@@ -272,55 +231,25 @@ impl Reference {
 
 impl Deploy {
     fn manifest(&self) -> Value {
-        let (registry, foreign) = Workloads::load().map_or_else(
-            |_| (String::new(), String::new()),
-            |w| (w.registry, w.foreign),
-        );
-        let app = App {
-            kind: "Deployment",
-            name: &self.name,
-            namespace: &self.namespace,
-            team: &self.team,
-            replicas: self.replicas,
-        };
-        app.manifest(&registry, &foreign, 41, &|flaw| {
-            self.flaws.iter().any(|own| own == flaw)
-        })
+        let (registry, foreign) = Workloads::load().map_or_else(|_| (String::new(), String::new()), |w| (w.registry, w.foreign));
+        let app = App { kind: "Deployment", name: &self.name, namespace: &self.namespace, team: &self.team, replicas: self.replicas };
+        app.manifest(&registry, &foreign, 41, &|flaw| self.flaws.iter().any(|own| own == flaw))
     }
 }
 
 /// `kubectl apply` in short: create, or merge into what is there.
 fn apply(cluster: &Cluster, manifest: &Value) -> Result<(), Failure> {
-    let resource = cluster
-        .catalog
-        .of_manifest(manifest)
-        .ok_or_else(Failure::no_such_path)?;
-    let key = Key::new(
-        text(manifest, "/metadata/namespace"),
-        text(manifest, "/metadata/name"),
-    );
+    let resource = cluster.catalog.of_manifest(manifest).ok_or_else(Failure::no_such_path)?;
+    let key = Key::new(text(manifest, "/metadata/namespace"), text(manifest, "/metadata/name"));
     let mut manifest = manifest.clone();
     manifest["apiVersion"] = Value::from(resource.api_version(resource.preferred()));
     let mut options = Options::internal(resource, "kubectl-client-side-apply");
     options.admitted = false;
     let exists = cluster.store().get(resource.index, &key).is_some();
     if exists {
-        write::patch(
-            cluster,
-            resource,
-            key,
-            PatchKind::Merge,
-            &manifest,
-            &options,
-        )?;
+        write::patch(cluster, resource, &key, PatchKind::Merge, &manifest, &options)?;
     } else {
-        write::create(
-            cluster,
-            resource,
-            &key.namespace.clone(),
-            manifest,
-            &options,
-        )?;
+        write::create(cluster, resource, &key.namespace.clone(), manifest, &options)?;
     }
     Ok(())
 }
@@ -334,18 +263,8 @@ mod tests {
         for name in Scenario::names() {
             assert!(!Scenario::named(name).unwrap().steps.is_empty(), "{name}");
         }
-        assert!(
-            Scenario::named("nope")
-                .unwrap_err()
-                .to_string()
-                .contains("default")
-        );
+        assert!(Scenario::named("nope").unwrap_err().to_string().contains("default"));
         let two = "title = \"t\"\n[[step]]\nat = \"1s\"\nenvironment = \"dev\"\nlose = true\nfind = true\n";
-        assert!(
-            Scenario::parse(two)
-                .unwrap_err()
-                .to_string()
-                .contains("exactly one")
-        );
+        assert!(Scenario::parse(two).unwrap_err().to_string().contains("exactly one"));
     }
 }

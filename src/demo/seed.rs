@@ -36,8 +36,7 @@ pub(crate) type Mistake = String;
 pub(crate) fn documents(yaml: &str) -> Result<Vec<Value>, Mistake> {
     let mut out = Vec::new();
     for part in yaml.split("\n---") {
-        let value: Value = serde_saphyr::from_str(part)
-            .map_err(|error| format!("{error} in {:.80}", part.trim()))?;
+        let value: Value = serde_saphyr::from_str(part).map_err(|error| format!("{error} in {:.80}", part.trim()))?;
         if value.is_object() {
             out.push(value);
         }
@@ -56,9 +55,7 @@ pub(crate) fn duration(text: &str) -> Option<SignedDuration> {
         "d" => 86_400,
         _ => return None,
     };
-    Some(SignedDuration::from_secs(
-        sign * seconds * number.parse::<i64>().ok()?,
-    ))
+    Some(SignedDuration::from_secs(sign * seconds * number.parse::<i64>().ok()?))
 }
 
 impl Seeder<'_> {
@@ -78,25 +75,13 @@ impl Seeder<'_> {
     }
 
     pub(crate) fn ago(&self, text: &str) -> Timestamp {
-        duration(text)
-            .and_then(|d| self.now.checked_sub(d).ok())
-            .unwrap_or(self.now)
+        duration(text).and_then(|d| self.now.checked_sub(d).ok()).unwrap_or(self.now)
     }
 
     /// Creates an object as `manager` did some time ago.
     pub(crate) fn put(&self, object: &Value, manager: &str, age: &str) -> Result<(), Mistake> {
-        let of = || {
-            format!(
-                "{} {}",
-                text(object, "/kind"),
-                text(object, "/metadata/name")
-            )
-        };
-        let resource = self
-            .cluster
-            .catalog
-            .of_manifest(object)
-            .ok_or_else(|| format!("{} is not served", of()))?;
+        let of = || format!("{} {}", text(object, "/kind"), text(object, "/metadata/name"));
+        let resource = self.cluster.catalog.of_manifest(object).ok_or_else(|| format!("{} is not served", of()))?;
         let mut options = Options::internal(resource, manager);
         options.now = self.ago(age);
         let mut object = object.clone();
@@ -107,35 +92,17 @@ impl Seeder<'_> {
         // A past status is part of the past.
         if let Some(past) = object.get("status") {
             options.status = true;
-            let key =
-                super::store::Key::new(namespace, text(&written.object.value, "/metadata/name"));
+            let key = super::store::Key::new(namespace, text(&written.object.value, "/metadata/name"));
             let patch = json!({"status": past});
-            write::patch(
-                self.cluster,
-                resource,
-                key,
-                super::patch::PatchKind::Merge,
-                &patch,
-                &options,
-            )
-            .map_err(|failure| failure.message)?;
+            write::patch(self.cluster, resource, &key, super::patch::PatchKind::Merge, &patch, &options)
+                .map_err(|failure| failure.message)?;
         }
         Ok(())
     }
 
     fn namespaces(&self, workloads: &Workloads) -> Result<(), Mistake> {
-        for name in [
-            "kube-system",
-            "default",
-            "kube-public",
-            "kube-node-lease",
-            "kyverno",
-        ] {
-            self.put(
-                &json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}),
-                "kube-apiserver",
-                "400d",
-            )?;
+        for name in ["kube-system", "default", "kube-public", "kube-node-lease", "kyverno"] {
+            self.put(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}), "kube-apiserver", "400d")?;
         }
         for namespace in &workloads.namespace {
             let mut labels = json!(namespace.labels);
@@ -157,21 +124,13 @@ impl Seeder<'_> {
                 let own: Vec<&str> = words.collect();
                 let place = format!("{}/{}/{name}", self.environment.name, namespace.name);
                 let flawed = |flaw: &str| {
-                    let likely =
-                        workloads.flaws.get(flaw).copied().unwrap_or(0.0) * self.environment.flaws;
+                    let likely = workloads.flaws.get(flaw).copied().unwrap_or(0.0) * self.environment.flaws;
                     let drawn = mix(hash(&format!("{place}/{flaw}"))) % 10_000;
                     own.contains(&flaw) || (drawn as f64) < likely * 10_000.0
                 };
-                let app = App {
-                    kind,
-                    name,
-                    namespace: &namespace.name,
-                    team: &namespace.team,
-                    replicas: self.environment.replicas,
-                };
+                let app = App { kind, name, namespace: &namespace.name, team: &namespace.team, replicas: self.environment.replicas };
                 let version = mix(hash(&format!("{}{name}", namespace.name))) % 40;
-                let object =
-                    app.manifest(&workloads.registry, &workloads.foreign, version, &flawed);
+                let object = app.manifest(&workloads.registry, &workloads.foreign, version, &flawed);
                 let age = format!("{}d", 3 + mix(hash(&place)) % 200);
                 self.put(&object, "argocd-controller", &age)?;
                 if kind == "Deployment" {
@@ -188,20 +147,14 @@ impl Seeder<'_> {
         for yaml in POLICIES {
             for manifest in documents(yaml)? {
                 let name = text(&manifest, "/metadata/name").to_owned();
-                if let Some(stage) = fleet
-                    .policy
-                    .get(&name)
-                    .and_then(|stages| stages.get(&self.environment.name))
-                {
+                if let Some(stage) = fleet.policy.get(&name).and_then(|stages| stages.get(&self.environment.name)) {
                     self.policy(manifest, stage)?;
                 }
                 known.push(name);
             }
         }
         match fleet.policy.keys().find(|name| !known.contains(name)) {
-            Some(unknown) => Err(format!(
-                "fleet.toml places a policy that does not exist: {unknown}"
-            )),
+            Some(unknown) => Err(format!("fleet.toml places a policy that does not exist: {unknown}")),
             None => Ok(()),
         }
     }
@@ -209,22 +162,13 @@ impl Seeder<'_> {
     /// A policy at its stage: mode, age, then who manages it.
     fn policy(&self, mut manifest: Value, stage: &str) -> Result<(), Mistake> {
         let mut words = stage.split_whitespace();
-        let (mode, age) = (
-            words.next().unwrap_or("as-is"),
-            words.next().unwrap_or("10d"),
-        );
+        let (mode, age) = (words.next().unwrap_or("as-is"), words.next().unwrap_or("10d"));
         set_mode(&mut manifest, mode);
         let name = text(&manifest, "/metadata/name").to_owned();
         let manager = match words.next() {
             Some("argo") => {
-                let (kind, group) = (
-                    text(&manifest, "/kind").to_owned(),
-                    text(&manifest, "/apiVersion")
-                        .split('/')
-                        .next()
-                        .unwrap_or_default()
-                        .to_owned(),
-                );
+                let (kind, group) =
+                    (text(&manifest, "/kind").to_owned(), text(&manifest, "/apiVersion").split('/').next().unwrap_or_default().to_owned());
                 member(member(&mut manifest, "metadata"), "annotations")["argocd.argoproj.io/tracking-id"] =
                     json!(format!("platform-policies:{group}/{kind}:/{name}"));
                 "argocd-controller"
@@ -232,10 +176,8 @@ impl Seeder<'_> {
             Some("helm") => {
                 let metadata = member(&mut manifest, "metadata");
                 member(metadata, "labels")["app.kubernetes.io/managed-by"] = json!("Helm");
-                member(metadata, "annotations")["meta.helm.sh/release-name"] =
-                    json!("kyverno-policies");
-                member(metadata, "annotations")["meta.helm.sh/release-namespace"] =
-                    json!("kyverno");
+                member(metadata, "annotations")["meta.helm.sh/release-name"] = json!("kyverno-policies");
+                member(metadata, "annotations")["meta.helm.sh/release-namespace"] = json!("kyverno");
                 "helm"
             }
             _ => "kubectl-client-side-apply",
@@ -246,11 +188,7 @@ impl Seeder<'_> {
     fn exceptions(&self, fleet: &Fleet) -> Result<(), Mistake> {
         for mut manifest in documents(EXCEPTIONS)? {
             let name = text(&manifest, "/metadata/name").to_owned();
-            let Some(age) = fleet
-                .exception
-                .get(&name)
-                .and_then(|places| places.get(&self.environment.name))
-            else {
+            let Some(age) = fleet.exception.get(&name).and_then(|places| places.get(&self.environment.name)) else {
                 continue;
             };
             // Fields a release does not know are left out, as its CRD would prune them.
@@ -270,16 +208,14 @@ impl Seeder<'_> {
             if !self.environment.extras.contains(&wanted) {
                 continue;
             }
-            if let Some(annotations) = manifest
-                .pointer_mut("/metadata/annotations")
-                .and_then(Value::as_object_mut)
-            {
+            if let Some(annotations) = manifest.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) {
                 annotations.remove("demo");
             }
             self.dress(&mut manifest);
             self.put(&manifest, "extras", "2d")?;
         }
-        seed_kyverno::blocked_events(self)
+        seed_kyverno::blocked_events(self);
+        Ok(())
     }
 
     /// Placeholders of extras: `$LONG` a very long text, `$HOSTILE` control characters, scopes by name get a uid,
@@ -293,8 +229,7 @@ impl Seeder<'_> {
             if let Some(message) = result["message"].as_str() {
                 let long = "this sentence repeats until nobody reads it any more; ".repeat(120);
                 let hostile = "\u{1b}[31mred\u{1b}[0m \u{1b}]0;title\u{7} bell\u{7} back\u{8}space \r\nnew line \u{202e}reversed\u{0} end";
-                result["message"] =
-                    json!(message.replace("$LONG", &long).replace("$HOSTILE", hostile));
+                result["message"] = json!(message.replace("$LONG", &long).replace("$HOSTILE", hostile));
             }
             for resource in result["resources"].as_array_mut().into_iter().flatten() {
                 self.identify(resource);
@@ -326,19 +261,11 @@ pub(crate) fn set_mode(manifest: &mut Value, mode: &str) {
         _ => return,
     };
     if text(manifest, "/apiVersion").starts_with("policies.kyverno.io") {
-        manifest["spec"]["validationActions"] = if mode == "warn" {
-            json!(["Warn", "Audit"])
-        } else {
-            json!([cel])
-        };
+        manifest["spec"]["validationActions"] = if mode == "warn" { json!(["Warn", "Audit"]) } else { json!([cel]) };
         return;
     }
     let mut at_rules = false;
-    for rule in manifest["spec"]["rules"]
-        .as_array_mut()
-        .into_iter()
-        .flatten()
-    {
+    for rule in manifest["spec"]["rules"].as_array_mut().into_iter().flatten() {
         if rule["validate"].get("failureAction").is_some() {
             rule["validate"]["failureAction"] = json!(classic);
             at_rules = true;
@@ -360,23 +287,9 @@ pub(crate) struct App<'a> {
 
 impl App<'_> {
     /// The workload's manifest with these flaws.
-    pub(crate) fn manifest(
-        &self,
-        registry: &str,
-        foreign: &str,
-        version: u64,
-        flawed: &dyn Fn(&str) -> bool,
-    ) -> Value {
-        let host = if flawed("foreign-registry") {
-            foreign
-        } else {
-            registry
-        };
-        let tag = if flawed("latest-tag") {
-            "latest".to_owned()
-        } else {
-            format!("2.{}.{}", version / 4, version % 4)
-        };
+    pub(crate) fn manifest(&self, registry: &str, foreign: &str, version: u64, flawed: &dyn Fn(&str) -> bool) -> Value {
+        let host = if flawed("foreign-registry") { foreign } else { registry };
+        let tag = if flawed("latest-tag") { "latest".to_owned() } else { format!("2.{}.{}", version / 4, version % 4) };
         let mut container = json!({"name": self.name, "image": format!("{host}/{}/{}:{tag}", self.namespace, self.name), "ports": [{"containerPort": 8080}]});
         container["securityContext"] = if flawed("privileged") {
             json!({"privileged": true})
@@ -407,23 +320,13 @@ impl App<'_> {
         let selector = json!({"matchLabels": {"app.kubernetes.io/name": self.name}});
         let metadata = json!({"name": self.name, "namespace": self.namespace, "labels": labels});
         let (api, spec) = match self.kind {
-            "CronJob" => (
-                "batch/v1",
-                json!({"schedule": "*/30 * * * *", "jobTemplate": {"spec": {"template": once(template)}}}),
-            ),
+            "CronJob" => ("batch/v1", json!({"schedule": "*/30 * * * *", "jobTemplate": {"spec": {"template": once(template)}}})),
             "Job" => ("batch/v1", json!({"template": once(template)})),
-            "DaemonSet" => (
-                "apps/v1",
-                json!({"selector": selector, "template": template}),
-            ),
-            "StatefulSet" => (
-                "apps/v1",
-                json!({"replicas": self.replicas, "serviceName": self.name, "selector": selector, "template": template}),
-            ),
-            _ => (
-                "apps/v1",
-                json!({"replicas": self.replicas, "selector": selector, "template": template}),
-            ),
+            "DaemonSet" => ("apps/v1", json!({"selector": selector, "template": template})),
+            "StatefulSet" => {
+                ("apps/v1", json!({"replicas": self.replicas, "serviceName": self.name, "selector": selector, "template": template}))
+            }
+            _ => ("apps/v1", json!({"replicas": self.replicas, "revisionHistoryLimit": 0, "selector": selector, "template": template})),
         };
         json!({"apiVersion": api, "kind": self.kind, "metadata": metadata, "spec": spec})
     }

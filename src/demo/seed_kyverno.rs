@@ -16,27 +16,14 @@ use super::store::{Key, text};
 pub(crate) fn install(seeder: &Seeder<'_>) -> Result<(), Mistake> {
     let (kyverno, chart) = (&seeder.environment.kyverno, &seeder.environment.chart);
     let open = seeder.cluster.profile.has("openreports");
-    let exceptions = [
-        "--enablePolicyException=true".to_owned(),
-        "--exceptionNamespace=*".to_owned(),
-    ];
+    let exceptions = ["--enablePolicyException=true".to_owned(), "--exceptionNamespace=*".to_owned()];
     for component in ["admission", "background", "cleanup", "reports"] {
-        let mut flags = vec![
-            "--omitEvents=PolicyApplied,PolicySkipped".to_owned(),
-            "--v=2".to_owned(),
-        ];
+        let mut flags = vec!["--omitEvents=PolicyApplied,PolicySkipped".to_owned(), "--v=2".to_owned()];
         if component != "cleanup" {
             flags.extend(exceptions.clone());
         }
         if component == "reports" {
-            flags.extend(
-                [
-                    "--backgroundScan=true",
-                    "--backgroundScanInterval=1h",
-                    "--skipResourceFilters=true",
-                ]
-                .map(str::to_owned),
-            );
+            flags.extend(["--backgroundScan=true", "--backgroundScanInterval=1h", "--skipResourceFilters=true"].map(str::to_owned));
             if open {
                 flags.push("--openreportsEnabled=true".to_owned());
             }
@@ -47,11 +34,7 @@ pub(crate) fn install(seeder: &Seeder<'_>) -> Result<(), Mistake> {
             "app.kubernetes.io/managed-by": "Helm", "app.kubernetes.io/part-of": "kyverno",
             "app.kubernetes.io/version": chart, "helm.sh/chart": format!("kyverno-{chart}"),
         });
-        let container = if component == "admission" {
-            "kyverno"
-        } else {
-            "controller"
-        };
+        let container = if component == "admission" { "kyverno" } else { "controller" };
         let image = match component {
             "admission" => format!("reg.kyverno.io/kyverno/kyverno:v{kyverno}"),
             other => format!("reg.kyverno.io/kyverno/{other}-controller:v{kyverno}"),
@@ -63,7 +46,11 @@ pub(crate) fn install(seeder: &Seeder<'_>) -> Result<(), Mistake> {
             "spec": {"replicas": replicas, "selector": {"matchLabels": {"app.kubernetes.io/component": format!("{component}-controller")}},
                 "template": {"metadata": {"labels": labels}, "spec": {"serviceAccountName": name, "containers": [{"name": container, "image": image, "args": flags, "resources": {"limits": {"memory": "384Mi"}, "requests": {"cpu": "100m", "memory": "128Mi"}}}]}}},
         }), "helm", "60d")?;
-        seeder.put(&json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": "kyverno"}}), "helm", "60d")?;
+        seeder.put(
+            &json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": "kyverno"}}),
+            "helm",
+            "60d",
+        )?;
     }
     settings(seeder)?;
     leases(seeder)?;
@@ -71,16 +58,8 @@ pub(crate) fn install(seeder: &Seeder<'_>) -> Result<(), Mistake> {
     roles(seeder)?;
     for (release, chart, app) in [
         ("kyverno", format!("kyverno-{chart}"), kyverno.clone()),
-        (
-            "kyverno-policies",
-            format!("kyverno-policies-{chart}"),
-            kyverno.clone(),
-        ),
-        (
-            "policy-reporter",
-            "policy-reporter-3.9.1".to_owned(),
-            "3.9.0".to_owned(),
-        ),
+        ("kyverno-policies", format!("kyverno-policies-{chart}"), kyverno.clone()),
+        ("policy-reporter", "policy-reporter-3.9.1".to_owned(), "3.9.0".to_owned()),
     ] {
         helm_release(seeder, release, &chart, &app)?;
     }
@@ -109,13 +88,7 @@ fn settings(seeder: &Seeder<'_>) -> Result<(), Mistake> {
 }
 
 fn leases(seeder: &Seeder<'_>) -> Result<(), Mistake> {
-    for name in [
-        "kyverno",
-        "kyverno-health",
-        "kyverno-background-controller",
-        "kyverno-cleanup-controller",
-        "kyverno-reports-controller",
-    ] {
+    for name in ["kyverno", "kyverno-health", "kyverno-background-controller", "kyverno-cleanup-controller", "kyverno-reports-controller"] {
         let now = rfc3339(seeder.now);
         seeder.put(&json!({
             "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
@@ -135,18 +108,8 @@ fn webhooks(seeder: &Seeder<'_>) -> Result<(), Mistake> {
             "namespaceSelector": {"matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["kube-system", "kyverno"]}]},
         })
     };
-    let workloads = json!([rule(
-        &["", "apps", "batch"],
-        &[
-            "pods",
-            "deployments",
-            "statefulsets",
-            "daemonsets",
-            "replicasets",
-            "jobs",
-            "cronjobs"
-        ]
-    )]);
+    let workloads =
+        json!([rule(&["", "apps", "batch"], &["pods", "deployments", "statefulsets", "daemonsets", "replicasets", "jobs", "cronjobs"])]);
     let policies = json!([rule(&["kyverno.io", "policies.kyverno.io"], &["*"])]);
     for (kind, name, hook, path, rules) in [
         (
@@ -156,13 +119,7 @@ fn webhooks(seeder: &Seeder<'_>) -> Result<(), Mistake> {
             "/validate/fail",
             &workloads,
         ),
-        (
-            "MutatingWebhookConfiguration",
-            "kyverno-resource-mutating-webhook-cfg",
-            "mutate.kyverno.svc-fail",
-            "/mutate/fail",
-            &workloads,
-        ),
+        ("MutatingWebhookConfiguration", "kyverno-resource-mutating-webhook-cfg", "mutate.kyverno.svc-fail", "/mutate/fail", &workloads),
         (
             "ValidatingWebhookConfiguration",
             "kyverno-policy-validating-webhook-cfg",
@@ -170,13 +127,7 @@ fn webhooks(seeder: &Seeder<'_>) -> Result<(), Mistake> {
             "/policyvalidate",
             &policies,
         ),
-        (
-            "MutatingWebhookConfiguration",
-            "kyverno-policy-mutating-webhook-cfg",
-            "mutate-policy.kyverno.svc",
-            "/policymutate",
-            &policies,
-        ),
+        ("MutatingWebhookConfiguration", "kyverno-policy-mutating-webhook-cfg", "mutate-policy.kyverno.svc", "/policymutate", &policies),
     ] {
         seeder.put(
             &json!({
@@ -194,27 +145,18 @@ fn webhooks(seeder: &Seeder<'_>) -> Result<(), Mistake> {
 fn roles(seeder: &Seeder<'_>) -> Result<(), Mistake> {
     let read = json!(["get", "list", "watch"]);
     for (name, groups, resources) in [
-        (
-            "kyverno:rbac:view:policies",
-            "kyverno.io",
-            json!([
-                "clusterpolicies",
-                "policies",
-                "cleanuppolicies",
-                "clustercleanuppolicies"
-            ]),
-        ),
-        (
-            "kyverno:rbac:view:policyreports",
-            "wgpolicyk8s.io",
-            json!(["policyreports", "clusterpolicyreports"]),
-        ),
+        ("kyverno:rbac:view:policies", "kyverno.io", json!(["clusterpolicies", "policies", "cleanuppolicies", "clustercleanuppolicies"])),
+        ("kyverno:rbac:view:policyreports", "wgpolicyk8s.io", json!(["policyreports", "clusterpolicyreports"])),
     ] {
-        seeder.put(&json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
-            "metadata": {"name": name, "labels": {"rbac.authorization.k8s.io/aggregate-to-view": "true"}},
-            "rules": [{"apiGroups": [groups], "resources": resources, "verbs": read}],
-        }), "helm", "60d")?;
+        seeder.put(
+            &json!({
+                "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+                "metadata": {"name": name, "labels": {"rbac.authorization.k8s.io/aggregate-to-view": "true"}},
+                "rules": [{"apiGroups": [groups], "resources": resources, "verbs": read}],
+            }),
+            "helm",
+            "60d",
+        )?;
     }
     Ok(())
 }
@@ -231,19 +173,21 @@ fn helm_release(seeder: &Seeder<'_>, release: &str, chart: &str, app: &str) -> R
             "config": values(release, &seeder.environment.name),
         });
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-        encoder
-            .write_all(body.to_string().as_bytes())
-            .map_err(|error| error.to_string())?;
+        encoder.write_all(body.to_string().as_bytes()).map_err(|error| error.to_string())?;
         let zipped = encoder.finish().map_err(|error| error.to_string())?;
         let modified = seeder.ago(age).as_second().to_string();
-        seeder.put(&json!({
-            "apiVersion": "v1", "kind": "Secret", "type": "helm.sh/release.v1",
-            "metadata": {
-                "name": format!("sh.helm.release.v1.{release}.v{revision}"), "namespace": "kyverno",
-                "labels": {"owner": "helm", "name": release, "status": status, "version": revision.to_string(), "modifiedAt": modified},
-            },
-            "data": {"release": base64(base64(&zipped).as_bytes())},
-        }), "Helm", age)?;
+        seeder.put(
+            &json!({
+                "apiVersion": "v1", "kind": "Secret", "type": "helm.sh/release.v1",
+                "metadata": {
+                    "name": format!("sh.helm.release.v1.{release}.v{revision}"), "namespace": "kyverno",
+                    "labels": {"owner": "helm", "name": release, "status": status, "version": revision.to_string(), "modifiedAt": modified},
+                },
+                "data": {"release": base64(base64(&zipped).as_bytes())},
+            }),
+            "Helm",
+            age,
+        )?;
     }
     Ok(())
 }
@@ -274,22 +218,15 @@ fn base64(bytes: &[u8]) -> String {
         let byte = |n: usize| u32::from(chunk.get(n).copied().unwrap_or(0));
         let word = byte(0) << 16 | byte(1) << 8 | byte(2);
         for n in 0..4_usize {
-            let letter = LETTERS
-                .get((word >> (18 - 6 * n)) as usize & 63)
-                .copied()
-                .unwrap_or(b'A');
-            out.push(if n > chunk.len() {
-                '='
-            } else {
-                char::from(letter)
-            });
+            let letter = LETTERS.get((word >> (18 - 6 * n)) as usize & 63).copied().unwrap_or(b'A');
+            out.push(if n > chunk.len() { '=' } else { char::from(letter) });
         }
     }
     out
 }
 
 /// Requests refused in the last hour, as events still tell.
-pub(crate) fn blocked_events(seeder: &Seeder<'_>) -> Result<(), Mistake> {
+pub(crate) fn blocked_events(seeder: &Seeder<'_>) {
     const REFUSED: [(&str, &str, &str, &str, &str, &str); 5] = [
         (
             "require-team-label",
@@ -334,8 +271,7 @@ pub(crate) fn blocked_events(seeder: &Seeder<'_>) -> Result<(), Mistake> {
     ];
     let cluster = seeder.cluster;
     for (n, (policy, rule, kind, namespace, name, message)) in REFUSED.into_iter().enumerate() {
-        let Some(found) = cluster.get("kyverno.io", "clusterpolicies", &Key::new("", policy))
-        else {
+        let Some(found) = cluster.get("kyverno.io", "clusterpolicies", &Key::new("", policy)) else {
             continue;
         };
         if text(&found.value, "/spec/validationFailureAction") != "Enforce" {
@@ -355,17 +291,13 @@ pub(crate) fn blocked_events(seeder: &Seeder<'_>) -> Result<(), Mistake> {
         });
         admission::record(cluster, &mut cluster.store(), event);
     }
-    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     #[test]
     fn base64_pads() {
-        assert_eq!(
-            super::base64(b"any carnal pleas"),
-            "YW55IGNhcm5hbCBwbGVhcw=="
-        );
+        assert_eq!(super::base64(b"any carnal pleas"), "YW55IGNhcm5hbCBwbGVhcw==");
         assert_eq!(super::base64(b"abc"), "YWJj");
     }
 }

@@ -56,21 +56,14 @@ impl Selector {
     pub(crate) fn matches(&self, key: &Key, object: &Value) -> bool {
         let own = object.pointer("/metadata/labels");
         self.labels.iter().all(|(name, test)| {
-            let value = own
-                .and_then(|labels| labels.get(name))
-                .and_then(Value::as_str);
+            let value = own.and_then(|labels| labels.get(name)).and_then(Value::as_str);
             match test {
                 Test::In(wanted) => value.is_some_and(|value| wanted.iter().any(|w| w == value)),
-                Test::NotIn(refused) => {
-                    !value.is_some_and(|value| refused.iter().any(|w| w == value))
-                }
+                Test::NotIn(refused) => !value.is_some_and(|value| refused.iter().any(|w| w == value)),
                 Test::Exists => value.is_some(),
                 Test::Absent => value.is_none(),
             }
-        }) && self
-            .fields
-            .iter()
-            .all(|(field, wanted, equal)| (field_value(key, object, field) == *wanted) == *equal)
+        }) && self.fields.iter().all(|(field, wanted, equal)| (field_value(key, object, field) == *wanted) == *equal)
     }
 }
 
@@ -97,26 +90,17 @@ fn labels(text: &str) -> Result<Vec<(String, Test)>, Failure> {
 fn label(part: &str) -> Result<(String, Test), Failure> {
     let refuse = || Failure::bad_request(format!("unable to parse requirement: found '{part}'"));
     if let Some((name, value)) = part.split_once("!=") {
-        return Ok((
-            name.trim().to_owned(),
-            Test::NotIn(vec![value.trim().to_owned()]),
-        ));
+        return Ok((name.trim().to_owned(), Test::NotIn(vec![value.trim().to_owned()])));
     }
     if let Some((name, value)) = part.split_once("==").or_else(|| part.split_once('=')) {
-        return Ok((
-            name.trim().to_owned(),
-            Test::In(vec![value.trim().to_owned()]),
-        ));
+        return Ok((name.trim().to_owned(), Test::In(vec![value.trim().to_owned()])));
     }
     if let Some(name) = part.strip_prefix('!') {
         return Ok((name.trim().to_owned(), Test::Absent));
     }
     if let Some((head, values)) = part.split_once('(') {
         let values = values.strip_suffix(')').ok_or_else(refuse)?;
-        let values = values
-            .split(',')
-            .map(|value| value.trim().to_owned())
-            .collect();
+        let values = values.split(',').map(|value| value.trim().to_owned()).collect();
         let mut words = head.split_whitespace();
         return match (words.next(), words.next()) {
             (Some(name), Some("in")) => Ok((name.to_owned(), Test::In(values))),
@@ -153,21 +137,14 @@ fn fields(text: &str, plural: &str) -> Result<Vec<(String, String, bool)>, Failu
     for part in text.split(',').filter(|part| !part.is_empty()) {
         let (field, value, equal) = if let Some((field, value)) = part.split_once("!=") {
             (field, value, false)
-        } else if let Some((field, value)) = part.split_once("==").or_else(|| part.split_once('='))
-        {
+        } else if let Some((field, value)) = part.split_once("==").or_else(|| part.split_once('=')) {
             (field, value, true)
         } else {
-            return Err(Failure::bad_request(format!(
-                "invalid selector: '{part}'; can't understand '{part}'"
-            )));
+            return Err(Failure::bad_request(format!("invalid selector: '{part}'; can't understand '{part}'")));
         };
         let known = matches!(field, "metadata.name" | "metadata.namespace")
             || (plural == "events" && EVENT_FIELDS.contains(&field))
-            || (plural == "pods"
-                && matches!(
-                    field,
-                    "spec.nodeName" | "status.phase" | "spec.serviceAccountName"
-                ))
+            || (plural == "pods" && matches!(field, "spec.nodeName" | "status.phase" | "spec.serviceAccountName"))
             || (plural == "secrets" && field == "type");
         if !known {
             return Err(Failure::bad_request(format!(

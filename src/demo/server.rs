@@ -47,12 +47,7 @@ impl Server {
     pub(crate) fn start(cluster: Arc<Cluster>, port: u16, runtime: &Handle) -> io::Result<Self> {
         let listener = bind(port)?;
         let address = listener.local_addr()?;
-        let server = Self {
-            cluster,
-            address,
-            runtime: runtime.clone(),
-            serving: Mutex::new(None),
-        };
+        let server = Self { cluster, address, runtime: runtime.clone(), serving: Mutex::new(None) };
         server.serve(listener)?;
         Ok(server)
     }
@@ -140,8 +135,5 @@ async fn connection(stream: TcpStream, cluster: Arc<Cluster>) {
         async move { Ok::<_, Infallible>(route::answer(cluster, request).await) }
     });
     // A broken connection is the client's business; there is nobody here to tell.
-    let _ = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
+    let _ = http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;
 }

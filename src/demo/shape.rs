@@ -38,12 +38,9 @@ pub(crate) fn object(resource: &Resource, version: &str, shape: Shape, value: &H
         Shape::Whole => Bytes::from(relabelled(resource, version, &value.value).to_string()),
         Shape::Partial => Bytes::from(partial(&value.value).to_string()),
         Shape::Table(include) => {
-            let meta = ListMeta {
-                version: value.version,
-                ..ListMeta::default()
-            };
+            let meta = ListMeta { version: value.version, ..ListMeta::default() };
             let rows = vec![row(resource, version, include, &value.value)];
-            Bytes::from(table(resource, &meta, rows).to_string())
+            Bytes::from(table(resource, &meta, &rows).to_string())
         }
     }
 }
@@ -55,13 +52,7 @@ pub(crate) fn loose(resource: &Resource, version: &str, shape: Shape, value: &Va
 }
 
 /// A whole list.
-pub(crate) fn list(
-    resource: &Resource,
-    version: &str,
-    shape: Shape,
-    meta: &ListMeta,
-    items: &[Handle],
-) -> Bytes {
+pub(crate) fn list(resource: &Resource, version: &str, shape: Shape, meta: &ListMeta, items: &[Handle]) -> Bytes {
     match shape {
         Shape::Whole => whole_list(resource, version, meta, items),
         Shape::Partial => {
@@ -75,11 +66,8 @@ pub(crate) fn list(
             )
         }
         Shape::Table(include) => {
-            let rows = items
-                .iter()
-                .map(|item| row(resource, version, include, &item.value))
-                .collect();
-            Bytes::from(table(resource, meta, rows).to_string())
+            let rows: Vec<Value> = items.iter().map(|item| row(resource, version, include, &item.value)).collect();
+            Bytes::from(table(resource, meta, &rows).to_string())
         }
     }
 }
@@ -87,19 +75,10 @@ pub(crate) fn list(
 /// Joins the objects' ready-made JSON. Kinds from CRDs list their items before kind and metadata, as the real
 /// server's unstructured lists do: a streaming reader must not count on the version coming first.
 fn whole_list(resource: &Resource, version: &str, meta: &ListMeta, items: &[Handle]) -> Bytes {
-    let (kind, api, meta) = (
-        format!("{}List", resource.kind),
-        resource.api_version(version),
-        meta.json().to_string(),
-    );
+    let (kind, api, meta) = (format!("{}List", resource.kind), resource.api_version(version), meta.json().to_string());
     let mut out = BytesMut::new();
     if resource.builtin {
-        out.extend_from_slice(
-            format!(
-                "{{\"kind\":\"{kind}\",\"apiVersion\":\"{api}\",\"metadata\":{meta},\"items\":["
-            )
-            .as_bytes(),
-        );
+        out.extend_from_slice(format!("{{\"kind\":\"{kind}\",\"apiVersion\":\"{api}\",\"metadata\":{meta},\"items\":[").as_bytes());
     } else {
         out.extend_from_slice(format!("{{\"apiVersion\":\"{api}\",\"items\":[").as_bytes());
     }
@@ -129,32 +108,20 @@ fn partial(value: &Value) -> Value {
 }
 
 fn default_columns() -> Vec<Column> {
-    vec![Column::from((
-        "Age".to_owned(),
-        "date".to_owned(),
-        ".metadata.creationTimestamp".to_owned(),
-    ))]
+    vec![Column::from(("Age".to_owned(), "date".to_owned(), ".metadata.creationTimestamp".to_owned()))]
 }
 
 fn columns(resource: &Resource) -> Vec<Column> {
-    if resource.columns.is_empty() {
-        default_columns()
-    } else {
-        resource.columns.clone()
-    }
+    if resource.columns.is_empty() { default_columns() } else { resource.columns.clone() }
 }
 
-fn table(resource: &Resource, meta: &ListMeta, rows: Vec<Value>) -> Value {
+fn table(resource: &Resource, meta: &ListMeta, rows: &[Value]) -> Value {
     let mut definitions = vec![json!({
         "name": "Name", "type": "string", "format": "name", "priority": 0, "description": "Name of the object",
     })];
     for column in columns(resource) {
         // Ages are rendered by the server, so the column's type is what the cell holds.
-        let kind = if column.kind == "date" {
-            "string"
-        } else {
-            column.kind.as_str()
-        };
+        let kind = if column.kind == "date" { "string" } else { column.kind.as_str() };
         definitions.push(json!({
             "name": column.name, "type": kind, "format": "", "priority": 0, "description": column.path,
         }));
@@ -194,10 +161,7 @@ fn at_path<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
             for name in head.split('.').filter(|name| !name.is_empty()) {
                 at = at.get(name)?;
             }
-            at = at
-                .as_array()?
-                .iter()
-                .find(|item| item.get(key).and_then(Value::as_str) == Some(wanted))?;
+            at = at.as_array()?.iter().find(|item| item.get(key).and_then(Value::as_str) == Some(wanted))?;
         } else {
             for name in part.split('.').filter(|name| !name.is_empty()) {
                 at = at.get(name)?;
@@ -222,13 +186,7 @@ fn age(time: &str) -> String {
 }
 
 /// A bookmark in the shape of the watch it is sent on.
-pub(crate) fn bookmark(
-    resource: &Resource,
-    version: &str,
-    shape: Shape,
-    at: u64,
-    initial_end: bool,
-) -> Value {
+pub(crate) fn bookmark(resource: &Resource, version: &str, shape: Shape, at: u64, initial_end: bool) -> Value {
     let mut metadata = json!({"resourceVersion": at.to_string(), "creationTimestamp": null});
     if initial_end {
         metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
@@ -239,15 +197,8 @@ pub(crate) fn bookmark(
         }
         Shape::Partial => partial(&json!({"metadata": metadata})),
         Shape::Table(_) => {
-            let meta = ListMeta {
-                version: at,
-                ..ListMeta::default()
-            };
-            table(
-                resource,
-                &meta,
-                vec![json!({"cells": [], "object": partial(&json!({"metadata": metadata}))})],
-            )
+            let meta = ListMeta { version: at, ..ListMeta::default() };
+            table(resource, &meta, &[json!({"cells": [], "object": partial(&json!({"metadata": metadata}))})])
         }
     }
 }
@@ -258,11 +209,9 @@ mod tests {
 
     #[test]
     fn column_paths() {
-        let value = json!({"status": {"conditions": [{"type": "A", "status": "x"}, {"type": "Ready", "status": "True"}]}, "summary": {"fail": 3}});
-        assert_eq!(
-            at_path(&value, ".status.conditions[?(@.type == \"Ready\")].status"),
-            Some(&json!("True"))
-        );
+        let value =
+            json!({"status": {"conditions": [{"type": "A", "status": "x"}, {"type": "Ready", "status": "True"}]}, "summary": {"fail": 3}});
+        assert_eq!(at_path(&value, ".status.conditions[?(@.type == \"Ready\")].status"), Some(&json!("True")));
         assert_eq!(at_path(&value, ".summary.fail"), Some(&json!(3)));
         assert_eq!(at_path(&value, ".summary.pass"), None);
     }

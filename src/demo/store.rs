@@ -23,10 +23,7 @@ pub(crate) struct Key {
 
 impl Key {
     pub(crate) fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
-        Self {
-            namespace: namespace.into(),
-            name: name.into(),
-        }
+        Self { namespace: namespace.into(), name: name.into() }
     }
 }
 
@@ -40,17 +37,11 @@ pub(crate) struct Object {
 
 impl Object {
     pub(crate) fn new(value: Value, version: u64) -> Self {
-        Self {
-            value,
-            version,
-            json: OnceLock::new(),
-        }
+        Self { value, version, json: OnceLock::new() }
     }
 
     pub(crate) fn json(&self) -> Bytes {
-        self.json
-            .get_or_init(|| Bytes::from(self.value.to_string()))
-            .clone()
+        self.json.get_or_init(|| Bytes::from(self.value.to_string())).clone()
     }
 
     pub(crate) fn uid(&self) -> &str {
@@ -62,10 +53,7 @@ pub(crate) type Handle = Arc<Object>;
 
 /// The string at a JSON pointer, or nothing.
 pub(crate) fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
-    value
-        .pointer(pointer)
-        .and_then(Value::as_str)
-        .unwrap_or_default()
+    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
 /// One change: `now` is absent after a deletion, `before` absent at a creation.
@@ -114,9 +102,7 @@ impl Store {
 
     /// Wakes when the kind changes.
     pub(crate) fn waker(&self, kind: usize) -> watch::Receiver<u64> {
-        self.wakers
-            .get(kind)
-            .map_or_else(|| self.any.subscribe(), watch::Sender::subscribe)
+        self.wakers.get(kind).map_or_else(|| self.any.subscribe(), watch::Sender::subscribe)
     }
 
     /// Wakes when anything changes.
@@ -129,10 +115,7 @@ impl Store {
     }
 
     pub(crate) fn rows(&self, kind: usize) -> impl Iterator<Item = (&Key, &Handle)> {
-        self.tables
-            .get(kind)
-            .into_iter()
-            .flat_map(|table| table.rows.iter())
+        self.tables.get(kind).into_iter().flat_map(|table| table.rows.iter())
     }
 
     /// Stores an object under the next version and returns it.
@@ -140,21 +123,12 @@ impl Store {
         self.version += 1;
         let version = self.version;
         if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
-            metadata.insert(
-                "resourceVersion".to_owned(),
-                Value::from(version.to_string()),
-            );
+            metadata.insert("resourceVersion".to_owned(), Value::from(version.to_string()));
         }
         let handle = Arc::new(Object::new(value, version));
         if let Some(table) = self.tables.get_mut(kind) {
             let before = table.rows.insert(key.clone(), handle.clone());
-            table.record(Change {
-                version,
-                key,
-                now: Some(handle.clone()),
-                before,
-                last: None,
-            });
+            table.record(Change { version, key, now: Some(handle.clone()), before, last: None });
         }
         self.wake(kind);
         handle
@@ -167,19 +141,10 @@ impl Store {
         let version = self.version;
         let mut value = before.value.clone();
         if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
-            metadata.insert(
-                "resourceVersion".to_owned(),
-                Value::from(version.to_string()),
-            );
+            metadata.insert("resourceVersion".to_owned(), Value::from(version.to_string()));
         }
         let last = Arc::new(Object::new(value, version));
-        let change = Change {
-            version,
-            key: key.clone(),
-            now: None,
-            before: Some(before),
-            last: Some(last.clone()),
-        };
+        let change = Change { version, key: key.clone(), now: None, before: Some(before), last: Some(last.clone()) };
         self.tables.get_mut(kind)?.record(change);
         self.wake(kind);
         Some(last)
@@ -198,8 +163,7 @@ impl Store {
 
     /// The oldest version a watch of this kind may start from.
     pub(crate) fn oldest(&self, kind: usize) -> u64 {
-        self.compacted
-            .max(self.tables.get(kind).map_or(0, |table| table.dropped))
+        self.compacted.max(self.tables.get(kind).map_or(0, |table| table.dropped))
     }
 
     /// At most `most` changes after `version`; none of them is missing if `version >= oldest(kind)`.
@@ -207,9 +171,7 @@ impl Store {
         let Some(table) = self.tables.get(kind) else {
             return Vec::new();
         };
-        let from = table
-            .log
-            .partition_point(|change| change.version <= version);
+        let from = table.log.partition_point(|change| change.version <= version);
         table.log.range(from..).take(most).cloned().collect()
     }
 
@@ -220,12 +182,7 @@ impl Store {
         }
         let table = self.tables.get(kind)?;
         let mut rows = table.rows.clone();
-        for change in table
-            .log
-            .iter()
-            .rev()
-            .take_while(|change| change.version > version)
-        {
+        for change in table.log.iter().rev().take_while(|change| change.version > version) {
             match &change.before {
                 Some(before) => rows.insert(change.key.clone(), before.clone()),
                 None => rows.remove(&change.key),
@@ -285,9 +242,6 @@ mod tests {
             store.put(0, Key::new("", "a"), object(n));
         }
         assert_eq!(store.oldest(0), 10);
-        assert_eq!(
-            store.changes_after(0, 10, 5).first().map(|c| c.version),
-            Some(11)
-        );
+        assert_eq!(store.changes_after(0, 10, 5).first().map(|c| c.version), Some(11));
     }
 }

@@ -59,23 +59,14 @@ pub(crate) fn stream(
     shape: Shape,
 ) -> Result<StreamBody<impl Stream<Item = Result<Frame<Bytes>, Infallible>> + use<>>, Failure> {
     let watch = Watch::new(cluster, resource, target, query, shape)?;
-    Ok(StreamBody::new(futures::stream::unfold(
-        watch,
-        |mut watch| async move {
-            let chunk = watch.next().await?;
-            Some((Ok(Frame::data(chunk)), watch))
-        },
-    )))
+    Ok(StreamBody::new(futures::stream::unfold(watch, |mut watch| async move {
+        let chunk = watch.next().await?;
+        Some((Ok(Frame::data(chunk)), watch))
+    })))
 }
 
 impl Watch {
-    fn new(
-        cluster: &Arc<Cluster>,
-        resource: &Resource,
-        target: &Target,
-        query: &Query,
-        shape: Shape,
-    ) -> Result<Self, Failure> {
+    fn new(cluster: &Arc<Cluster>, resource: &Resource, target: &Target, query: &Query, shape: Shape) -> Result<Self, Failure> {
         let mut selector_query = query.clone();
         if let Some(name) = &target.name {
             selector_query = Query::parse(&format!("fieldSelector=metadata.name%3D{name}"));
@@ -83,10 +74,7 @@ impl Watch {
         let selector = Selector::parse(&selector_query, &resource.plural)?;
         let asked = query.number("resourceVersion")?.unwrap_or(0);
         let send_initial = initial_events(query)?;
-        let seconds = query
-            .number("timeoutSeconds")?
-            .filter(|seconds| *seconds > 0)
-            .unwrap_or(DEFAULT_TIMEOUT);
+        let seconds = query.number("timeoutSeconds")?.filter(|seconds| *seconds > 0).unwrap_or(DEFAULT_TIMEOUT);
         let now = Instant::now();
         let mut watch = Self {
             cluster: cluster.clone(),
@@ -110,9 +98,7 @@ impl Watch {
         }
         if send_initial.unwrap_or(asked == 0) {
             watch.cursor = store.version();
-            let rows = store
-                .rows(resource.index)
-                .filter(|(key, object)| watch.wants(key, object));
+            let rows = store.rows(resource.index).filter(|(key, object)| watch.wants(key, object));
             watch.initial = rows.map(|(_, object)| object.clone()).collect();
         } else if asked == 0 {
             watch.cursor = store.version();
@@ -122,8 +108,7 @@ impl Watch {
     }
 
     fn wants(&self, key: &Key, object: &Handle) -> bool {
-        (self.namespace.is_empty() || key.namespace == self.namespace)
-            && self.selector.matches(key, &object.value)
+        (self.namespace.is_empty() || key.namespace == self.namespace) && self.selector.matches(key, &object.value)
     }
 
     async fn next(&mut self) -> Option<Bytes> {
@@ -141,11 +126,7 @@ impl Watch {
                 }
                 return Some(chunk);
             }
-            let until = if self.bookmarks {
-                self.deadline.min(self.next_bookmark)
-            } else {
-                self.deadline
-            };
+            let until = if self.bookmarks { self.deadline.min(self.next_bookmark) } else { self.deadline };
             tokio::select! {
                 changed = self.waker.changed() => {
                     if changed.is_err() {
@@ -183,10 +164,7 @@ impl Watch {
             let store = self.cluster.store();
             let oldest = store.oldest(self.kind);
             if self.cursor < oldest {
-                let gone = Failure::expired(format!(
-                    "too old resource version: {} ({oldest})",
-                    self.cursor
-                ));
+                let gone = Failure::expired(format!("too old resource version: {} ({oldest})", self.cursor));
                 self.over = true;
                 out.extend_from_slice(b"{\"type\":\"ERROR\",\"object\":");
                 out.extend_from_slice(gone.status().to_string().as_bytes());
@@ -206,14 +184,8 @@ impl Watch {
 
     /// The event a change is for this selector: leaving it is a deletion, entering it an addition.
     fn translate(&self, change: &Change) -> Option<(&'static str, Handle)> {
-        let now = change
-            .now
-            .as_ref()
-            .filter(|object| self.wants(&change.key, object));
-        let before = change
-            .before
-            .as_ref()
-            .filter(|object| self.wants(&change.key, object));
+        let now = change.now.as_ref().filter(|object| self.wants(&change.key, object));
+        let before = change.before.as_ref().filter(|object| self.wants(&change.key, object));
         match (before, now) {
             (None, Some(now)) => Some(("ADDED", now.clone())),
             (Some(_), Some(now)) => Some(("MODIFIED", now.clone())),
@@ -247,40 +219,23 @@ impl Watch {
         let Some(resource) = self.resource() else {
             return Bytes::new();
         };
-        let object = shape::bookmark(
-            resource,
-            &self.version,
-            self.shape,
-            self.cursor,
-            initial_end,
-        );
+        let object = shape::bookmark(resource, &self.version, self.shape, self.cursor, initial_end);
         Bytes::from(format!("{{\"type\":\"BOOKMARK\",\"object\":{object}}}\n"))
     }
 }
 
 /// `sendInitialEvents`, checked as the API server checks it (KEP-3157).
 fn initial_events(query: &Query) -> Result<Option<bool>, Failure> {
-    let asked = query
-        .get("sendInitialEvents")
-        .map(|_| query.is_true("sendInitialEvents"));
+    let asked = query.get("sendInitialEvents").map(|_| query.is_true("sendInitialEvents"));
     let matching = query.get("resourceVersionMatch");
     let forbid = |why: &str, field: &'static str| {
-        Failure::invalid(
-            "ListOptions",
-            "meta.k8s.io",
-            "",
-            &[("FieldValueForbidden", format!("Forbidden: {why}"), field)],
-        )
+        Failure::invalid("ListOptions", "meta.k8s.io", "", &[("FieldValueForbidden", format!("Forbidden: {why}"), field)])
     };
     match (asked, matching) {
         (Some(_), Some("NotOlderThan")) | (None, None) => Ok(asked),
-        (Some(_), _) => Err(forbid(
-            "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
-            "resourceVersionMatch",
-        )),
-        (None, Some(_)) => Err(forbid(
-            "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
-            "resourceVersionMatch",
-        )),
+        (Some(_), _) => Err(forbid("sendInitialEvents requires setting resourceVersionMatch to NotOlderThan", "resourceVersionMatch")),
+        (None, Some(_)) => {
+            Err(forbid("resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided", "resourceVersionMatch"))
+        }
     }
 }

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::catalog::Resource;
+use super::checks;
 use super::cluster::{Cluster, member, rfc3339};
 use super::failure::Failure;
 use super::fields;
@@ -69,12 +70,10 @@ pub(crate) fn create(
     mut body: Value,
     options: &Options,
 ) -> Result<Written, Failure> {
-    check_kind(resource, &options.version, &body)?;
+    checks::kind(resource, &options.version, &body)?;
     let asked = text(&body, "/metadata/namespace");
     if !asked.is_empty() && asked != namespace {
-        return Err(Failure::bad_request(
-            "the namespace of the provided object does not match the namespace sent on the request",
-        ));
+        return Err(Failure::bad_request("the namespace of the provided object does not match the namespace sent on the request"));
     }
     let mut name = text(&body, "/metadata/name").to_owned();
     let prefix = text(&body, "/metadata/generateName");
@@ -82,28 +81,18 @@ pub(crate) fn create(
         name = format!("{prefix}{}", cluster.suffix(5));
         member(&mut body, "metadata")["name"] = Value::from(name.as_str());
     }
-    check_name(resource, &name)?;
+    checks::name(resource, &name)?;
     let mut store = cluster.store();
-    check_namespace(cluster, &store, resource, namespace, &name)?;
+    checks::namespace(cluster, &store, resource, namespace, &name)?;
     let key = Key::new(namespace, name.as_str());
     if store.get(resource.index, &key).is_some() {
-        return Err(Failure::already_exists(
-            &resource.plural,
-            &resource.group,
-            &name,
-        ));
+        return Err(Failure::already_exists(&resource.plural, &resource.group, &name));
     }
-    commit(cluster, &mut store, resource, key, None, body, options)
+    commit(cluster, &mut store, resource, &key, None, body, options)
 }
 
-pub(crate) fn update(
-    cluster: &Cluster,
-    resource: &Resource,
-    key: Key,
-    body: Value,
-    options: &Options,
-) -> Result<Written, Failure> {
-    check_kind(resource, &options.version, &body)?;
+pub(crate) fn update(cluster: &Cluster, resource: &Resource, key: &Key, body: Value, options: &Options) -> Result<Written, Failure> {
+    checks::kind(resource, &options.version, &body)?;
     if text(&body, "/metadata/name") != key.name {
         return Err(Failure::bad_request(format!(
             "the name of the object ({}) does not match the name on the URL ({})",
@@ -112,16 +101,15 @@ pub(crate) fn update(
         )));
     }
     let mut store = cluster.store();
-    let old = store.get(resource.index, &key).cloned();
-    let old =
-        old.ok_or_else(|| Failure::not_found(&resource.plural, &resource.group, &key.name))?;
-    commit(cluster, &mut store, resource, key, Some(old), body, options)
+    let old = store.get(resource.index, key).cloned();
+    let old = old.ok_or_else(|| Failure::not_found(&resource.plural, &resource.group, &key.name))?;
+    commit(cluster, &mut store, resource, key, Some(&old), body, options)
 }
 
 pub(crate) fn patch(
     cluster: &Cluster,
     resource: &Resource,
-    key: Key,
+    key: &Key,
     kind: PatchKind,
     body: &Value,
     options: &Options,
@@ -134,52 +122,42 @@ pub(crate) fn patch(
         ));
     }
     let mut store = cluster.store();
-    let old = store.get(resource.index, &key).cloned();
+    let old = store.get(resource.index, key).cloned();
     if kind == PatchKind::Apply {
-        return apply(cluster, &mut store, resource, key, old, body, options);
+        return apply(cluster, &mut store, resource, key, old.as_ref(), body, options);
     }
-    let old =
-        old.ok_or_else(|| Failure::not_found(&resource.plural, &resource.group, &key.name))?;
+    let old = old.ok_or_else(|| Failure::not_found(&resource.plural, &resource.group, &key.name))?;
     let mut live = old.value.clone();
     live["apiVersion"] = Value::from(resource.api_version(&options.version));
     let mut next = patch::patched(kind, &live, body)?;
     if next["metadata"]["name"] != live["metadata"]["name"] {
-        return Err(Failure::bad_request(
-            "the name of the object cannot be changed by a patch",
-        ));
+        return Err(Failure::bad_request("the name of the object cannot be changed by a patch"));
     }
     if next.pointer("/metadata/managedFields").is_none() {
         next["metadata"]["managedFields"] = live["metadata"]["managedFields"].clone();
     }
-    commit(cluster, &mut store, resource, key, Some(old), next, options)
+    commit(cluster, &mut store, resource, key, Some(&old), next, options)
 }
 
 fn apply(
     cluster: &Cluster,
     store: &mut Store,
     resource: &Resource,
-    key: Key,
-    old: Option<Handle>,
+    key: &Key,
+    old: Option<&Handle>,
     body: &Value,
     options: &Options,
 ) -> Result<Written, Failure> {
-    check_kind(resource, &options.version, body)?;
+    checks::kind(resource, &options.version, body)?;
     if options.manager.is_empty() {
         return Err(Failure::invalid(
             "PatchOptions",
             "meta.k8s.io",
             "",
-            &[(
-                "FieldValueRequired",
-                "Required value: is required for apply patch".to_owned(),
-                "fieldManager",
-            )],
+            &[("FieldValueRequired", "Required value: is required for apply patch".to_owned(), "fieldManager")],
         ));
     }
-    if body
-        .pointer("/metadata/managedFields")
-        .is_some_and(|fields| !fields.is_null())
-    {
+    if body.pointer("/metadata/managedFields").is_some_and(|fields| !fields.is_null()) {
         return Err(Failure::bad_request("metadata.managedFields must be nil"));
     }
     let mut body = body.clone();
@@ -187,35 +165,17 @@ fn apply(
     let asked = text(&body, "/metadata/resourceVersion").to_owned();
     if old.is_none() {
         if !asked.is_empty() {
-            return Err(Failure::not_found(
-                &resource.plural,
-                &resource.group,
-                &key.name,
-            ));
+            return Err(Failure::not_found(&resource.plural, &resource.group, &key.name));
         }
-        check_name(resource, &key.name)?;
-        check_namespace(cluster, store, resource, &key.namespace, &key.name)?;
+        checks::name(resource, &key.name)?;
+        checks::namespace(cluster, store, resource, &key.namespace, &key.name)?;
     }
     let (time, version) = (rfc3339(options.now), resource.api_version(&options.version));
     let subresource = if options.status { "status" } else { "" };
-    let writer = Writer {
-        manager: &options.manager,
-        api_version: &version,
-        subresource,
-        time: &time,
-    };
-    let unknown = if options.validation == Validation::Ignore {
-        Vec::new()
-    } else {
-        fields::prune(resource, &mut body)
-    };
+    let writer = Writer { manager: &options.manager, api_version: &version, subresource, time: &time };
+    let unknown = if options.validation == Validation::Ignore { Vec::new() } else { fields::prune(resource, &mut body) };
     let mut warnings = field_warnings(resource, options, &unknown)?;
-    let mut merged = managed::apply(
-        old.as_deref().map(|old| &old.value),
-        &body,
-        &writer,
-        options.force,
-    )?;
+    let mut merged = managed::apply(old.map(|old| &old.value), &body, &writer, options.force)?;
     if !asked.is_empty() {
         merged["metadata"]["resourceVersion"] = Value::from(asked);
     }
@@ -230,8 +190,8 @@ fn commit(
     cluster: &Cluster,
     store: &mut Store,
     resource: &Resource,
-    key: Key,
-    old: Option<Handle>,
+    key: &Key,
+    old: Option<&Handle>,
     mut next: Value,
     options: &Options,
 ) -> Result<Written, Failure> {
@@ -239,39 +199,18 @@ fn commit(
     let mut warnings = field_warnings(resource, options, &unknown)?;
     let (time, version) = (rfc3339(options.now), resource.api_version(&options.version));
     let subresource = if options.status { "status" } else { "" };
-    let writer = Writer {
-        manager: &options.manager,
-        api_version: &version,
-        subresource,
-        time: &time,
-    };
-    let mut written = settle(
-        cluster,
-        store,
-        resource,
-        key,
-        old,
-        next,
-        options,
-        Some(&writer),
-    )?;
+    let writer = Writer { manager: &options.manager, api_version: &version, subresource, time: &time };
+    let mut written = settle(cluster, store, resource, key, old, next, options, Some(&writer))?;
     warnings.append(&mut written.warnings);
     written.warnings = warnings;
     Ok(written)
 }
 
-fn field_warnings(
-    resource: &Resource,
-    options: &Options,
-    unknown: &[String],
-) -> Result<Vec<String>, Failure> {
+fn field_warnings(resource: &Resource, options: &Options, unknown: &[String]) -> Result<Vec<String>, Failure> {
     if unknown.is_empty() || options.validation == Validation::Ignore {
         return Ok(Vec::new());
     }
-    let listed: Vec<String> = unknown
-        .iter()
-        .map(|field| format!("unknown field \"{field}\""))
-        .collect();
+    let listed: Vec<String> = unknown.iter().map(|field| format!("unknown field \"{field}\"")).collect();
     if options.validation == Validation::Warn {
         return Ok(listed);
     }
@@ -284,52 +223,37 @@ fn field_warnings(
 }
 
 /// The common end of all writes: metadata, defaults, generation, admission, owners, the store.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "one write's whole context; a struct would only rename the list"
-)]
+#[expect(clippy::too_many_arguments, reason = "one write's whole context; a struct would only rename the list")]
 fn settle(
     cluster: &Cluster,
     store: &mut Store,
     resource: &Resource,
-    key: Key,
-    old: Option<Handle>,
+    key: &Key,
+    old: Option<&Handle>,
     mut next: Value,
     options: &Options,
     writer: Option<&Writer<'_>>,
 ) -> Result<Written, Failure> {
-    let before = old.as_deref().map(|old| &old.value);
+    let before = old.map(|old| &old.value);
     let version = text(&next, "/metadata/resourceVersion");
     if let Some(old) = before
         && !version.is_empty()
         && version != text(old, "/metadata/resourceVersion")
     {
-        return Err(Failure::modified(
-            &resource.plural,
-            &resource.group,
-            &key.name,
-        ));
+        return Err(Failure::modified(&resource.plural, &resource.group, &key.name));
     }
     let asked_uid = text(&next, "/metadata/uid");
     if let Some(old) = before
         && !asked_uid.is_empty()
         && asked_uid != text(old, "/metadata/uid")
     {
-        let why = format!(
-            "Precondition failed: UID in precondition: {asked_uid}, UID in object meta: {}",
-            text(old, "/metadata/uid")
-        );
-        return Err(Failure::conflict(
-            &resource.plural,
-            &resource.group,
-            &key.name,
-            &why,
-        ));
+        let why = format!("Precondition failed: UID in precondition: {asked_uid}, UID in object meta: {}", text(old, "/metadata/uid"));
+        return Err(Failure::conflict(&resource.plural, &resource.group, &key.name, &why));
     }
     own_status(resource, before, &mut next, options.status);
     next["kind"] = Value::from(resource.kind.as_str());
     next["apiVersion"] = Value::from(resource.api_version(resource.preferred()));
-    server_metadata(cluster, &key, before, &mut next, options);
+    server_metadata(cluster, key, before, &mut next, options);
     fields::fill(resource, &mut next);
     fields::check(resource, &key.name, &mut next)?;
     if resource.group.is_empty() && resource.kind == "Namespace" {
@@ -338,7 +262,7 @@ fn settle(
     generation(resource, before, &mut next);
     let mut warnings = Vec::new();
     if !options.admitted && !options.status {
-        let review = admission::review(cluster, store, resource, &key, before, &next);
+        let review = admission::review(cluster, store, resource, key, before, &next);
         for event in review.events {
             admission::record(cluster, store, event);
         }
@@ -351,39 +275,24 @@ fn settle(
         managed::record(before, &mut next, writer);
     }
     let created = before.is_none();
-    if let Some(old) = old.as_ref()
+    if let Some(old) = old
         && unchanged(&old.value, &next)
     {
-        return Ok(Written {
-            object: old.clone(),
-            created,
-            warnings,
-        });
+        return Ok(Written { object: old.clone(), created, warnings });
     }
     if options.dry_run {
-        let version = old.as_ref().map_or(0, |old| old.version);
-        return Ok(Written {
-            object: std::sync::Arc::new(Object::new(next, version)),
-            created,
-            warnings,
-        });
+        let version = old.map_or(0, |old| old.version);
+        return Ok(Written { object: std::sync::Arc::new(Object::new(next, version)), created, warnings });
     }
     let finished = before.is_some()
         && next.pointer("/metadata/deletionTimestamp").is_some()
-        && next
-            .pointer("/metadata/finalizers")
-            .and_then(Value::as_array)
-            .is_none_or(Vec::is_empty)
+        && next.pointer("/metadata/finalizers").and_then(Value::as_array).is_none_or(Vec::is_empty)
         && resource.kind != "Namespace";
     let object = store.put(resource.index, key.clone(), next);
     if finished {
-        store.remove(resource.index, &key);
+        store.remove(resource.index, key);
     }
-    Ok(Written {
-        object,
-        created,
-        warnings,
-    })
+    Ok(Written { object, created, warnings })
 }
 
 /// A status write changes the status only, any other write everything else.
@@ -406,13 +315,7 @@ fn own_status(resource: &Resource, before: Option<&Value>, next: &mut Value, sta
     }
 }
 
-fn server_metadata(
-    cluster: &Cluster,
-    key: &Key,
-    before: Option<&Value>,
-    next: &mut Value,
-    options: &Options,
-) {
+fn server_metadata(cluster: &Cluster, key: &Key, before: Option<&Value>, next: &mut Value, options: &Options) {
     let metadata = member(next, "metadata");
     metadata["name"] = Value::from(key.name.as_str());
     if !key.namespace.is_empty() {
@@ -423,14 +326,7 @@ fn server_metadata(
     };
     map.remove("selfLink");
     if let Some(before) = before {
-        for field in [
-            "uid",
-            "creationTimestamp",
-            "generation",
-            "deletionTimestamp",
-            "resourceVersion",
-            "generateName",
-        ] {
+        for field in ["uid", "creationTimestamp", "generation", "deletionTimestamp", "resourceVersion", "generateName"] {
             match before["metadata"].get(field) {
                 Some(kept) => map.insert(field.to_owned(), kept.clone()),
                 None => map.remove(field),
@@ -440,10 +336,7 @@ fn server_metadata(
         map.remove("resourceVersion");
         map.remove("deletionTimestamp");
         map.insert("uid".to_owned(), Value::from(cluster.uid()));
-        map.insert(
-            "creationTimestamp".to_owned(),
-            Value::from(rfc3339(options.now)),
-        );
+        map.insert("creationTimestamp".to_owned(), Value::from(rfc3339(options.now)));
     }
     if map.get("managedFields").is_some_and(Value::is_null) {
         map.remove("managedFields");
@@ -477,9 +370,7 @@ fn generation(resource: &Resource, before: Option<&Value>, next: &mut Value) {
 fn same_beside(a: &Value, b: &Value, ignored: &[&str]) -> bool {
     let rest = |value: &Value| -> Vec<(String, Value)> {
         let map = value.as_object().cloned().unwrap_or_default();
-        map.into_iter()
-            .filter(|(name, _)| !ignored.contains(&name.as_str()))
-            .collect()
+        map.into_iter().filter(|(name, _)| !ignored.contains(&name.as_str())).collect()
     };
     rest(a) == rest(b)
 }
@@ -488,174 +379,10 @@ fn same_beside(a: &Value, b: &Value, ignored: &[&str]) -> bool {
 fn unchanged(old: &Value, next: &Value) -> bool {
     let plain = |value: &Value| {
         let mut value = value.clone();
-        for entry in value
-            .pointer_mut("/metadata/managedFields")
-            .and_then(Value::as_array_mut)
-            .into_iter()
-            .flatten()
-        {
+        for entry in value.pointer_mut("/metadata/managedFields").and_then(Value::as_array_mut).into_iter().flatten() {
             entry["time"] = Value::Null;
         }
         value
     };
     same_beside(old, next, &["metadata"]) && plain(old) == plain(next)
-}
-
-fn check_kind(resource: &Resource, version: &str, body: &Value) -> Result<(), Failure> {
-    let wanted = resource.api_version(version);
-    let (api, kind) = (text(body, "/apiVersion"), text(body, "/kind"));
-    if !body.is_object() {
-        return Err(Failure::bad_request(
-            "the object provided is unrecognized: it is not a JSON object",
-        ));
-    }
-    if (!api.is_empty() && api != wanted) || (!kind.is_empty() && kind != resource.kind) {
-        return Err(Failure::bad_request(format!(
-            "the API version in the data ({api}, Kind={kind}) does not match the expected API version ({wanted}, Kind={})",
-            resource.kind
-        )));
-    }
-    Ok(())
-}
-
-fn check_name(resource: &Resource, name: &str) -> Result<(), Failure> {
-    let bad = |reason: &'static str, message: String| {
-        Err(Failure::invalid(
-            &resource.kind,
-            &resource.group,
-            name,
-            &[(reason, message, "metadata.name")],
-        ))
-    };
-    if name.is_empty() {
-        return bad(
-            "FieldValueRequired",
-            "Required value: name or generateName is required".to_owned(),
-        );
-    }
-    let rbac = resource.group == "rbac.authorization.k8s.io";
-    let letters = name
-        .bytes()
-        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'.'));
-    if !rbac
-        && (!letters
-            || name.len() > 253
-            || name.starts_with(['-', '.'])
-            || name.ends_with(['-', '.']))
-    {
-        return bad(
-            "FieldValueInvalid",
-            format!(
-                "Invalid value: \"{name}\": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character"
-            ),
-        );
-    }
-    Ok(())
-}
-
-fn check_namespace(
-    cluster: &Cluster,
-    store: &Store,
-    resource: &Resource,
-    namespace: &str,
-    name: &str,
-) -> Result<(), Failure> {
-    if !resource.namespaced {
-        return Ok(());
-    }
-    let Some(namespaces) = cluster.resource("", "namespaces") else {
-        return Ok(());
-    };
-    let found = store.get(namespaces.index, &Key::new("", namespace));
-    let found = found.ok_or_else(|| Failure::not_found("namespaces", "", namespace))?;
-    if found.value.pointer("/metadata/deletionTimestamp").is_some() {
-        return Err(Failure::forbidden(format!(
-            "{} \"{name}\" is forbidden: unable to create new content in namespace {namespace} because it is being terminated",
-            resource.plural
-        )));
-    }
-    Ok(())
-}
-
-/// Deletes one object, or marks it when something still has to be finished.
-pub(crate) fn delete(
-    cluster: &Cluster,
-    resource: &Resource,
-    key: &Key,
-    wishes: &Value,
-    dry_run: bool,
-) -> Result<(Handle, bool), Failure> {
-    let mut store = cluster.store();
-    let old = store.get(resource.index, key).cloned();
-    let old =
-        old.ok_or_else(|| Failure::not_found(&resource.plural, &resource.group, &key.name))?;
-    for (field, own) in [
-        ("uid", old.uid()),
-        (
-            "resourceVersion",
-            text(&old.value, "/metadata/resourceVersion"),
-        ),
-    ] {
-        let wanted = text(wishes, &format!("/preconditions/{field}"));
-        if !wanted.is_empty() && wanted != own {
-            let why = format!(
-                "Precondition failed: {field} in precondition: {wanted}, in object meta: {own}"
-            );
-            return Err(Failure::conflict(
-                &resource.plural,
-                &resource.group,
-                &key.name,
-                &why,
-            ));
-        }
-    }
-    let held = old
-        .value
-        .pointer("/metadata/finalizers")
-        .and_then(Value::as_array)
-        .is_some_and(|f| !f.is_empty());
-    let namespace = resource.group.is_empty() && resource.kind == "Namespace";
-    if dry_run
-        || ((held || namespace) && old.value.pointer("/metadata/deletionTimestamp").is_some())
-    {
-        return Ok((old, !held && !namespace));
-    }
-    if text(wishes, "/propagationPolicy") == "Orphan" {
-        orphan(cluster, &mut store, old.uid());
-    }
-    if held || namespace {
-        let mut marked = old.value.clone();
-        marked["metadata"]["deletionTimestamp"] = Value::from(rfc3339(Timestamp::now()));
-        if namespace {
-            marked["status"]["phase"] = Value::from("Terminating");
-        }
-        return Ok((store.put(resource.index, key.clone(), marked), false));
-    }
-    Ok((store.remove(resource.index, key).unwrap_or(old), true))
-}
-
-/// Takes an owner out of its dependants, so that they outlive it.
-fn orphan(cluster: &Cluster, store: &mut Store, uid: &str) {
-    let mut freed = Vec::new();
-    for resource in cluster.catalog.all() {
-        for (key, object) in store.rows(resource.index) {
-            let owners = object
-                .value
-                .pointer("/metadata/ownerReferences")
-                .and_then(Value::as_array);
-            if owners.is_some_and(|owners| owners.iter().any(|owner| text(owner, "/uid") == uid)) {
-                let mut value = object.value.clone();
-                if let Some(owners) = value
-                    .pointer_mut("/metadata/ownerReferences")
-                    .and_then(Value::as_array_mut)
-                {
-                    owners.retain(|owner| text(owner, "/uid") != uid);
-                }
-                freed.push((resource.index, key.clone(), value));
-            }
-        }
-    }
-    for (kind, key, value) in freed {
-        store.put(kind, key, value);
-    }
 }

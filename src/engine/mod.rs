@@ -119,10 +119,10 @@ impl EngineHandle {
     }
 
     fn environment(&self, name: &str) -> Result<&EnvironmentHandle, Failure> {
-        self.environments.iter().find(|environment| &*environment.name == name).ok_or_else(|| Failure {
-            what: format!("there is no environment {name}"),
-            hint: String::new(),
-        })
+        self.environments
+            .iter()
+            .find(|environment| &*environment.name == name)
+            .ok_or_else(|| Failure { what: format!("there is no environment {name}"), hint: String::new() })
     }
 
     async fn ask<T>(&self, environment: &str, question: impl FnOnce(oneshot::Sender<T>) -> Question) -> Result<T, Failure> {

@@ -26,7 +26,8 @@ pub(crate) struct Strings {
 
 impl Default for Strings {
     fn default() -> Self {
-        let mut strings = Self { arena: String::new(), ends: Vec::new(), index: HashTable::new(), hasher: hashbrown::DefaultHashBuilder::default() };
+        let mut strings =
+            Self { arena: String::new(), ends: Vec::new(), index: HashTable::new(), hasher: hashbrown::DefaultHashBuilder::default() };
         strings.intern("");
         strings
     }

@@ -7,8 +7,8 @@
 //! A report is read in one pass. If something in it has the wrong type, it is read again result by result, so that one bad result
 //! costs only itself.
 
-use serde::de::{self, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::Deserialize;
+use serde::de::{self, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::borrow::Cow;
 use std::fmt;
 
@@ -278,9 +278,13 @@ impl<'de: 'a, 'a> Deserialize<'de> for RawResults<'a> {
 /// Only when nothing of it can be used: the bytes are not a JSON object, or it has no name.
 pub fn read_report(json: &[u8]) -> Result<Report<'_>, serde_json::Error> {
     let mut report = match serde_json::from_slice::<Strict<'_>>(json) {
-        Ok(strict) => {
-            Report { metadata: strict.metadata, scope: strict.scope, source: strict.source, results: strict.results.unwrap_or_default(), malformed: 0 }
-        }
+        Ok(strict) => Report {
+            metadata: strict.metadata,
+            scope: strict.scope,
+            source: strict.source,
+            results: strict.results.unwrap_or_default(),
+            malformed: 0,
+        },
         Err(_) => read_leniently(json)?,
     };
     if report.metadata.name.as_str().is_empty() {

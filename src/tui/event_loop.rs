@@ -81,7 +81,14 @@ impl<S: Source> Asking<S> {
 }
 
 /// Runs until the program is asked to end. `now` is the clock.
-pub async fn run<B, I, S, H>(terminal: &mut Terminal<B>, mut input: I, source: S, app: &mut App, host: &mut H, now: fn() -> Timestamp) -> Result<(), LoopError>
+pub async fn run<B, I, S, H>(
+    terminal: &mut Terminal<B>,
+    mut input: I,
+    source: S,
+    app: &mut App,
+    host: &mut H,
+    now: fn() -> Timestamp,
+) -> Result<(), LoopError>
 where
     B: Backend,
     I: Stream<Item = io::Result<Event>> + Unpin,

@@ -122,7 +122,15 @@ fn summary(pen: &mut Pen<'_>, view: &View<'_>, reserved: usize) {
 }
 
 /// Draws the tab line: the screens, the banner, and at its end how the screen lists, or that it is paused.
-pub(crate) fn tabs(current: usize, banner: Option<&str>, status: &str, paused: Option<&str>, view: &View<'_>, area: Rect, buffer: &mut Buffer) {
+pub(crate) fn tabs(
+    current: usize,
+    banner: Option<&str>,
+    status: &str,
+    paused: Option<&str>,
+    view: &View<'_>,
+    area: Rect,
+    buffer: &mut Buffer,
+) {
     let mut pen = Pen::new(buffer, view.theme, area, 0);
     for (i, entry) in REGISTRY.iter().enumerate() {
         pen.put(" ", Role::Text).put(entry.title, if i == current { Role::Strong } else { Role::Muted });
@@ -145,7 +153,14 @@ pub(crate) fn notice(notice: &Notice, more: usize, view: &View<'_>, area: Rect, 
 }
 
 /// Draws the keys that work here: those that cannot work now are dim. `? help` always has room.
-pub(crate) fn footer(own: &'static [Binding], hints: &[Verb], blocked: &dyn Fn(Verb) -> bool, view: &View<'_>, area: Rect, buffer: &mut Buffer) {
+pub(crate) fn footer(
+    own: &'static [Binding],
+    hints: &[Verb],
+    blocked: &dyn Fn(Verb) -> bool,
+    view: &View<'_>,
+    area: Rect,
+    buffer: &mut Buffer,
+) {
     let mut pen = Pen::new(buffer, view.theme, area, 0);
     pen.put(" ", Role::Text);
     let help = "? help";

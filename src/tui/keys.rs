@@ -5,6 +5,7 @@
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use std::fmt;
+use std::fmt::Write as _;
 use std::str::FromStr;
 
 /// A key with its modifiers, as written in tables: `a`, `G`, `ctrl-r`, `enter`, `shift-tab`.
@@ -167,6 +168,7 @@ impl Binding {
     }
 
     /// The same, with its keys shown as `shown`.
+    #[must_use]
     pub const fn shown(mut self, shown: &'static str) -> Self {
         self.shown = Some(shown);
         self
@@ -212,7 +214,13 @@ pub const MOVING: &[Binding] = &[
     Binding::new(Verb::PageDown, &["pgdn", "ctrl-f"], "page down", "One page down."),
     Binding::new(Verb::First, &["home", "g"], "first", "To the first row."),
     Binding::new(Verb::Last, &["end", "G"], "last", "To the last row."),
-    Binding::new(Verb::Environment(0), &["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"], "environment", "Environment 1 to 9 in the order of the road; 0 is all of them together.").shown("0-9"),
+    Binding::new(
+        Verb::Environment(0),
+        &["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"],
+        "environment",
+        "Environment 1 to 9 in the order of the road; 0 is all of them together.",
+    )
+    .shown("0-9"),
 ];
 
 /// Keys that mean the same on every screen.
@@ -244,7 +252,7 @@ pub fn keys_markdown() -> String {
                 Some(shown) => format!("`{shown}`"),
                 None => binding.keys.iter().map(|k| format!("`{k}`")).collect::<Vec<_>>().join(" "),
             };
-            out.push_str(&format!("| {place} | {keys} | {} |\n", binding.help));
+            let _ = writeln!(out, "| {place} | {keys} | {} |", binding.help);
         }
     }
     out

@@ -26,7 +26,7 @@ mod words;
 pub use app::App;
 pub use event_loop::{Host, LoopError, run as run_loop};
 pub use keys::{Binding, Chord, GENERAL, MOVING, Verb, keys_markdown};
-pub use msg::{Answer, Ask, Effect, Msg};
+pub use msg::{Answer, Ask, Effect, Elsewhere, Msg};
 pub use screens::{Entry, REGISTRY};
 pub use source::Source;
 pub use theme::{ColorDepth, Role, Theme};

@@ -2,10 +2,10 @@
 //!
 //! What lives here: [`Msg`], [`Effect`], questions and answers as data. What does not: how either is carried out (`event_loop`).
 
+use crate::domain::ResourceRef;
 use crate::engine::Failure;
 use crate::fleet::query::{FindingQuery, FindingRow};
 use crate::fleet::view::FleetView;
-use crate::domain::ResourceRef;
 use crossterm::event::{KeyEvent, MouseEvent};
 use std::sync::Arc;
 
@@ -76,13 +76,16 @@ impl Ask {
     pub const SLOTS: usize = 3;
 }
 
+/// The same finding in another environment, if there is one.
+pub type Elsewhere = (Arc<str>, Result<Option<FindingRow>, Failure>);
+
 /// An answer.
 #[derive(Debug, Clone)]
 pub enum Answer {
     /// To [`Ask::Findings`].
     Findings(Result<Vec<FindingRow>, Failure>),
     /// To [`Ask::Elsewhere`], in the order asked.
-    Elsewhere(Vec<(Arc<str>, Result<Option<FindingRow>, Failure>)>),
+    Elsewhere(Vec<Elsewhere>),
     /// To [`Ask::Object`].
     Object(Result<serde_json::Value, Failure>),
 }

@@ -135,7 +135,10 @@ fn of_environment(environment: &EnvironmentView, zone: &TimeZone) -> Vec<Notice>
         Link::Denied { why } => say(Role::Fault, format!(": {}. {VIEWER}", clean(why).trim_end_matches('.'))),
         Link::Stale { since } => say(Role::Attention, format!(" gives no sign of life since {}", words::clock(*since, zone))),
         Link::Live if not_installed(environment) => {
-            say(Role::Attention, ": Kyverno is not installed (no kyverno.io API). Policies and reports will appear here when it is.".to_owned());
+            say(
+                Role::Attention,
+                ": Kyverno is not installed (no kyverno.io API). Policies and reports will appear here when it is.".to_owned(),
+            );
         }
         Link::Connecting | Link::Listing | Link::Live => {}
     }

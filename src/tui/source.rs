@@ -37,7 +37,8 @@ impl Source for EngineHandle {
                     let rows = self.findings(&environment, query.clone()).await;
                     let same = |r: &FindingRow| {
                         let other = &r.resource;
-                        r.rule == rule && (&other.kind, &other.namespace, &other.name) == (&resource.kind, &resource.namespace, &resource.name)
+                        r.rule == rule
+                            && (&other.kind, &other.namespace, &other.name) == (&resource.kind, &resource.namespace, &resource.name)
                     };
                     found.push((environment, rows.map(|rows| rows.into_iter().find(same))));
                 }

@@ -151,9 +151,9 @@ impl Theme {
             return style;
         }
         let (strong, weak, white, grey) = match self.depth {
-            ColorDepth::None | ColorDepth::Ansi16 => {
-                return if focused { style.add_modifier(Modifier::REVERSED) } else { style.add_modifier(Modifier::UNDERLINED) };
-            }
+            // Reversed colours would make a patchwork of the row: what is reversed goes without.
+            ColorDepth::None | ColorDepth::Ansi16 if focused => return Style::new().add_modifier(Modifier::REVERSED),
+            ColorDepth::None | ColorDepth::Ansi16 => return style,
             ColorDepth::Ansi256 => (Color::Indexed(24), Color::Indexed(237), Color::Indexed(255), Color::Indexed(250)),
             ColorDepth::True => {
                 (Color::Rgb(0x1f, 0x3d, 0x5c), Color::Rgb(0x2a, 0x2f, 0x37), Color::Rgb(0xf4, 0xf6, 0xf8), Color::Rgb(0xa9, 0xb1, 0xbc))
@@ -181,9 +181,7 @@ impl Theme {
     /// The letter of the role that looks like `style`, upper case on a selected row, `#` under the cursor, `?` for anything else.
     pub fn letter(&self, style: Style) -> char {
         // A buffer's cell has every field set; compare on what the roles set.
-        let plain = |s: Style| {
-            (s.fg.filter(|c| *c != Color::Reset), s.bg.filter(|c| *c != Color::Reset), s.add_modifier)
-        };
+        let plain = |s: Style| (s.fg.filter(|c| *c != Color::Reset), s.bg.filter(|c| *c != Color::Reset), s.add_modifier);
         let wanted = plain(style);
         for role in Role::ALL {
             if plain(self.style(role)) == wanted {
@@ -216,7 +214,8 @@ symbols! {
     listing: "◐", "+";
     lost: "◌", "x";
     denied: "⊘", "D";
-    login: "⚿", "!";
+    /// A key would say it better, but few fonts have one.
+    login: "!", "!";
     connecting: "…", ".";
     audit: "▒", "-";
     enforce: "█", "#";

@@ -145,9 +145,7 @@ pub(crate) fn state(environment: &EnvironmentView, symbols: &Symbols, now: Times
         Link::Live if !environment.complete => (symbols.listing, "live, incomplete".to_owned(), Role::Attention),
         Link::Live if wording == Wording::Shape => (symbols.live, String::new(), Role::Good),
         Link::Live => (symbols.live, "live".to_owned(), Role::Good),
-        Link::Stale { since } => {
-            (symbols.lost, format!("silent {}", age(*since, now)), Role::Attention)
-        }
+        Link::Stale { since } => (symbols.lost, format!("silent {}", age(*since, now)), Role::Attention),
         Link::Retrying { since, next, .. } => {
             let lost = since.map_or_else(|| "not reached".to_owned(), |s| format!("lost {}", age(s, now)));
             let words = if full { format!("{lost}, retry in {}", age(now, *next)) } else { lost };
@@ -174,7 +172,7 @@ mod tests {
 
     #[test]
     fn ages_are_short() {
-        let at = |s| Timestamp::from_second(1_000_000 + s).unwrap();
+        let at = |s: i64| Timestamp::from_second(1_000_000 + s).unwrap();
         let ages: Vec<_> = [0, 59, 60, 3_599, 3_600, 172_799, 172_800].map(|s| age(at(0), at(s))).into();
         assert_eq!(ages, ["0s", "59s", "1m", "59m", "1h", "47h", "2d"]);
         assert_eq!(age(at(9), at(0)), "0s", "a clock that runs behind the cluster's is no reason for a negative age");

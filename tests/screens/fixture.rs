@@ -12,22 +12,22 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 /// The moment at which everything happens.
-pub fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     "2025-11-23T14:32:07Z".parse().unwrap()
 }
 
-pub fn ago(seconds: i64) -> Timestamp {
+pub(crate) fn ago(seconds: i64) -> Timestamp {
     now() - SignedDuration::from_secs(seconds)
 }
 
-pub fn key(name: &str) -> PolicyKey {
+pub(crate) fn key(name: &str) -> PolicyKey {
     let (namespace, name) = name.split_once('/').map_or((None, name), |(a, b)| (Some(a.to_owned()), b));
     let kind = if namespace.is_some() { "Policy" } else { "ClusterPolicy" };
     let id = PolicyId { group: "kyverno.io".to_owned(), kind: kind.to_owned(), namespace, name: name.to_owned() };
     PolicyKey { source: "kyverno".into(), id: Arc::new(id) }
 }
 
-pub fn cell(name: &str, mode: Mode, severity: Option<Severity>, fail: u64) -> PolicyCell {
+pub(crate) fn cell(name: &str, mode: Mode, severity: Option<Severity>, fail: u64) -> PolicyCell {
     let owners = Tally { fail, pass: 310, ..Tally::default() };
     PolicyCell {
         key: key(name),
@@ -50,7 +50,7 @@ fn kind(group: &'static str, kind: &'static str, sync: Sync, objects: u64) -> Ki
     KindView { group, kind, sync, objects, essential: true }
 }
 
-pub fn environment(name: &str, cells: Vec<PolicyCell>) -> EnvironmentView {
+pub(crate) fn environment(name: &str, cells: Vec<PolicyCell>) -> EnvironmentView {
     let mut cells = cells;
     cells.sort_by(|a, b| a.key.cmp(&b.key));
     let mut view = EnvironmentView {
@@ -87,12 +87,12 @@ pub fn environment(name: &str, cells: Vec<PolicyCell>) -> EnvironmentView {
     view
 }
 
-pub fn fleet(environments: Vec<EnvironmentView>) -> Arc<FleetView> {
+pub(crate) fn fleet(environments: Vec<EnvironmentView>) -> Arc<FleetView> {
     Arc::new(FleetView { environments: environments.into_iter().map(Arc::new).collect() })
 }
 
 /// The environment is lost since four minutes.
-pub fn lose(view: &mut EnvironmentView) {
+pub(crate) fn lose(view: &mut EnvironmentView) {
     view.link = Link::Retrying { since: Some(ago(246)), next: ago(-12), why: "connection refused by prod-eu:6443".to_owned() };
     view.last_seen = Some(ago(246));
     view.complete = false;
@@ -111,13 +111,16 @@ fn quiet_policies() -> Vec<PolicyCell> {
 }
 
 /// The environments of the sketch.
-pub fn sketch() -> Vec<EnvironmentView> {
+pub(crate) fn sketch() -> Vec<EnvironmentView> {
     let mut dev = quiet_policies();
     dev.extend([
         cell("require-pod-requests-limits", Mode::Audit, MED, 412),
         PolicyCell { blocked: Some(37), ..cell("disallow-latest-tag", Mode::Enforce, MED, 0) },
         cell("disallow-privileged-containers", Mode::Enforce, HIGH, 0),
-        PolicyCell { owners: Tally { fail: 17, error: 2, pass: 40, ..Tally::default() }, ..cell("restrict-image-registries", Mode::Mixed, HIGH, 17) },
+        PolicyCell {
+            owners: Tally { fail: 17, error: 2, pass: 40, ..Tally::default() },
+            ..cell("restrict-image-registries", Mode::Mixed, HIGH, 17)
+        },
         PolicyCell { ready: Readiness::NotReady, complete: false, ..cell("check-deprecated-apis", Mode::NotReady, LOW, 0) },
         cell("team-a/require-owner", Mode::Audit, None, 6),
     ]);
@@ -145,14 +148,14 @@ pub fn sketch() -> Vec<EnvironmentView> {
 }
 
 /// The sketch with production lost.
-pub fn one_lost() -> Vec<EnvironmentView> {
+pub(crate) fn one_lost() -> Vec<EnvironmentView> {
     let mut environments = sketch();
     lose(&mut environments[3]);
     environments
 }
 
 /// Four environments of which nothing is known yet, at different points of their start.
-pub fn starting() -> Vec<EnvironmentView> {
+pub(crate) fn starting() -> Vec<EnvironmentView> {
     let mut all: Vec<_> = ["dev", "qac", "staging", "production"].map(|name| environment(name, Vec::new())).into();
     for view in &mut all {
         view.complete = false;
@@ -169,7 +172,7 @@ pub fn starting() -> Vec<EnvironmentView> {
 }
 
 /// What can be wrong with rights and installations.
-pub fn troubled() -> Vec<EnvironmentView> {
+pub(crate) fn troubled() -> Vec<EnvironmentView> {
     let mut all = sketch();
     all[0].kinds.iter_mut().for_each(|k| k.sync = Sync::NotInstalled);
     all[0].cells = Arc::new([]);
@@ -188,8 +191,20 @@ pub fn troubled() -> Vec<EnvironmentView> {
     all
 }
 
+/// The sketch while dev is still being listed: totals are known from summaries, rows come in.
+pub(crate) fn listing() -> Vec<EnvironmentView> {
+    let mut all = sketch();
+    let dev = &mut all[0];
+    dev.link = Link::Listing;
+    dev.complete = false;
+    dev.kinds[1].sync = Sync::Listing { seen: 8_200, total: Some(12_500) };
+    dev.summaries = Some(Tally { fail: 1_204, error: 2, pass: 250_113, ..Tally::default() });
+    dev.cells = dev.cells.iter().cloned().map(|c| PolicyCell { complete: false, ..c }).collect();
+    all
+}
+
 /// No policy fails anywhere.
-pub fn nothing_wrong() -> Vec<EnvironmentView> {
+pub(crate) fn nothing_wrong() -> Vec<EnvironmentView> {
     ["dev", "qac", "staging", "production"].map(|name| environment(name, quiet_policies())).into()
 }
 
@@ -220,8 +235,9 @@ fn row(key: &PolicyKey, namespace: &str, kind: &str, name: &str, result: Finding
 }
 
 /// As many rows as the cell's number says.
-pub fn rows(key: &PolicyKey, fail: u64, error: u64) -> Vec<FindingRow> {
-    const NAMES: [(&str, &str, &str); 3] = [("checkout", "Deployment", "web"), ("checkout", "CronJob", "nightly"), ("search", "StatefulSet", "index")];
+pub(crate) fn rows(key: &PolicyKey, fail: u64, error: u64) -> Vec<FindingRow> {
+    const NAMES: [(&str, &str, &str); 3] =
+        [("checkout", "Deployment", "web"), ("checkout", "CronJob", "nightly"), ("search", "StatefulSet", "index")];
     let mut out = Vec::new();
     for n in 0..fail + error {
         let (namespace, kind, name) = NAMES[usize::try_from(n % 3).unwrap()];
@@ -233,7 +249,7 @@ pub fn rows(key: &PolicyKey, fail: u64, error: u64) -> Vec<FindingRow> {
 }
 
 /// What an engine with this fleet would answer.
-pub fn answer(fleet: &FleetView, ask: &Ask) -> Answer {
+pub(crate) fn answer(fleet: &FleetView, ask: &Ask) -> Answer {
     let tally = |environment: &str, key: Option<&PolicyKey>, by_owner: bool| {
         let view = fleet.environments.iter().find(|e| &*e.name == environment)?;
         let cell = view.cells.iter().find(|c| Some(&c.key) == key)?;
@@ -271,8 +287,8 @@ pub fn answer(fleet: &FleetView, ask: &Ask) -> Answer {
 
 /// Stands in for the engine.
 #[derive(Clone)]
-pub struct FakeEngine {
-    pub fleet: watch::Receiver<Arc<FleetView>>,
+pub(crate) struct FakeEngine {
+    pub(crate) fleet: watch::Receiver<Arc<FleetView>>,
 }
 
 impl Source for FakeEngine {

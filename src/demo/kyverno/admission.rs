@@ -26,14 +26,7 @@ pub(crate) struct Review {
 }
 
 /// Asks Kyverno about a create or update. Dry runs are asked too, and leave events too, as on a real cluster.
-pub(crate) fn review(
-    cluster: &Cluster,
-    store: &Store,
-    resource: &Resource,
-    key: &Key,
-    before: Option<&Value>,
-    next: &Value,
-) -> Review {
+pub(crate) fn review(cluster: &Cluster, store: &Store, resource: &Resource, key: &Key, before: Option<&Value>, next: &Value) -> Review {
     if POLICY_KINDS.contains(&(resource.group.as_str(), resource.plural.as_str())) {
         return review_policy(cluster, resource, next);
     }
@@ -43,54 +36,28 @@ pub(crate) fn review(
     let world = World::gather(cluster, store);
     let operation = if before.is_some() { "UPDATE" } else { "CREATE" };
     let verdicts = world.judge(resource, key, next, operation, Phase::Admission);
-    let failing: Vec<&Verdict> = verdicts
-        .iter()
-        .filter(|verdict| verdict.outcome == Outcome::Fail)
-        .collect();
-    let existing = before
-        .map(|old| world.judge(resource, key, old, operation, Phase::Admission))
-        .unwrap_or_default();
+    let failing: Vec<&Verdict> = verdicts.iter().filter(|verdict| verdict.outcome == Outcome::Fail).collect();
+    let existing = before.map(|old| world.judge(resource, key, old, operation, Phase::Admission)).unwrap_or_default();
     let tolerated = |verdict: &Verdict| {
         verdict.tolerates_existing
-            && existing.iter().any(|old| {
-                old.policy == verdict.policy
-                    && old.rule == verdict.rule
-                    && old.outcome == Outcome::Fail
-            })
+            && existing.iter().any(|old| old.policy == verdict.policy && old.rule == verdict.rule && old.outcome == Outcome::Fail)
     };
-    let (blocking, passing): (Vec<&Verdict>, Vec<&Verdict>) = failing
-        .into_iter()
-        .partition(|verdict| verdict.denies && !tolerated(verdict));
-    let mut review = Review {
-        refusal: refusal(resource, key, &blocking),
-        ..Review::default()
-    };
-    let occasion = Occasion {
-        resource,
-        key,
-        object: next,
-        component: "kyverno-admission",
-    };
+    let (blocking, passing): (Vec<&Verdict>, Vec<&Verdict>) =
+        failing.into_iter().partition(|verdict| verdict.denies && !tolerated(verdict));
+    let mut review = Review { refusal: refusal(resource, key, &blocking), ..Review::default() };
+    let occasion = Occasion { resource, key, object: next, component: "kyverno-admission" };
     for verdict in &blocking {
         review.events.push(occasion.event(cluster, verdict, true));
     }
     for verdict in passing {
         if verdict.warns {
             let message = &verdict.message;
-            review.warnings.push(format!(
-                "policy {}.{}: {message}",
-                verdict.policy,
-                verdict.rule.as_deref().unwrap_or("")
-            ));
+            review.warnings.push(format!("policy {}.{}: {message}", verdict.policy, verdict.rule.as_deref().unwrap_or("")));
         }
         // Kyverno 1.19 calls an audited failure of a ValidatingPolicy "blocked" as soon as any of them denies.
-        let miscalled = verdict.source == "KyvernoValidatingPolicy"
-            && !verdict.denies
-            && world.some_cel_denies();
+        let miscalled = verdict.source == "KyvernoValidatingPolicy" && !verdict.denies && world.some_cel_denies();
         if review.refusal.is_none() {
-            review
-                .events
-                .push(occasion.event(cluster, verdict, miscalled));
+            review.events.push(occasion.event(cluster, verdict, miscalled));
         }
     }
     review
@@ -98,10 +65,7 @@ pub(crate) fn review(
 
 /// The refusal in Kyverno's words: classic policies list themselves and their rules, CEL policies name one.
 fn refusal(resource: &Resource, key: &Key, blocking: &[&Verdict]) -> Option<Failure> {
-    let mut classic: Vec<&&Verdict> = blocking
-        .iter()
-        .filter(|verdict| verdict.source == "kyverno")
-        .collect();
+    let mut classic: Vec<&&Verdict> = blocking.iter().filter(|verdict| verdict.source == "kyverno").collect();
     classic.sort_by(|a, b| (&a.policy, &a.rule).cmp(&(&b.policy, &b.rule)));
     if let Some(first) = classic.first() {
         let mut listed = format!("{}:\n", first.policy);
@@ -113,33 +77,16 @@ fn refusal(resource: &Resource, key: &Key, blocking: &[&Verdict]) -> Option<Fail
                 listed.push_str(":\n");
             }
             let message = verdict.message.replace('\'', "''");
-            listed.push_str(
-                &[
-                    "  ",
-                    verdict.rule.as_deref().unwrap_or(""),
-                    ": '",
-                    &message,
-                    "'\n",
-                ]
-                .concat(),
-            );
+            listed.push_str(&["  ", verdict.rule.as_deref().unwrap_or(""), ": '", &message, "'\n"].concat());
         }
         let name = [resource.kind.as_str(), &key.namespace, &key.name].join("/");
-        let why =
-            format!("\n\nresource {name} was blocked due to the following policies \n\n{listed}");
+        let why = format!("\n\nresource {name} was blocked due to the following policies \n\n{listed}");
         return Some(Failure::denied("validate.kyverno.svc-fail", &why));
     }
     let verdict = blocking.first()?;
-    let webhook = if verdict.source == "KyvernoImageValidatingPolicy" {
-        "ivpol"
-    } else {
-        "vpol"
-    };
+    let webhook = if verdict.source == "KyvernoImageValidatingPolicy" { "ivpol" } else { "vpol" };
     let why = format!("Policy {} failed: {}", verdict.policy, verdict.message);
-    Some(Failure::denied(
-        &format!("{webhook}.validate.kyverno.svc-fail"),
-        &why,
-    ))
+    Some(Failure::denied(&format!("{webhook}.validate.kyverno.svc-fail"), &why))
 }
 
 /// Kyverno's own webhooks for policies: warnings on every write, and the refusals a promotion can meet.
@@ -167,37 +114,19 @@ fn review_policy(cluster: &Cluster, resource: &Resource, next: &Value) -> Review
 fn refused_policy(spec: &Value) -> Option<String> {
     let off = |name: &str| spec[name] == json!(false);
     if off("admission") && off("background") {
-        return Some(
-            "disabling both admission and background processing is not allowed".to_owned(),
-        );
+        return Some("disabling both admission and background processing is not allowed".to_owned());
     }
     let (mut enforced, mut audited) = (Vec::new(), Vec::new());
-    for entry in spec["validationFailureActionOverrides"]
-        .as_array()
-        .into_iter()
-        .flatten()
-    {
+    for entry in spec["validationFailureActionOverrides"].as_array().into_iter().flatten() {
         let enforce = text(entry, "/action").eq_ignore_ascii_case("enforce");
         if enforce { &mut enforced } else { &mut audited }.extend(strings(entry, "namespaces"));
     }
-    if let Some(both) = enforced
-        .iter()
-        .find(|namespace| audited.contains(namespace))
-    {
-        return Some(format!(
-            "conflicting namespaces found in path: spec.validationFailureActionOverrides: {both}"
-        ));
+    if let Some(both) = enforced.iter().find(|namespace| audited.contains(namespace)) {
+        return Some(format!("conflicting namespaces found in path: spec.validationFailureActionOverrides: {both}"));
     }
     for rule in spec["rules"].as_array().into_iter().flatten() {
-        for (n, entry) in rule["verifyImages"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .enumerate()
-        {
-            let action = entry["failureAction"]
-                .as_str()
-                .or_else(|| spec["validationFailureAction"].as_str());
+        for (n, entry) in rule["verifyImages"].as_array().into_iter().flatten().enumerate() {
+            let action = entry["failureAction"].as_str().or_else(|| spec["validationFailureAction"].as_str());
             let audit = !action.is_some_and(|action| action.eq_ignore_ascii_case("enforce"));
             if audit && entry["mutateDigest"] == json!(true) {
                 return Some(format!(
@@ -225,29 +154,14 @@ impl Occasion<'_> {
         let now = Timestamp::now();
         let policy = &verdict.object.value;
         let namespace = text(policy, "/metadata/namespace");
-        let home = if namespace.is_empty() {
-            "default"
-        } else {
-            namespace
-        };
-        let place = if self.key.namespace.is_empty() {
-            String::new()
-        } else {
-            format!("{}/", self.key.namespace)
-        };
-        let rule = verdict
-            .rule
-            .as_ref()
-            .map(|rule| format!("[{rule}] "))
-            .unwrap_or_default();
+        let home = if namespace.is_empty() { "default" } else { namespace };
+        let place = if self.key.namespace.is_empty() { String::new() } else { format!("{}/", self.key.namespace) };
+        let rule = verdict.rule.as_ref().map(|rule| format!("[{rule}] ")).unwrap_or_default();
         let mark = if blocked { " (blocked)" } else { "" };
-        let message: String = format!(
-            "{} {place}{}: {rule}fail{mark}; {}",
-            self.resource.kind, self.key.name, verdict.message
-        )
-        .chars()
-        .take(LONGEST_MESSAGE)
-        .collect();
+        let message: String = format!("{} {place}{}: {rule}fail{mark}; {}", self.resource.kind, self.key.name, verdict.message)
+            .chars()
+            .take(LONGEST_MESSAGE)
+            .collect();
         let name = format!("{}.{:016x}", text(policy, "/metadata/name"), cluster.draw());
         json!({
             "apiVersion": "v1", "kind": "Event",
@@ -278,17 +192,11 @@ pub(crate) fn record(cluster: &Cluster, store: &mut Store, mut event: Value) {
     {
         involved.remove("namespace");
     }
-    let key = Key::new(
-        text(&event, "/metadata/namespace"),
-        text(&event, "/metadata/name"),
-    );
+    let key = Key::new(text(&event, "/metadata/namespace"), text(&event, "/metadata/name"));
     store.put(resource.index, key, event);
     let held = store.rows(resource.index).count();
     if held > MOST_EVENTS {
-        let oldest = store
-            .rows(resource.index)
-            .min_by_key(|(_, object)| object.version)
-            .map(|(key, _)| key.clone());
+        let oldest = store.rows(resource.index).min_by_key(|(_, object)| object.version).map(|(key, _)| key.clone());
         if let Some(oldest) = oldest {
             store.remove(resource.index, &oldest);
         }

@@ -61,30 +61,19 @@ fn plain(expression: &Expr, scope: &Scope) -> Result<Value> {
 }
 
 fn boolean(expression: &Expr, scope: &Scope) -> Result<bool> {
-    plain(expression, scope)?
-        .as_bool()
-        .ok_or_else(|| "expected a boolean".to_owned())
+    plain(expression, scope)?.as_bool().ok_or_else(|| "expected a boolean".to_owned())
 }
 
 fn eval(expression: &Expr, scope: &Scope) -> Result<Held> {
     Ok(Held::Plain(match expression {
         Expr::Literal(value) => value.clone(),
-        Expr::Name(name) => scope
-            .names
-            .get(name)
-            .cloned()
-            .ok_or_else(|| format!("undeclared reference to '{name}'"))?,
+        Expr::Name(name) => scope.names.get(name).cloned().ok_or_else(|| format!("undeclared reference to '{name}'"))?,
         Expr::Field(of, name, optional) => return field(of, name, *optional, scope),
         Expr::Index(of, index, optional) => return at_index(of, index, *optional, scope),
         Expr::Call(receiver, name, arguments) => {
             return call(receiver.as_deref(), name, arguments, scope);
         }
-        Expr::List(items) => Value::Array(
-            items
-                .iter()
-                .map(|item| plain(item, scope))
-                .collect::<Result<_>>()?,
-        ),
+        Expr::List(items) => Value::Array(items.iter().map(|item| plain(item, scope)).collect::<Result<_>>()?),
         Expr::Map(entries) => {
             let mut map = Map::new();
             for (key, value) in entries {
@@ -104,20 +93,12 @@ fn eval(expression: &Expr, scope: &Scope) -> Result<Held> {
 fn field(of: &Expr, name: &str, optional: bool, scope: &Scope) -> Result<Held> {
     if matches!(of, Expr::Name(root) if root == "variables") {
         let found = scope.variables.get(name).cloned();
-        return found
-            .unwrap_or_else(|| Err(format!("undeclared variable '{name}'")))
-            .map(Held::Plain);
+        return found.unwrap_or_else(|| Err(format!("undeclared variable '{name}'"))).map(Held::Plain);
     }
     match eval(of, scope)? {
-        Held::Optional(value) => Ok(Held::Optional(
-            value.and_then(|value| value.get(name).cloned()),
-        )),
+        Held::Optional(value) => Ok(Held::Optional(value.and_then(|value| value.get(name).cloned()))),
         Held::Plain(value) if optional => Ok(Held::Optional(value.get(name).cloned())),
-        Held::Plain(value) => value
-            .get(name)
-            .cloned()
-            .map(Held::Plain)
-            .ok_or_else(|| format!("no such key: {name}")),
+        Held::Plain(value) => value.get(name).cloned().map(Held::Plain).ok_or_else(|| format!("no such key: {name}")),
     }
 }
 
@@ -130,9 +111,7 @@ fn at_index(of: &Expr, index: &Expr, optional: bool, scope: &Scope) -> Result<He
     match eval(of, scope)? {
         Held::Optional(value) => Ok(Held::Optional(value.as_ref().and_then(find))),
         Held::Plain(value) if optional => Ok(Held::Optional(find(&value))),
-        Held::Plain(value) => find(&value)
-            .map(Held::Plain)
-            .ok_or_else(|| format!("no such key: {index}")),
+        Held::Plain(value) => find(&value).map(Held::Plain).ok_or_else(|| format!("no such key: {index}")),
     }
 }
 
@@ -145,11 +124,7 @@ fn binary(operator: &str, left: &Expr, right: &Expr, scope: &Scope) -> Result<Va
             return Ok(json!(decides));
         }
         let second = boolean(right, scope)?;
-        return if second == decides {
-            Ok(json!(decides))
-        } else {
-            first.map(|_| json!(!decides))
-        };
+        return if second == decides { Ok(json!(decides)) } else { first.map(|_| json!(!decides)) };
     }
     let (a, b) = (plain(left, scope)?, plain(right, scope)?);
     Ok(match operator {
@@ -175,10 +150,7 @@ fn equal(a: &Value, b: &Value) -> bool {
 fn compare(operator: &str, a: &Value, b: &Value) -> Result<bool> {
     let order = match (a, b) {
         (Value::String(a), Value::String(b)) => Some(a.cmp(b)),
-        _ => a
-            .as_f64()
-            .zip(b.as_f64())
-            .and_then(|(a, b)| a.partial_cmp(&b)),
+        _ => a.as_f64().zip(b.as_f64()).and_then(|(a, b)| a.partial_cmp(&b)),
     };
     let order = order.ok_or_else(|| format!("cannot compare {a} with {b}"))?;
     Ok(match operator {
@@ -193,9 +165,7 @@ fn arithmetic(operator: &str, a: &Value, b: &Value) -> Result<Value> {
     let overflow = || "integer overflow".to_owned();
     match (operator, a, b) {
         ("+", Value::String(a), Value::String(b)) => Ok(json!(format!("{a}{b}"))),
-        ("+", Value::Array(a), Value::Array(b)) => {
-            Ok(Value::Array(a.iter().chain(b).cloned().collect()))
-        }
+        ("+", Value::Array(a), Value::Array(b)) => Ok(Value::Array(a.iter().chain(b).cloned().collect())),
         (_, Value::Number(x), Value::Number(y)) => {
             let (Some(x), Some(y)) = (x.as_i64(), y.as_i64()) else {
                 return Err("only whole numbers are added here".to_owned());
@@ -214,9 +184,7 @@ fn arithmetic(operator: &str, a: &Value, b: &Value) -> Result<Value> {
 }
 
 fn text_of(value: &Value) -> String {
-    value
-        .as_str()
-        .map_or_else(|| value.to_string(), str::to_owned)
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 fn call(receiver: Option<&Expr>, name: &str, arguments: &[Expr], scope: &Scope) -> Result<Held> {
@@ -232,15 +200,10 @@ fn call(receiver: Option<&Expr>, name: &str, arguments: &[Expr], scope: &Scope) 
             Held::Optional(Some(value)) | Held::Plain(value) => Ok(Held::Plain(value)),
             Held::Optional(None) => eval(default, scope),
         },
-        ("hasValue", Some(of), []) => Ok(Held::Plain(json!(!matches!(
-            eval(of, scope)?,
-            Held::Optional(None)
-        )))),
-        (
-            "all" | "exists" | "exists_one" | "map" | "filter",
-            Some(of),
-            [Expr::Name(each), rest @ ..],
-        ) => over(name, &plain(of, scope)?, each, rest, scope).map(Held::Plain),
+        ("hasValue", Some(of), []) => Ok(Held::Plain(json!(!matches!(eval(of, scope)?, Held::Optional(None))))),
+        ("all" | "exists" | "exists_one" | "map" | "filter", Some(of), [Expr::Name(each), rest @ ..]) => {
+            over(name, &plain(of, scope)?, each, rest, scope).map(Held::Plain)
+        }
         ("verifyImageSignatures", None, [image, _]) => {
             let image = text_of(&plain(image, scope)?);
             let signed = !scope.unsigned.iter().any(|glob| wildcard(glob, &image));
@@ -263,18 +226,14 @@ fn over(name: &str, of: &Value, each: &str, body: &[Expr], scope: &Scope) -> Res
         Value::Object(map) => map.keys().map(|key| json!(key)).collect(),
         other => return Err(format!("{name} needs a list or a map, not {other}")),
     };
-    let last = body
-        .last()
-        .ok_or_else(|| format!("{name} needs an expression"))?;
+    let last = body.last().ok_or_else(|| format!("{name} needs an expression"))?;
     let mut inner = scope.clone();
     let (mut kept, mut count, mut failed) = (Vec::new(), 0_usize, None);
     for item in items {
         inner.set(each, item.clone());
         match name {
             "map" => {
-                if body.len() < 2
-                    || body.first().map(|test| boolean(test, &inner)).transpose()? == Some(true)
-                {
+                if body.len() < 2 || body.first().map(|test| boolean(test, &inner)).transpose()? == Some(true) {
                     kept.push(plain(last, &inner)?);
                 }
             }
@@ -301,12 +260,7 @@ fn over(name: &str, of: &Value, each: &str, body: &[Expr], scope: &Scope) -> Res
 }
 
 fn function(name: &str, values: &[Value]) -> Result<Value> {
-    let string = |n: usize| {
-        values
-            .get(n)
-            .and_then(Value::as_str)
-            .ok_or_else(|| format!("{name} needs text"))
-    };
+    let string = |n: usize| values.get(n).and_then(Value::as_str).ok_or_else(|| format!("{name} needs text"));
     Ok(match (name, values) {
         ("size", [Value::Array(items)]) => json!(items.len()),
         ("size", [Value::Object(map)]) => json!(map.len()),
@@ -320,17 +274,11 @@ fn function(name: &str, values: &[Value]) -> Result<Value> {
         ("string", [value]) => json!(text_of(value)),
         ("int", [value]) => {
             let text = text_of(value);
-            json!(
-                text.parse::<i64>()
-                    .map_err(|_| format!("{text} is not a number"))?
-            )
+            json!(text.parse::<i64>().map_err(|_| format!("{text} is not a number"))?)
         }
         ("value", [value]) => value.clone(),
         _ => {
-            return Err(format!(
-                "the function {name} with {} arguments is not interpreted by the demo",
-                values.len()
-            ));
+            return Err(format!("the function {name} with {} arguments is not interpreted by the demo", values.len()));
         }
     })
 }
@@ -352,55 +300,25 @@ mod tests {
                 ]},
             }),
         );
-        scope.set_variable(
-            "all",
-            value(
-                "object.spec.containers + object.spec.?initContainers.orValue([])",
-                &scope,
-            ),
-        );
+        scope.set_variable("all", value("object.spec.containers + object.spec.?initContainers.orValue([])", &scope));
         scope.set_variable("broken", Err("no".to_owned()));
         for (expression, wanted) in [
-            (
-                "has(object.metadata.labels) && 'team' in object.metadata.labels",
-                true,
-            ),
+            ("has(object.metadata.labels) && 'team' in object.metadata.labels", true),
             ("object.metadata.labels['a.b/c'] == \"x\"", true),
             ("object.metadata.?labels[?'cost'].orValue('') == ''", true),
             ("object.metadata.?annotations.?x.hasValue()", false),
             ("variables.all.all(c, !c.image.endsWith(':latest'))", false),
-            (
-                "variables.all.exists(c, c.?securityContext.?privileged.orValue(false))",
-                true,
-            ),
-            (
-                "variables.all.all(c, has(c.resources) && has(c.resources.limits))",
-                false,
-            ),
+            ("variables.all.exists(c, c.?securityContext.?privileged.orValue(false))", true),
+            ("variables.all.all(c, has(c.resources) && has(c.resources.limits))", false),
             ("object.spec.containers.map(c, c.name) == ['a', 'b']", true),
-            (
-                "object.spec.containers.filter(c, c.image.startsWith('reg/')).size() == 2",
-                true,
-            ),
+            ("object.spec.containers.filter(c, c.image.startsWith('reg/')).size() == 2", true),
             ("object.spec.replicas >= 2 ? true : variables.broken", true),
-            (
-                "variables.broken == 1 || size(object.spec.containers) + 1 == 3",
-                true,
-            ),
-            (
-                "!has(object.spec.hostNetwork) || object.spec.hostNetwork == false",
-                true,
-            ),
+            ("variables.broken == 1 || size(object.spec.containers) + 1 == 3", true),
+            ("!has(object.spec.hostNetwork) || object.spec.hostNetwork == false", true),
         ] {
             assert_eq!(truth(expression, &scope), Ok(wanted), "{expression}");
         }
-        for unread in [
-            "object.metadata.name.matches('a.*')",
-            "object.spec.nope == 1",
-            "quantity('1')",
-            "(1",
-            "variables.broken",
-        ] {
+        for unread in ["object.metadata.name.matches('a.*')", "object.spec.nope == 1", "quantity('1')", "(1", "variables.broken"] {
             assert!(truth(unread, &scope).is_err(), "{unread}");
         }
     }

@@ -32,8 +32,8 @@ enum Token {
 
 /// Longer marks first.
 const MARKS: [&str; 26] = [
-    "&&", "||", "==", "!=", "<=", ">=", ".?", "[?", "(", ")", "[", "]", "{", "}", ",", ":", "?",
-    ".", "!", "-", "+", "*", "/", "%", "<", ">",
+    "&&", "||", "==", "!=", "<=", ">=", ".?", "[?", "(", ")", "[", "]", "{", "}", ",", ":", "?", ".", "!", "-", "+", "*", "/", "%", "<",
+    ">",
 ];
 
 fn tokens(text: &str) -> Result<Vec<Token>, String> {
@@ -45,22 +45,13 @@ fn tokens(text: &str) -> Result<Vec<Token>, String> {
             out.push(Token::Literal(Value::from(value)));
             rest = after;
         } else if first.is_ascii_digit() {
-            let end = rest
-                .find(|c: char| !c.is_ascii_digit() && c != '.')
-                .unwrap_or(rest.len());
+            let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
             let (number, after) = rest.split_at_checked(end).ok_or("bad number")?;
-            let literal = number
-                .parse::<i64>()
-                .map(|n| json!(n))
-                .or_else(|_| number.parse::<f64>().map(|n| json!(n)));
-            out.push(Token::Literal(
-                literal.map_err(|_| format!("bad number {number}"))?,
-            ));
+            let literal = number.parse::<i64>().map(|n| json!(n)).or_else(|_| number.parse::<f64>().map(|n| json!(n)));
+            out.push(Token::Literal(literal.map_err(|_| format!("bad number {number}"))?));
             rest = after.strip_prefix('u').unwrap_or(after);
         } else if first.is_alphabetic() || first == '_' {
-            let end = rest
-                .find(|c: char| !c.is_alphanumeric() && c != '_')
-                .unwrap_or(rest.len());
+            let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
             let (name, after) = rest.split_at_checked(end).ok_or("bad name")?;
             out.push(match name {
                 "true" => Token::Literal(json!(true)),
@@ -108,10 +99,7 @@ struct Parser {
 
 /// Reads one whole expression.
 pub(crate) fn parse(text: &str) -> Result<Expr, String> {
-    let mut parser = Parser {
-        tokens: tokens(text)?,
-        at: 0,
-    };
+    let mut parser = Parser { tokens: tokens(text)?, at: 0 };
     let expression = parser.choice()?;
     match parser.tokens.get(parser.at) {
         None => Ok(expression),
@@ -120,13 +108,7 @@ pub(crate) fn parse(text: &str) -> Result<Expr, String> {
 }
 
 /// Binary operators by rising strength.
-const LEVELS: [&[&str]; 5] = [
-    &["||"],
-    &["&&"],
-    &["==", "!=", "<=", ">=", "<", ">", "in"],
-    &["+", "-"],
-    &["*", "/", "%"],
-];
+const LEVELS: [&[&str]; 5] = [&["||"], &["&&"], &["==", "!=", "<=", ">=", "<", ">", "in"], &["+", "-"], &["*", "/", "%"]];
 
 impl Parser {
     fn eat(&mut self, mark: &str) -> bool {
@@ -140,14 +122,7 @@ impl Parser {
     }
 
     fn expect(&mut self, mark: &str) -> Result<(), String> {
-        if self.eat(mark) {
-            Ok(())
-        } else {
-            Err(format!(
-                "expected {mark} but found {:?}",
-                self.tokens.get(self.at)
-            ))
-        }
+        if self.eat(mark) { Ok(()) } else { Err(format!("expected {mark} but found {:?}", self.tokens.get(self.at))) }
     }
 
     fn choice(&mut self) -> Result<Expr, String> {
@@ -158,11 +133,7 @@ impl Parser {
         let yes = self.choice()?;
         self.expect(":")?;
         let no = self.choice()?;
-        Ok(Expr::Choice(
-            Box::new(condition),
-            Box::new(yes),
-            Box::new(no),
-        ))
+        Ok(Expr::Choice(Box::new(condition), Box::new(yes), Box::new(no)))
     }
 
     fn binary(&mut self, level: usize) -> Result<Expr, String> {
@@ -239,11 +210,7 @@ impl Parser {
             return Ok(Expr::Literal(value.clone()));
         }
         let name = self.name()?;
-        Ok(if self.eat("(") {
-            Expr::Call(None, name, self.list(")")?)
-        } else {
-            Expr::Name(name)
-        })
+        Ok(if self.eat("(") { Expr::Call(None, name, self.list(")")?) } else { Expr::Name(name) })
     }
 
     fn list(&mut self, end: &str) -> Result<Vec<Expr>, String> {

@@ -13,11 +13,7 @@ use crate::demo::store::text;
 /// The actions; none means Deny.
 pub(crate) fn actions(spec: &Value) -> Vec<&str> {
     let listed = strings(spec, "validationActions");
-    if listed.is_empty() {
-        vec!["Deny"]
-    } else {
-        listed
-    }
+    if listed.is_empty() { vec!["Deny"] } else { listed }
 }
 
 pub(crate) fn judge(world: &World, policy: &Policy, subject: &Subject<'_>) -> Vec<Verdict> {
@@ -27,11 +23,7 @@ pub(crate) fn judge(world: &World, policy: &Policy, subject: &Subject<'_>) -> Ve
         return Vec::new();
     };
     let image = policy.kind.ends_with("ImageValidatingPolicy");
-    let source = if image {
-        "KyvernoImageValidatingPolicy"
-    } else {
-        "KyvernoValidatingPolicy"
-    };
+    let source = if image { "KyvernoImageValidatingPolicy" } else { "KyvernoValidatingPolicy" };
     // Image policies name themselves as the rule, the others name none (pkg/cel/policies/{ivpol,vpol}).
     let rule = image.then(|| policy.key.name.clone());
     let excuses = exceptions::for_cel(world, policy, &view, subject);
@@ -41,17 +33,10 @@ pub(crate) fn judge(world: &World, policy: &Policy, subject: &Subject<'_>) -> Ve
         };
         policy.verdict(source, rule, outcome, message)
     } else {
-        let passes = excuses.iter().all(|(_, pass)| *pass);
-        let names: Vec<String> = excuses.iter().map(|(key, _)| key.clone()).collect();
-        let (outcome, word) = if passes {
-            (Outcome::Pass, "passed")
-        } else {
-            (Outcome::Skip, "skipped")
-        };
-        let message = format!(
-            "rule is {word} due to policy exception: {}",
-            names.join(", ")
-        );
+        let all_pass = excuses.iter().all(|(_, reports_pass)| *reports_pass);
+        let names: Vec<String> = excuses.iter().map(|(excuse, _)| excuse.clone()).collect();
+        let (outcome, said) = if all_pass { (Outcome::Pass, "passed") } else { (Outcome::Skip, "skipped") };
+        let message = format!("rule is {said} due to policy exception: {}", names.join(", "));
         let mut verdict = policy.verdict(source, Some("exception".to_owned()), outcome, message);
         exceptions::note(&mut verdict, &names);
         verdict
@@ -69,12 +54,8 @@ fn view(spec: &Value, subject: &Subject<'_>) -> Option<Value> {
         return Some(subject.object.clone());
     }
     let rules = constraints["resourceRules"].as_array()?;
-    let pods_only = rules
-        .iter()
-        .all(|rule| strings(rule, "resources") == ["pods"]);
-    let listed = spec
-        .pointer("/autogen/podControllers/controllers")
-        .and_then(Value::as_array);
+    let pods_only = rules.iter().all(|rule| strings(rule, "resources") == ["pods"]);
+    let listed = spec.pointer("/autogen/podControllers/controllers").and_then(Value::as_array);
     let wanted = listed.is_none_or(|list| list.iter().any(|plural| plural == subject.plural));
     let (view, ..) = pod_template(subject.kind, subject.object)?;
     (pods_only && wanted && constraints_match(constraints, subject, "", "pods")).then_some(view)
@@ -92,10 +73,7 @@ pub(crate) fn scope(view: &Value, subject: &Subject<'_>) -> Scope {
             "kind": {"group": subject.group, "version": subject.version, "kind": subject.kind},
         }),
     );
-    scope.set(
-        "namespaceObject",
-        json!({"metadata": {"name": subject.namespace, "labels": subject.namespace_labels}}),
-    );
+    scope.set("namespaceObject", json!({"metadata": {"name": subject.namespace, "labels": subject.namespace_labels}}));
     scope
 }
 
@@ -107,13 +85,7 @@ pub(crate) fn variables(list: &Value, scope: &mut Scope) {
     }
 }
 
-fn evaluate(
-    world: &World,
-    policy: &Policy,
-    view: &Value,
-    subject: &Subject<'_>,
-    image: bool,
-) -> Option<(Outcome, String)> {
+fn evaluate(world: &World, policy: &Policy, view: &Value, subject: &Subject<'_>, image: bool) -> Option<(Outcome, String)> {
     let spec = policy.spec();
     let mut scope = scope(view, subject);
     for condition in spec["matchConditions"].as_array().into_iter().flatten() {
@@ -122,30 +94,14 @@ fn evaluate(
         }
     }
     if image {
-        let globs: Vec<&str> = spec["matchImageReferences"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .map(|entry| text(entry, "/glob"))
-            .collect();
-        let matched: Vec<String> = images(view)
-            .into_iter()
-            .filter(|image| globs.iter().any(|glob| wildcard(glob, image)))
-            .collect();
+        let globs: Vec<&str> = spec["matchImageReferences"].as_array().into_iter().flatten().map(|entry| text(entry, "/glob")).collect();
+        let matched: Vec<String> = images(view).into_iter().filter(|image| globs.iter().any(|glob| wildcard(glob, image))).collect();
         if matched.is_empty() {
             return None;
         }
-        scope.set(
-            "images",
-            json!({"containers": matched, "initContainers": [], "ephemeralContainers": []}),
-        );
+        scope.set("images", json!({"containers": matched, "initContainers": [], "ephemeralContainers": []}));
         let attestors = spec["attestors"].as_array().into_iter().flatten();
-        scope.set(
-            "attestors",
-            attestors
-                .map(|entry| (text(entry, "/name").to_owned(), entry.clone()))
-                .collect(),
-        );
+        scope.set("attestors", attestors.map(|entry| (text(entry, "/name").to_owned(), entry.clone())).collect());
         scope.unsigned.clone_from(&world.unsigned);
     }
     variables(&spec["variables"], &mut scope);
@@ -161,9 +117,7 @@ fn evaluate(
 }
 
 fn failure(validation: &Value, expression: &str, scope: &Scope) -> String {
-    let computed = validation["messageExpression"]
-        .as_str()
-        .and_then(|text| cel::value(text, scope).ok());
+    let computed = validation["messageExpression"].as_str().and_then(|text| cel::value(text, scope).ok());
     if let Some(Value::String(message)) = computed {
         return message;
     }

@@ -17,11 +17,7 @@ pub(crate) fn hold(conditions: &Value, context: &Value) -> Result<bool, Unread> 
         return all(list, context);
     }
     let mut holds = true;
-    if let Some(list) = conditions
-        .get("any")
-        .and_then(Value::as_array)
-        .filter(|list| !list.is_empty())
-    {
+    if let Some(list) = conditions.get("any").and_then(Value::as_array).filter(|list| !list.is_empty()) {
         let mut any = false;
         for condition in list {
             any = any || condition_holds(condition, context)?;
@@ -75,11 +71,10 @@ fn same(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::String(a), Value::String(b)) => wildcard(b, a),
         (Value::Number(_), Value::Number(_)) => a.as_f64() == b.as_f64(),
-        (Value::String(text), other) | (other, Value::String(text)) => {
-            !other.is_null()
-                && !other.is_array()
-                && !other.is_object()
-                && *text == other.to_string()
+        // `"true"` and `true`, `"3"` and `3` are the same to Kyverno's operators.
+        (Value::String(text), scalar @ (Value::Bool(_) | Value::Number(_)))
+        | (scalar @ (Value::Bool(_) | Value::Number(_)), Value::String(text)) => {
+            serde_json::from_str::<Value>(text).is_ok_and(|read| read == *scalar)
         }
         _ => a == b,
     }
@@ -97,21 +92,14 @@ fn number(value: &Value) -> Result<f64, Unread> {
 pub(crate) fn resolve(value: &Value, context: &Value) -> Result<Value, Unread> {
     match value {
         Value::String(text) => resolve_text(text, context),
-        Value::Array(items) => Ok(Value::Array(
-            items
-                .iter()
-                .map(|item| resolve(item, context))
-                .collect::<Result<_, _>>()?,
-        )),
+        Value::Array(items) => Ok(Value::Array(items.iter().map(|item| resolve(item, context)).collect::<Result<_, _>>()?)),
         other => Ok(other.clone()),
     }
 }
 
 fn resolve_text(text: &str, context: &Value) -> Result<Value, Unread> {
     let whole = text.trim();
-    if let Some(inner) = whole
-        .strip_prefix("{{")
-        .and_then(|rest| rest.strip_suffix("}}"))
+    if let Some(inner) = whole.strip_prefix("{{").and_then(|rest| rest.strip_suffix("}}"))
         && !inner.contains("}}")
     {
         return query(inner, context);
@@ -160,21 +148,14 @@ pub(crate) fn query(expression: &str, context: &Value) -> Result<Value, Unread> 
 }
 
 fn single(expression: &str, context: &Value) -> Result<Value, Unread> {
-    let quoted = |mark: char| {
-        expression
-            .strip_prefix(mark)
-            .and_then(|rest| rest.strip_suffix(mark))
-    };
+    let quoted = |mark: char| expression.strip_prefix(mark).and_then(|rest| rest.strip_suffix(mark));
     if let Some(text) = quoted('\'') {
         return Ok(Value::from(text));
     }
     if let Some(literal) = quoted('`') {
         return Ok(serde_json::from_str(literal).unwrap_or_else(|_| Value::from(literal)));
     }
-    if let Some(inner) = expression
-        .strip_prefix("length(")
-        .and_then(|rest| rest.strip_suffix(')'))
-    {
+    if let Some(inner) = expression.strip_prefix("length(").and_then(|rest| rest.strip_suffix(')')) {
         return Ok(match query(inner, context)? {
             Value::Array(items) => json!(items.len()),
             Value::Object(map) => json!(map.len()),
@@ -183,9 +164,7 @@ fn single(expression: &str, context: &Value) -> Result<Value, Unread> {
         });
     }
     if expression.contains(['(', '|', '?', '&', '=', '>', '<']) {
-        return Err(format!(
-            "the expression {{{{ {expression} }}}} is not interpreted here"
-        ));
+        return Err(format!("the expression {{{{ {expression} }}}} is not interpreted here"));
     }
     Ok(walk(&segments(expression)?, context))
 }
@@ -210,15 +189,8 @@ fn segments(expression: &str) -> Result<Vec<Segment>, Unread> {
             let (inner, after) = after.split_once(']').ok_or_else(unread)?;
             out.push(match inner.trim() {
                 "" | "*" => Segment::Each,
-                number if number.bytes().all(|byte| byte.is_ascii_digit()) => {
-                    Segment::Index(number.parse().map_err(|_| unread())?)
-                }
-                names => Segment::Fields(
-                    names
-                        .split(',')
-                        .map(|name| name.trim().trim_matches('"').to_owned())
-                        .collect(),
-                ),
+                number if number.bytes().all(|byte| byte.is_ascii_digit()) => Segment::Index(number.parse().map_err(|_| unread())?),
+                names => Segment::Fields(names.split(',').map(|name| name.trim().trim_matches('"').to_owned()).collect()),
             });
             rest = after;
         } else if let Some(after) = rest.strip_prefix('"') {
@@ -242,15 +214,10 @@ fn walk(segments: &[Segment], value: &Value) -> Value {
         return value.clone();
     };
     match first {
-        Segment::Field(name) => value
-            .get(name)
-            .map_or(Value::Null, |inner| walk(rest, inner)),
+        Segment::Field(name) => value.get(name).map_or(Value::Null, |inner| walk(rest, inner)),
         Segment::Index(n) => value.get(n).map_or(Value::Null, |inner| walk(rest, inner)),
         Segment::Fields(names) => {
-            let found = names
-                .iter()
-                .map(|name| value.get(name).cloned().unwrap_or(Value::Null))
-                .collect();
+            let found = names.iter().map(|name| value.get(name).cloned().unwrap_or(Value::Null)).collect();
             walk(rest, &Value::Array(found))
         }
         Segment::Each => {
@@ -293,12 +260,6 @@ mod tests {
         assert!(query("to_upper('x')", &context).is_err());
         let deny = json!({"any": [{"key": "{{ request.object.spec.containers[].securityContext.capabilities.add[] }}", "operator": "AnyNotIn", "value": ["X"]}]});
         assert!(hold(&deny, &context).unwrap());
-        assert_eq!(
-            message(
-                "has {{ request.object.metadata.labels.\"a.b/c\" }}",
-                &context
-            ),
-            "has 1"
-        );
+        assert_eq!(message("has {{ request.object.metadata.labels.\"a.b/c\" }}", &context), "has 1");
     }
 }

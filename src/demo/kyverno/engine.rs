@@ -97,11 +97,7 @@ pub(crate) struct Policy {
 
 impl Policy {
     pub(crate) fn reported(&self) -> String {
-        if self.key.namespace.is_empty() {
-            self.key.name.clone()
-        } else {
-            format!("{}/{}", self.key.namespace, self.key.name)
-        }
+        if self.key.namespace.is_empty() { self.key.name.clone() } else { format!("{}/{}", self.key.namespace, self.key.name) }
     }
 
     pub(crate) fn spec(&self) -> &Value {
@@ -110,58 +106,26 @@ impl Policy {
 
     /// Whether scans ask it too.
     pub(crate) fn background(&self) -> bool {
-        let pointer = if self.classic {
-            "/spec/background"
-        } else {
-            "/spec/evaluation/background/enabled"
-        };
-        self.object
-            .value
-            .pointer(pointer)
-            .and_then(Value::as_bool)
-            .unwrap_or(true)
+        let pointer = if self.classic { "/spec/background" } else { "/spec/evaluation/background/enabled" };
+        self.object.value.pointer(pointer).and_then(Value::as_bool).unwrap_or(true)
     }
 
     fn admission(&self) -> bool {
-        let pointer = if self.classic {
-            "/spec/admission"
-        } else {
-            "/spec/evaluation/admission/enabled"
-        };
-        self.object
-            .value
-            .pointer(pointer)
-            .and_then(Value::as_bool)
-            .unwrap_or(true)
+        let pointer = if self.classic { "/spec/admission" } else { "/spec/evaluation/admission/enabled" };
+        self.object.value.pointer(pointer).and_then(Value::as_bool).unwrap_or(true)
     }
 
     /// Whether its webhook is in place: the condition Ready for classic kinds, `WebhookConfigured` for CEL kinds.
     fn in_force(&self) -> bool {
-        let (pointer, kind) = if self.classic {
-            ("/status/conditions", "Ready")
-        } else {
-            ("/status/conditionStatus/conditions", "WebhookConfigured")
-        };
+        let (pointer, kind) =
+            if self.classic { ("/status/conditions", "Ready") } else { ("/status/conditionStatus/conditions", "WebhookConfigured") };
         let conditions = self.object.value.pointer(pointer).and_then(Value::as_array);
-        conditions
-            .into_iter()
-            .flatten()
-            .any(|c| text(c, "/type") == kind && text(c, "/status") == "True")
+        conditions.into_iter().flatten().any(|c| text(c, "/type") == kind && text(c, "/status") == "True")
     }
 
-    pub(crate) fn verdict(
-        &self,
-        source: &'static str,
-        rule: Option<String>,
-        outcome: Outcome,
-        message: String,
-    ) -> Verdict {
+    pub(crate) fn verdict(&self, source: &'static str, rule: Option<String>, outcome: Outcome, message: String) -> Verdict {
         let mut properties = Map::new();
-        let process = if self.background() {
-            "background scan"
-        } else {
-            "admission review"
-        };
+        let process = if self.background() { "background scan" } else { "admission review" };
         properties.insert("process".to_owned(), json!(process));
         Verdict {
             policy: self.reported(),
@@ -201,10 +165,7 @@ impl World {
             "namespacedimagevalidatingpolicies",
         ];
         for (group, plural) in POLICY_KINDS {
-            let Some(resource) = cluster
-                .resource(group, plural)
-                .filter(|_| judging.contains(&plural))
-            else {
+            let Some(resource) = cluster.resource(group, plural).filter(|_| judging.contains(&plural)) else {
                 continue;
             };
             for (key, object) in store.rows(resource.index) {
@@ -217,50 +178,26 @@ impl World {
                 });
             }
         }
-        cluster.forget_unread(
-            &policies
-                .iter()
-                .map(|policy| policy.object.version)
-                .collect::<Vec<_>>(),
-        );
+        cluster.forget_unread(&policies.iter().map(|policy| policy.object.version).collect::<Vec<_>>());
         let listed = |group: &str| -> Vec<(Key, Handle)> {
             let resource = cluster.resource(group, "policyexceptions");
-            let rows = resource
-                .into_iter()
-                .flat_map(|resource| store.rows(resource.index));
-            rows.map(|(key, object)| (key.clone(), object.clone()))
-                .collect()
+            let rows = resource.into_iter().flat_map(|resource| store.rows(resource.index));
+            rows.map(|(key, object)| (key.clone(), object.clone())).collect()
         };
-        let namespaces = cluster
-            .resource("", "namespaces")
-            .into_iter()
-            .flat_map(|r| store.rows(r.index));
+        let namespaces = cluster.resource("", "namespaces").into_iter().flat_map(|r| store.rows(r.index));
         Self {
             policies,
             exceptions: listed("kyverno.io"),
             cel_exceptions: listed("policies.kyverno.io"),
             unsigned: cluster.profile.unsigned.clone(),
-            namespaces: namespaces
-                .map(|(key, object)| (key.name.clone(), labels(&object.value)))
-                .collect(),
+            namespaces: namespaces.map(|(key, object)| (key.name.clone(), labels(&object.value))).collect(),
         }
     }
 
     /// What the policies say about an object in this phase.
-    pub(crate) fn judge(
-        &self,
-        resource: &Resource,
-        key: &Key,
-        object: &Value,
-        operation: &str,
-        phase: Phase,
-    ) -> Vec<Verdict> {
+    pub(crate) fn judge(&self, resource: &Resource, key: &Key, object: &Value, operation: &str, phase: Phase) -> Vec<Verdict> {
         let none = Map::new();
-        let home = if resource.kind == "Namespace" {
-            &key.name
-        } else {
-            &key.namespace
-        };
+        let home = if resource.kind == "Namespace" { &key.name } else { &key.namespace };
         if EXEMPT.contains(&home.as_str()) {
             return Vec::new();
         }
@@ -284,11 +221,7 @@ impl World {
                 Phase::Both => policy.background() || policy.admission(),
             };
             if here && asked {
-                let said = if policy.classic {
-                    classic::judge(self, policy, &subject)
-                } else {
-                    cel_policy::judge(self, policy, &subject)
-                };
+                let said = if policy.classic { classic::judge(self, policy, &subject) } else { cel_policy::judge(self, policy, &subject) };
                 verdicts.extend(said);
             }
         }
@@ -297,27 +230,15 @@ impl World {
 
     /// Whether any ValidatingPolicy denies at all: then Kyverno 1.19 calls every audited failure "blocked".
     pub(crate) fn some_cel_denies(&self) -> bool {
-        self.policies.iter().any(|policy| {
-            policy.kind == "ValidatingPolicy"
-                && cel_policy::actions(policy.spec()).contains(&"Deny")
-        })
+        self.policies.iter().any(|policy| policy.kind == "ValidatingPolicy" && cel_policy::actions(policy.spec()).contains(&"Deny"))
     }
 }
 
 /// The Pod inside a controller, and where it stands in it.
-pub(crate) fn pod_template(
-    kind: &str,
-    object: &Value,
-) -> Option<(Value, &'static str, &'static str)> {
+pub(crate) fn pod_template(kind: &str, object: &Value) -> Option<(Value, &'static str, &'static str)> {
     let (pointer, path, prefix) = match kind {
-        "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet" | "Job" => {
-            ("/spec/template", "/spec/template/", "autogen-")
-        }
-        "CronJob" => (
-            "/spec/jobTemplate/spec/template",
-            "/spec/jobTemplate/spec/template/",
-            "autogen-cronjob-",
-        ),
+        "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet" | "Job" => ("/spec/template", "/spec/template/", "autogen-"),
+        "CronJob" => ("/spec/jobTemplate/spec/template", "/spec/jobTemplate/spec/template/", "autogen-cronjob-"),
         _ => return None,
     };
     let template = object.pointer(pointer)?;

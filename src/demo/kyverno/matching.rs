@@ -23,8 +23,7 @@ pub(crate) struct Subject<'a> {
 
 /// `*` for any run, `?` for one character (Kyverno `ext/wildcard`).
 pub(crate) fn wildcard(pattern: &str, text: &str) -> bool {
-    let (pattern, text): (Vec<char>, Vec<char>) =
-        (pattern.chars().collect(), text.chars().collect());
+    let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
     let (mut p, mut t) = (0, 0);
     let mut retry: Option<(usize, usize)> = None;
     while t < text.len() {
@@ -52,13 +51,7 @@ pub(crate) fn wildcard(pattern: &str, text: &str) -> bool {
 
 /// The strings of a list, empty when it is missing.
 pub(crate) fn strings<'a>(value: &'a Value, name: &str) -> Vec<&'a str> {
-    value
-        .get(name)
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .collect()
+    value.get(name).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect()
 }
 
 /// A `metav1.LabelSelector`; a missing one selects everything. Kyverno allows wildcards in matchLabels.
@@ -69,9 +62,7 @@ pub(crate) fn selects(selector: Option<&Value>, labels: &Map<String, Value>) -> 
     let wanted = selector.get("matchLabels").and_then(Value::as_object);
     let by_label = wanted.into_iter().flatten().all(|(name, value)| {
         let pattern = value.as_str().unwrap_or_default();
-        labels.iter().any(|(own, have)| {
-            wildcard(name, own) && wildcard(pattern, have.as_str().unwrap_or_default())
-        })
+        labels.iter().any(|(own, have)| wildcard(name, own) && wildcard(pattern, have.as_str().unwrap_or_default()))
     });
     let expressions = selector.get("matchExpressions").and_then(Value::as_array);
     by_label
@@ -89,11 +80,7 @@ pub(crate) fn selects(selector: Option<&Value>, labels: &Map<String, Value>) -> 
 }
 
 pub(crate) fn labels(object: &Value) -> Map<String, Value> {
-    object
-        .pointer("/metadata/labels")
-        .and_then(Value::as_object)
-        .cloned()
-        .unwrap_or_default()
+    object.pointer("/metadata/labels").and_then(Value::as_object).cloned().unwrap_or_default()
 }
 
 /// `Pod`, `v1/Pod`, `apps/v1/Deployment`, `*/Pod`, each part with wildcards; subresources never match here.
@@ -102,53 +89,28 @@ fn kind_matches(pattern: &str, subject: &Subject<'_>) -> bool {
     match parts.as_slice() {
         [kind] => wildcard(kind, subject.kind),
         [version, kind] => wildcard(version, subject.version) && wildcard(kind, subject.kind),
-        [group, version, kind] => {
-            wildcard(group, subject.group)
-                && wildcard(version, subject.version)
-                && wildcard(kind, subject.kind)
-        }
+        [group, version, kind] => wildcard(group, subject.group) && wildcard(version, subject.version) && wildcard(kind, subject.kind),
         _ => false,
     }
 }
 
 /// The kinds a match or exclude block names.
 pub(crate) fn kinds(block: &Value) -> Vec<&str> {
-    filters(block)
-        .iter()
-        .flat_map(|filter| strings(filter, "kinds"))
-        .collect()
+    filters(block).iter().flat_map(|filter| strings(filter, "kinds")).collect()
 }
 
 /// All `resources` filters of a block.
 pub(crate) fn filters(block: &Value) -> Vec<&Value> {
-    let listed = ["any", "all"]
-        .into_iter()
-        .filter_map(|name| block.get(name))
-        .filter_map(Value::as_array)
-        .flatten();
-    listed
-        .chain(std::iter::once(block))
-        .filter_map(|entry| entry.get("resources"))
-        .collect()
+    let listed = ["any", "all"].into_iter().filter_map(|name| block.get(name)).filter_map(Value::as_array).flatten();
+    listed.chain(std::iter::once(block)).filter_map(|entry| entry.get("resources")).collect()
 }
 
 fn filter_matches(filter: &Value, subject: &Subject<'_>, as_kind: &str) -> bool {
-    let seen = Subject {
-        kind: as_kind,
-        ..*subject
-    };
+    let seen = Subject { kind: as_kind, ..*subject };
     let pod = as_kind == "Pod" && subject.kind != "Pod";
     // An autogen rule is the Pod rule with the controller's kind put in its place.
-    let (group, version) = if pod {
-        ("", "v1")
-    } else {
-        (subject.group, subject.version)
-    };
-    let seen = Subject {
-        group,
-        version,
-        ..seen
-    };
+    let (group, version) = if pod { ("", "v1") } else { (subject.group, subject.version) };
+    let seen = Subject { group, version, ..seen };
     let any = |name: &str, test: &dyn Fn(&str) -> bool| {
         let list = strings(filter, name);
         list.is_empty() || list.into_iter().any(test)
@@ -159,14 +121,7 @@ fn filter_matches(filter: &Value, subject: &Subject<'_>, as_kind: &str) -> bool 
         && (single.is_empty() || wildcard(single, subject.name))
         && any("namespaces", &|namespace| {
             // For a Namespace object, `namespaces` means its own name.
-            wildcard(
-                namespace,
-                if subject.kind == "Namespace" {
-                    subject.name
-                } else {
-                    subject.namespace
-                },
-            )
+            wildcard(namespace, if subject.kind == "Namespace" { subject.name } else { subject.namespace })
         })
         && any("operations", &|operation| operation == subject.operation)
         && selects(filter.get("selector"), &labels(subject.object))
@@ -175,11 +130,7 @@ fn filter_matches(filter: &Value, subject: &Subject<'_>, as_kind: &str) -> bool 
 
 /// A classic match or exclude block, read as if the object were of kind `as_kind`.
 pub(crate) fn block_matches(block: &Value, subject: &Subject<'_>, as_kind: &str) -> bool {
-    let entry = |entry: &Value| {
-        entry
-            .get("resources")
-            .is_some_and(|filter| filter_matches(filter, subject, as_kind))
-    };
+    let entry = |entry: &Value| entry.get("resources").is_some_and(|filter| filter_matches(filter, subject, as_kind));
     if let Some(any) = block.get("any").and_then(Value::as_array) {
         any.iter().any(entry)
     } else if let Some(all) = block.get("all").and_then(Value::as_array) {
@@ -190,35 +141,18 @@ pub(crate) fn block_matches(block: &Value, subject: &Subject<'_>, as_kind: &str)
 }
 
 /// The `matchConstraints` of a CEL kind, asked for a resource that may stand in for Pods.
-pub(crate) fn constraints_match(
-    constraints: &Value,
-    subject: &Subject<'_>,
-    group: &str,
-    plural: &str,
-) -> bool {
-    let rules = |name: &str| {
-        constraints
-            .get(name)
-            .and_then(Value::as_array)
-            .cloned()
-            .unwrap_or_default()
-    };
+pub(crate) fn constraints_match(constraints: &Value, subject: &Subject<'_>, group: &str, plural: &str) -> bool {
+    let rules = |name: &str| constraints.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
     let matches = |rule: &Value| {
         let has = |name: &str, wanted: &str| {
             let list = strings(rule, name);
             list.is_empty() || list.iter().any(|item| *item == "*" || *item == wanted)
         };
-        has("apiGroups", group)
-            && has("resources", plural)
-            && has("operations", subject.operation)
-            && has("resourceNames", subject.name)
+        has("apiGroups", group) && has("resources", plural) && has("operations", subject.operation) && has("resourceNames", subject.name)
     };
     rules("resourceRules").iter().any(matches)
         && !rules("excludeResourceRules").iter().any(matches)
-        && selects(
-            constraints.get("namespaceSelector"),
-            subject.namespace_labels,
-        )
+        && selects(constraints.get("namespaceSelector"), subject.namespace_labels)
         && selects(constraints.get("objectSelector"), &labels(subject.object))
 }
 
@@ -245,15 +179,7 @@ mod tests {
     fn selectors_of_both_kinds() {
         let labels = json!({"tier": "prod"});
         let labels = labels.as_object().unwrap();
-        assert!(selects(
-            Some(&json!({"matchLabels": {"tier": "pr*"}})),
-            labels
-        ));
-        assert!(!selects(
-            Some(
-                &json!({"matchExpressions": [{"key": "tier", "operator": "NotIn", "values": ["prod"]}]})
-            ),
-            labels
-        ));
+        assert!(selects(Some(&json!({"matchLabels": {"tier": "pr*"}})), labels));
+        assert!(!selects(Some(&json!({"matchExpressions": [{"key": "tier", "operator": "NotIn", "values": ["prod"]}]})), labels));
     }
 }

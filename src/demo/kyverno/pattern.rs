@@ -26,17 +26,10 @@ enum Anchor {
 }
 
 fn anchor(key: &str) -> (Option<Anchor>, &str) {
-    let inner = |prefix: &str| {
-        key.strip_prefix(prefix)
-            .and_then(|rest| rest.strip_suffix(')'))
-    };
-    for (prefix, kind) in [
-        ("=(", Anchor::Equality),
-        ("X(", Anchor::Negation),
-        ("^(", Anchor::Existence),
-        ("<(", Anchor::Global),
-        ("(", Anchor::Condition),
-    ] {
+    let inner = |prefix: &str| key.strip_prefix(prefix).and_then(|rest| rest.strip_suffix(')'));
+    for (prefix, kind) in
+        [("=(", Anchor::Equality), ("X(", Anchor::Negation), ("^(", Anchor::Existence), ("<(", Anchor::Global), ("(", Anchor::Condition)]
+    {
         if let Some(name) = inner(prefix) {
             return (Some(kind), name);
         }
@@ -53,9 +46,7 @@ pub(crate) fn fits(object: &Value, pattern: &Value, path: &str) -> Fit {
             };
             // Conditions come first: they decide whether the rest is asked at all.
             let mut ordered: Vec<_> = fields.iter().collect();
-            ordered.sort_by_key(|(key, _)| {
-                !matches!(anchor(key).0, Some(Anchor::Condition | Anchor::Global))
-            });
+            ordered.sort_by_key(|(key, _)| !matches!(anchor(key).0, Some(Anchor::Condition | Anchor::Global)));
             for (key, wanted) in ordered {
                 let (kind, name) = anchor(key);
                 let found = named(own, name);
@@ -79,50 +70,28 @@ pub(crate) fn fits(object: &Value, pattern: &Value, path: &str) -> Fit {
 
 /// A field by name; names in patterns may hold wildcards, as in `container.apparmor.*/x`.
 fn named<'a>(own: &'a serde_json::Map<String, Value>, name: &str) -> Option<&'a Value> {
-    own.get(name).or_else(|| {
-        name.contains(['*', '?']).then(|| {
-            own.iter()
-                .find(|(key, _)| wildcard(name, key))
-                .map(|(_, value)| value)
-        })?
-    })
+    own.get(name).or_else(|| name.contains(['*', '?']).then(|| own.iter().find(|(key, _)| wildcard(name, key)).map(|(_, value)| value))?)
 }
 
 fn field(found: Option<&Value>, wanted: &Value, kind: Option<Anchor>, path: &str) -> Fit {
     match (kind, found) {
         (Some(Anchor::Negation), Some(_)) => Fit::No(path.to_owned()),
         (Some(Anchor::Negation | Anchor::Equality), None) => Fit::Yes,
-        (Some(Anchor::Condition | Anchor::Global), found) => {
-            match found.map(|value| fits(value, wanted, path)) {
-                Some(Fit::Yes) => Fit::Yes,
-                _ => Fit::Skip,
-            }
-        }
+        (Some(Anchor::Condition | Anchor::Global), found) => match found.map(|value| fits(value, wanted, path)) {
+            Some(Fit::Yes) => Fit::Yes,
+            _ => Fit::Skip,
+        },
         (Some(Anchor::Existence), found) => {
-            let wanted = wanted
-                .as_array()
-                .and_then(|list| list.first())
-                .unwrap_or(wanted);
+            let wanted = wanted.as_array().and_then(|list| list.first()).unwrap_or(wanted);
             let items = found.and_then(Value::as_array);
-            if items
-                .into_iter()
-                .flatten()
-                .any(|item| fits(item, wanted, path) == Fit::Yes)
-            {
-                Fit::Yes
-            } else {
-                Fit::No(path.to_owned())
-            }
+            if items.into_iter().flatten().any(|item| fits(item, wanted, path) == Fit::Yes) { Fit::Yes } else { Fit::No(path.to_owned()) }
         }
         (_, Some(value)) => fits(value, wanted, path),
         (None, None) if wanted.is_null() => Fit::Yes,
         (None, None) => match wanted {
             // A map of nothing but optional fields is satisfied by a missing one.
             Value::Object(fields)
-                if !fields.is_empty()
-                    && fields.keys().all(|key| {
-                        matches!(anchor(key).0, Some(Anchor::Equality | Anchor::Negation))
-                    }) =>
+                if !fields.is_empty() && fields.keys().all(|key| matches!(anchor(key).0, Some(Anchor::Equality | Anchor::Negation))) =>
             {
                 Fit::Yes
             }
@@ -171,17 +140,12 @@ fn scalar_fits(value: &Value, pattern: &Value) -> bool {
 
 /// `a | b`, `a & b`, `!x`, `>=1Gi`, wildcards.
 pub(crate) fn text_fits(own: &str, pattern: &str) -> bool {
-    pattern
-        .split('|')
-        .any(|part| part.split('&').all(|part| term_fits(own, part.trim())))
+    pattern.split('|').any(|part| part.split('&').all(|part| term_fits(own, part.trim())))
 }
 
 fn term_fits(own: &str, term: &str) -> bool {
     for (operator, test) in [
-        (
-            ">=",
-            (|o| o != std::cmp::Ordering::Less) as fn(std::cmp::Ordering) -> bool,
-        ),
+        (">=", (|o| o != std::cmp::Ordering::Less) as fn(std::cmp::Ordering) -> bool),
         ("<=", |o| o != std::cmp::Ordering::Greater),
         (">", |o| o == std::cmp::Ordering::Greater),
         ("<", |o| o == std::cmp::Ordering::Less),
@@ -201,9 +165,7 @@ fn term_fits(own: &str, term: &str) -> bool {
 
 /// `100m`, `1Gi`, `0.5`: a Kubernetes quantity as a number.
 pub(crate) fn quantity(text: &str) -> Option<f64> {
-    let digits = text
-        .find(|c: char| !c.is_ascii_digit() && c != '.' && c != '-')
-        .unwrap_or(text.len());
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.' && c != '-').unwrap_or(text.len());
     let (number, unit) = text.split_at_checked(digits)?;
     let factor = match unit {
         "" => 1.0,
@@ -234,40 +196,19 @@ mod tests {
         ]}});
         for (pattern, wanted) in [
             (json!({"metadata": {"labels": {"team": "?*"}}}), Fit::Yes),
-            (
-                json!({"metadata": {"labels": {"cost": "?*"}}}),
-                Fit::No("/metadata/labels/cost/".into()),
-            ),
-            (
-                json!({"spec": {"containers": [{"image": "!*:latest"}]}}),
-                Fit::No("/spec/containers/1/image/".into()),
-            ),
-            (
-                json!({"spec": {"containers": [{"image": "reg/* | other/*"}]}}),
-                Fit::Yes,
-            ),
-            (
-                json!({"spec": {"containers": [{"(name)": "x", "resources": {"limits": {"memory": "<=2Gi"}}}]}}),
-                Fit::Yes,
-            ),
-            (
-                json!({"spec": {"containers": [{"(name)": "z", "image": "q"}]}}),
-                Fit::Skip,
-            ),
+            (json!({"metadata": {"labels": {"cost": "?*"}}}), Fit::No("/metadata/labels/cost/".into())),
+            (json!({"spec": {"containers": [{"image": "!*:latest"}]}}), Fit::No("/spec/containers/1/image/".into())),
+            (json!({"spec": {"containers": [{"image": "reg/* | other/*"}]}}), Fit::Yes),
+            (json!({"spec": {"containers": [{"(name)": "x", "resources": {"limits": {"memory": "<=2Gi"}}}]}}), Fit::Yes),
+            (json!({"spec": {"containers": [{"(name)": "z", "image": "q"}]}}), Fit::Skip),
             (json!({"spec": {"=(hostNetwork)": "false"}}), Fit::Yes),
-            (
-                json!({"spec": {"=(initContainers)": [{"image": "reg/*"}]}}),
-                Fit::Yes,
-            ),
+            (json!({"spec": {"=(initContainers)": [{"image": "reg/*"}]}}), Fit::Yes),
             (
                 json!({"spec": {"containers": [{"=(securityContext)": {"=(privileged)": "false"}}]}}),
                 Fit::No("/spec/containers/1/securityContext/privileged/".into()),
             ),
             (json!({"spec": {"X(hostPID)": "*"}}), Fit::Yes),
-            (
-                json!({"spec": {"^(containers)": [{"name": "y"}]}}),
-                Fit::Yes,
-            ),
+            (json!({"spec": {"^(containers)": [{"name": "y"}]}}), Fit::Yes),
         ] {
             assert_eq!(fits(&pod, &pattern, "/"), wanted, "{pattern}");
         }

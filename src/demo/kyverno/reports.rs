@@ -107,22 +107,14 @@ fn dirty(cluster: &Cluster, cursor: &mut Cursor) -> Dirty {
         let Some(resource) = cluster.catalog.all().get(kind) else {
             continue;
         };
-        if matches!(
-            resource.group.as_str(),
-            "kyverno.io" | "policies.kyverno.io"
-        ) || resource.plural == "namespaces"
-        {
+        if matches!(resource.group.as_str(), "kyverno.io" | "policies.kyverno.io") || resource.plural == "namespaces" {
             return Dirty::Everything;
         }
         if reportable(resource) && change.now.is_some() {
             some.insert((kind, change.key));
         }
     }
-    if some.is_empty() {
-        Dirty::Nothing
-    } else {
-        Dirty::Some(some)
-    }
+    if some.is_empty() { Dirty::Nothing } else { Dirty::Some(some) }
 }
 
 /// The group and plural of the reports this environment uses: with openreports on, Kyverno writes only those.
@@ -141,12 +133,7 @@ fn refresh(cluster: &Cluster, dirty: &Dirty, round: Round) {
         let store = cluster.store();
         let world = World::gather(cluster, &store);
         let mut subjects: Vec<(usize, Key, Handle)> = Vec::new();
-        for resource in cluster
-            .catalog
-            .all()
-            .iter()
-            .filter(|resource| reportable(resource))
-        {
+        for resource in cluster.catalog.all().iter().filter(|resource| reportable(resource)) {
             for (key, object) in store.rows(resource.index) {
                 let wanted = match dirty {
                     Dirty::Nothing => false,
@@ -166,25 +153,13 @@ fn refresh(cluster: &Cluster, dirty: &Dirty, round: Round) {
         let Some(resource) = cluster.catalog.all().get(kind) else {
             continue;
         };
-        let phase = if admitted {
-            Phase::Both
-        } else {
-            Phase::Background
-        };
+        let phase = if admitted { Phase::Both } else { Phase::Background };
         let mut verdicts = world.judge(resource, &key, &object.value, "CREATE", phase);
-        verdicts
-            .sort_by(|a, b| (a.source, &a.policy, &a.rule).cmp(&(b.source, &b.policy, &b.rule)));
-        let new = report(
-            cluster, resource, &key, &object, &verdicts, &world, admitted, round,
-        );
+        verdicts.sort_by(|a, b| (a.source, &a.policy, &a.rule).cmp(&(b.source, &b.policy, &b.rule)));
+        let new = report(cluster, resource, &key, &object, &verdicts, &world, admitted, round);
         for verdict in new.into_iter().filter(|_| round == Round::Changes) {
             if events < MOST_SCAN_EVENTS {
-                let occasion = Occasion {
-                    resource,
-                    key: &key,
-                    object: &object.value,
-                    component: "kyverno-scan",
-                };
+                let occasion = Occasion { resource, key: &key, object: &object.value, component: "kyverno-scan" };
                 let event = occasion.event(cluster, verdict, false);
                 record(cluster, &mut cluster.store(), event);
                 events += 1;
@@ -211,22 +186,12 @@ fn report<'a>(
     let report_key = Key::new(key.namespace.clone(), object.uid());
     let old = cluster.store().get(kind.index, &report_key).cloned();
     let now = Timestamp::now();
-    let mut results: Vec<Value> = verdicts
-        .iter()
-        .map(|verdict| result(verdict, now))
-        .collect();
-    let before = old
-        .as_ref()
-        .and_then(|old| old.value["results"].as_array())
-        .cloned()
-        .unwrap_or_default();
+    let mut results: Vec<Value> = verdicts.iter().map(|verdict| result(verdict, now)).collect();
+    let before = old.as_ref().and_then(|old| old.value["results"].as_array()).cloned().unwrap_or_default();
     if !admitted {
         // What only admission asks stays as it was: Kyverno has nothing newer to say.
         let kept = |result: &&Value| {
-            let policy = world
-                .policies
-                .iter()
-                .find(|policy| policy.reported() == text(result, "/policy"));
+            let policy = world.policies.iter().find(|policy| policy.reported() == text(result, "/policy"));
             policy.is_some_and(|policy| !policy.background())
         };
         results.extend(before.iter().filter(kept).cloned());
@@ -247,38 +212,17 @@ fn report<'a>(
                 && text(result, "/result") == "fail"
         })
     };
-    let new = verdicts
-        .iter()
-        .filter(|v| v.outcome == Outcome::Fail && !failed_before(v))
-        .collect();
-    store(
-        cluster,
-        kind,
-        report_key,
-        old.as_ref(),
-        &body(cluster, kind, resource, key, object, results),
-    );
+    let new = verdicts.iter().filter(|v| v.outcome == Outcome::Fail && !failed_before(v)).collect();
+    store(cluster, kind, &report_key, old.as_ref(), &body(cluster, kind, resource, key, object, &results));
     new
 }
 
-fn body(
-    cluster: &Cluster,
-    kind: &Resource,
-    resource: &Resource,
-    key: &Key,
-    object: &Handle,
-    results: Vec<Value>,
-) -> Value {
+fn body(cluster: &Cluster, kind: &Resource, resource: &Resource, key: &Key, object: &Handle, results: &[Value]) -> Value {
     let api = resource.api_version(resource.preferred());
-    let count = |word: &str| {
-        results
-            .iter()
-            .filter(|result| text(result, "/result") == word)
-            .count()
-    };
-    let summary = json!({"pass": count("pass"), "fail": count("fail"), "warn": count("warn"), "error": count("error"), "skip": count("skip")});
-    let mut scope =
-        json!({"apiVersion": api, "kind": resource.kind, "name": key.name, "uid": object.uid()});
+    let count = |word: &str| results.iter().filter(|result| text(result, "/result") == word).count();
+    let summary =
+        json!({"pass": count("pass"), "fail": count("fail"), "warn": count("warn"), "error": count("error"), "skip": count("skip")});
+    let mut scope = json!({"apiVersion": api, "kind": resource.kind, "name": key.name, "uid": object.uid()});
     if resource.namespaced {
         scope["namespace"] = json!(key.namespace);
     }
@@ -300,18 +244,11 @@ fn body(
     report
 }
 
-fn store(cluster: &Cluster, kind: &Resource, key: Key, old: Option<&Handle>, report: &Value) {
-    let mut options = Options::internal(kind, "reports-controller");
-    options.version = kind.preferred().to_owned();
+fn store(cluster: &Cluster, kind: &Resource, key: &Key, old: Option<&Handle>, report: &Value) {
+    let options = Options::internal(kind, "reports-controller");
     // A report whose resource or namespace went away meanwhile is not worth keeping.
     let _ = match old {
-        None => write::create(
-            cluster,
-            kind,
-            &key.namespace.clone(),
-            report.clone(),
-            &options,
-        ),
+        None => write::create(cluster, kind, &key.namespace, report.clone(), &options),
         Some(_) => write::update(cluster, kind, key, report.clone(), &options),
     };
 }
@@ -325,18 +262,9 @@ fn timeless(results: &[Value]) -> Vec<Value> {
 }
 
 fn result(verdict: &Verdict, now: Timestamp) -> Value {
-    let annotation = |name: &str| {
-        text(
-            &verdict.object.value,
-            &format!("/metadata/annotations/policies.kyverno.io~1{name}"),
-        )
-    };
+    let annotation = |name: &str| text(&verdict.object.value, &format!("/metadata/annotations/policies.kyverno.io~1{name}"));
     let scored = annotation("scored") != "false";
-    let word = if verdict.outcome == Outcome::Fail && !scored {
-        "warn"
-    } else {
-        verdict.outcome.word()
-    };
+    let word = if verdict.outcome == Outcome::Fail && !scored { "warn" } else { verdict.outcome.word() };
     let mut result = json!({
         "source": verdict.source, "policy": verdict.policy, "result": word, "message": verdict.message,
         "timestamp": {"seconds": now.as_second(), "nanos": 0}, "properties": verdict.properties,

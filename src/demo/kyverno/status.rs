@@ -41,14 +41,7 @@ pub(crate) fn settle(cluster: &Cluster, now: Timestamp) {
         options.status = true;
         options.now = now;
         // The policy may be gone by now; then there is nothing to say about it.
-        let _ = write::patch(
-            cluster,
-            resource,
-            key,
-            PatchKind::Merge,
-            &json!({"status": dated(wanted, now)}),
-            &options,
-        );
+        let _ = write::patch(cluster, resource, &key, PatchKind::Merge, &json!({"status": dated(wanted, now)}), &options);
     }
 }
 
@@ -117,22 +110,10 @@ fn classic_status(cluster: &Cluster, policy: &Value) -> Value {
     let count = |name: &str| rules.iter().filter(|rule| rule.get(name).is_some()).count();
     let known = |kind: &str| {
         let kind = kind.rsplit('/').next().unwrap_or(kind);
-        kind.contains('*')
-            || cluster
-                .catalog
-                .all()
-                .iter()
-                .any(|resource| resource.kind == kind)
+        kind.contains('*') || cluster.catalog.all().iter().any(|resource| resource.kind == kind)
     };
-    let ready = rules
-        .iter()
-        .flat_map(|rule| kinds(&rule["match"]))
-        .all(known);
-    let (status, reason, message) = if ready {
-        ("True", "Succeeded", "Ready")
-    } else {
-        ("False", "Failed", "Not Ready")
-    };
+    let ready = rules.iter().flat_map(|rule| kinds(&rule["match"])).all(known);
+    let (status, reason, message) = if ready { ("True", "Succeeded", "Ready") } else { ("False", "Failed", "Not Ready") };
     let generated: Vec<Value> = rules.iter().filter_map(autogen_rule).collect();
     json!({
         "conditions": [{"type": "Ready", "status": status, "reason": reason, "message": message}],
@@ -147,14 +128,7 @@ fn autogen_rule(rule: &Value) -> Option<Value> {
     if !classic::can_autogen(rule) || rule["validate"].get("pattern").is_none() {
         return None;
     }
-    let controllers = [
-        "DaemonSet",
-        "Deployment",
-        "Job",
-        "ReplicaSet",
-        "ReplicationController",
-        "StatefulSet",
-    ];
+    let controllers = ["DaemonSet", "Deployment", "Job", "ReplicaSet", "ReplicationController", "StatefulSet"];
     let mut generated = rule.clone();
     generated["name"] = json!(format!("autogen-{}", text(rule, "/name")));
     generated["match"] = json!({"any": [{"resources": {"kinds": controllers}}]});
@@ -163,25 +137,15 @@ fn autogen_rule(rule: &Value) -> Option<Value> {
 }
 
 fn cel_status(cluster: &Cluster, kind: &str, policy: &Value) -> Value {
-    let rules = policy
-        .pointer("/spec/matchConstraints/resourceRules")
-        .and_then(Value::as_array);
+    let rules = policy.pointer("/spec/matchConstraints/resourceRules").and_then(Value::as_array);
     let missing: Vec<String> = rules
         .into_iter()
         .flatten()
         .flat_map(|rule| {
             let groups = strings(rule, "apiGroups");
-            let served = |plural: &str| {
-                plural == "*"
-                    || groups
-                        .iter()
-                        .any(|group| *group == "*" || cluster.resource(group, plural).is_some())
-            };
-            strings(rule, "resources")
-                .into_iter()
-                .filter(|plural| !served(plural))
-                .map(str::to_owned)
-                .collect::<Vec<_>>()
+            let served =
+                |plural: &str| plural == "*" || groups.iter().any(|group| *group == "*" || cluster.resource(group, plural).is_some());
+            strings(rule, "resources").into_iter().filter(|plural| !served(plural)).map(str::to_owned).collect::<Vec<_>>()
         })
         .collect();
     // Ready is about permissions too: it goes false while the webhook is in place and blocks (1.19).
@@ -199,10 +163,10 @@ fn cel_status(cluster: &Cluster, kind: &str, policy: &Value) -> Value {
         "reason": if granted { "Succeeded" } else { "Failed" }, "message": rbac,
     })];
     if !kind.contains("Deleting") {
-        conditions.insert(0, json!({"type": "WebhookConfigured", "status": "True", "reason": "Succeeded", "message": "Webhook configured."}));
+        conditions
+            .insert(0, json!({"type": "WebhookConfigured", "status": "True", "reason": "Succeeded", "message": "Webhook configured."}));
     }
-    let mut status =
-        json!({"conditionStatus": {"ready": granted, "message": "", "conditions": conditions}});
+    let mut status = json!({"conditionStatus": {"ready": granted, "message": "", "conditions": conditions}});
     if kind.contains("ValidatingPolicy") || kind.contains("MutatingPolicy") {
         status["autogen"] = json!({});
         status["generated"] = json!(false);

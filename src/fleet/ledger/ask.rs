@@ -158,7 +158,8 @@ impl Ledger {
             return Arc::clone(known);
         }
         let pairs = self.details.get(detail).map(|d| d.properties.clone()).unwrap_or_default();
-        let texts: Properties = pairs.iter().map(|&(key, value)| (self.shared_text(key, shared), self.shared_text(value, shared))).collect();
+        let texts: Properties =
+            pairs.iter().map(|&(key, value)| (self.shared_text(key, shared), self.shared_text(value, shared))).collect();
         shared.properties.insert(detail, Arc::clone(&texts));
         texts
     }

@@ -29,7 +29,10 @@ impl Known {
         let Some(rules) = rules else { return false };
         // Kyverno cuts `autogen-` names to 63 characters (kyverno/kyverno pkg/autogen/v1/rule.go).
         let bare = bare_rule(rule);
-        !(rule.is_empty() || rules.contains(rule) || rules.contains(bare) || (rule.len() >= 63 && rules.iter().any(|r| r.starts_with(bare))))
+        !(rule.is_empty()
+            || rules.contains(rule)
+            || rules.contains(bare)
+            || (rule.len() >= 63 && rules.iter().any(|r| r.starts_with(bare))))
     }
 }
 

@@ -142,12 +142,6 @@ impl Ledger {
         }
     }
 
-    /// Nothing of this kind exists any more (its API is gone).
-    pub(crate) fn clear(&mut self, kind: u8, namespace: &str) {
-        self.start_list(kind, namespace);
-        self.end_list(kind, namespace);
-    }
-
     fn forget(&mut self, id: u32) {
         self.detach(id);
         self.reports.free(id);

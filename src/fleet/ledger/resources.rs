@@ -328,6 +328,12 @@ impl Resources {
             Identity::Named(..) | Identity::Report(..) | Identity::Guessed(..) => String::new(),
         };
         let text = |id| strings.get(id).to_owned();
-        ResourceRef { api_version: text(node.api_version), kind: text(node.kind), namespace: text(node.namespace), name: text(node.name), uid }
+        ResourceRef {
+            api_version: text(node.api_version),
+            kind: text(node.kind),
+            namespace: text(node.namespace),
+            name: text(node.name),
+            uid,
+        }
     }
 }

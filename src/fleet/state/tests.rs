@@ -180,7 +180,8 @@ fn refused_admissions_are_counted_without_the_false_ones() {
 #[test]
 fn unreadable_objects_are_counted_and_cost_no_neighbour() {
     let mut state = world(&[("ClusterPolicy", policy("p", "Audit"))]);
-    let objects = vec![Bytes::from("{\"metadata\":{}}"), Bytes::from("not json"), Bytes::from(report("x", "Pod", "u1", "fail").to_string())];
+    let objects =
+        vec![Bytes::from("{\"metadata\":{}}"), Bytes::from("not json"), Bytes::from(report("x", "Pod", "u1", "fail").to_string())];
     for event in [StreamEvent::ListStarted, StreamEvent::Listed { objects, total: None }, StreamEvent::Skipped, StreamEvent::ListEnded] {
         state.apply(Delta::Stream(stream("PolicyReport"), event), now());
     }

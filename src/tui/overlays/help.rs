@@ -67,8 +67,16 @@ impl Overlay for Help {
 
 fn legend(view: &View<'_>, columns: usize) -> Vec<TextLine> {
     let s = view.theme.symbols;
-    let modes = [Mode::Audit, Mode::Enforce, Mode::Mixed, Mode::Warn, Mode::Off, Mode::NotReady, Mode::Absent].map(|m| (s.mode(m), mode_word(m)));
-    let states = [(s.live, "live"), (s.listing, "listing"), (s.lost, "lost"), (s.denied, "denied"), (s.login, "login needed"), (s.connecting, "connecting")];
+    let modes =
+        [Mode::Audit, Mode::Enforce, Mode::Mixed, Mode::Warn, Mode::Off, Mode::NotReady, Mode::Absent].map(|m| (s.mode(m), mode_word(m)));
+    let states = [
+        (s.live, "live"),
+        (s.listing, "listing"),
+        (s.lost, "lost"),
+        (s.denied, "denied"),
+        (s.login, "login needed"),
+        (s.connecting, "connecting"),
+    ];
     let refused = format!("{}37", s.refused);
     let marks = [
         ("412", "failing"),
@@ -78,7 +86,11 @@ fn legend(view: &View<'_>, columns: usize) -> Vec<TextLine> {
         ("!2", "errors"),
         (refused.as_str(), "admissions refused"),
     ];
-    let more = [(s.differs, "says something else than in the environment before"), ("4m", "lost since, numbers are of then"), (s.reported, "known from reports only")];
+    let more = [
+        (s.differs, "says something else than in the environment before"),
+        ("4m", "lost since, numbers are of then"),
+        (s.reported, "known from reports only"),
+    ];
     [&modes[..], &states, &marks, &more].into_iter().flat_map(|items| flow(items, columns)).collect()
 }
 

@@ -44,14 +44,14 @@ impl Overlay for Messages {
             lines.push(vec![("Nothing to say: every environment is read and watched.".to_owned(), Role::Good)]);
         }
         for notice in &standing {
-            lines.extend(sentence(String::new(), notice, columns));
+            lines.extend(sentence("", notice, columns));
         }
         lines.push(Vec::new());
         lines.push(vec![("Earlier".to_owned(), Role::Strong)]);
         let before = lines.len();
         for entry in around.log.entries() {
             let times = if entry.times > 1 { format!("{}{} ", view.theme.symbols.times, entry.times) } else { String::new() };
-            lines.extend(sentence(format!("{}  {times}", words::date(entry.at, view.zone)), &entry.notice, columns));
+            lines.extend(sentence(&format!("{}  {times}", words::date(entry.at, view.zone)), &entry.notice, columns));
         }
         if lines.len() == before {
             lines.push(vec![("Nothing yet.".to_owned(), Role::Muted)]);
@@ -61,16 +61,16 @@ impl Overlay for Messages {
 }
 
 /// A notice over as many lines as it needs, the environment in its own style.
-fn sentence(lead: String, notice: &Notice, columns: usize) -> Vec<TextLine> {
+fn sentence(lead: &str, notice: &Notice, columns: usize) -> Vec<TextLine> {
     let label = if notice.production { Role::Production } else { notice.role };
-    let used = crate::tui::text::width(&lead);
+    let used = crate::tui::text::width(lead);
     let whole = format!("{}{}", notice.label, notice.text);
     let blank = " ".repeat(used);
     let mut lines = Vec::new();
     for (i, line) in wrap(&whole, columns.saturating_sub(used).max(10)).into_iter().enumerate() {
         let first = if i == 0 { line.strip_prefix(notice.label.as_str()) } else { None };
         lines.push(match first {
-            Some(rest) => vec![(lead.clone(), Role::Muted), (notice.label.clone(), label), (rest.to_owned(), notice.role)],
+            Some(rest) => vec![(lead.to_owned(), Role::Muted), (notice.label.clone(), label), (rest.to_owned(), notice.role)],
             None => vec![(blank.clone(), Role::Text), (line, notice.role)],
         });
     }

@@ -37,13 +37,19 @@ impl Palette {
     /// What matches the typed text: names that begin with it, then names that hold it, then sentences that hold it.
     fn items(&self, view: &View<'_>, around: &Surroundings<'_>) -> Vec<Item> {
         let typed = self.input.value().trim().to_lowercase();
-        let mut items = vec![Item { name: "q".to_owned(), key: "ctrl-c".to_owned(), help: "End the program.".to_owned(), verb: Verb::Quit }];
+        let mut items =
+            vec![Item { name: "q".to_owned(), key: "ctrl-c".to_owned(), help: "End the program.".to_owned(), verb: Verb::Quit }];
         items.extend(around.screen.1.iter().chain(GENERAL).filter(|b| !matches!(b.verb, Verb::Palette | Verb::Leave)).map(of_binding));
         items.extend(MOVING.iter().filter(|b| matches!(b.verb, Verb::First | Verb::Last)).map(of_binding));
         for (i, environment) in view.fleet.environments.iter().enumerate() {
             let Ok(number) = u8::try_from(i + 1) else { break };
             let key = if number < 10 { number.to_string() } else { String::new() };
-            items.push(Item { name: words::label(environment), key, help: "Go to this environment.".to_owned(), verb: Verb::Environment(number) });
+            items.push(Item {
+                name: words::label(environment),
+                key,
+                help: "Go to this environment.".to_owned(),
+                verb: Verb::Environment(number),
+            });
         }
         let rank = |item: &Item| {
             let name = item.name.to_lowercase();
@@ -104,7 +110,10 @@ impl Overlay for Palette {
         self.place = self.place.min(items.len().saturating_sub(1));
         let columns = area.width.saturating_sub(8).min(90);
         let inner = window("Commands", columns, u16::try_from(ROWS + 2).unwrap_or(16), view.theme, area, buffer);
-        Pen::new(buffer, view.theme, inner, 0).put(":", Role::Accent).put(self.input.value(), Role::Strong).put(view.theme.symbols.caret, Role::Accent);
+        Pen::new(buffer, view.theme, inner, 0)
+            .put(":", Role::Accent)
+            .put(self.input.value(), Role::Strong)
+            .put(view.theme.symbols.caret, Role::Accent);
         let height = usize::from(inner.height.saturating_sub(1));
         if items.is_empty() {
             Pen::new(buffer, view.theme, inner, 1).put("no such command", Role::Attention);

@@ -3,10 +3,10 @@
 //! What lives here: merging the environments' cells, reading one cell, sorting, hiding and filtering. It is rebuilt only when a
 //! view changed; drawing asks for single rows. What does not: columns, colours, selection.
 
-use crate::tui::filter::{Facts, Filter};
-use crate::tui::words;
 use crate::domain::{Mode, PolicyKey, Readiness, Severity, Sync, Tally, clean};
 use crate::fleet::view::{EnvironmentView, FleetView, PolicyCell};
+use crate::tui::filter::{Facts, Filter};
+use crate::tui::words;
 use jiff::Timestamp;
 use std::cmp::{Ordering, Reverse};
 use std::collections::{HashMap, HashSet};
@@ -30,6 +30,11 @@ pub(super) struct Row {
 }
 
 impl Row {
+    /// Whether it is listed among faults.
+    pub(super) fn is_worth_a_look(&self) -> bool {
+        self.faults > 0 || self.remarkable
+    }
+
     /// The name as reports write it, safe for a terminal.
     pub(super) fn name(&self) -> String {
         clean(&self.key.id.report_name()).into_owned()
@@ -168,9 +173,20 @@ impl Board {
     pub(super) fn take(&mut self, fleet: &FleetView) -> bool {
         let same = self.environments.len() == fleet.environments.len()
             && self.environments.iter().zip(&fleet.environments).all(|(a, b)| a.name == b.name && Arc::ptr_eq(&a.cells, &b.cells));
+        // Mostly it is numbers that change: then rows and cells stand where they stood.
+        let same_key = |a: &PolicyKey, b: &PolicyKey| (Arc::ptr_eq(&a.id, &b.id) && a.source == b.source) || a == b;
+        let same_policies = self.environments.len() == fleet.environments.len()
+            && self.environments.iter().zip(&fleet.environments).all(|(a, b)| {
+                a.name == b.name
+                    && a.cells.len() == b.cells.len()
+                    && a.cells.iter().zip(b.cells.iter()).all(|(a, b)| same_key(&a.key, &b.key))
+            });
         self.environments.clone_from(&fleet.environments);
         if same {
             return false;
+        }
+        if same_policies {
+            return true;
         }
         let (keys, cells) = merge(&self.environments);
         self.cells = cells;
@@ -178,8 +194,9 @@ impl Board {
         for key in &keys {
             *names.entry((key.id.namespace.as_deref(), key.id.name.as_str())).or_default() += 1;
         }
-        let twins: HashSet<usize> =
-            (0..keys.len()).filter(|i| names.get(&(keys[*i].id.namespace.as_deref(), keys[*i].id.name.as_str())).is_some_and(|n| *n > 1)).collect();
+        let twins: HashSet<usize> = (0..keys.len())
+            .filter(|i| names.get(&(keys[*i].id.namespace.as_deref(), keys[*i].id.name.as_str())).is_some_and(|n| *n > 1))
+            .collect();
         drop(names);
         self.rows = keys
             .into_iter()
@@ -224,7 +241,11 @@ impl Board {
         let lost = lost_since(environment);
         let known = environment.complete || once_complete(environment);
         let Some(cell) = self.cell(row, e) else {
-            return if known { Reading { mode: Some(Mode::Absent), count: Count::Absent, lost, ..nothing } } else { Reading { lost, ..nothing } };
+            return if known {
+                Reading { mode: Some(Mode::Absent), count: Count::Absent, lost, ..nothing }
+            } else {
+                Reading { lost, ..nothing }
+            };
         };
         let tally = unit.of(cell);
         let mode = match cell.mode {
@@ -257,7 +278,7 @@ impl Board {
         for (at, row) in self.rows.iter().enumerate() {
             if !listing.filter.is_empty() && !passes(row, &listing.filter) {
                 self.filtered += 1;
-            } else if listing.faults_only && row.faults == 0 && !row.remarkable && keep != Some(&row.key) {
+            } else if listing.faults_only && !row.is_worth_a_look() && keep != Some(&row.key) {
                 self.hidden += 1;
             } else {
                 order.push(u32::try_from(at).unwrap_or(NO_CELL));
@@ -340,6 +361,13 @@ pub(super) fn mark_number(n: u64) -> String {
 fn passes(row: &Row, filter: &Filter) -> bool {
     let id = &row.key.id;
     let severity = row.severity.map_or("", Severity::as_str);
-    let texts = [&id.name, id.namespace.as_deref().unwrap_or_default(), &id.kind, &row.key.source, severity, row.category.as_deref().unwrap_or_default()];
+    let texts = [
+        &id.name,
+        id.namespace.as_deref().unwrap_or_default(),
+        &id.kind,
+        &row.key.source,
+        severity,
+        row.category.as_deref().unwrap_or_default(),
+    ];
     filter.matches(&Facts { texts: &texts })
 }

@@ -6,10 +6,9 @@ use super::rows::{RowId, Target};
 use super::yaml::{self, YamlLine};
 use crate::engine::Failure;
 use crate::fleet::query::FindingRow;
-use crate::tui::msg::{Answer, Ask};
+use crate::tui::msg::{Answer, Ask, Elsewhere};
 use crate::tui::screens::Cx;
 use serde_json::Value;
-use std::sync::Arc;
 
 /// The live object, as far as it has come.
 #[derive(Debug)]
@@ -23,9 +22,6 @@ pub(super) enum Object {
     /// It could not be had.
     Failed(Failure),
 }
-
-/// The same finding in another environment.
-pub(super) type Elsewhere = (Arc<str>, Result<Option<FindingRow>, Failure>);
 
 /// See the module.
 #[derive(Debug)]

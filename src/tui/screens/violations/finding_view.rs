@@ -88,7 +88,13 @@ fn lines(finding: &Finding, board: &Board, view: &View<'_>, columns: usize) -> V
     labelled(&mut out, "message", message, Role::Text, columns);
     labelled(&mut out, "resource", &reference(&row.resource), Role::Text, columns);
     if row.resources > 1 {
-        labelled(&mut out, "", &format!("stands for {} resources (u shows them one by one)", words::number(u64::from(row.resources))), Role::Muted, columns);
+        labelled(
+            &mut out,
+            "",
+            &format!("stands for {} resources (u shows them one by one)", words::number(u64::from(row.resources))),
+            Role::Muted,
+            columns,
+        );
     }
     if let Some(owner) = row.owner.as_ref().filter(|o| **o != row.resource) {
         labelled(&mut out, "owner", &reference(owner), Role::Text, columns);
@@ -119,7 +125,10 @@ fn elsewhere(finding: &Finding, board: &Board, view: &View<'_>, columns: usize, 
         out.push(vec![(pad("elsewhere", LABEL), Role::Muted), ("asking the other environments".to_owned(), Role::Muted)]);
         return;
     };
-    let width = found.iter().filter_map(|(name, _)| board.environments.iter().find(|e| e.name == *name)).map(|e| crate::tui::text::width(&words::label(e)));
+    let width = found
+        .iter()
+        .filter_map(|(name, _)| board.environments.iter().find(|e| e.name == *name))
+        .map(|e| crate::tui::text::width(&words::label(e)));
     let width = width.max().unwrap_or(0).min(columns / 3);
     for (i, (name, result)) in found.iter().enumerate() {
         let environment = board.environments.iter().find(|e| e.name == *name);

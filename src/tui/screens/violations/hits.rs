@@ -38,7 +38,8 @@ impl Hits {
 
     /// What is at a position: the last that was noted wins.
     pub(super) fn at(&self, x: u16, y: u16) -> Option<&Hit> {
-        let inside = |(left, top, right, bottom, _): &&(u16, u16, u16, u16, Hit)| (*left..*right).contains(&x) && (*top..*bottom).contains(&y);
+        let inside =
+            |(left, top, right, bottom, _): &&(u16, u16, u16, u16, Hit)| (*left..*right).contains(&x) && (*top..*bottom).contains(&y);
         self.areas.iter().rev().find(inside).map(|(.., hit)| hit)
     }
 }

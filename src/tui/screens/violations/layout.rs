@@ -59,9 +59,13 @@ impl Screen for Violations {
     fn blocked(&self, verb: Verb, _fleet: &FleetView) -> Option<&'static str> {
         let lower = self.focus == Focus::Lower;
         match verb {
-            OBJECT if self.finding.is_none() && self.rows.selected().is_none() => Some("select a finding first: its object is what y shows"),
+            OBJECT if self.finding.is_none() && self.rows.selected().is_none() => {
+                Some("select a finding first: its object is what y shows")
+            }
             Verb::Open if !lower && self.policy.is_none() => Some("there is nothing to open"),
-            Verb::Open if lower && self.finding.is_none() && self.environment.is_some() && self.rows.lines.is_empty() => Some("there are no rows behind this number"),
+            Verb::Open if lower && self.finding.is_none() && self.environment.is_some() && self.rows.lines.is_empty() => {
+                Some("there are no rows behind this number")
+            }
             Verb::Copy if self.policy.is_none() => Some("there is nothing to copy"),
             SORT | SORT_BACK | REVERSE if self.board.len() == 0 => Some("there is nothing to sort yet"),
             _ => None,
@@ -116,7 +120,8 @@ impl Screen for Violations {
         match event.kind {
             MouseEventKind::Down(MouseButton::Left) => {
                 let Some(hit) = hit else { return };
-                let again = self.last_click.take().is_some_and(|(at, before)| before == hit && cx.now.duration_since(at) <= super::DOUBLE_CLICK);
+                let again =
+                    self.last_click.take().is_some_and(|(at, before)| before == hit && cx.now.duration_since(at) <= super::DOUBLE_CLICK);
                 self.click(&hit, again, cx);
                 if !again {
                     self.last_click = Some((cx.now, hit));
@@ -164,7 +169,7 @@ impl Screen for Violations {
     }
 
     /// ```text
-    ///  POLICY ↓faults            SEV  dev              qac              PRODUCTION       <- matrix
+    ///  POLICY ↓ faults           SEV  dev              qac              PRODUCTION       <- matrix
     ///  …
     /// ────────────────────────────────────────────────────────────────────────────
     ///  disallow-latest-tag › staging › 3 failing owners in 2 namespaces                 <- lower pane: rows, overview,
@@ -241,7 +246,8 @@ impl Violations {
         if let Some(finding) = self.finding.as_mut().filter(|_| focused) {
             finding_view::draw(finding, &self.board, view, area, buffer);
         } else if self.environment.is_some() {
-            rows_view::draw(&mut self.rows, &self.board, focused, self.follow, view, area, buffer, &mut self.hits);
+            let pane = rows_view::Pane { board: &self.board, focused, follow: self.follow };
+            rows_view::draw(&mut self.rows, &pane, view, area, buffer, &mut self.hits);
         } else if let Some(key) = key {
             let height = usize::from(area.height.saturating_sub(2));
             let top = rows_view::scrolled(0, if focused { self.overview_place } else { 0 }, self.board.environments.len(), height, true);

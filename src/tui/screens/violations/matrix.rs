@@ -14,6 +14,7 @@ use crate::tui::theme::{Role, Symbols};
 use crate::tui::words;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
+use std::fmt::Write as _;
 
 /// What is selected, as drawing needs it.
 pub(super) struct Cursor {
@@ -41,7 +42,7 @@ pub(super) fn body_rows(height: u16, board: &Board, listing: &Listing) -> usize 
 }
 
 /// ```text
-///  POLICY ↓faults              SEV   dev                   qac                   PRODUCTION
+///  POLICY ↓ faults             SEV   dev                   qac                   PRODUCTION
 ///  all 47 policies                           418                   149 !2                ~9
 /// ▌require-pod-requests-limits med   ▒ audit     412       ▒ audit     118  ≠    ▒ audit      ~9  4m
 ///  restrict-image-registries   high  ▚ mixed      17 !2    ▒ audit      31       ╱ absent
@@ -90,9 +91,9 @@ fn headings(matrix: &Matrix<'_>, view: &View<'_>, area: Rect, buffer: &mut Buffe
     let by_name = arrow(listing, symbols, &SortBy::Name);
     let by_faults = arrow(listing, symbols, &SortBy::Faults);
     let sorted = if !by_name.is_empty() {
-        format!("POLICY {by_name}name")
+        format!("POLICY {by_name} name")
     } else if !by_faults.is_empty() {
-        format!("POLICY {by_faults}faults")
+        format!("POLICY {by_faults} faults")
     } else {
         "POLICY".to_owned()
     };
@@ -133,10 +134,10 @@ fn headings(matrix: &Matrix<'_>, view: &View<'_>, area: Rect, buffer: &mut Buffe
 fn more_words(columns: &Columns, e: usize, all: usize, symbols: &Symbols) -> String {
     let mut out = String::new();
     if e == columns.environments.start && e > 0 {
-        out.push_str(&format!(" {}{e}", symbols.left));
+        let _ = write!(out, " {}{e}", symbols.left);
     }
     if e + 1 == columns.environments.end && columns.environments.end < all {
-        out.push_str(&format!(" {}{}", all - columns.environments.end, symbols.right));
+        let _ = write!(out, " {}{}", all - columns.environments.end, symbols.right);
     }
     if !out.is_empty() {
         out.push(' ');
@@ -172,7 +173,14 @@ fn total(environment: &EnvironmentView, listing: &Listing) -> Reading {
         (n, true) => Count::Known(n),
         (n, false) => Count::AtLeast(n),
     };
-    Reading { mode: None, count, errors: tally.error, refused: environment.blocked.unwrap_or(0), differs: false, lost: lost_since(environment) }
+    Reading {
+        mode: None,
+        count,
+        errors: tally.error,
+        refused: environment.blocked.unwrap_or(0),
+        differs: false,
+        lost: lost_since(environment),
+    }
 }
 
 fn policy(matrix: &Matrix<'_>, view: &View<'_>, place: usize, area: Rect, buffer: &mut Buffer, hits: &mut Hits) {
@@ -252,7 +260,14 @@ fn mode(pen: &mut Pen<'_>, reading: &Reading, columns: &Columns, view: &View<'_>
 }
 
 /// The count, right-aligned, and the marks behind it: `!2` errors, `⊘37` refused, `≠` other than before, `4m` lost since.
-fn numbers(pen: &mut Pen<'_>, reading: &Reading, columns: &Columns, environment: &EnvironmentView, severity: Option<Severity>, view: &View<'_>) {
+fn numbers(
+    pen: &mut Pen<'_>,
+    reading: &Reading,
+    columns: &Columns,
+    environment: &EnvironmentView,
+    severity: Option<Severity>,
+    view: &View<'_>,
+) {
     let symbols = view.theme.symbols;
     let lost = reading.lost.is_some();
     let serious = environment.tier == Tier::Production || severity >= Some(Severity::High);

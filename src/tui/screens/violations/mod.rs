@@ -147,10 +147,10 @@ impl Violations {
     fn choose(&mut self, place: usize, cx: &mut Cx<'_>) {
         self.chosen = true;
         self.follow = true;
-        let kept_only_for_the_cursor = self.listing.faults_only;
+        let left = self.board.listed(self.place).is_some_and(|(_, row)| self.listing.faults_only && !row.is_worth_a_look());
         self.select(place);
-        if kept_only_for_the_cursor {
-            // The row that was left may have been listed only because the cursor was on it.
+        if left {
+            // The row that was left was listed only because the cursor was on it.
             self.board.list(&self.listing, self.policy.as_ref());
             if let Some(place) = self.policy.as_ref().and_then(|key| self.board.place(key)) {
                 self.place = place;
@@ -206,13 +206,13 @@ impl Violations {
         self.follow = true;
         self.environment = match usize::from(number).checked_sub(1) {
             None => None,
-            Some(e) => match self.board.environments.get(e) {
-                Some(environment) => Some(environment.name.clone()),
-                None => {
+            Some(e) => {
+                let Some(environment) = self.board.environments.get(e) else {
                     *cx.say = Some(format!("there is no environment {number}"));
                     return;
-                }
-            },
+                };
+                Some(environment.name.clone())
+            }
         };
         self.want(cx);
     }
@@ -248,7 +248,9 @@ impl Violations {
 
     fn open_finding(&mut self, cx: &mut Cx<'_>) {
         // Rows that only linger belong to another cell than the one that is selected.
-        if let (Some((target, _)), Some(row)) = (self.rows.shown(cx.now).filter(|(t, _)| Some(*t) == self.rows.target()), self.rows.selected()) {
+        if let (Some((target, _)), Some(row)) =
+            (self.rows.shown(cx.now).filter(|(t, _)| Some(*t) == self.rows.target()), self.rows.selected())
+        {
             self.finding = Some(Finding::open(target.clone(), row.clone(), cx));
             self.focus = Focus::Lower;
         }
@@ -318,9 +320,7 @@ impl Violations {
         if let Some(finding) = self.finding.as_ref().filter(|_| self.focus == Focus::Lower) {
             match &finding.object {
                 finding::Object::Here { lines, .. } if finding.showing_object => {
-                    let blank = |l: &yaml::YamlLine| if l.key.is_empty() || l.value.is_empty() { "" } else { " " };
-                    let text: String = lines.iter().map(|l| format!("{}{}{}{}\n", l.lead, l.key, blank(l), l.value)).collect();
-                    cx.copy("the object", text);
+                    cx.copy("the object", yaml::text(lines));
                 }
                 _ => cx.copy("the message", crate::domain::clean(&finding.row.message).into_owned()),
             }
@@ -348,7 +348,13 @@ impl Violations {
                 self.list(cx);
             }
             Hit::Policy(_) | Hit::Cell(..) => {
-                let (place, column) = if let Hit::Cell(place, e) = hit { (*place, Some(*e)) } else if let Hit::Policy(place) = hit { (*place, None) } else { return };
+                let (place, column) = if let Hit::Cell(place, e) = hit {
+                    (*place, Some(*e))
+                } else if let Hit::Policy(place) = hit {
+                    (*place, None)
+                } else {
+                    return;
+                };
                 self.focus = Focus::Matrix;
                 self.finding = None;
                 self.environment = column.and_then(|e| self.board.environments.get(e)).map(|e| e.name.clone());

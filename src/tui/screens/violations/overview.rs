@@ -89,7 +89,10 @@ fn environment(
     pen.shade(if selected { Shade::Strong } else { Shade::Plain });
     pen.put(if selected { symbols.cursor } else { " " }, Role::Accent).put("  ", Role::Text);
     let from = pen.x();
-    pen.put(&crate::tui::text::fit(&words::label(environment), names, symbols.cut), if environment.tier == Tier::Production { Role::Production } else { Role::Text });
+    pen.put(
+        &crate::tui::text::fit(&words::label(environment), names, symbols.cut),
+        if environment.tier == Tier::Production { Role::Production } else { Role::Text },
+    );
     let used = usize::from(pen.x() - from);
     pen.skip(names + 1 - used.min(names));
     let quiet = if reading.lost.is_some() { Role::Muted } else { Role::Text };

@@ -12,6 +12,7 @@ use crate::tui::screens::Cx;
 use crate::tui::words;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::HashSet;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 /// Rows are asked for again at most this often.
@@ -137,7 +138,8 @@ impl Rows {
 
     /// When to be called again.
     pub(super) fn wake(&self) -> Option<Timestamp> {
-        let lingering = self.pending.as_ref().filter(|p| self.shown.as_ref().is_some_and(|(t, ..)| *t != p.target)).map(|p| p.since + LINGER);
+        let lingering =
+            self.pending.as_ref().filter(|p| self.shown.as_ref().is_some_and(|(t, ..)| *t != p.target)).map(|p| p.since + LINGER);
         self.due.into_iter().chain(lingering).min()
     }
 
@@ -221,7 +223,9 @@ impl Rows {
     fn is(rows: &[FindingRow], line: &Line, id: &LineId) -> bool {
         match (line, id) {
             (Line::Namespace { name, .. }, LineId::Namespace(wanted)) => name == wanted,
-            (Line::Finding(i), LineId::Finding(wanted)) => rows.get(*i).is_some_and(|row| row.rule == wanted.rule && row.resource == wanted.resource),
+            (Line::Finding(i), LineId::Finding(wanted)) => {
+                rows.get(*i).is_some_and(|row| row.rule == wanted.rule && row.resource == wanted.resource)
+            }
             _ => false,
         }
     }
@@ -299,13 +303,14 @@ pub(super) fn headline(target: &Target, rows: &[FindingRow], matching: usize) ->
     if parts.is_empty() {
         return if target.faults_only { format!("no failing {many}") } else { "no results".to_owned() };
     }
-    let namespaces = rows.chunk_by(|a, b| a.resource.namespace == b.resource.namespace).filter(|g| !g[0].resource.namespace.is_empty()).count() as u64;
+    let namespaces =
+        rows.chunk_by(|a, b| a.resource.namespace == b.resource.namespace).filter(|g| !g[0].resource.namespace.is_empty()).count() as u64;
     let mut out = parts.join(", ");
     if namespaces > 0 {
-        out.push_str(&format!(" in {}", words::counted(namespaces, "namespace", "namespaces")));
+        let _ = write!(out, " in {}", words::counted(namespaces, "namespace", "namespaces"));
     }
     if matching < rows.len() {
-        out.push_str(&format!(", {} shown by the filter", words::number(matching as u64)));
+        let _ = write!(out, ", {} shown by the filter", words::number(matching as u64));
     }
     out
 }
@@ -313,5 +318,7 @@ pub(super) fn headline(target: &Target, rows: &[FindingRow], matching: usize) ->
 fn passes(row: &FindingRow, filter: &Filter) -> bool {
     let r = &row.resource;
     let severity = row.severity.map_or("", crate::domain::Severity::as_str);
-    filter.matches(&Facts { texts: &[&r.namespace, &r.kind, &r.name, &row.rule, &row.message, severity, &row.exception, row.result.as_str()] })
+    filter.matches(&Facts {
+        texts: &[&r.namespace, &r.kind, &r.name, &row.rule, &row.message, severity, &row.exception, row.result.as_str()],
+    })
 }

@@ -15,6 +15,16 @@ use crate::tui::theme::Role;
 use crate::tui::words;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
+use std::fmt::Write as _;
+
+/// The pane the rows are drawn in.
+pub(super) struct Pane<'a> {
+    pub(super) board: &'a Board,
+    /// Whether the keys go here.
+    pub(super) focused: bool,
+    /// Whether the view follows the cursor.
+    pub(super) follow: bool,
+}
 
 /// Writes `policy › PRODUCTION › …`, production in its own style.
 pub(super) fn crumbs(pen: &mut Pen<'_>, view: &View<'_>, key: &PolicyKey, environment: Option<&EnvironmentView>, further: &[&str]) {
@@ -48,7 +58,8 @@ pub(super) fn result_role(row: &FindingRow, production: bool) -> Role {
 ///    ✖ Deployment/web      validate-image-tag  Using a mutable image tag e.g. 'latest' is not …
 ///  ▌ ✖ CronJob/nightly ×4  validate-image-tag  Using a mutable image tag e.g. 'latest' is not …
 /// ```
-pub(super) fn draw(rows: &mut Rows, board: &Board, focused: bool, follow: bool, view: &View<'_>, area: Rect, buffer: &mut Buffer, hits: &mut Hits) {
+pub(super) fn draw(rows: &mut Rows, pane: &Pane<'_>, view: &View<'_>, area: Rect, buffer: &mut Buffer, hits: &mut Hits) {
+    let board = pane.board;
     let Some(wanted) = rows.target() else { return };
     let (target, answer) = match rows.shown(view.now) {
         Some((target, answer)) => (target, Some(answer)),
@@ -79,7 +90,7 @@ pub(super) fn draw(rows: &mut Rows, board: &Board, focused: bool, follow: bool, 
                 Pen::new(buffer, view.theme, body, 0).put("   ", Role::Text).rest_clean(&sentence, Role::Muted);
             }
             let production = environment.is_some_and(|e| e.tier == Tier::Production);
-            list(rows, focused, follow, production, view, body, buffer, hits);
+            list(rows, pane, production, view, body, buffer, hits);
         }
     }
 }
@@ -100,7 +111,7 @@ fn nothing_words(board: &Board, key: &PolicyKey, environment: &EnvironmentView, 
             let mut out = format!("Nothing fails here: {} pass", words::number(tally.pass));
             for (n, word) in [(tally.warn, "warn"), (tally.skip, "are skipped"), (cell.excepted, "are excused by exceptions")] {
                 if n > 0 {
-                    out.push_str(&format!(", {} {word}", words::number(n)));
+                    let _ = write!(out, ", {} {word}", words::number(n));
                 }
             }
             out.push('.');
@@ -130,13 +141,17 @@ impl ClonedShape for Option<&Result<Vec<FindingRow>, crate::engine::Failure>> {
     }
 }
 
-fn list(rows: &mut Rows, focused: bool, follow: bool, production: bool, view: &View<'_>, body: Rect, buffer: &mut Buffer, hits: &mut Hits) {
+fn list(rows: &mut Rows, pane: &Pane<'_>, production: bool, view: &View<'_>, body: Rect, buffer: &mut Buffer, hits: &mut Hits) {
     let height = usize::from(body.height);
-    rows.top = scrolled(rows.top, rows.place, rows.lines.len(), height, follow);
+    rows.top = scrolled(rows.top, rows.place, rows.lines.len(), height, pane.follow);
     let visible = rows.top..rows.lines.len().min(rows.top + height);
     // Columns are as wide as what is in sight needs, within reason.
     let widest = |text: &dyn Fn(&FindingRow) -> usize| {
-        rows.lines[visible.clone()].iter().filter_map(|l| if let Line::Finding(i) = l { rows.rows().get(*i).map(text) } else { None }).max().unwrap_or(0)
+        rows.lines[visible.clone()]
+            .iter()
+            .filter_map(|l| if let Line::Finding(i) = l { rows.rows().get(*i).map(text) } else { None })
+            .max()
+            .unwrap_or(0)
     };
     let total = usize::from(body.width);
     let resource = widest(&|r| width(&resource_words(r, "x"))).clamp(12, (total * 2 / 5).max(12));
@@ -144,7 +159,7 @@ fn list(rows: &mut Rows, focused: bool, follow: bool, production: bool, view: &V
     let symbols = view.theme.symbols;
     for (line, place) in visible.enumerate() {
         let line = u16::try_from(line).unwrap_or(u16::MAX);
-        let selected = focused && rows.place == place;
+        let selected = pane.focused && rows.place == place;
         let mut pen = Pen::new(buffer, view.theme, body, line);
         pen.shade(if selected { Shade::Strong } else { Shade::Plain }).put(if selected { symbols.cursor } else { " " }, Role::Accent);
         match &rows.lines[place] {
@@ -175,7 +190,7 @@ fn list(rows: &mut Rows, focused: bool, follow: bool, production: bool, view: &V
 fn resource_words(row: &FindingRow, times: &str) -> String {
     let mut out = row.resource.to_string();
     if row.resources > 1 {
-        out.push_str(&format!(" {times}{}", row.resources));
+        let _ = write!(out, " {times}{}", row.resources);
     }
     out
 }

@@ -63,7 +63,8 @@ fn sentence(board: &Board, view: &View<'_>) -> (String, Role) {
     let oldest = complete.iter().flat_map(|e| e.cells.iter().filter_map(|c| c.evaluated_at)).min();
     let evaluated = oldest.map_or_else(String::new, |at| format!(", every policy evaluated within the last {}", words::span(at, view.now)));
     let whole = complete.len() as u64 == all;
-    let (of, role) = if whole { (environments(all), Role::Good) } else { (format!("{} of {}", complete.len(), environments(all)), Role::Attention) };
+    let (of, role) =
+        if whole { (environments(all), Role::Good) } else { (format!("{} of {}", complete.len(), environments(all)), Role::Attention) };
     let mut out = if board.len() == 0 {
         format!("No policies and no results in {of}.")
     } else if total == 0 {

@@ -25,6 +25,18 @@ pub(super) fn lines(value: &Value) -> Vec<YamlLine> {
     out
 }
 
+/// The lines as one text.
+pub(super) fn text(lines: &[YamlLine]) -> String {
+    let mut out = String::new();
+    for line in lines {
+        let blank = if line.key.is_empty() || line.value.is_empty() { "" } else { " " };
+        for part in [&line.lead, &line.key, blank, &line.value, "\n"] {
+            out.push_str(part);
+        }
+    }
+    out
+}
+
 fn push(out: &mut Vec<YamlLine>, lead: &str, key: &str, value: &str, pointer: &str) {
     out.push(YamlLine { lead: lead.to_owned(), key: key.to_owned(), value: value.to_owned(), pointer: pointer.to_owned() });
 }
@@ -86,8 +98,10 @@ fn scalar(value: &Value) -> String {
 fn scalar_text(text: &str) -> String {
     let safe = clean(text);
     let plain_start = text.chars().next().is_some_and(|c| c.is_alphabetic() || matches!(c, '/' | '_' | '.'));
-    let word = matches!(text.to_ascii_lowercase().as_str(), "true" | "false" | "null" | "yes" | "no" | "on" | "off" | "y" | "n" | ".inf" | ".nan");
-    if plain_start && !word && !text.contains(": ") && !text.contains(" #") && !text.ends_with(':') && !text.ends_with(' ') && safe == text {
+    let word =
+        matches!(text.to_ascii_lowercase().as_str(), "true" | "false" | "null" | "yes" | "no" | "on" | "off" | "y" | "n" | ".inf" | ".nan");
+    if plain_start && !word && !text.contains(": ") && !text.contains(" #") && !text.ends_with(':') && !text.ends_with(' ') && safe == text
+    {
         return safe.into_owned();
     }
     format!("\"{}\"", safe.replace('\\', "\\\\").replace('"', "\\\""))
@@ -103,7 +117,9 @@ pub(super) fn failing_path(message: &str) -> Option<String> {
 /// The line at which `path` stands in the object. A message about a Pod is also looked for in the Pod template of its owner.
 /// Where the path itself is missing (that may be the very fault), its nearest parent is taken.
 pub(super) fn line_of(lines: &[YamlLine], path: &str) -> Option<usize> {
-    let find = |pointer: &str| lines.iter().position(|l| l.pointer == pointer);
+    // An item of a list has no line of its own: its first field stands for it.
+    let is = |l: &YamlLine, pointer: &str| l.pointer.strip_prefix(pointer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let find = |pointer: &str| lines.iter().position(|l| is(l, pointer));
     let tail = path.strip_prefix("/spec").unwrap_or(path);
     let candidates = [path.to_owned(), format!("/spec/template/spec{tail}"), format!("/spec/jobTemplate/spec/template/spec{tail}")];
     if let Some(at) = candidates.iter().find_map(|c| find(c)) {
@@ -131,7 +147,7 @@ mod tests {
     use serde_json::json;
 
     fn text(value: &Value) -> String {
-        lines(value).iter().map(|l| format!("{}{}{}{}\n", l.lead, l.key, if l.key.is_empty() || l.value.is_empty() { "" } else { " " }, l.value)).collect()
+        super::text(&lines(value))
     }
 
     #[test]
@@ -144,7 +160,7 @@ mod tests {
         metadata:
           annotations:
             "e�[2J": x
-            n: "1"
+            "n": "1"
             t: |
               a
               b
@@ -172,7 +188,11 @@ mod tests {
         let path = failing_path(message).unwrap();
         assert_eq!(path, "/spec/containers/0/image");
         let spec = json!({"containers": [{"name": "web", "image": "nginx:latest"}]});
-        for object in [json!({"spec": spec}), json!({"spec": {"template": {"spec": spec}}}), json!({"spec": {"jobTemplate": {"spec": {"template": {"spec": spec}}}}})] {
+        for object in [
+            json!({"spec": spec}),
+            json!({"spec": {"template": {"spec": spec}}}),
+            json!({"spec": {"jobTemplate": {"spec": {"template": {"spec": spec}}}}}),
+        ] {
             let lines = lines(&object);
             assert_eq!(lines[line_of(&lines, &path).unwrap()].value, "nginx:latest");
         }

@@ -1,0 +1,10 @@
+//! Tests on real clusters: real API servers and, where it matters, the real Kyverno, as `tests/envtest` builds and runs them.
+//!
+//! Without the programs each test says that it is left out; with `POLICYDECK_REQUIRE_CLUSTERS=1`, as in CI, that is a failure.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests: a surprise ends the test where it happens")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod harness;
+mod modes;

@@ -1,0 +1,163 @@
+//! The program under test, run as a user would run it: with a configuration, a kubeconfig and a home folder of its own.
+
+use super::cluster::{Fleet, User};
+use super::recount::{Count, recount};
+use super::{beside, eventually};
+use serde_json::Value;
+use std::fmt::Write as _;
+use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// A user's machine with policydeck on it.
+pub(crate) struct Desk {
+    home: TempDir,
+    kubeconfig: PathBuf,
+}
+
+/// How a command ended.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Desk {
+    /// A configuration with these environments in this order, each of the context of the same name as `user`; `extra` goes into every one of them.
+    pub(crate) fn new(fleet: &Fleet, user: User, extra: &str) -> Self {
+        let mut config = String::new();
+        for cluster in fleet.clusters() {
+            let name = &cluster.name;
+            writeln!(config, "[[environments]]\nname = \"{name}\"\ncontext = \"{}\"", user.context(name)).expect("text");
+            writeln!(config, "steps = [{{ mode = \"audit\" }}]\n{extra}").expect("text");
+        }
+        Self::with_config(fleet, &config)
+    }
+
+    pub(crate) fn with_config(fleet: &Fleet, config: &str) -> Self {
+        let home = TempDir::new().expect("a temporary folder");
+        std::fs::write(home.path().join("config.toml"), config).expect("a file in it");
+        Self { home, kubeconfig: fleet.kubeconfig() }
+    }
+
+    pub(crate) fn config(&self) -> PathBuf {
+        self.home.path().join("config.toml")
+    }
+
+    fn environment(&self, command: &mut Command) {
+        let home = self.home.path();
+        command.env("HOME", home).env_remove("KUBECONFIG");
+        for (variable, folder) in [("CONFIG", "config"), ("CACHE", "cache"), ("DATA", "data"), ("STATE", "state"), ("RUNTIME", "run")] {
+            let suffix = if variable == "RUNTIME" { "DIR" } else { "HOME" };
+            command.env(format!("XDG_{variable}_{suffix}"), home.join(folder));
+        }
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_policydeck"));
+        command.args(args).arg("--config").arg(self.config()).arg("--kubeconfig").arg(&self.kubeconfig);
+        self.environment(&mut command);
+        command.stdin(Stdio::null());
+        command
+    }
+
+    pub(crate) fn run(&self, args: &[&str]) -> Answer {
+        let output = self.command(args).output().expect("policydeck starts");
+        let text = |bytes| String::from_utf8(bytes).expect("policydeck writes UTF-8");
+        Answer { status: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+
+    /// The document that a command prints with `-o json`, and its exit status.
+    pub(crate) fn json(&self, args: &[&str]) -> (Value, Option<i32>) {
+        let answer = self.run(&[args, &["-o", "json"]].concat());
+        let document = serde_json::from_str(&answer.stdout);
+        (document.unwrap_or_else(|e| panic!("policydeck {args:?}: {e}: {answer:?}")), answer.status)
+    }
+
+    /// Starts a command that prints a document a line until it is ended.
+    pub(crate) fn watch(&self, args: &[&str]) -> Watch {
+        let mut child = self.command(&[args, &["-o", "json"]].concat()).stdout(Stdio::piped()).spawn().expect("policydeck starts");
+        let stdout = BufReader::new(child.stdout.take().expect("piped"));
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                let document = serde_json::from_str(&line).unwrap_or(Value::String(line));
+                if sender.send((Instant::now(), document)).is_err() {
+                    return;
+                }
+            }
+        });
+        Watch { child, lines, last: Value::Null }
+    }
+
+    /// Every number of `violations` and `status` equals a recount of each cluster. While controllers still write, what is compared may be of two moments:
+    /// a comparison counts only when the recounts before and after it agree, and is made again until then.
+    pub(crate) fn assert_true(&self, fleet: &Fleet) {
+        let count = || fleet.clusters().iter().map(|c| recount(&c.api)).collect::<Vec<Count>>();
+        let (before, violations, status) = eventually("a quiet moment to compare in", Duration::from_secs(180), || {
+            let before = count();
+            let (violations, _) = self.json(&["violations"]);
+            let (status, _) = self.json(&["status"]);
+            if count() == before { Ok((before, violations, status)) } else { Err("the reports keep changing") }
+        });
+        let counts = fleet.clusters().iter().zip(&before);
+        let wrong: Vec<_> = counts.flat_map(|(c, count)| count.differences(&c.name, &violations, &status)).collect();
+        assert!(wrong.is_empty(), "policydeck differs from a recount:\n{}", wrong.join("\n"));
+        assert!(before.iter().any(|c| !c.findings.is_empty()), "nothing was compared");
+        self.accept(fleet);
+    }
+
+    /// The acceptance script that lies beside the repository where the project is developed; it needs python3 with PyYAML.
+    fn accept(&self, fleet: &Fleet) {
+        let Some(script) = beside("accept/recount") else { return };
+        let mut command = Command::new("python3");
+        command.arg(script).arg("--kubeconfig").arg(fleet.kubeconfig()).arg("--against").arg(self.config());
+        command.args(["--", env!("CARGO_BIN_EXE_policydeck")]);
+        // PyYAML may be installed for the user, so the home stays theirs for Python and is the test's for policydeck only where it matters: XDG folders.
+        let home = std::env::var_os("HOME");
+        self.environment(&mut command);
+        if let Some(home) = home {
+            command.env("HOME", home);
+        }
+        let output = command.output().expect("python3 runs the second recount");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        assert!(output.status.success(), "the second recount differs:\n{}{}", text(&output.stdout), text(&output.stderr));
+    }
+}
+
+/// A command that keeps printing documents.
+pub(crate) struct Watch {
+    pub(crate) child: Child,
+    lines: Receiver<(Instant, Value)>,
+    last: Value,
+}
+
+impl Watch {
+    /// Reads on until a document fits; the time it came and the document.
+    pub(crate) fn until(&mut self, what: &str, deadline: Duration, fits: impl Fn(&Value) -> bool) -> (Instant, Value) {
+        let end = Instant::now() + deadline;
+        loop {
+            match self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
+                Ok((at, document)) => {
+                    self.last.clone_from(&document);
+                    if fits(&document) {
+                        return (at, document);
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => panic!("{what}: not within {deadline:?}; the last document: {}", self.last),
+                Err(RecvTimeoutError::Disconnected) => panic!("{what}: policydeck ended; the last document: {}", self.last),
+            }
+        }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
