@@ -12,6 +12,7 @@ use crate::cli::document::Style;
 use crate::cli::scope::Scope;
 use crate::cli::show::{Request, Streams, show};
 use crate::cli::{Exit, Problem};
+use crate::engine::EngineHandle;
 use crate::files::{self, FileError, Paths, TemporaryFolder};
 use crate::settings::ColorChoice;
 use load::Loaded;
@@ -102,6 +103,16 @@ async fn run_show(command: &Show, globals: &Globals) -> Result<Exit, Problem> {
     tokio::select! {
         result = show(command, &engine, &request, &mut streams) => result,
         _ = tokio::signal::ctrl_c() => Ok(Exit::Interrupted),
+        why = failure(&engine) => Err(Problem::failed(format!("a part of the program failed, so its numbers cannot be trusted: {why}"))),
+    }
+}
+
+/// Becomes ready when a background task panicked.
+async fn failure(engine: &EngineHandle) -> String {
+    let mut failed = engine.failed();
+    match failed.wait_for(Option::is_some).await {
+        Ok(why) => why.as_deref().unwrap_or_default().to_owned(),
+        Err(_) => "the engine has stopped".to_owned(),
     }
 }
 

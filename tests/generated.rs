@@ -80,6 +80,7 @@ fn the_example_configuration() {
 fn the_readmes_references() {
     same_in_readme("keys", &keys_markdown());
     same_in_readme("config", &reference_table());
+    same_in_readme("keys", &policydeck::tui::keys_markdown());
     same_in_readme("cli", &command_reference());
 }
 

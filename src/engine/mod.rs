@@ -83,10 +83,24 @@ pub fn start(clusters: Vec<ClusterSpec>) -> EngineHandle {
         tasks.spawn(task.run(told, asked));
         tasks.spawn(Station::new(spec, deltas, signals).run());
     }
+    rehearse_panic(&mut tasks);
     let failed = watch::Sender::new(None);
     let (receiver, told) = (fleet.subscribe(), failed.subscribe());
     let supervisor = tokio::spawn(supervise(tasks, failed));
     EngineHandle { fleet: receiver, failed: told, environments: environments.into(), _guard: Arc::new(Guard(supervisor.abort_handle())) }
+}
+
+/// In debug builds, `POLICYDECK_REHEARSE_PANIC=MILLISECONDS` makes a background task panic, so that tests can see the terminal restored.
+fn rehearse_panic(tasks: &mut JoinSet<()>) {
+    if !cfg!(debug_assertions) {
+        return;
+    }
+    if let Some(after) = std::env::var("POLICYDECK_REHEARSE_PANIC").ok().and_then(|text| text.parse().ok()) {
+        tasks.spawn(async move {
+            tokio::time::sleep(std::time::Duration::from_millis(after)).await;
+            std::panic::panic_any("a rehearsed panic in a background task");
+        });
+    }
 }
 
 /// Waits for tasks that should never end. A panic in any of them is told to the face, which ends the program: numbers that have

@@ -15,6 +15,10 @@ impl EnvironmentState {
     /// The environment as it is now. Call it between batches.
     pub fn view(&mut self) -> EnvironmentView {
         self.generation += 1;
+        // Here and not with each batch: a view is made at most thirty times a second.
+        if std::mem::take(&mut self.blocked_changed) {
+            self.count_blocked();
+        }
         let kinds = self.kinds();
         let link = self.shown_link(&kinds);
         let complete = link.is_up() && self.looked_at_kyverno && kinds.iter().all(|kind| !kind.essential || kind.sync.is_complete());

@@ -355,9 +355,7 @@ impl EnvironmentState {
             }
         }
         self.retimed |= retimed;
-        if std::mem::take(&mut self.blocked_changed) {
-            self.count_blocked();
-        }
+        self.changed |= self.blocked_changed;
     }
 
     /// Owner kinds whose metadata is needed to collapse what is reported.
@@ -411,10 +409,7 @@ impl EnvironmentState {
             }
             *blocked.entry(event.policy.clone()).or_default() += event.count;
         }
-        if self.blocked != blocked {
-            self.blocked = blocked;
-            self.changed = true;
-        }
+        self.blocked = blocked;
     }
 
     fn namespace(&self, name: &str) -> Namespace {

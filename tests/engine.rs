@@ -1,0 +1,131 @@
+//! The engine against the demo's API servers: what is shown is what is there, live, through losses and back.
+//!
+//! What only these servers do for us is to be lost and found on command; the same against real API servers is in `real_cluster`.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
+
+use policydeck::cluster::ClusterSpec;
+use policydeck::demo::{Demo, DemoOptions, Pace, Scenario};
+use policydeck::domain::{FindingResult, Link, Mode, ResourceRef, Tier};
+use policydeck::engine::{self, EngineHandle};
+use policydeck::fleet::query::FindingQuery;
+use policydeck::fleet::view::{EnvironmentView, FleetView};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// How long anything may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct World {
+    demo: Demo,
+    _folder: tempfile::TempDir,
+    kubeconfig: PathBuf,
+}
+
+fn world() -> World {
+    let pace = Pace { reports: Duration::from_millis(100), ready: Duration::from_millis(100), scan: Duration::from_secs(3600) };
+    let demo = Demo::start(DemoOptions { listen_port: None, scenario: Scenario::none(), pace }).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let kubeconfig = folder.path().join("kubeconfig");
+    std::fs::write(&kubeconfig, demo.kubeconfig()).unwrap();
+    World { demo, _folder: folder, kubeconfig }
+}
+
+fn spec(kubeconfig: &Path, name: &str, context: &str) -> ClusterSpec {
+    ClusterSpec {
+        name: Arc::from(name),
+        tier: Tier::Normal,
+        context: Some(context.to_owned()),
+        kubeconfig: Some(kubeconfig.to_owned()),
+        namespaces: Vec::new(),
+        request_timeout: Duration::from_secs(5),
+        impersonate_user: None,
+        impersonate_groups: Vec::new(),
+        summaries: true,
+    }
+}
+
+/// The first view in which `wanted` holds.
+async fn until(engine: &EngineHandle, what: &str, wanted: impl Fn(&FleetView) -> bool) -> Arc<FleetView> {
+    let mut fleet = engine.fleet();
+    match timeout(PATIENCE, fleet.wait_for(|view| wanted(view))).await {
+        Ok(view) => Arc::clone(&view.unwrap()),
+        Err(_) => unreachable!("it did not happen that {what}; the last view: {:#?}", engine.fleet().borrow().environments),
+    }
+}
+
+fn first(view: &FleetView) -> &EnvironmentView {
+    &view.environments[0]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_are_as_many_as_the_numbers_in_every_environment() {
+    let world = world();
+    let names: Vec<String> = world.demo.environments().map(str::to_owned).collect();
+    let engine = engine::start(names.iter().map(|name| spec(&world.kubeconfig, name, name)).collect());
+    let view = until(&engine, "all are complete", |view| view.environments.iter().all(|e| e.complete)).await;
+    for environment in &view.environments {
+        for by_owner in [false, true] {
+            let rows = engine.findings(&environment.name, FindingQuery { by_owner, ..FindingQuery::default() }).await.unwrap();
+            let tally = if by_owner { environment.owners } else { environment.findings };
+            assert_eq!(rows.len() as u64, tally.total(), "{} by owner {by_owner}", environment.name);
+            let failing = rows.iter().filter(|row| row.result == FindingResult::Fail).count() as u64;
+            assert_eq!(failing, tally.fail, "{}", environment.name);
+        }
+        assert!(environment.findings.total() > 500, "{} has findings", environment.name);
+        assert!(environment.owners.total() < environment.findings.total(), "{} collapses owners", environment.name);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_environment_keeps_its_numbers_and_comes_back_by_itself() {
+    let world = world();
+    let engine = engine::start(vec![spec(&world.kubeconfig, "dev", "dev"), spec(&world.kubeconfig, "qac", "qac")]);
+    let before = until(&engine, "both are complete", |view| view.environments.iter().all(|e| e.complete)).await;
+    world.demo.lose("dev").unwrap();
+    let lost = until(&engine, "dev is lost", |view| matches!(first(view).link, Link::Retrying { .. })).await;
+    assert_eq!(first(&lost).findings, first(&before).findings, "what was known is kept");
+    assert!(!first(&lost).complete);
+    assert!(lost.environments[1].complete, "the other lives on");
+    world.demo.find("dev").unwrap();
+    engine.reconnect("dev");
+    let found = until(&engine, "dev is back", |view| first(view).complete).await;
+    assert_eq!(first(&found).findings, first(&before).findings);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_read_nothing_is_told_so() {
+    let world = world();
+    let engine = engine::start(vec![spec(&world.kubeconfig, "dev", "dev-nobody")]);
+    let view = until(&engine, "it is denied", |view| matches!(first(view).link, Link::Denied { .. })).await;
+    let why = first(&view).link.why().unwrap();
+    assert!(why.contains("you may not list") && why.contains("policydeck-viewer"), "{why}");
+    assert!(!first(&view).complete);
+    assert_eq!(first(&view).blocked, None, "unknown is never zero");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_context_that_does_not_exist_is_unreachable_and_names_those_there_are() {
+    let world = world();
+    let engine = engine::start(vec![spec(&world.kubeconfig, "dev", "no-such-context")]);
+    let view = until(&engine, "it is unreachable", |view| matches!(first(view).link, Link::Unreachable { .. })).await;
+    let why = first(&view).link.why().unwrap();
+    assert!(why.contains("no-such-context") && why.contains("staging"), "{why}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn policies_have_modes_and_objects_can_be_fetched() {
+    let world = world();
+    let engine = engine::start(vec![spec(&world.kubeconfig, "dev", "dev")]);
+    until(&engine, "it is complete", |view| first(view).complete).await;
+    let policies = engine.policies("dev", None).await.unwrap();
+    assert!(policies.iter().any(|row| row.mode == Mode::Enforce) && policies.iter().any(|row| row.mode == Mode::Mixed));
+    assert!(policies.iter().filter(|row| row.key.source.starts_with("kyverno")).all(|row| !row.rules.is_empty()));
+    let rows = engine.findings("dev", FindingQuery { by_owner: true, ..FindingQuery::default() }).await.unwrap();
+    let deployment = rows.iter().find(|row| row.resource.kind == "Deployment").expect("a deployment has findings");
+    let object = engine.object("dev", (*deployment.resource).clone()).await.unwrap();
+    assert_eq!(object["metadata"]["name"], deployment.resource.name.as_str());
+    let gone = ResourceRef { name: "gone".to_owned(), ..(*deployment.resource).clone() };
+    assert!(engine.object("dev", gone).await.unwrap_err().what.contains("no longer exists"));
+}
