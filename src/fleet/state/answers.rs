@@ -109,7 +109,7 @@ impl EnvironmentState {
         let mut cells: Vec<PolicyCell> = Vec::with_capacity(sums.len() + self.policies.len() as usize);
         for kept in self.policies.values() {
             let sum = sums.remove(&kept.key);
-            cells.push(self.policy_cell(kept, sum, complete));
+            cells.push(self.policy_cell(kept, sum.as_ref(), complete));
         }
         for (_, sum) in sums {
             cells.push(self.bare_cell(sum, complete));
@@ -118,21 +118,21 @@ impl EnvironmentState {
         cells
     }
 
-    fn policy_cell(&self, kept: &KeptPolicy, sum: Option<PolicySum>, complete: bool) -> PolicyCell {
+    fn policy_cell(&self, kept: &KeptPolicy, sum: Option<&PolicySum>, complete: bool) -> PolicyCell {
         let policy = &kept.policy;
         PolicyCell {
             key: kept.key.clone(),
             mode: policy_mode(policy, &self.facts.kyverno),
             ready: policy.ready,
             revision: Some(policy.revision.clone()),
-            severity: policy.severity.or_else(|| sum.as_ref().and_then(|sum| sum.severity)),
+            severity: policy.severity.or_else(|| sum.and_then(|sum| sum.severity)),
             category: policy.category.as_deref().map(Arc::from),
-            findings: sum.as_ref().map(|sum| sum.findings).unwrap_or_default(),
-            owners: sum.as_ref().map(|sum| sum.owners).unwrap_or_default(),
+            findings: sum.map(|sum| sum.findings).unwrap_or_default(),
+            owners: sum.map(|sum| sum.owners).unwrap_or_default(),
             blocked: self.blocked_by(&kept.key.id),
-            stale: sum.as_ref().map_or(0, |sum| sum.stale),
-            evaluated_at: sum.as_ref().and_then(|sum| seconds(sum.newest)),
-            excepted: sum.as_ref().map_or(0, |sum| sum.excepted),
+            stale: sum.map_or(0, |sum| sum.stale),
+            evaluated_at: sum.and_then(|sum| seconds(sum.newest)),
+            excepted: sum.map_or(0, |sum| sum.excepted),
             complete,
         }
     }
