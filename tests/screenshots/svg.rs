@@ -116,7 +116,8 @@ pub(crate) fn draw(buffer: &Buffer, title: &str) -> String {
         let runs = runs(row);
         for run in runs.iter().filter(|run| run.look.back != BACKGROUND) {
             let (x, width) = (MARGIN + run.column as f64 * WIDTH, run.columns as f64 * WIDTH);
-            let _ = writeln!(out, "<rect x=\"{x:.2}\" y=\"{top:.1}\" width=\"{width:.2}\" height=\"{HEIGHT}\" fill=\"{}\"/>", run.look.back);
+            let _ =
+                writeln!(out, "<rect x=\"{x:.2}\" y=\"{top:.1}\" width=\"{width:.2}\" height=\"{HEIGHT}\" fill=\"{}\"/>", run.look.back);
         }
         for run in runs.iter().filter(|run| !run.text.trim().is_empty()) {
             let before = run.text.len() - run.text.trim_start().len();
