@@ -246,7 +246,10 @@ fn windows_over_the_screen() {
     let mut deck = Deck::new(fixture::sketch(), (120, 40)).keys(":").typed("re");
     snapshot!("palette_120x40", deck.text());
     snapshot!("palette_120x40_roles", deck.roles());
-    snapshot!("filter_production_120x40", Deck::new(fixture::sketch(), (120, 40)).keys("/").typed("env=production sev>=high").keys("enter").text());
+    snapshot!(
+        "filter_production_120x40",
+        Deck::new(fixture::sketch(), (120, 40)).keys("/").typed("env=production sev>=high").keys("enter").text()
+    );
     let mut deck = Deck::new(fixture::sketch(), (120, 40)).keys("/").typed("sev>=enormous");
     assert!(deck.text().lines().rev().nth(1).unwrap().contains("enormous"), "{}", deck.text());
     let mut deck = Deck::new(fixture::sketch(), (120, 40)).keys("/").typed("ns=search latest").keys("enter right right enter");

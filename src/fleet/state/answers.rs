@@ -1,11 +1,12 @@
 //! What an environment answers: its view, and the rows behind its numbers.
 
 use super::{EnvironmentState, KeptPolicy, index};
-use crate::domain::{Link, Mode, PolicyId, Readiness, Sync, Tally};
+use crate::domain::{Link, Mode, PolicyId, PolicyKey, Readiness, Sync, Tally};
 use crate::fleet::ledger::{PolicySum, seconds};
-use crate::fleet::query::{ExceptionRow, FindingQuery, FindingRow, PolicyRow, RuleRow};
+use crate::fleet::query::{BlockedRow, ExceptionRow, FindingQuery, FindingRow, PolicyRow, RuleRow};
 use crate::fleet::view::{EnvironmentView, KindView, PolicyCell};
 use crate::kinds::mode::{mode_in, overrides_in_words, policy_mode, rule_mode};
+use crate::kinds::report::source_of_kind;
 use crate::kinds::{Family, KindId};
 use hashbrown::HashMap;
 use std::collections::BTreeMap;
@@ -182,6 +183,29 @@ impl EnvironmentState {
     /// The findings that `query` asks for, worst first.
     pub fn findings(&self, query: &FindingQuery) -> Vec<FindingRow> {
         self.ledger.findings(query)
+    }
+
+    /// The refused admissions of a policy, or of all, newest first.
+    pub fn blocked_rows(&self, policy: Option<&PolicyKey>) -> Vec<BlockedRow> {
+        let key_of = |id: &PolicyId| {
+            let kept = self.policies.values().find(|kept| *kept.key.id == *id).map(|kept| kept.key.clone());
+            kept.unwrap_or_else(|| PolicyKey {
+                source: Arc::from(source_of_kind(&id.group, &id.kind).unwrap_or_default()),
+                id: Arc::new(id.clone()),
+            })
+        };
+        let wanted = self.true_blocks().filter(|event| policy.is_none_or(|key| *key.id == event.policy));
+        let mut rows: Vec<BlockedRow> = wanted
+            .map(|event| BlockedRow {
+                key: key_of(&event.policy),
+                resource: Arc::new(event.resource.clone()),
+                at: event.at,
+                count: event.count,
+                message: Arc::from(event.message.as_str()),
+            })
+            .collect();
+        rows.sort_by(|a, b| b.at.cmp(&a.at).then_with(|| a.resource.cmp(&b.resource)));
+        rows
     }
 
     /// All policies with their rules' modes, in `namespace` where one is given.
