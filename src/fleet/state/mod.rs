@@ -1,7 +1,7 @@
 //! One environment's state: who owns it is the engine's environment task; how it changes is here.
 //!
 //! What lives here: folding [`Delta`]s, completeness, and the questions that views and commands ask. What does not: I/O and clocks (the
-//! time comes in with each delta), counting findings ([`super::ledger`]), reading manifests (`crate::kinds`).
+//! time comes in with each delta), counting findings (`super::ledger`), reading manifests (`crate::kinds`).
 
 mod answers;
 mod kept;
