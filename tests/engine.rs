@@ -1,7 +1,7 @@
 //! The engine against the demo's API servers: what is shown is what is there, live, through losses and back.
 //!
 //! What only these servers do for us is to be lost and found on command; the same against real API servers is in `real_cluster`.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use policydeck::cluster::ClusterSpec;
 use policydeck::demo::{Demo, DemoOptions, Pace, Scenario};

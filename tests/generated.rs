@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "test helpers")]
 
 use policydeck::settings::{Context, Contexts, first_config, json_schema, parse, reference_table};
+use policydeck::tui::keys_markdown;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -41,8 +42,7 @@ fn difference(there: &str, generated: &str) -> String {
 /// A part of README.md between `<!-- generated:NAME -->` and `<!-- /generated:NAME -->` is as generated.
 fn same_in_readme(part: &str, generated: &str) {
     let path = at("README.md");
-    // The first chapters of the repository have no README yet; from then on its parts are held to the code.
-    let Ok(readme) = std::fs::read_to_string(&path) else { return };
+    let readme = std::fs::read_to_string(&path).unwrap();
     let (open, close) = (format!("<!-- generated:{part} -->\n"), format!("<!-- /generated:{part} -->"));
     let start = readme.find(&open).unwrap_or_else(|| panic!("README.md lacks {open}")) + open.len();
     let end = readme.find(&close).unwrap_or_else(|| panic!("README.md lacks {close}"));
@@ -78,7 +78,9 @@ fn the_example_configuration() {
 /// One test for all parts: they share the file that `UPDATE=1` writes.
 #[test]
 fn the_readmes_references() {
+    same_in_readme("keys", &keys_markdown());
     same_in_readme("config", &reference_table());
+    same_in_readme("keys", &policydeck::tui::keys_markdown());
     same_in_readme("cli", &command_reference());
 }
 

@@ -246,6 +246,14 @@ fn windows_over_the_screen() {
     let mut deck = Deck::new(fixture::sketch(), (120, 40)).keys(":").typed("re");
     snapshot!("palette_120x40", deck.text());
     snapshot!("palette_120x40_roles", deck.roles());
+    snapshot!(
+        "filter_production_120x40",
+        Deck::new(fixture::sketch(), (120, 40)).keys("/").typed("env=production sev>=high").keys("enter").text()
+    );
+    let mut deck = Deck::new(fixture::sketch(), (120, 40)).keys("/").typed("sev>=enormous");
+    assert!(deck.text().lines().rev().nth(1).unwrap().contains("enormous"), "{}", deck.text());
+    let mut deck = Deck::new(fixture::sketch(), (120, 40)).keys("/").typed("ns=search latest").keys("enter right right enter");
+    assert!(deck.text().contains("3 failing owners in 2 namespaces, 1 shown by the filter"), "{}", deck.text());
     snapshot!("filter_typed_120x40", Deck::new(fixture::sketch(), (120, 40)).keys("/").typed("disallow").text());
 }
 

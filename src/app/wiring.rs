@@ -26,7 +26,7 @@ pub(super) fn start_engine(loaded: &Loaded, summaries: bool) -> EngineHandle {
         name: Arc::from(environment.name.as_str()),
         tier: environment.tier,
         context: environment.context.clone(),
-        kubeconfig: environment.kubeconfig.clone().or_else(|| options.kubeconfig.clone()),
+        kubeconfig: options.kubeconfig.clone().or_else(|| environment.kubeconfig.clone()),
         namespaces: environment.namespaces.clone(),
         request_timeout: options.request_timeout.unwrap_or(REQUEST_TIMEOUT),
         impersonate_user: options.impersonate.as_ref().map(|who| who.user.clone()),
@@ -52,8 +52,9 @@ pub(super) struct ScreenStyle {
 /// Runs the screen until it is left.
 pub(super) async fn run_tui(engine: EngineHandle, style: ScreenStyle) -> Result<Exit, Problem> {
     let variable = |name: &str| std::env::var(name).ok();
-    let no_color = if style.color { variable("NO_COLOR") } else { Some("1".to_owned()) };
-    let depth = ColorDepth::detect(no_color.as_deref(), variable("COLORTERM").as_deref(), variable("TERM").as_deref());
+    // `NO_COLOR` has been weighed against flag and configuration.
+    let no_color = (!style.color).then_some("1");
+    let depth = ColorDepth::detect(no_color, variable("COLORTERM").as_deref(), variable("TERM").as_deref());
     let options = TuiOptions { ascii: style.ascii, depth, banner: style.banner, read_only: style.read_only, ..TuiOptions::default() };
     match tui::run(engine, options).await {
         Ok(()) => Ok(Exit::Done),

@@ -50,13 +50,20 @@ fn link(link: &Link) -> Option<String> {
 /// All kinds that may not be read, in one sentence with the server's words for the first.
 fn denied(view: &EnvironmentView) -> Option<String> {
     let mut kinds = view.kinds.iter().filter(|kind| kind.essential).filter_map(|kind| match &kind.sync {
-        Sync::Denied { why } => Some((kind.kind, why)),
+        Sync::Denied { why } => Some((kind, why)),
         _ => None,
     });
     let (_, why) = kinds.next()?;
-    let more: Vec<&str> = kinds.map(|(kind, _)| kind).collect();
-    let more = if more.is_empty() { String::new() } else { format!(" (nor {})", more.join(", ")) };
-    Some(with_remedy(&format!("{}{more}", clean(why).trim_end_matches('.'))))
+    // Kinds of the same name live in several groups.
+    let more: Vec<String> =
+        kinds.map(|(kind, _)| if kind.group.is_empty() { kind.kind.to_owned() } else { format!("{}.{}", kind.kind, kind.group) }).collect();
+    let more = if more.is_empty() { String::new() } else { format!(", nor {}", more.join(", ")) };
+    let why = clean(why);
+    // What is missing belongs before the remedy, where the words bring one along.
+    match why.split_once(". Ask for") {
+        Some((what, remedy)) => Some(format!("{what}{more}. Ask for{remedy}")),
+        None => Some(with_remedy(&format!("{}{more}", why.trim_end_matches('.')))),
+    }
 }
 
 fn with_remedy(why: &str) -> String {

@@ -315,8 +315,12 @@ fn denied_kinds_are_one_sentence() {
     let mut view = denied("dev");
     view.link = Link::Live;
     view.kinds[1].sync = Sync::Denied { why: "no".into() };
-    let reasons = super::reason::reasons(&view);
-    let expected = "you may not list clusterpolicies (nor PolicyReport, PolicyException). Ask for the ClusterRole policydeck-viewer: assets/rbac/viewer.yaml";
-    assert_eq!(reasons, [expected]);
+    let expected = "you may not list clusterpolicies, nor PolicyReport.wgpolicyk8s.io, PolicyException.kyverno.io. \
+                    Ask for the ClusterRole policydeck-viewer: assets/rbac/viewer.yaml";
+    assert_eq!(super::reason::reasons(&view), [expected]);
     assert!(super::reason::is_final(&view));
+
+    let with_remedy = "you may not list clusterpolicies. Ask for the ClusterRole policydeck-viewer: assets/rbac/viewer.yaml";
+    view.kinds[0].sync = Sync::Denied { why: with_remedy.into() };
+    assert_eq!(super::reason::reasons(&view), [expected], "the remedy is said once, at the end");
 }

@@ -16,7 +16,10 @@ pub mod time;
 pub use exception::Exception;
 pub use finding::{FindingResult, Severity, Tally};
 pub use mode::{Action, Mode};
-pub use policy::{Cel, LabelSelector, ManagedBy, Override, Policy, PolicyId, PolicyKey, Readiness, Requirement, Revision, Rule, RuleType};
+pub use policy::{
+    Cel, LabelSelector, ManagedBy, NamespaceFilter, Override, Policy, PolicyId, PolicyKey, Reach, Readiness, Requirement, Revision, Rule,
+    RuleType,
+};
 pub use resource::ResourceRef;
 pub use sync::{Link, Sync, Tier};
 pub use text::{clean, clean_lines};

@@ -163,6 +163,31 @@ pub struct Rule {
     pub action: Option<Action>,
     /// The rule's own overrides.
     pub overrides: Vec<Override>,
+    /// The namespaces that it looks at.
+    pub reach: Reach,
+}
+
+/// The namespaces that a rule looks at: all but the excluded ones, or only some (Kyverno `api/kyverno/v1/match_resources_types.go`; CEL kinds:
+/// `spec.matchConstraints`). What a rule says besides about kinds, names, labels and users is not in it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reach {
+    /// It looks where all filters of one of these groups fit; everywhere, if there is none. `any` makes a group of each entry, `all` one of
+    /// all entries.
+    pub within: Vec<Vec<NamespaceFilter>>,
+    /// It looks at nothing where all filters of one of these groups fit. What excludes only a part of a namespace's resources is left out.
+    pub except: Vec<Vec<NamespaceFilter>>,
+}
+
+/// What one entry of `match` or `exclude` says about namespaces; both parts must fit (Kyverno `pkg/engine/utils/match.go`,
+/// `doesResourceMatchConditionBlock`).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NamespaceFilter {
+    /// Namespace names with `*` and `?` wildcards; none means any.
+    pub namespaces: Vec<String>,
+    /// Selector over namespace labels.
+    pub selector: Option<LabelSelector>,
+    /// Whether its kinds leave room for Namespaces themselves, whose own name then counts as the namespace.
+    pub namespaces_themselves: bool,
 }
 
 /// What only the CEL kinds of `policies.kyverno.io` say.

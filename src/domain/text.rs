@@ -9,7 +9,7 @@ fn is_safe(c: char) -> bool {
 
 /// `text` on one line without anything that could drive a terminal: runs of white space become one blank, other controls become `�`.
 pub fn clean(text: &str) -> Cow<'_, str> {
-    if text.chars().all(|c| is_safe(c)) {
+    if text.chars().all(is_safe) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len());

@@ -1,8 +1,9 @@
 //! The task that owns one environment's state: folds deltas in, publishes views, answers questions.
 
 use crate::cluster::Signals;
+use crate::domain::PolicyKey;
 use crate::fleet::delta::Delta;
-use crate::fleet::query::{ExceptionRow, FindingQuery, FindingRow, PolicyRow};
+use crate::fleet::query::{BlockedRow, ExceptionRow, FindingQuery, FindingRow, PolicyRow};
 use crate::fleet::state::EnvironmentState;
 use crate::fleet::view::FleetView;
 use jiff::Timestamp;
@@ -23,6 +24,7 @@ const BATCH: usize = 8;
 pub(super) enum Question {
     Findings(FindingQuery, oneshot::Sender<Vec<FindingRow>>),
     Policies(Option<String>, oneshot::Sender<Vec<PolicyRow>>),
+    Blocked(Option<PolicyKey>, oneshot::Sender<Vec<BlockedRow>>),
     Exceptions(oneshot::Sender<Vec<ExceptionRow>>),
 }
 
@@ -107,6 +109,7 @@ impl EnvironmentTask {
         match question {
             Question::Findings(query, answer) => drop(answer.send(self.state.findings(&query))),
             Question::Policies(namespace, answer) => drop(answer.send(self.state.policy_rows(namespace.as_deref()))),
+            Question::Blocked(policy, answer) => drop(answer.send(self.state.blocked_rows(policy.as_ref()))),
             Question::Exceptions(answer) => drop(answer.send(self.state.exception_rows())),
         }
     }

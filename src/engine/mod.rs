@@ -13,8 +13,8 @@
 mod environment;
 
 use crate::cluster::{ClusterSpec, Refusal, Signals, Station, read_object};
-use crate::domain::ResourceRef;
-use crate::fleet::query::{ExceptionRow, FindingQuery, FindingRow, PolicyRow};
+use crate::domain::{PolicyKey, ResourceRef};
+use crate::fleet::query::{BlockedRow, ExceptionRow, FindingQuery, FindingRow, PolicyRow};
 use crate::fleet::state::{EnvironmentState, Identity};
 use crate::fleet::view::FleetView;
 use environment::{EnvironmentTask, Question};
@@ -98,7 +98,10 @@ fn rehearse_panic(tasks: &mut JoinSet<()>) {
     if let Some(after) = std::env::var("POLICYDECK_REHEARSE_PANIC").ok().and_then(|text| text.parse().ok()) {
         tasks.spawn(async move {
             tokio::time::sleep(std::time::Duration::from_millis(after)).await;
-            std::panic::panic_any("a rehearsed panic in a background task");
+            #[expect(clippy::panic, reason = "what is rehearsed is a panic")]
+            {
+                panic!("a rehearsed panic in a background task");
+            }
         });
     }
 }
@@ -154,6 +157,11 @@ impl EngineHandle {
     /// All policies of one environment with their rules' modes, in `namespace` where one is given.
     pub async fn policies(&self, environment: &str, namespace: Option<String>) -> Result<Vec<PolicyRow>, Failure> {
         self.ask(environment, |answer| Question::Policies(namespace, answer)).await
+    }
+
+    /// The refused admissions of a policy (or of all) in one environment, newest first.
+    pub async fn blocked(&self, environment: &str, policy: Option<PolicyKey>) -> Result<Vec<BlockedRow>, Failure> {
+        self.ask(environment, |answer| Question::Blocked(policy, answer)).await
     }
 
     /// All exceptions of one environment.

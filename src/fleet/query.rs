@@ -88,3 +88,18 @@ pub struct ExceptionRow {
     /// Results that name it.
     pub uses: u64,
 }
+
+/// Refused admissions of one policy, as one event tells them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BlockedRow {
+    /// Which policy refused.
+    pub key: PolicyKey,
+    /// What was refused. It never existed, so its UID names nothing.
+    pub resource: Arc<ResourceRef>,
+    /// When it happened last.
+    pub at: Option<Timestamp>,
+    /// How often; the rows' counts add up to the number they stand behind.
+    pub count: u64,
+    /// Kyverno's note, as written: clean it before it reaches a terminal.
+    pub message: Arc<str>,
+}

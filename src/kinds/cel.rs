@@ -3,7 +3,7 @@
 //! Fields: kyverno/api `api/policies.kyverno.io/v1beta1/{validating,imagevalidating,mutating,generating}_policy.go`, Kyverno 1.14–1.19.
 //! The deleting kinds work on a schedule and live in `cleanup`.
 
-use super::{Kind, Unreadable, cluster_policy::condition, json, managed_by, meta::Meta, revision};
+use super::{Kind, Unreadable, cluster_policy::condition, json, managed_by, meta::Meta, reach, revision};
 use crate::domain::{Action, Cel, Policy, Readiness, Rule, RuleType};
 use serde_json::Value;
 
@@ -32,7 +32,7 @@ fn read(kind: &Kind, object: &Value, source: &'static str, rule_type: RuleType) 
         source,
         severity: meta.severity(),
         category: meta.category(),
-        rules: vec![Rule { name: String::new(), rule_type, action: None, overrides: Vec::new() }],
+        rules: vec![Rule { name: String::new(), rule_type, action: None, overrides: Vec::new(), reach: reach::of_constraints(object) }],
         action: if cel.deny { Action::Enforce } else { Action::Audit },
         overrides: Vec::new(),
         cel: Some(cel),

@@ -4,18 +4,24 @@
 //! They never meet admission and never report. Fields: Kyverno `api/kyverno/v2/cleanup_policy_types.go`, kyverno/api
 //! `api/policies.kyverno.io/v1beta1/deleting_policy.go`.
 
-use super::{KYVERNO, Kind, Unreadable, managed_by, meta::Meta, revision};
+use super::{KYVERNO, Kind, Unreadable, json, managed_by, meta::Meta, reach, revision};
 use crate::domain::{Action, Policy, Readiness, Rule, RuleType};
 use serde_json::Value;
 
 pub(super) fn read(kind: &Kind, object: &Value) -> Result<Policy, Unreadable> {
     let meta = Meta::read(kind, object)?;
+    let reach = if kind.group == KYVERNO {
+        // `match` and `exclude` are the spec's own, and like those of a rule.
+        json::get(object, &["spec"]).map(reach::of_rule).unwrap_or_default()
+    } else {
+        reach::of_constraints(object)
+    };
     Ok(Policy {
         id: meta.policy_id(kind),
         source: "",
         severity: meta.severity(),
         category: meta.category(),
-        rules: vec![Rule { name: String::new(), rule_type: RuleType::Delete, action: None, overrides: Vec::new() }],
+        rules: vec![Rule { name: String::new(), rule_type: RuleType::Delete, action: None, overrides: Vec::new(), reach }],
         action: Action::Audit,
         overrides: Vec::new(),
         cel: None,

@@ -2,7 +2,7 @@
 //!
 //! Fields: Kyverno `api/kyverno/v1/{spec,rule,common,image_verification,policy_status}_types.go`, releases 1.10–1.19.
 
-use super::{Kind, Unreadable, json, managed_by, meta::Meta, revision, selector};
+use super::{Kind, Unreadable, json, managed_by, meta::Meta, reach, revision, selector};
 use crate::domain::{Action, Override, Policy, Readiness, Rule, RuleType};
 use serde_json::Value;
 
@@ -50,6 +50,7 @@ fn rule(value: &Value) -> Rule {
             // Image rules have none of their own; those of the spec hold for them.
             _ => Vec::new(),
         },
+        reach: reach::of_rule(value),
     }
 }
 

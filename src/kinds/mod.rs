@@ -15,6 +15,7 @@ pub mod managed_by;
 mod meta;
 pub mod mode;
 mod namespace;
+mod reach;
 mod release;
 pub mod report;
 pub mod revision;

@@ -1,32 +1,39 @@
-//! What a filter typed on a screen means, until the grammar of `fleet::filter` is there: words that all must occur, `!word` that must not.
+//! What a filter typed on a screen means for policies, cells and rows.
 //!
-//! What lives here: the seam between the input line and whatever decides. What does not: editing the line.
+//! What lives here: how the screens use the grammar of [`crate::fleet::filter`]. A plain word looks for policies on the matrix (a
+//! message may hold it too, but hardly anybody who types `latest` there wants every policy that has findings); on rows it looks
+//! where the grammar says. What does not: the grammar, editing the line.
 
-/// What one row offers to a filter.
-pub(crate) struct Facts<'a> {
-    /// Texts of the row: any of them may hold a word.
-    pub(crate) texts: &'a [&'a str],
-}
+use crate::domain::clean;
+use crate::fleet::filter::{Filter as Terms, Verdict};
+use crate::fleet::query::FindingRow;
+use crate::fleet::view::{EnvironmentView, PolicyCell};
+use jiff::Timestamp;
 
 /// A filter that was understood.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Filter {
     source: String,
+    /// Everything.
+    all: Terms,
+    /// Everything but plain words.
+    fields: Terms,
+    /// Plain words in lower case, and whether they are wanted.
     words: Vec<(bool, String)>,
 }
 
 impl Filter {
     /// Understands `text`, or says why not.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let mut words = Vec::new();
-        for word in text.split_whitespace() {
-            let (wanted, word) = word.strip_prefix('!').map_or((true, word), |rest| (false, rest));
-            if word.is_empty() {
-                return Err("a word is missing after !".to_owned());
-            }
-            words.push((wanted, word.to_lowercase()));
-        }
-        Ok(Self { source: text.trim().to_owned(), words })
+        let why = |e: crate::fleet::filter::FilterError| clean(format!("{} {}", e.message, e.hint).trim()).into_owned();
+        let all = Terms::parse(text).map_err(why)?;
+        let is_plain = |token: &&str| Terms::parse(token).is_ok_and(|t| t.fields().next() == Some(None));
+        let (words, fields): (Vec<&str>, Vec<&str>) = text.split_whitespace().partition(is_plain);
+        // What only makes sense as a whole (a quoted blank, say) stays whole.
+        let fields = Terms::parse(&fields.join(" ")).unwrap_or_else(|_| all.clone());
+        let words = words.into_iter().map(|w| w.strip_prefix('!').map_or((true, w), |rest| (false, rest)));
+        let words = words.map(|(wanted, w)| (wanted, w.trim_matches('"').to_lowercase())).collect();
+        Ok(Self { source: text.trim().to_owned(), all, fields, words })
     }
 
     /// As typed.
@@ -36,12 +43,32 @@ impl Filter {
 
     /// Whether it lets everything through.
     pub(crate) fn is_empty(&self) -> bool {
-        self.words.is_empty()
+        self.all.is_empty()
+    }
+
+    /// Whether a policy, described by `texts`, has all words that are wanted and none that are not.
+    pub(crate) fn names(&self, texts: &[&str]) -> bool {
+        self.words.iter().all(|(wanted, word)| *wanted == texts.iter().any(|text| contains(text, word)))
+    }
+
+    /// Whether it asks for more than words.
+    pub(crate) fn has_fields(&self) -> bool {
+        !self.fields.is_empty()
+    }
+
+    /// Whether a cell may hold anything that passes.
+    pub(crate) fn allows_cell(&self, environment: &EnvironmentView, cell: &PolicyCell, now: Timestamp) -> bool {
+        self.fields.matches_cell(&environment.name, environment.tier, cell, now) != Verdict::No
     }
 
     /// Whether a row passes.
-    pub(crate) fn matches(&self, facts: &Facts<'_>) -> bool {
-        self.words.iter().all(|(wanted, word)| *wanted == facts.texts.iter().any(|text| contains(text, word)))
+    pub(crate) fn allows_row(&self, environment: &EnvironmentView, row: &FindingRow, now: Timestamp) -> bool {
+        self.all.matches_finding(&environment.name, environment.tier, row, now)
+    }
+
+    /// The same for a filter typed on the matrix, where words have found the policy already.
+    pub(crate) fn allows_row_of_cell(&self, environment: &EnvironmentView, row: &FindingRow, now: Timestamp) -> bool {
+        self.fields.matches_finding(&environment.name, environment.tier, row, now)
     }
 }
 
@@ -55,11 +82,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_words_must_occur_and_denied_ones_must_not() {
-        let facts = Facts { texts: &["disallow-latest-tag", "Best Practices"] };
-        let passes = |text: &str| Filter::parse(text).unwrap().matches(&facts);
-        assert!(passes("") && passes("latest best") && passes("LATEST !root"));
+    fn words_look_for_policies_and_fields_for_findings() {
+        let texts = ["disallow-latest-tag", "Best Practices"];
+        let passes = |text: &str| Filter::parse(text).unwrap().names(&texts);
+        assert!(passes("") && passes("latest best") && passes("LATEST !root") && passes("ns=checkout latest"));
         assert!(!passes("latest root") && !passes("!latest"));
-        assert!(Filter::parse("a !").is_err());
+        let filter = Filter::parse("latest ns=checkout").unwrap();
+        assert_eq!((filter.words.len(), filter.has_fields()), (1, true));
+        assert!(Filter::parse("sev>=enormous").is_err());
     }
 }

@@ -74,7 +74,7 @@ struct PolicySlot {
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Checks {
-    checks: Vec<Check>,
+    all: Vec<Check>,
     groups: Vec<Group>,
     policies: Vec<PolicySlot>,
     by_name: HashMap<(StrId, StrId, StrId), u32>,
@@ -85,7 +85,7 @@ pub(super) struct Checks {
 
 impl Checks {
     pub(super) fn len(&self) -> usize {
-        self.checks.len()
+        self.all.len()
     }
 
     pub(super) fn groups(&self) -> usize {
@@ -119,22 +119,22 @@ impl Checks {
             severity: None,
             category: StrId::EMPTY,
         };
-        self.checks.push(check);
-        let id = (self.checks.len() - 1) as u32;
+        self.all.push(check);
+        let id = (self.all.len() - 1) as u32;
         self.by_name.insert((source_id, policy_id, rule_id), id);
         id
     }
 
     /// Notes an evaluation at `time`.
     pub(super) fn saw(&mut self, check: u32, time: u32) {
-        if let Some(check) = self.checks.get_mut(check as usize) {
+        if let Some(check) = self.all.get_mut(check as usize) {
             check.newest = check.newest.max(time);
         }
     }
 
     /// Notes what results say of their policy, for policies whose manifests cannot be seen.
     pub(super) fn describe(&mut self, check: u32, severity: Option<Severity>, category: StrId) {
-        if let Some(check) = self.checks.get_mut(check as usize) {
+        if let Some(check) = self.all.get_mut(check as usize) {
             check.severity = check.severity.max(severity);
             if category != StrId::EMPTY {
                 check.category = category;
@@ -144,7 +144,7 @@ impl Checks {
 
     /// Adds a finding (or takes it away). Returns the group it counts in, unless it is stale.
     pub(super) fn count(&mut self, check: u32, result: FindingResult, excepted: bool, add: bool) -> Option<u32> {
-        let check = self.checks.get_mut(check as usize)?;
+        let check = self.all.get_mut(check as usize)?;
         if add {
             check.tally.add(result);
             check.excepted += u64::from(excepted);
@@ -167,7 +167,7 @@ impl Checks {
 
     /// All tallies to nothing.
     pub(super) fn reset(&mut self) {
-        for check in &mut self.checks {
+        for check in &mut self.all {
             (check.tally, check.excepted) = (Tally::default(), 0);
         }
         for group in &mut self.groups {
@@ -182,7 +182,7 @@ impl Checks {
         }
         self.existing = existing;
         let mut flipped = false;
-        for check in &mut self.checks {
+        for check in &mut self.all {
             let Some(slot) = self.policies.get(check.policy as usize) else { continue };
             let known = self.existing.get(strings.get(slot.source));
             let stale = known.is_some_and(|known| known.is_stale(strings.get(slot.policy), strings.get(check.rule)));
@@ -193,16 +193,16 @@ impl Checks {
     }
 
     pub(super) fn is_stale(&self, check: u32) -> bool {
-        self.checks.get(check as usize).is_some_and(|check| check.stale)
+        self.all.get(check as usize).is_some_and(|check| check.stale)
     }
 
     pub(super) fn group(&self, check: u32) -> u32 {
-        self.checks.get(check as usize).map_or(u32::MAX, |check| check.group)
+        self.all.get(check as usize).map_or(u32::MAX, |check| check.group)
     }
 
     /// (policy, rule as written, rule without `autogen-`).
     pub(super) fn names(&self, check: u32) -> Option<(&PolicyKey, StrId, StrId)> {
-        let check = self.checks.get(check as usize)?;
+        let check = self.all.get(check as usize)?;
         let bare = self.groups.get(check.group as usize)?.rule;
         Some((&self.policies.get(check.policy as usize)?.key, check.rule, bare))
     }
@@ -210,7 +210,7 @@ impl Checks {
     /// For each check, whether it belongs to `policy` (all do where none is given) and is not stale (unless stale ones are wanted).
     pub(super) fn wanted(&self, policy: Option<&PolicyKey>, with_stale: bool) -> Vec<bool> {
         let of = |check: &Check| policy.is_none_or(|key| self.policies.get(check.policy as usize).is_some_and(|slot| slot.key == *key));
-        self.checks.iter().map(|check| of(check) && (with_stale || !check.stale)).collect()
+        self.all.iter().map(|check| of(check) && (with_stale || !check.stale)).collect()
     }
 
     pub(super) fn sums(&self) -> Vec<PolicySum> {
@@ -225,7 +225,7 @@ impl Checks {
             category: StrId::EMPTY,
         };
         let mut sums: Vec<PolicySum> = self.policies.iter().map(empty).collect();
-        for check in &self.checks {
+        for check in &self.all {
             let Some(sum) = sums.get_mut(check.policy as usize) else { continue };
             if check.stale {
                 sum.stale += check.tally.total();

@@ -1,11 +1,12 @@
 //! What an environment answers: its view, and the rows behind its numbers.
 
 use super::{EnvironmentState, KeptPolicy, index};
-use crate::domain::{Link, Mode, PolicyId, Readiness, Sync, Tally};
+use crate::domain::{Link, Mode, PolicyId, PolicyKey, Readiness, Sync, Tally};
 use crate::fleet::ledger::{PolicySum, seconds};
-use crate::fleet::query::{ExceptionRow, FindingQuery, FindingRow, PolicyRow, RuleRow};
+use crate::fleet::query::{BlockedRow, ExceptionRow, FindingQuery, FindingRow, PolicyRow, RuleRow};
 use crate::fleet::view::{EnvironmentView, KindView, PolicyCell};
 use crate::kinds::mode::{mode_in, overrides_in_words, policy_mode, rule_mode};
+use crate::kinds::report::source_of_kind;
 use crate::kinds::{Family, KindId};
 use hashbrown::HashMap;
 use std::collections::BTreeMap;
@@ -108,7 +109,7 @@ impl EnvironmentState {
         let mut cells: Vec<PolicyCell> = Vec::with_capacity(sums.len() + self.policies.len() as usize);
         for kept in self.policies.values() {
             let sum = sums.remove(&kept.key);
-            cells.push(self.policy_cell(kept, sum, complete));
+            cells.push(self.policy_cell(kept, sum.as_ref(), complete));
         }
         for (_, sum) in sums {
             cells.push(self.bare_cell(sum, complete));
@@ -117,21 +118,21 @@ impl EnvironmentState {
         cells
     }
 
-    fn policy_cell(&self, kept: &KeptPolicy, sum: Option<PolicySum>, complete: bool) -> PolicyCell {
+    fn policy_cell(&self, kept: &KeptPolicy, sum: Option<&PolicySum>, complete: bool) -> PolicyCell {
         let policy = &kept.policy;
         PolicyCell {
             key: kept.key.clone(),
             mode: policy_mode(policy, &self.facts.kyverno),
             ready: policy.ready,
             revision: Some(policy.revision.clone()),
-            severity: policy.severity.or_else(|| sum.as_ref().and_then(|sum| sum.severity)),
+            severity: policy.severity.or_else(|| sum.and_then(|sum| sum.severity)),
             category: policy.category.as_deref().map(Arc::from),
-            findings: sum.as_ref().map(|sum| sum.findings).unwrap_or_default(),
-            owners: sum.as_ref().map(|sum| sum.owners).unwrap_or_default(),
+            findings: sum.map(|sum| sum.findings).unwrap_or_default(),
+            owners: sum.map(|sum| sum.owners).unwrap_or_default(),
             blocked: self.blocked_by(&kept.key.id),
-            stale: sum.as_ref().map_or(0, |sum| sum.stale),
-            evaluated_at: sum.as_ref().and_then(|sum| seconds(sum.newest)),
-            excepted: sum.as_ref().map_or(0, |sum| sum.excepted),
+            stale: sum.map_or(0, |sum| sum.stale),
+            evaluated_at: sum.and_then(|sum| seconds(sum.newest)),
+            excepted: sum.map_or(0, |sum| sum.excepted),
             complete,
         }
     }
@@ -182,6 +183,29 @@ impl EnvironmentState {
     /// The findings that `query` asks for, worst first.
     pub fn findings(&self, query: &FindingQuery) -> Vec<FindingRow> {
         self.ledger.findings(query)
+    }
+
+    /// The refused admissions of a policy, or of all, newest first.
+    pub fn blocked_rows(&self, policy: Option<&PolicyKey>) -> Vec<BlockedRow> {
+        let key_of = |id: &PolicyId| {
+            let kept = self.policies.values().find(|kept| *kept.key.id == *id).map(|kept| kept.key.clone());
+            kept.unwrap_or_else(|| PolicyKey {
+                source: Arc::from(source_of_kind(&id.group, &id.kind).unwrap_or_default()),
+                id: Arc::new(id.clone()),
+            })
+        };
+        let wanted = self.true_blocks().filter(|event| policy.is_none_or(|key| *key.id == event.policy));
+        let mut rows: Vec<BlockedRow> = wanted
+            .map(|event| BlockedRow {
+                key: key_of(&event.policy),
+                resource: Arc::new(event.resource.clone()),
+                at: event.at,
+                count: event.count,
+                message: Arc::from(event.message.as_str()),
+            })
+            .collect();
+        rows.sort_by(|a, b| b.at.cmp(&a.at).then_with(|| a.resource.cmp(&b.resource)));
+        rows
     }
 
     /// All policies with their rules' modes, in `namespace` where one is given.

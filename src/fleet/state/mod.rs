@@ -132,7 +132,11 @@ impl EnvironmentState {
     /// Folds one piece of news in. Call [`EnvironmentState::settle`] after a batch of them.
     pub fn apply(&mut self, delta: Delta, now: Timestamp) {
         match delta {
-            Delta::Link(link) => {
+            Delta::Link(mut link) => {
+                // A stream may have seen a sign of life after the station did.
+                if let Link::Retrying { since, .. } = &mut link {
+                    *since = self.last_seen.or(*since);
+                }
                 self.changed |= self.link != link;
                 if matches!(link, Link::Listing | Link::Live | Link::Denied { .. }) {
                     self.last_seen = Some(now);
@@ -394,22 +398,25 @@ impl EnvironmentState {
         existing
     }
 
-    /// Counts refused admissions by policy, leaving out events that are not true: those of CEL policies that cannot block where the
-    /// resource is, or whose resource exists all the same (seen on Kyverno 1.19.1: any policy with `Deny` marks the others' events too).
+    /// Counts refused admissions by policy.
     fn count_blocked(&mut self) {
         let mut blocked: HashMap<crate::domain::PolicyId, u64> = HashMap::new();
-        let by_id: BTreeMap<_, _> = self.policies.values().map(|kept| (&*kept.key.id, &kept.policy)).collect();
-        for event in self.events.values() {
-            if event.doubtful {
-                let namespace = self.namespace(&event.resource.namespace);
-                let harmless = by_id.get(&event.policy).is_some_and(|policy| !mode_in(policy, &self.facts.kyverno, &namespace).can_block());
-                if harmless || self.ledger.knows_uid(&event.resource.uid) {
-                    continue;
-                }
-            }
+        for event in self.true_blocks() {
             *blocked.entry(event.policy.clone()).or_default() += event.count;
         }
         self.blocked = blocked;
+    }
+
+    /// The events of refused admissions without those that are not true: of CEL policies that cannot block where the resource is, or
+    /// whose resource exists all the same (seen on Kyverno 1.19.1: any policy with `Deny` marks the others' events too).
+    fn true_blocks(&self) -> impl Iterator<Item = &BlockedAdmission> {
+        let by_id: BTreeMap<_, _> = self.policies.values().map(|kept| (&*kept.key.id, &kept.policy)).collect();
+        self.events.values().filter(move |event| {
+            let namespace = || self.namespace(&event.resource.namespace);
+            let harmless =
+                || by_id.get(&event.policy).is_some_and(|policy| !mode_in(policy, &self.facts.kyverno, &namespace()).can_block());
+            !event.doubtful || !(harmless() || self.ledger.knows_uid(&event.resource.uid))
+        })
     }
 
     fn namespace(&self, name: &str) -> Namespace {

@@ -173,6 +173,8 @@ fn refused_admissions_are_counted_without_the_false_ones() {
     let cluster_policy = blocked_event("e2", "ClusterPolicy", "kyverno.io", "u");
     change(&mut state, "Event", Change::Put, &cluster_policy);
     assert_eq!(state.view().blocked, Some(1));
+    let rows = state.blocked_rows(None);
+    assert_eq!((rows.len(), rows[0].count, rows[0].resource.name.as_str()), (1, 1, "x"), "the rows behind the number");
     change(&mut state, "Event", Change::Deleted, &cluster_policy);
     assert_eq!(state.view().blocked, Some(0), "what the cluster has forgotten is forgotten");
 }

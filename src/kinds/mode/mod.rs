@@ -8,17 +8,18 @@
 //!   Warn is also what Kyverno does where its two looks at a policy disagree: the cache sends the rule down the refusing path, the decision
 //!   there says audit, and what it found comes back as a warning. A `verifyImages` rule in audit always warns (see `actions`).
 //! - **off**: nothing is refused, reported or warned about at admission. That is so where admission is switched off or not meant
-//!   (`evaluation.mode: JSON`), where Kyverno leaves the namespace alone, in every other namespace than a namespaced policy's own, and for
-//!   rules and kinds without an action: a mutate, generate or delete rule never refuses and never audits, however active it is.
+//!   (`evaluation.mode: JSON`), where Kyverno leaves the namespace alone, in every other namespace than a namespaced policy's own, where the
+//!   rule's own `match` and `exclude` keep it out of the namespace (see `reach`), and for rules and kinds without an action: a mutate,
+//!   generate or delete rule never refuses and never audits, however active it is.
 //! - **not-ready**: has an action, but Kyverno does not admit by it yet.
 //! - **unknown**: the releases that this Kyverno can be do not agree.
 //!
 //! The summary of several modes is the one they share; enforce beside anything else is **mixed**; audit beside warn is **warn**, because
-//! nothing is refused and *mixed* would say that something may be.
+//! nothing is refused and *mixed* would say that something may be. In a namespace only the rules that look at it count.
 //!
 //! # Not looked at
-//! - Kyverno's flags and rights, exclusions by user or by single kinds (`resourceFilters` like `[Pod,dev,*]`), object selectors, and the
-//!   policy's own `match`.
+//! - Kyverno's flags and rights, exclusions by user or by single kinds (`resourceFilters` like `[Pod,dev,*]`), and what the policy's
+//!   own `match` and `exclude` say of anything but namespaces: kinds, names, labels, users.
 //! - `failurePolicy`: it decides on errors, not on violations.
 //! - Whether a ValidatingPolicy has a native twin that Kyverno does not own up to: 1.19.1 generates one and leaves `status.generated` false
 //!   (seen). It matters only in namespaces that Kyverno leaves alone, where the API server then refuses nevertheless.
@@ -26,6 +27,7 @@
 mod actions;
 mod kyverno;
 mod place;
+mod reach;
 
 pub use kyverno::Kyverno;
 
@@ -84,7 +86,8 @@ fn in_words(entry: &Override) -> String {
 }
 
 fn mode_of(policy: &Policy, rules: &[&Rule], kyverno: &Kyverno, namespace: Option<&Namespace>) -> Mode {
-    let rules: Vec<&Rule> = rules.iter().copied().filter(|rule| rule.rule_type.has_action()).collect();
+    let looks = |rule: &&Rule| namespace.is_none_or(|namespace| reach::looks_at(policy, rule, namespace));
+    let rules: Vec<&Rule> = rules.iter().copied().filter(|rule| rule.rule_type.has_action()).filter(looks).collect();
     if rules.is_empty() || is_off(policy) || namespace.is_some_and(|namespace| leaves_alone(policy, kyverno, namespace)) {
         return Mode::Off;
     }

@@ -36,7 +36,7 @@ impl Place<'_> {
     /// Whether the engine finds the override's selector satisfied; it allows wildcards in `matchLabels` (Kyverno `pkg/utils/match/labels.go`,
     /// `CheckSelector`, with `pkg/engine/wildcards`).
     pub(super) fn is_selected_by(&self, entry: &Override) -> bool {
-        self.satisfies(entry, |selector, labels| selector.requirements.iter().all(|requirement| holds(requirement, labels)))
+        self.satisfies(entry, selects)
     }
 
     /// Whether the cache finds the override's selector satisfied; to it a selector with wildcards is invalid, and passed over (Kyverno ≥ 1.16
@@ -53,6 +53,11 @@ impl Place<'_> {
             (Self::Only(only), Some(_)) => std::ptr::eq(*only, entry),
         }
     }
+}
+
+/// Whether the engine finds a selector satisfied, see [`Place::is_selected_by`].
+pub(super) fn selects(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> bool {
+    selector.requirements.iter().all(|requirement| holds(requirement, labels))
 }
 
 fn has_wildcards(requirement: &Requirement) -> bool {

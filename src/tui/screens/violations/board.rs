@@ -5,7 +5,7 @@
 
 use crate::domain::{Mode, PolicyKey, Readiness, Severity, Sync, Tally, clean};
 use crate::fleet::view::{EnvironmentView, FleetView, PolicyCell};
-use crate::tui::filter::{Facts, Filter};
+use crate::tui::filter::Filter;
 use crate::tui::words;
 use jiff::Timestamp;
 use std::cmp::{Ordering, Reverse};
@@ -271,12 +271,12 @@ impl Board {
 
     /// Works out which rows are listed and in which order. `keep` stays listed even without faults: the row a person is on
     /// must not vanish under the cursor.
-    pub(super) fn list(&mut self, listing: &Listing, keep: Option<&PolicyKey>) {
+    pub(super) fn list(&mut self, listing: &Listing, keep: Option<&PolicyKey>, now: Timestamp) {
         self.weigh(listing.unit);
         (self.hidden, self.filtered) = (0, 0);
         let mut order = Vec::with_capacity(self.rows.len());
         for (at, row) in self.rows.iter().enumerate() {
-            if !listing.filter.is_empty() && !passes(row, &listing.filter) {
+            if !listing.filter.is_empty() && !self.passes(at, row, &listing.filter, now) {
                 self.filtered += 1;
             } else if listing.faults_only && !row.is_worth_a_look() && keep != Some(&row.key) {
                 self.hidden += 1;
@@ -286,6 +286,20 @@ impl Board {
         }
         self.sort(&mut order, listing);
         self.order = order;
+    }
+
+    fn passes(&self, at: usize, row: &Row, filter: &Filter, now: Timestamp) -> bool {
+        let id = &row.key.id;
+        let texts = [&id.name, id.namespace.as_deref().unwrap_or_default(), &id.kind, row.category.as_deref().unwrap_or_default()];
+        filter.names(&texts)
+            && (!filter.has_fields()
+                || (0..self.environments.len()).any(|e| self.cell(at, e).is_some() && !self.is_out(at, e, filter, now)))
+    }
+
+    /// Whether the filter shuts a cell out, so that its number is not what is asked for.
+    pub(super) fn is_out(&self, row: usize, e: usize, filter: &Filter, now: Timestamp) -> bool {
+        let cell = self.environments.get(e).zip(self.cell(row, e));
+        filter.has_fields() && cell.is_some_and(|(environment, cell)| !filter.allows_cell(environment, cell, now))
     }
 
     fn sort(&self, order: &mut [u32], listing: &Listing) {
@@ -356,18 +370,4 @@ pub(super) fn mark_number(n: u64) -> String {
         10_000..=9_999_999 => format!("{}k", n / 1_000),
         _ => format!("{}M", n / 1_000_000),
     }
-}
-
-fn passes(row: &Row, filter: &Filter) -> bool {
-    let id = &row.key.id;
-    let severity = row.severity.map_or("", Severity::as_str);
-    let texts = [
-        &id.name,
-        id.namespace.as_deref().unwrap_or_default(),
-        &id.kind,
-        &row.key.source,
-        severity,
-        row.category.as_deref().unwrap_or_default(),
-    ];
-    filter.matches(&Facts { texts: &texts })
 }

@@ -36,6 +36,7 @@ impl Screen for Violations {
             Verb::Leave => return self.back(false, cx),
             Verb::NextScreen | Verb::PreviousScreen if self.policy.is_some() && self.finding.is_none() => {
                 self.focus = if lower { Focus::Matrix } else { Focus::Lower };
+                self.rows.pin();
             }
             Verb::NextScreen | Verb::PreviousScreen => return Done::NextScreen,
             Verb::Environment(number) => self.go_to_environment(number, cx),
@@ -148,15 +149,15 @@ impl Screen for Violations {
 
     fn filter_hint(&self) -> &'static str {
         match self.focus {
-            Focus::Matrix => "words in policy, kind, source, severity or category; !word leaves out",
-            Focus::Lower => "words in namespace, resource, rule, message or result; !word leaves out",
+            Focus::Matrix => "policy  env=production  sev>=high  mode=audit  ns=team-*  age<2h  !word leaves out",
+            Focus::Lower => "text  ns=team-*  kind=Pod  rule~image  result=error  age<2h  !word leaves out",
         }
     }
 
     fn set_filter(&mut self, text: &str, cx: &mut Cx<'_>) -> Result<(), String> {
         let filter = Filter::parse(text)?;
         if self.focus == Focus::Lower {
-            self.rows.set_filter(filter);
+            self.rows.set_filter(filter, cx);
         } else {
             self.listing.filter = filter;
             self.list(cx);

@@ -230,7 +230,11 @@ fn policy(matrix: &Matrix<'_>, view: &View<'_>, place: usize, area: Rect, buffer
         }
         let reading = matrix.board.reading(at, e, matrix.listing.unit);
         mode(&mut pen, &reading, columns, view);
-        numbers(&mut pen, &reading, columns, environment, row.severity, view);
+        if matrix.board.is_out(at, e, &matrix.listing.filter, view.now) {
+            pen.skip(columns.count + columns.marks + 1);
+        } else {
+            numbers(&mut pen, &reading, columns, environment, row.severity, view);
+        }
         pen.shade(shade);
         hits.add(from, area.y, pen.x(), area.y + 1, Hit::Cell(place, e));
     }

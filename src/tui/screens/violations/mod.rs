@@ -124,7 +124,7 @@ impl Violations {
         let before = self.policy.as_ref().filter(|_| self.chosen).and_then(|key| self.board.place(key));
         let line = before.map(|p| p.saturating_sub(self.top));
         let keep = self.policy.clone().filter(|_| self.chosen);
-        self.board.list(&self.listing, keep.as_ref());
+        self.board.list(&self.listing, keep.as_ref(), cx.now);
         match keep.as_ref().and_then(|key| self.board.place(key)) {
             Some(place) => {
                 self.place = place;
@@ -151,7 +151,7 @@ impl Violations {
         self.select(place);
         if left {
             // The row that was left was listed only because the cursor was on it.
-            self.board.list(&self.listing, self.policy.as_ref());
+            self.board.list(&self.listing, self.policy.as_ref(), cx.now);
             if let Some(place) = self.policy.as_ref().and_then(|key| self.board.place(key)) {
                 self.place = place;
             }
@@ -161,6 +161,7 @@ impl Violations {
 
     /// Tells the lower pane what is selected.
     fn want(&mut self, cx: &mut Cx<'_>) {
+        self.rows.set_outer(&self.listing.filter, cx);
         if self.finding.is_some() && self.focus == Focus::Lower {
             // An opened finding stays what it is, and keeps its rows current.
             let target = self.finding.as_ref().map(|f| f.target.clone());
@@ -232,6 +233,7 @@ impl Violations {
             if self.policy.is_some() {
                 self.chosen = true;
                 self.focus = Focus::Lower;
+                self.rows.pin();
                 self.overview_place = self.overview_place.min(self.board.environments.len().saturating_sub(1));
             }
         } else if let Some(finding) = &mut self.finding {
@@ -268,7 +270,7 @@ impl Violations {
                 return Done::Yes;
             }
             if clears_filter && !self.rows.filter.is_empty() {
-                self.rows.set_filter(Filter::default());
+                self.rows.set_filter(Filter::default(), cx);
             } else {
                 self.focus = Focus::Matrix;
             }

@@ -6,7 +6,8 @@ use super::board::Unit;
 use crate::domain::{FindingResult, PolicyKey, ResourceRef};
 use crate::engine::Failure;
 use crate::fleet::query::{FindingQuery, FindingRow};
-use crate::tui::filter::{Facts, Filter};
+use crate::fleet::view::EnvironmentView;
+use crate::tui::filter::Filter;
 use crate::tui::msg::Ask;
 use crate::tui::screens::Cx;
 use crate::tui::words;
@@ -92,10 +93,14 @@ pub(super) struct Rows {
     pub(super) lines: Vec<Line>,
     toggled: HashSet<String>,
     pub(super) filter: Filter,
+    /// The filter of the matrix, as far as it asks about rows.
+    outer: Filter,
     pub(super) cursor: Option<LineId>,
+    pinned: bool,
     pub(super) place: usize,
     pub(super) top: usize,
-    matching: usize,
+    /// Rows that pass the filters, by their places in the answer.
+    passing: Vec<usize>,
 }
 
 impl Rows {
@@ -148,7 +153,7 @@ impl Rows {
         let Some(pending) = self.pending.take_if(|p| p.number == number) else { return false };
         if self.shown.as_ref().is_none_or(|(target, ..)| *target != pending.target) {
             self.toggled.clear();
-            self.cursor = None;
+            (self.cursor, self.pinned) = (None, false);
             (self.place, self.top) = (0, 0);
         }
         let mut answer = answer.clone();
@@ -157,7 +162,7 @@ impl Rows {
             rows.sort_by(|a, b| a.resource.namespace.cmp(&b.resource.namespace));
         }
         self.shown = Some((pending.target, pending.content, answer));
-        self.list();
+        self.sift(cx);
         self.ask(cx);
         true
     }
@@ -185,22 +190,56 @@ impl Rows {
 
     /// How many rows pass the filter.
     pub(super) fn matching(&self) -> usize {
-        self.matching
+        self.passing.len()
     }
 
     /// Takes another filter.
-    pub(super) fn set_filter(&mut self, filter: Filter) {
+    pub(super) fn set_filter(&mut self, filter: Filter, cx: &Cx<'_>) {
         self.filter = filter;
+        self.sift(cx);
+    }
+
+    /// Takes the filter of the matrix, if it is another.
+    pub(super) fn set_outer(&mut self, filter: &Filter, cx: &Cx<'_>) {
+        if self.outer.source() != filter.source() {
+            self.outer = filter.clone();
+            self.sift(cx);
+        }
+    }
+
+    /// Finds the rows that pass both filters, and lists them.
+    fn sift(&mut self, cx: &Cx<'_>) {
+        let environment = self.shown.as_ref().and_then(|(t, ..)| cx.fleet.environments.iter().find(|e| e.name == t.environment));
+        self.passing = match (environment, &self.shown) {
+            (Some(environment), Some((_, _, Ok(rows)))) => {
+                (0..rows.len()).filter(|i| self.passes(environment, &rows[*i], cx.now)).collect()
+            }
+            (None, Some((_, _, Ok(rows)))) => (0..rows.len()).collect(),
+            _ => Vec::new(),
+        };
         self.list();
+    }
+
+    fn passes(&self, environment: &EnvironmentView, row: &FindingRow, now: Timestamp) -> bool {
+        (self.filter.is_empty() || self.filter.allows_row(environment, row, now))
+            && (!self.outer.has_fields() || self.outer.allows_row_of_cell(environment, row, now))
+    }
+
+    /// A person is among the rows now: from here on the cursor stays with its row. Before, it stays on the first one while rows come in.
+    pub(super) fn pin(&mut self) {
+        self.pinned = true;
     }
 
     /// Works out the lines, and where the selected one is now.
     fn list(&mut self) {
+        if !self.pinned {
+            (self.cursor, self.place) = (None, 0);
+        }
         let rows = match &self.shown {
             Some((_, _, Ok(rows))) => rows.as_slice(),
             _ => &[],
         };
-        let passing: Vec<usize> = (0..rows.len()).filter(|i| self.filter.is_empty() || passes(&rows[*i], &self.filter)).collect();
+        let passing = &self.passing;
         let folds = passing.len() > FOLD_ABOVE;
         let mut lines = Vec::with_capacity(passing.len() + 8);
         for group in passing.chunk_by(|a, b| rows[*a].resource.namespace == rows[*b].resource.namespace) {
@@ -211,7 +250,6 @@ impl Rows {
                 lines.extend(group.iter().copied().map(Line::Finding));
             }
         }
-        self.matching = passing.len();
         let place = self.cursor.as_ref().and_then(|id| lines.iter().position(|line| Self::is(rows, line, id)));
         // The first finding rather than the heading above it: that is what enter should open.
         let start = if self.cursor.is_none() && lines.len() > 1 && matches!(lines[1], Line::Finding(_)) { 1 } else { self.place };
@@ -239,6 +277,7 @@ impl Rows {
 
     /// Selects a line.
     pub(super) fn select(&mut self, place: usize) {
+        self.pinned = true;
         self.place = place.min(self.lines.len().saturating_sub(1));
         self.cursor = self.id(self.place);
     }
@@ -259,6 +298,7 @@ impl Rows {
     /// Folds or unfolds the namespace of the selected line; `true` if there was one to fold.
     pub(super) fn fold(&mut self) -> bool {
         let Some(name) = self.namespace() else { return false };
+        self.pinned = true;
         if !self.toggled.remove(&name) {
             self.toggled.insert(name.clone());
         }
@@ -280,7 +320,7 @@ impl Rows {
     }
 }
 
-/// `3 failing owners in 2 namespaces`: what stands below, in words; the number is that of the rows.
+/// `3 failing owners in 2 namespaces`, or `26 failures of 13 owners in 7 namespaces`: what stands below; the number is that of the rows.
 pub(super) fn headline(target: &Target, rows: &[FindingRow], matching: usize) -> String {
     let of = |result| rows.iter().filter(|r| r.result == result).count() as u64;
     let (one, many) = match target.unit {
@@ -289,7 +329,12 @@ pub(super) fn headline(target: &Target, rows: &[FindingRow], matching: usize) ->
     };
     let mut parts = Vec::new();
     let (fail, error) = (of(FindingResult::Fail), of(FindingResult::Error));
-    if fail > 0 {
+    // One of them may fail several rules: then there are more rows than owners, and the number is that of the rows.
+    let failing: HashSet<_> = rows.iter().filter(|r| r.result == FindingResult::Fail).map(|r| &r.resource).collect();
+    let distinct = failing.len() as u64;
+    if fail > distinct {
+        parts.push(format!("{} failures of {}", words::number(fail), words::counted(distinct, one, many)));
+    } else if fail > 0 {
         parts.push(words::counted(fail, &format!("failing {one}"), &format!("failing {many}")));
     }
     if error > 0 {
@@ -313,12 +358,4 @@ pub(super) fn headline(target: &Target, rows: &[FindingRow], matching: usize) ->
         let _ = write!(out, ", {} shown by the filter", words::number(matching as u64));
     }
     out
-}
-
-fn passes(row: &FindingRow, filter: &Filter) -> bool {
-    let r = &row.resource;
-    let severity = row.severity.map_or("", crate::domain::Severity::as_str);
-    filter.matches(&Facts {
-        texts: &[&r.namespace, &r.kind, &r.name, &row.rule, &row.message, severity, &row.exception, row.result.as_str()],
-    })
 }
