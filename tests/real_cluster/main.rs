@@ -13,4 +13,3 @@ mod live;
 mod modes;
 mod rights;
 mod shapes;
-mod truth;
