@@ -6,5 +6,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod bad_input;
+mod faults;
 mod harness;
+mod live;
 mod modes;
+mod rights;
+mod shapes;

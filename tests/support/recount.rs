@@ -211,6 +211,13 @@ impl Count {
                 wrong.push(format!("{environment} {row:?}: counted {counted:?}, policydeck says {said:?}"));
             }
         }
+        wrong.extend(self.status_differences(environment, status));
+        wrong
+    }
+
+    /// Where what `status -o json` says of an environment differs, in words.
+    pub(crate) fn status_differences(&self, environment: &str, status: &Value) -> Vec<String> {
+        let mut wrong = Vec::new();
         let mut check = |what: &str, counted: Value, said: &Value| {
             if counted != *said {
                 wrong.push(format!("{environment} {what}: counted {counted}, policydeck says {said}"));

@@ -119,9 +119,7 @@ impl<'a> Seeded<'a> {
     /// Makes namespaces, policies and workloads (Deployment, its ReplicaSet, its two Pods); no reports yet. Needs Kyverno's CRDs and no controllers.
     pub(crate) fn new(cluster: &'a Cluster, namespaces: usize, workloads: usize, seed: u64) -> Self {
         let mut seeded = Self { cluster, random: Random(seed), things: Vec::new(), reports: Vec::new() };
-        for (i, template) in POLICIES.iter().enumerate() {
-            seeded.create("/apis/kyverno.io/v1/clusterpolicies", &policy(template, i % 3 == 2));
-        }
+        seeded.policies();
         for i in 0..namespaces {
             let namespace = format!("team-{i:02}");
             cluster.namespace(&namespace);
@@ -134,6 +132,18 @@ impl<'a> Seeded<'a> {
             }
         }
         seeded
+    }
+
+    /// Makes the cluster-wide policies; again after their CRD was deleted.
+    pub(crate) fn policies(&self) {
+        for (i, template) in POLICIES.iter().enumerate() {
+            self.create("/apis/kyverno.io/v1/clusterpolicies", &policy(template, i % 3 == 2));
+        }
+    }
+
+    /// The reports are gone, with their CRD or by another hand: what comes next is written anew.
+    pub(crate) fn reports_are_gone(&mut self) {
+        self.reports.clear();
     }
 
     fn create(&self, path: &str, body: &Value) -> Value {
