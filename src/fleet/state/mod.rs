@@ -419,6 +419,11 @@ impl EnvironmentState {
         })
     }
 
+    /// Whether all namespaces have been listed, with their labels.
+    fn labels_are_known(&self) -> bool {
+        KindId::of_family(Family::Namespace).all(|kind| self.streams.was_complete(kind))
+    }
+
     fn namespace(&self, name: &str) -> Namespace {
         KindId::of_family(Family::Namespace)
             .find_map(|kind| self.namespaces.get(kind, "", name).cloned())
