@@ -87,8 +87,8 @@ fn legend(view: &View<'_>, columns: usize) -> Vec<TextLine> {
         (refused.as_str(), "admissions refused"),
     ];
     let more = [
-        (s.differs, "says something else than in the environment before"),
-        ("4m", "lost since, numbers are of then"),
+        (s.differs, "the policy says something else here than in the environment before it on the road that has it"),
+        ("4m old", "in a column's head: lost, and its grey numbers are of then"),
         (s.reported, "known from reports only"),
     ];
     [&modes[..], &states, &marks, &more].into_iter().flat_map(|items| flow(items, columns)).collect()

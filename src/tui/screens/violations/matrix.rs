@@ -42,10 +42,10 @@ pub(super) fn body_rows(height: u16, board: &Board, listing: &Listing) -> usize 
 }
 
 /// ```text
-///  POLICY ↓ faults             SEV   dev                   qac                   PRODUCTION
+///  POLICY ↓ faults             SEV   dev                   qac                   PRODUCTION  4m old
 ///  all 47 policies                           418                   149 !2                ~9
-/// ▌require-pod-requests-limits med   ▒ audit     412       ▒ audit     118  ≠    ▒ audit      ~9  4m
-///  restrict-image-registries   high  ▚ mixed      17 !2    ▒ audit      31       ╱ absent
+/// ▌require-pod-requests-limits med   ▒ audit     412       ▒ audit     118  ≠    ▒ audit      ~9
+///  restrict-image-registries   high  ▚ mixed      17 !2    ▒ audit      31       ╱
 ///  ┄ 41 policies without faults hidden (o shows them)
 /// ```
 pub(super) fn draw(matrix: &Matrix<'_>, view: &View<'_>, area: Rect, buffer: &mut Buffer, hits: &mut Hits) {
@@ -124,10 +124,18 @@ fn headings(matrix: &Matrix<'_>, view: &View<'_>, area: Rect, buffer: &mut Buffe
         };
         let shown = fit(&label, room, symbols.cut);
         pen.put(&shown, role).put(mark, Role::Accent);
+        pen.put(&age_words(environment, room.saturating_sub(width(&shown)), view), Role::Muted);
         let used = usize::from(pen.x().saturating_sub(from));
         pen.skip(columns.cell().saturating_sub(used + width(&more))).put(&more, Role::Accent);
         hits.add(from, area.y, pen.x(), area.y + 1, Hit::Heading(SortBy::Environment(environment.name.clone())));
     }
+}
+
+/// `  4m old` behind the name of an environment that is lost, as far as there is room: the header says it in any case.
+fn age_words(environment: &EnvironmentView, room: usize, view: &View<'_>) -> String {
+    let Some(since) = lost_since(environment) else { return String::new() };
+    let age = words::age(since, view.now);
+    [format!("  {age} old"), format!(" {age} old"), format!(" {age}")].into_iter().find(|text| width(text) <= room).unwrap_or_default()
 }
 
 /// `‹3` or `3›`: how many environments are out of sight beside this column.
@@ -263,7 +271,8 @@ fn mode(pen: &mut Pen<'_>, reading: &Reading, columns: &Columns, view: &View<'_>
     }
 }
 
-/// The count, right-aligned, and the marks behind it: `!2` errors, `⊘37` refused, `≠` other than before, `4m` lost since.
+/// The count, right-aligned, and the marks behind it: `!2` errors, `⊘37` refused, `≠` other than before. Where the environment is lost
+/// all of it is grey and the count carries `~`; how old it is stands in the column's head, so that nothing moves when it happens.
 fn numbers(
     pen: &mut Pen<'_>,
     reading: &Reading,
@@ -277,11 +286,12 @@ fn numbers(
     let serious = environment.tier == Tier::Production || severity >= Some(Severity::High);
     let (text, role) = match reading.count {
         Count::Absent => (String::new(), Role::Muted),
+        Count::Nothing if lost => (format!("~{}", symbols.nothing), Role::Muted),
         Count::Nothing => (symbols.nothing.to_owned(), Role::Muted),
         Count::Unknown if reading.mode == Some(Mode::Unknown) => (String::new(), Role::Muted),
         Count::Unknown => ("?".to_owned(), Role::Muted),
-        Count::Known(n) => (words::number(n), if serious { Role::Fault } else { Role::Attention }),
-        Count::AtLeast(n) => (format!("~{}", words::number(n)), if serious { Role::Fault } else { Role::Attention }),
+        Count::Known(n) if !lost => (words::number(n), if serious { Role::Fault } else { Role::Attention }),
+        Count::Known(n) | Count::AtLeast(n) => (format!("~{}", words::number(n)), if serious { Role::Fault } else { Role::Attention }),
     };
     pen.right(&text, columns.count, if lost { Role::Muted } else { role });
     let mut left = columns.marks;
@@ -301,9 +311,6 @@ fn numbers(
     }
     if reading.differs {
         mark(pen, &format!(" {}", symbols.differs), Role::Accent);
-    }
-    if let Some(since) = reading.lost.filter(|_| reading.count != Count::Absent && reading.count != Count::Unknown) {
-        mark(pen, &format!(" {}", words::age(since, view.now)), Role::Muted);
     }
     pen.skip(left + 1);
 }
