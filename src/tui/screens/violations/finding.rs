@@ -3,7 +3,7 @@
 //! What lives here: what was asked and what came. What does not: drawing (`finding_view`).
 
 use super::rows::{RowId, Target};
-use super::yaml::{self, YamlLine};
+use super::yaml::{self, Spot, YamlLine};
 use crate::engine::Failure;
 use crate::fleet::query::FindingRow;
 use crate::tui::msg::{Answer, Ask, Elsewhere};
@@ -18,7 +18,7 @@ pub(super) enum Object {
     /// Asked, under this number.
     Asked(u64),
     /// There it is.
-    Here { lines: Vec<YamlLine>, failing: Option<usize>, path: Option<String>, replaced: bool },
+    Here { lines: Vec<YamlLine>, failing: Option<Spot>, path: Option<String>, replaced: bool },
     /// It could not be had.
     Failed(Failure),
 }
@@ -95,11 +95,11 @@ impl Finding {
             Ok(value) => {
                 let lines = yaml::lines(value);
                 let path = yaml::failing_path(&self.row.message);
-                let failing = path.as_ref().and_then(|p| yaml::line_of(&lines, p));
+                let failing = path.as_ref().and_then(|p| yaml::spot_of(&lines, p));
                 let uid = value.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default();
                 let replaced = !uid.is_empty() && !self.row.resource.uid.is_empty() && uid != self.row.resource.uid;
                 // The failing line in sight, with what leads to it above.
-                self.scroll[1] = failing.map_or(0, |at| at.saturating_sub(4));
+                self.scroll[1] = failing.as_ref().map_or(0, |spot| spot.line.saturating_sub(4));
                 Object::Here { lines, failing, path, replaced }
             }
         };

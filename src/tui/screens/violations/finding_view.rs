@@ -185,18 +185,21 @@ fn object(finding: &mut Finding, production: bool, view: &View<'_>, body: Rect, 
             let top = top.min(lines.len().saturating_sub(height));
             for (at, line) in lines.iter().enumerate().skip(top).take(height) {
                 let mut pen = Pen::new(buffer, view.theme, body, u16::try_from(at - top).unwrap_or(u16::MAX));
-                let marked = *failing == Some(at);
-                if marked {
+                let marked = failing.as_ref().filter(|spot| spot.line == at);
+                if marked.is_some() {
                     pen.shade(Shade::Weak);
                 }
-                pen.put(if marked { symbols.point } else { " " }, role).put(" ", Role::Text);
+                pen.put(if marked.is_some() { symbols.point } else { " " }, role).put(" ", Role::Text);
                 pen.put(&line.lead, Role::Muted).put(&line.key, Role::Accent);
                 if !line.key.is_empty() && !line.value.is_empty() {
                     pen.put(" ", Role::Text);
                 }
-                pen.put(&line.value, if marked { role } else { Role::Text });
-                if marked {
-                    pen.put("   ", Role::Text).put(&format!("{} fails here", symbols.left), role).finish();
+                // What is there is at fault only if nothing is missing.
+                let at_fault = marked.is_some_and(|spot| spot.missing.is_none());
+                pen.put(&line.value, if at_fault { role } else { Role::Text });
+                if let Some(spot) = marked {
+                    let words = spot.missing.as_ref().map_or_else(|| "fails here".to_owned(), |part| format!("{part} is missing here"));
+                    pen.put("   ", Role::Text).put(&format!("{} {words}", symbols.left), role).finish();
                 }
             }
             finding.scroll[1] = top;
