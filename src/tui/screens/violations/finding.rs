@@ -1,11 +1,13 @@
-//! One finding, opened: itself, the same in the other environments, and the live object behind it.
+//! One finding, opened: itself, the same in the other environments, and the live object behind it. A refused admission opens alike,
+//! but has neither: it never existed.
 //!
 //! What lives here: what was asked and what came. What does not: drawing (`finding_view`).
 
+use super::refused::as_finding;
 use super::rows::{RowId, Target};
 use super::yaml::{self, Spot, YamlLine};
 use crate::engine::Failure;
-use crate::fleet::query::FindingRow;
+use crate::fleet::query::{BlockedRow, FindingRow};
 use crate::tui::msg::{Answer, Ask, Elsewhere};
 use crate::tui::screens::Cx;
 use serde_json::Value;
@@ -28,6 +30,8 @@ pub(super) enum Object {
 pub(super) struct Finding {
     pub(super) target: Target,
     pub(super) row: FindingRow,
+    /// It is a refused admission; the row says as much of it as a finding can.
+    pub(super) refused: Option<BlockedRow>,
     /// It is no longer among the rows it was opened from.
     pub(super) gone: bool,
     elsewhere_asked: Option<u64>,
@@ -45,6 +49,7 @@ impl Finding {
         let mut finding = Self {
             target,
             row,
+            refused: None,
             gone: false,
             elsewhere_asked: None,
             elsewhere: None,
@@ -54,6 +59,21 @@ impl Finding {
         };
         finding.ask_elsewhere(cx);
         finding
+    }
+
+    /// Opens a refused admission; there is nothing to ask about it.
+    pub(super) fn open_refusal(target: Target, refused: BlockedRow) -> Self {
+        Self {
+            target,
+            row: as_finding(&refused),
+            refused: Some(refused),
+            gone: false,
+            elsewhere_asked: None,
+            elsewhere: Some(Vec::new()),
+            object: Object::NotAsked,
+            showing_object: false,
+            scroll: [0, 0],
+        }
     }
 
     pub(super) fn id(&self) -> RowId {
@@ -85,7 +105,7 @@ impl Finding {
         match answer {
             Answer::Elsewhere(found) if self.elsewhere_asked == Some(number) => self.elsewhere = Some(found.clone()),
             Answer::Object(result) if matches!(self.object, Object::Asked(n) if n == number) => self.take_object(result),
-            Answer::Elsewhere(_) | Answer::Object(_) | Answer::Findings(_) => {}
+            Answer::Elsewhere(_) | Answer::Object(_) | Answer::Findings(_) | Answer::Blocked(_) => {}
         }
     }
 
