@@ -13,6 +13,8 @@ use ratatui::layout::Rect;
 
 /// Columns of the keys.
 const KEYS: usize = 15;
+/// Columns of the actions' names, by which the configuration calls them.
+const ACTIONS: usize = 12;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -52,9 +54,12 @@ impl Overlay for Help {
                     Some(why) => (format!("{} Not now: {why}.", binding.help), Role::Muted),
                     None => (binding.help.to_owned(), Role::Text),
                 };
-                let keys = binding.keys_text();
-                for (i, part) in wrap(&text, columns.saturating_sub(KEYS)).into_iter().enumerate() {
-                    lines.push(vec![(pad(if i == 0 { &keys } else { "" }, KEYS), Role::Accent), (part, role)]);
+                let keys = view.keys.keys_text(binding);
+                let action = binding.verb.action().unwrap_or_default();
+                for (i, part) in wrap(&text, columns.saturating_sub(KEYS + ACTIONS)).into_iter().enumerate() {
+                    let first = |text| if i == 0 { text } else { "" };
+                    let lead = [(pad(first(&keys), KEYS), Role::Accent), (pad(first(action), ACTIONS), Role::Muted)];
+                    lines.push(lead.into_iter().chain([(part, role)]).collect());
                 }
             }
         }

@@ -110,7 +110,11 @@ fn lines(finding: &Finding, board: &Board, view: &View<'_>, columns: usize) -> V
         labelled(
             &mut out,
             "",
-            &format!("stands for {} resources (u shows them one by one)", words::number(u64::from(row.resources))),
+            &format!(
+                "stands for {} resources ({} shows them one by one)",
+                words::number(u64::from(row.resources)),
+                view.keys.of(super::RAW)
+            ),
             Role::Muted,
             columns,
         );

@@ -236,7 +236,7 @@ impl Violations {
         let column = self.column();
         let columns = columns::lay_out(usize::from(area.width).saturating_sub(1), &self.board, self.first, column);
         self.first = columns.environments.start;
-        self.matrix_rows = matrix::body_rows(area.height, &self.board, &self.listing);
+        self.matrix_rows = matrix::body_rows(area.height, &self.board);
         self.top = rows_view::scrolled(self.top, self.place, self.board.order.len(), self.matrix_rows, self.follow);
         let place = self.policy.as_ref().map(|_| self.place);
         let cursor = matrix::Cursor { place, column, focused: self.focus == Focus::Matrix };

@@ -37,8 +37,8 @@ pub(super) struct Matrix<'a> {
 }
 
 /// Rows of an area of `height` that are left for policies.
-pub(super) fn body_rows(height: u16, board: &Board, listing: &Listing) -> usize {
-    usize::from(height).saturating_sub(2 + usize::from(!hidden_words(board, listing, "").is_empty()))
+pub(super) fn body_rows(height: u16, board: &Board) -> usize {
+    usize::from(height).saturating_sub(2 + usize::from(board.hidden + board.filtered > 0))
 }
 
 /// ```text
@@ -51,29 +51,30 @@ pub(super) fn body_rows(height: u16, board: &Board, listing: &Listing) -> usize 
 pub(super) fn draw(matrix: &Matrix<'_>, view: &View<'_>, area: Rect, buffer: &mut Buffer, hits: &mut Hits) {
     headings(matrix, view, area, buffer, hits);
     totals(matrix, view, area, buffer);
-    let rows = body_rows(area.height, matrix.board, matrix.listing);
+    let rows = body_rows(area.height, matrix.board);
     let mut line = 2;
     for place in matrix.top..matrix.board.order.len().min(matrix.top + rows) {
         policy(matrix, view, place, Rect { y: area.y + line, height: 1.min(area.height.saturating_sub(line)), ..area }, buffer, hits);
         line += 1;
     }
-    let hidden = hidden_words(matrix.board, matrix.listing, view.theme.symbols.dots);
+    let hidden = hidden_words(matrix.board, matrix.listing, view);
     if !hidden.is_empty() && area.height > line {
         Pen::new(buffer, view.theme, area, line).put(" ", Role::Muted).rest_clean(&hidden, Role::Muted);
     }
 }
 
 /// `┄ 41 policies without faults hidden (o shows them)`; empty if none are.
-fn hidden_words(board: &Board, listing: &Listing, dots: &str) -> String {
+fn hidden_words(board: &Board, listing: &Listing, view: &View<'_>) -> String {
     let mut parts = Vec::new();
     if board.hidden > 0 {
-        parts.push(format!("{} without faults hidden (o shows them)", words::counted(board.hidden as u64, "policy", "policies")));
+        let what = words::counted(board.hidden as u64, "policy", "policies");
+        parts.push(format!("{what} without faults hidden ({} shows them)", view.keys.of(super::ALL)));
     }
     if board.filtered > 0 {
         let what = words::counted(board.filtered as u64, "policy", "policies");
         parts.push(format!("{what} left out by the filter {}", listing.filter.source()));
     }
-    if parts.is_empty() { String::new() } else { format!("{dots} {}", parts.join(", ")) }
+    if parts.is_empty() { String::new() } else { format!("{} {}", view.theme.symbols.dots, parts.join(", ")) }
 }
 
 fn arrow(listing: &Listing, symbols: &Symbols, by: &SortBy) -> &'static str {

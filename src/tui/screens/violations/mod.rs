@@ -33,7 +33,7 @@ use std::sync::Arc;
 const ALL: Verb = Verb::Own("all");
 const RAW: Verb = Verb::Own("raw");
 const SORT: Verb = Verb::Own("sort");
-const SORT_BACK: Verb = Verb::Own("sort back");
+const SORT_BACK: Verb = Verb::Own("sort-back");
 const REVERSE: Verb = Verb::Own("reverse");
 const OBJECT: Verb = Verb::Own("object");
 
