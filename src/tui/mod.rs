@@ -107,7 +107,20 @@ impl std::error::Error for TuiError {
 /// Shows the fleet until the person or a signal ends it. To be called on the main thread, within a tokio runtime: the terminal may
 /// block when it stalls, and should then block nothing else.
 pub async fn run(engine: EngineHandle, options: TuiOptions) -> Result<(), TuiError> {
-    run_on(engine, options).await
+    let mut failed = engine.failed();
+    let failure = async move {
+        match failed.wait_for(Option::is_some).await {
+            Ok(why) => why.as_deref().unwrap_or_default().to_owned(),
+            // The engine is gone, and the screen says what it last knew.
+            Err(_) => std::future::pending().await,
+        }
+    };
+    // Mostly the panic hook is first; it knows where it happened. But a panic may come before the screen is taken.
+    tokio::select! {
+        biased;
+        ended = run_on(engine, options) => ended,
+        why = failure => Err(TuiError::Panicked(why)),
+    }
 }
 
 /// The same on any source of views and answers.
