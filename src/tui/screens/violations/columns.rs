@@ -44,7 +44,7 @@ pub(super) fn lay_out(width: usize, board: &Board, first: usize, wanted: Option<
     let count = (board.widest_count + 2).max(5);
     // `⊘37` with its blank always has a place: the first refusal, or the first spec that differs, moves nothing.
     let marks = board.widest_marks.max(4);
-    let names = board.widest_name.clamp(14, 60);
+    let names = board.widest_name.clamp(15, 60);
     let severity = if width >= 60 { 5 } else { 0 };
     let least = if width >= 60 { 20.min(names) } else { (width / 3).max(8) };
     // The gap behind the last column is not needed.
