@@ -4,7 +4,7 @@
 //! in with each message, and what must happen outside goes out as [`Effect`]s. What does not: the loop, the terminal.
 
 use super::frame::{self, Header};
-use super::keys::{self, Chord, Verb};
+use super::keys::{Chord, Verb};
 use super::msg::{Effect, Msg};
 use super::notices::{self, Log};
 use super::overlays::help::Help;
@@ -163,7 +163,7 @@ impl App {
 
     fn key(&mut self, event: KeyEvent, effects: &mut Vec<Effect>) {
         let own = REGISTRY[self.current].keys;
-        let verb = keys::lookup(own, Chord::from(event));
+        let verb = self.options.keys.lookup(own, Chord::from(event));
         if let Some(mut overlay) = self.overlay.take() {
             let outcome = self.look(|view, around| overlay.key(event, verb, view, around));
             match outcome {
@@ -302,7 +302,7 @@ impl App {
 
     /// Calls `act` with what drawing and windows may see.
     fn look<T>(&self, act: impl FnOnce(&View<'_>, &Surroundings<'_>) -> T) -> T {
-        let view = View { fleet: &self.fleet, now: self.now, theme: &self.theme, zone: &self.options.time_zone };
+        let view = View { fleet: &self.fleet, now: self.now, theme: &self.theme, zone: &self.options.time_zone, keys: &self.options.keys };
         let screen = &self.screens[self.current];
         let blocked = |verb| screen.blocked(verb, &self.fleet);
         let entry = &REGISTRY[self.current];
@@ -322,14 +322,15 @@ impl App {
             return;
         }
         let areas = frame::divide(area);
-        let (fleet, theme, zone) = (self.fleet.clone(), self.theme.clone(), self.options.time_zone.clone());
-        let view = View { fleet: &fleet, now: self.now, theme: &theme, zone: &zone };
+        let (fleet, theme, zone, keys) =
+            (self.fleet.clone(), self.theme.clone(), self.options.time_zone.clone(), self.options.keys.clone());
+        let view = View { fleet: &fleet, now: self.now, theme: &theme, zone: &zone, keys: &keys };
         self.screens[self.current].draw(&view, areas.body, buffer);
         let header = Header { read_only: self.options.read_only };
         frame::header(&header, &view, areas.header, buffer);
         let paused = self.pause.as_ref().map(|p| {
             let waits = if p.updates == 1 { "1 update waits" } else { &format!("{} updates wait", words::number(p.updates)) };
-            format!("PAUSED since {}: {waits} (P goes on)", words::clock(p.since, &zone))
+            format!("PAUSED since {}: {waits} ({} goes on)", words::clock(p.since, &zone), keys.of(Verb::Pause))
         });
         let status = self.screens[self.current].status(&view);
         frame::tabs(self.current, self.options.banner.as_deref(), &status, paused.as_deref(), &view, areas.tabs, buffer);
@@ -355,7 +356,7 @@ impl App {
         } else if let Some((text, _)) = &self.said {
             Pen::new(buffer, view.theme, area, 0).put(" ", Role::Text).rest_clean(text, Role::Accent);
         } else {
-            let standing = notices::standing(&self.fleet, &self.options.time_zone);
+            let standing = notices::standing(&self.fleet, &self.options.time_zone, &self.options.keys);
             if let Some(first) = standing.first() {
                 frame::notice(first, standing.len() - 1, view, area, buffer);
             }

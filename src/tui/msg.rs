@@ -2,9 +2,9 @@
 //!
 //! What lives here: [`Msg`], [`Effect`], questions and answers as data. What does not: how either is carried out (`event_loop`).
 
-use crate::domain::ResourceRef;
+use crate::domain::{PolicyKey, ResourceRef};
 use crate::engine::Failure;
-use crate::fleet::query::{FindingQuery, FindingRow};
+use crate::fleet::query::{BlockedRow, FindingQuery, FindingRow};
 use crate::fleet::view::FleetView;
 use crossterm::event::{KeyEvent, MouseEvent};
 use std::sync::Arc;
@@ -60,6 +60,13 @@ pub enum Ask {
         /// Which.
         reference: ResourceRef,
     },
+    /// The refused admissions behind a number.
+    Blocked {
+        /// Environment.
+        environment: Arc<str>,
+        /// Which policy refused.
+        policy: PolicyKey,
+    },
 }
 
 impl Ask {
@@ -69,11 +76,12 @@ impl Ask {
             Self::Findings { .. } => 0,
             Self::Elsewhere { .. } => 1,
             Self::Object { .. } => 2,
+            Self::Blocked { .. } => 3,
         }
     }
 
     /// Number of slots.
-    pub const SLOTS: usize = 3;
+    pub const SLOTS: usize = 4;
 }
 
 /// The same finding in another environment, if there is one.
@@ -88,6 +96,8 @@ pub enum Answer {
     Elsewhere(Vec<Elsewhere>),
     /// To [`Ask::Object`].
     Object(Result<serde_json::Value, Failure>),
+    /// To [`Ask::Blocked`], newest first.
+    Blocked(Result<Vec<BlockedRow>, Failure>),
 }
 
 /// Something to do outside of the screen. Every one is a spawned task or a call that returns at once.
