@@ -156,7 +156,7 @@ mod tests {
             (&[("sorrt", "f5")][..], &["keys.sorrt", "`sort`"][..]),
             (&[("sort", "u")], &["keys.sort", "`u`", "`raw`"]),
             (&[("sort", "7")], &["keys.sort", "`7`", "`environment`"]),
-            (&[("raw", "f2"), ("sort", "f2")], &["`f2`", "`raw`", "`sort`"]),
+            (&[("raw", "f2"), ("sort", "f2")], &["keys.raw", "`f2`", "`sort`"]),
             (&[("sort", "hyper-x")], &["keys.sort", "hyper-x"]),
             (&[("sort", "ctrl-i")], &["keys.sort", "`tab`"]),
             (&[("environment", "x")], &["keys.environment", "no such action"]),

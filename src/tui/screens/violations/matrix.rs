@@ -162,9 +162,18 @@ fn totals(matrix: &Matrix<'_>, view: &View<'_>, area: Rect, buffer: &mut Buffer)
     pen.put(" ", Role::Muted).field(&what, columns.policy, Role::Muted).skip(1 + columns.severity);
     for e in columns.environments.clone() {
         let Some(environment) = matrix.board.environments.get(e) else { continue };
-        let reading = total(environment, matrix.listing);
+        let mut reading = total(environment, matrix.listing);
         let shape = 1 + if columns.words { 1 + WORD } else { 0 };
-        pen.skip(shape);
+        // Where errors and refusals do not both fit behind the count, the refusals go where other rows have the mode.
+        let refused = format!("{}{}", view.theme.symbols.refused, mark_number(reading.refused));
+        let both = reading.errors > 0 && reading.refused > 0;
+        if both && columns.words && 2 + mark_number(reading.errors).len() + width(&refused) > columns.marks {
+            let role = if reading.lost.is_some() { Role::Muted } else { Role::Attention };
+            pen.field(&refused, shape, role);
+            reading.refused = 0;
+        } else {
+            pen.skip(shape);
+        }
         numbers(&mut pen, &reading, columns, environment, None, view);
     }
     pen.finish();
