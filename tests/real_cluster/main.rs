@@ -13,3 +13,4 @@ mod live;
 mod modes;
 mod rights;
 mod shapes;
+mod truth;

@@ -283,4 +283,64 @@ fn the_mode_is_what_kyverno_does() {
         delete_policies(dev);
         run(dev, &desk, &table(file));
     }
+    delete_policies(dev);
+    without_rights_to_report(dev, &desk);
+    delete_policies(dev);
+    before_kyverno_takes_them_up(&fleet, dev, &desk);
+}
+
+/// The mode that policydeck gives a policy in namespace `plain`.
+fn said(desk: &Desk, name: &str) -> String {
+    let (document, _) = desk.json(&["policies", "-n", "plain"]);
+    let item = document["items"].as_array().into_iter().flatten().find(|item| item["policy"]["name"] == name);
+    item.map_or("absent", |item| item["mode"].as_str().unwrap()).to_owned()
+}
+
+fn case(name: &str, kind: &str, spec: &Value) -> Case {
+    let send = Send { r#in: Some("plain".to_owned()), resource: None, observed: Observed::Blocked, mode: Some("enforce".to_owned()) };
+    let (about, policy) = (String::new(), Some(json!({"kind": kind, "spec": spec})));
+    Case {
+        name: name.to_owned(),
+        about,
+        policy,
+        fixture: None,
+        beside: None,
+        policy_name: None,
+        namespace: None,
+        pod: false,
+        sends: vec![send],
+    }
+}
+
+/// A CEL policy whose `ready` is false because Kyverno may not report on what it matches: it blocks all the same.
+fn without_rights_to_report(dev: &Cluster, desk: &Desk) {
+    dev.kubectl(&["patch", "clusterrolebinding", "kyverno", "--type=json", "-p", "[{\"op\": \"remove\", \"path\": \"/subjects/2\"}]"]);
+    let case = case("vpol-no-rights", "ValidatingPolicy", &json!({"validationActions": ["Deny"]}));
+    dev.apply(&case.complete().to_string());
+    let path = "/apis/policies.kyverno.io/v1/validatingpolicies/vpol-no-rights";
+    eventually("Kyverno misses rights", IN_FORCE, || {
+        let status = dev.api.get(path).unwrap().ok()["status"]["conditionStatus"].take();
+        let condition =
+            |name: &str| status["conditions"].as_array()?.iter().find(|c| c["type"] == name)?["status"].as_str().map(str::to_owned);
+        let fits =
+            condition("RBACPermissionsGranted").as_deref() == Some("False") && condition("WebhookConfigured").as_deref() == Some("True");
+        if fits && status["ready"] != true { Ok(()) } else { Err(status.to_string()) }
+    });
+    run(dev, desk, &[case]);
+}
+
+/// Policies that Kyverno has not taken up yet: it is down, and its webhooks are gone. Then it comes back.
+fn before_kyverno_takes_them_up(fleet: &Fleet, dev: &Cluster, desk: &Desk) {
+    dev.signal("kyverno-admission", "KILL");
+    dev.kubectl(&["delete", "validatingwebhookconfigurations,mutatingwebhookconfigurations", "--all"]);
+    let rules = json!({"rules": [{"name": "r", "validate": {"failureAction": "Enforce"}}]});
+    let cases =
+        [case("cpol-not-yet", "ClusterPolicy", &rules), case("vpol-not-yet", "ValidatingPolicy", &json!({"validationActions": ["Deny"]}))];
+    for case in &cases {
+        dev.apply(&case.complete().to_string());
+        assert_eq!(dry_run(dev, &case.resource(&case.sends[0])), Observed::Passed, "{}", case.name);
+        assert_eq!(said(desk, &case.name), "not-ready", "{}", case.name);
+    }
+    fleet.start_kyverno(&["dev"], false);
+    run(dev, desk, &cases);
 }
