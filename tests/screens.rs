@@ -2,7 +2,6 @@
 //!
 //! Text snapshots show what stands where; role maps show one letter per style role (upper case on the selected row, `#` under the
 //! cursor), so that colours are reviewed too.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 #[path = "screens/deck.rs"]
 mod deck;
