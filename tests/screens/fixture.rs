@@ -256,7 +256,7 @@ pub(crate) fn refusals(key: &PolicyKey, count: u64) -> Vec<BlockedRow> {
         let n = out.len() as u64;
         let times = if n == 0 { left.min(3) } else { 1 };
         left -= times;
-        let (namespace, name) = if n % 2 == 0 { ("checkout", format!("web-{n}")) } else { ("search", format!("index-{n}")) };
+        let (namespace, name) = if n.is_multiple_of(2) { ("checkout", format!("web-{n}")) } else { ("search", format!("index-{n}")) };
         let resource =
             ResourceRef { api_version: "v1".to_owned(), kind: "Pod".to_owned(), namespace: namespace.to_owned(), name, uid: String::new() };
         out.push(BlockedRow {

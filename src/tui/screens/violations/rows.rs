@@ -302,7 +302,7 @@ impl Rows {
         }
         if self.shown.as_ref().is_some_and(|(target, ..)| self.refused.count(target) > 0) {
             // Folded under findings; where there are none, they are what one came for.
-            let folded = !rows.is_empty() != self.toggled.contains(&LineId::Refusals);
+            let folded = rows.is_empty() == self.toggled.contains(&LineId::Refusals);
             lines.push(Line::Refusals { folded });
             if !folded {
                 lines.extend(self.passing_refusals.iter().copied().map(Line::Refusal));
