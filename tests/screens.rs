@@ -13,7 +13,7 @@ use fixture::{answer, cell, environment, fleet};
 use jiff::SignedDuration;
 use policydeck::domain::{Mode, Revision, Severity};
 use policydeck::fleet::view::{EnvironmentView, PolicyCell};
-use policydeck::tui::{ColorDepth, Effect, Keymap, Msg, Role, TuiOptions};
+use policydeck::tui::{ColorDepth, Effect, Keymap, Msg, Role, Saver, TuiOptions};
 
 const ALL_SIZES: [(u16, u16); 3] = [(80, 24), (120, 40), (200, 60)];
 
@@ -184,6 +184,21 @@ fn keys_that_a_person_has_set_are_shown_everywhere() {
     assert!(text.contains("(F goes on)"), "{text}");
     let text = Deck::with(options, fixture::troubled(), (120, 40)).keys("m").text();
     assert!(text.contains("then alt-r"), "{text}");
+}
+
+#[test]
+fn what_is_on_the_screen_is_saved_as_it_stands() {
+    let options = TuiOptions { save: Some(Saver::new(|_| Ok(String::new()))), ..TuiOptions::default() };
+    let mut deck = Deck::with(options, fixture::one_lost(), (120, 40));
+    let text = deck.text();
+    deck.press("ctrl-s");
+    assert_eq!(deck.effects, [Effect::Save(text)]);
+    deck.send(Msg::Saved(Ok("/tmp/policydeck.txt".to_owned())));
+    assert!(deck.text().contains("saved as /tmp/policydeck.txt"));
+    deck.send(Msg::Saved(Err("cannot write: no space left on device".to_owned())));
+    assert!(deck.text().contains("not saved: cannot write: no space left on device"));
+    let text = Deck::new(fixture::sketch(), (120, 40)).keys("ctrl-s").text();
+    assert!(text.contains("there is no place to save to"), "{text}");
 }
 
 #[test]

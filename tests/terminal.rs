@@ -76,6 +76,7 @@ impl Session {
             command.env_remove(name);
         }
         command.env("HOME", home.path());
+        command.cwd(home.path());
         for (name, folder) in
             [("XDG_CONFIG_HOME", "config"), ("XDG_DATA_HOME", "data"), ("XDG_STATE_HOME", "state"), ("XDG_CACHE_HOME", "cache")]
         {
@@ -285,17 +286,22 @@ fn the_demo_from_the_matrix_down_to_an_object_and_out() {
     session.keys("\u{1b}");
     session.until("the filter gone", |screen| !screen.contents().contains("left out by the filter"));
     session.keys("?");
-    session.until_text("What the shapes mean");
+    session.until_text("Everywhere");
     session.keys("?");
     for (rows, cols) in [(1, 1), (40, 120)] {
         session.resize(rows, cols);
     }
     session.until("the whole screen again", |screen| {
-        screen.contents().contains("POLICY ↓ faults") && !screen.contents().contains("What the shapes mean")
+        screen.contents().contains("POLICY ↓ faults") && !screen.contents().contains("Everywhere")
     });
     for by_key in [true, false] {
         session.stop_and_continue(by_key, "POLICY ↓ faults");
     }
+    session.keys("\u{13}");
+    session.until_text("saved as ");
+    let home = session.home.as_ref().unwrap().path();
+    let saved = std::fs::read_dir(home).unwrap().map(|entry| entry.unwrap().path()).find(|p| p.extension().is_some_and(|e| e == "txt"));
+    assert!(std::fs::read_to_string(saved.unwrap()).unwrap().contains("POLICY ↓ faults"));
     session.keys("q");
     let (_, status, complaints) = session.ended_with();
     assert_eq!((status, complaints.as_str()), (0, ""));

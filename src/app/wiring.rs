@@ -6,8 +6,9 @@ use crate::cli::{Exit, Problem};
 use crate::cluster::ClusterSpec;
 use crate::demo::{Demo, DemoOptions, Scenario};
 use crate::engine::{self, EngineHandle};
+use crate::files;
 use crate::settings::EnvironmentSettings;
-use crate::tui::{self, ColorDepth, Keymap, TuiOptions};
+use crate::tui::{self, ColorDepth, Keymap, Saver, TuiOptions};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,11 +60,28 @@ pub(super) async fn run_tui(engine: EngineHandle, style: ScreenStyle) -> Result<
     let no_color = (!style.color).then_some("1");
     let depth = ColorDepth::detect(no_color, variable("COLORTERM").as_deref(), variable("TERM").as_deref());
     let keys = Keymap::new(&style.keys).map_err(|why| Problem::usage(format!("the configuration cannot be used\n{why}")))?;
-    let options = TuiOptions { ascii: style.ascii, depth, banner: style.banner, read_only: style.read_only, keys, ..TuiOptions::default() };
+    let options = TuiOptions {
+        ascii: style.ascii,
+        depth,
+        banner: style.banner,
+        read_only: style.read_only,
+        keys,
+        save: Some(Saver::new(save)),
+        ..TuiOptions::default()
+    };
     match tui::run(engine, options).await {
         Ok(()) => Ok(Exit::Done),
         Err(error) => Err(Problem::failed(error.to_string())),
     }
+}
+
+/// Keeps a screen's text in the folder the program was started in, under the time of day; says where.
+fn save(text: &str) -> Result<String, String> {
+    let name = jiff::Zoned::now().strftime("policydeck-%Y%m%d-%H%M%S.txt").to_string();
+    let folder = std::env::current_dir().map_err(|error| format!("the current folder cannot be told: {error}"))?;
+    let path = folder.join(name);
+    files::write_atomic(&path, text.as_bytes()).map_err(|error| error.to_string())?;
+    Ok(path.to_string_lossy().into_owned())
 }
 
 /// Starts the demo's servers; dropping them stops them. Called before and dropped after our own runtime: they have one of their own.

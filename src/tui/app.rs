@@ -14,7 +14,7 @@ use super::overlays::{Outcome, Overlay, Surroundings};
 use super::pen::Pen;
 use super::screens::{Cx, Done, REGISTRY, Screen, View};
 use super::theme::{Role, Theme};
-use super::{TuiOptions, words};
+use super::{Saver, TuiOptions, save, words};
 use crate::domain::clean;
 use crate::fleet::view::FleetView;
 use crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers, MouseEvent, MouseEventKind};
@@ -59,6 +59,8 @@ pub struct App {
     last_number: u64,
     now: Timestamp,
     tick: Timestamp,
+    /// What was drawn on last.
+    area: Rect,
     dirty: bool,
     redraw: bool,
 }
@@ -81,6 +83,7 @@ impl App {
             last_number: 0,
             now,
             tick: now + SECOND,
+            area: Rect::ZERO,
             dirty: true,
             redraw: false,
         }
@@ -98,6 +101,8 @@ impl App {
             Msg::Redraw => self.redraw = true,
             Msg::Fleet(fleet) => self.fleet(fleet, &mut effects),
             Msg::Answer(number, answer) => self.with_screen(&mut effects, |screen, cx| screen.answered(number, &answer, cx)),
+            Msg::Saved(Ok(place)) => self.say(format!("saved as {}", clean(&place))),
+            Msg::Saved(Err(why)) => self.say(format!("not saved: {}", clean(&why))),
             Msg::Clock => self.clock(&mut effects),
             Msg::Terminate => effects.push(Effect::Quit),
             Msg::Suspend => effects.push(Effect::Suspend),
@@ -108,6 +113,11 @@ impl App {
     /// When the clock should call: at the next second, or before it if a screen waits for something.
     pub fn wake(&self) -> Timestamp {
         self.screens[self.current].wake().map_or(self.tick, |at| at.min(self.tick))
+    }
+
+    /// Carries out [`Effect::Save`].
+    pub(crate) fn saver(&self) -> Option<Saver> {
+        self.options.save.clone()
     }
 
     /// Whether there is something new to draw; asking resets it.
@@ -196,6 +206,12 @@ impl App {
                 self.typing = Some(Typing { input: Input::new(before.clone()), before, problem: None });
             }
             Verb::Pause => self.pause(effects),
+            Verb::Save if self.options.save.is_none() => self.say("there is no place to save to".to_owned()),
+            Verb::Save => {
+                let mut picture = Buffer::empty(self.area);
+                self.draw_into(self.area, &mut picture);
+                effects.push(Effect::Save(save::text(&picture)));
+            }
             Verb::Reconnect => self.reconnect(effects),
             verb => match self.with_screen(effects, |screen, cx| screen.run(verb, cx)) {
                 Done::Outermost if verb == Verb::Leave => effects.push(Effect::Quit),
@@ -321,6 +337,7 @@ impl App {
         if area.is_empty() {
             return;
         }
+        self.area = area;
         let areas = frame::divide(area);
         let (fleet, theme, zone, keys) =
             (self.fleet.clone(), self.theme.clone(), self.options.time_zone.clone(), self.options.keys.clone());

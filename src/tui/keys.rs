@@ -155,6 +155,8 @@ pub enum Verb {
     Palette,
     /// Show the keys.
     Help,
+    /// Save what is on the screen.
+    Save,
     /// Draw everything again.
     Redraw,
     /// Stop the program until it is continued.
@@ -190,6 +192,7 @@ impl Verb {
             Self::Messages => "messages",
             Self::Palette => "commands",
             Self::Help => "help",
+            Self::Save => "save",
             Self::Redraw => "redraw",
             Self::Suspend => "suspend",
             Self::Quit => "quit",
@@ -284,6 +287,7 @@ pub const GENERAL: &[Binding] = &[
     Binding::new(Verb::Messages, &["m"], "messages", "All messages of all environments, with their times and remedies."),
     Binding::new(Verb::Palette, &[":"], "commands", "Type a command, or the name of an environment; :q ends the program."),
     Binding::new(Verb::Help, &["?"], "help", "These keys."),
+    Binding::new(Verb::Save, &["ctrl-s"], "save", "Save what is on the screen as a text file; the message line says where."),
     Binding::new(Verb::Redraw, &["ctrl-l"], "redraw", "Draw the screen anew."),
     Binding::new(Verb::Suspend, &["ctrl-z"], "suspend", "Stop the program and give the shell back; fg continues."),
     Binding::new(Verb::Quit, &["ctrl-c"], "quit", "End the program."),

@@ -17,6 +17,7 @@ mod msg;
 mod notices;
 mod overlays;
 mod pen;
+mod save;
 mod screens;
 mod source;
 mod terminal;
@@ -29,6 +30,7 @@ pub use event_loop::{Host, LoopError, run as run_loop};
 pub use keymap::{Keymap, actions};
 pub use keys::{Binding, Chord, GENERAL, MOVING, Verb, keys_markdown};
 pub use msg::{Answer, Ask, Effect, Elsewhere, Msg};
+pub use save::Saver;
 pub use screens::{Entry, REGISTRY};
 pub use source::Source;
 pub use theme::{ColorDepth, Role, Theme};
@@ -56,6 +58,8 @@ pub struct TuiOptions {
     pub time_zone: TimeZone,
     /// Keys that a person has set.
     pub keys: Keymap,
+    /// Keeps what is on the screen in a file; `None` where there is no place for it.
+    pub save: Option<Saver>,
 }
 
 impl Default for TuiOptions {
@@ -68,6 +72,7 @@ impl Default for TuiOptions {
             read_only: false,
             time_zone: TimeZone::system(),
             keys: Keymap::default(),
+            save: None,
         }
     }
 }

@@ -24,6 +24,8 @@ pub enum Msg {
     Fleet(Arc<FleetView>),
     /// The answer to an earlier question, with its number.
     Answer(u64, Answer),
+    /// What became of [`Effect::Save`]: where it is, or why it is nowhere.
+    Saved(Result<String, String>),
     /// The time asked for by [`super::App::wake`] has come.
     Clock,
     /// The program is asked to end (SIGTERM, SIGHUP, SIGINT).
@@ -109,6 +111,8 @@ pub enum Effect {
     Reconnect(Arc<str>),
     /// Put text on the clipboard through the terminal (OSC 52).
     Copy(String),
+    /// Keep this text in a file.
+    Save(String),
     /// Leave the screen and stop, until continued.
     Suspend,
     /// End.

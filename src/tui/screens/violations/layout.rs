@@ -50,6 +50,7 @@ impl Screen for Violations {
             | Verb::Messages
             | Verb::Palette
             | Verb::Help
+            | Verb::Save
             | Verb::Redraw
             | Verb::Suspend
             | Verb::Quit => {}
