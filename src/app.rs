@@ -130,6 +130,7 @@ async fn run_screen(globals: &Globals, banner: Option<String>) -> Result<Exit, P
         color: use_color(globals, &loaded, true),
         read_only: globals.read_only,
         banner,
+        keys: loaded.settings.keys.clone(),
     };
     wiring::run_tui(wiring::start_engine(&loaded, true), style).await
 }

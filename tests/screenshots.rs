@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
-const COLUMNS: u16 = 112;
+const COLUMNS: u16 = 130;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A picture: its file, lines, whether an environment is lost first, the keys that lead there, and what it must show.

@@ -6,17 +6,19 @@ use crate::cli::{Exit, Problem};
 use crate::cluster::ClusterSpec;
 use crate::demo::{Demo, DemoOptions, Scenario};
 use crate::engine::{self, EngineHandle};
+use crate::files;
 use crate::settings::EnvironmentSettings;
-use crate::tui::{self, ColorDepth, TuiOptions};
+use crate::tui::{self, ColorDepth, Keymap, Saver, TuiOptions};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a request may take where nobody says: the time in which a big Table arrives over a slow line.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The actions whose keys may be changed, from the screen's own table; empty means that any name is taken.
+/// The actions whose keys may be changed, from the screen's own table.
 pub(super) fn actions() -> &'static [&'static str] {
-    &[]
+    tui::actions()
 }
 
 /// Starts the engine on `loaded.options`. `summaries` asks for totals before results, for those who look while it fills.
@@ -47,6 +49,8 @@ pub(super) struct ScreenStyle {
     pub(super) read_only: bool,
     /// A sentence to show all the time.
     pub(super) banner: Option<String>,
+    /// Keys from the configuration, by action.
+    pub(super) keys: BTreeMap<String, String>,
 }
 
 /// Runs the screen until it is left.
@@ -55,11 +59,29 @@ pub(super) async fn run_tui(engine: EngineHandle, style: ScreenStyle) -> Result<
     // `NO_COLOR` has been weighed against flag and configuration.
     let no_color = (!style.color).then_some("1");
     let depth = ColorDepth::detect(no_color, variable("COLORTERM").as_deref(), variable("TERM").as_deref());
-    let options = TuiOptions { ascii: style.ascii, depth, banner: style.banner, read_only: style.read_only, ..TuiOptions::default() };
+    let keys = Keymap::new(&style.keys).map_err(|why| Problem::usage(format!("the configuration cannot be used\n{why}")))?;
+    let options = TuiOptions {
+        ascii: style.ascii,
+        depth,
+        banner: style.banner,
+        read_only: style.read_only,
+        keys,
+        save: Some(Saver::new(save)),
+        ..TuiOptions::default()
+    };
     match tui::run(engine, options).await {
         Ok(()) => Ok(Exit::Done),
         Err(error) => Err(Problem::failed(error.to_string())),
     }
+}
+
+/// Keeps a screen's text in the folder the program was started in, under the time of day; says where.
+fn save(text: &str) -> Result<String, String> {
+    let name = jiff::Zoned::now().strftime("policydeck-%Y%m%d-%H%M%S.txt").to_string();
+    let folder = std::env::current_dir().map_err(|error| format!("the current folder cannot be told: {error}"))?;
+    let path = folder.join(name);
+    files::write_atomic(&path, text.as_bytes()).map_err(|error| error.to_string())?;
+    Ok(path.to_string_lossy().into_owned())
 }
 
 /// Starts the demo's servers; dropping them stops them. Called before and dropped after our own runtime: they have one of their own.

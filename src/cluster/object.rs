@@ -36,7 +36,7 @@ pub(super) async fn fetch(requests: &Requests, reference: &ResourceRef) -> Resul
     Ok(object)
 }
 
-/// As [`fetch`], through the environment's current connection.
+/// Reads one object as it is now, through the environment's current connection.
 ///
 /// # Errors
 /// A [`Refusal`], also while the environment is not connected.

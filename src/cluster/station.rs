@@ -11,23 +11,21 @@
 
 use super::ClusterSpec;
 use super::connect::{Connection, connect};
-use super::discover::{Discovery, Served, is_on_demand, path};
+use super::discover::Discovery;
 use super::kyverno;
 use super::refusal::Refusal;
-use super::requests::{JSON, METADATA_LIST, Requests};
-use super::stream::{Ended, StreamContext, run};
-use crate::domain::{Link, Sync};
-use crate::fleet::delta::{Delta, ServerFacts, StreamEvent, StreamId};
-use crate::kinds::{Family, KindId};
+use super::requests::{JSON, Requests};
+use super::roster::Running;
+use crate::domain::Link;
+use crate::fleet::delta::{Delta, ServerFacts, StreamId};
+use crate::kinds::KindId;
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc, watch};
-use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 /// How often a quiet server is asked for a sign of life.
 const HEARTBEAT: Duration = Duration::from_secs(5);
@@ -41,9 +39,6 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// A server that answers, if only to say that it is starting, will be there soon.
 const STARTING_PAUSE: Duration = Duration::from_secs(1);
-/// How long a kind that was served must stay away before it counts as gone. An API server that restarts answers before it serves its
-/// custom resources again, and must not make us forget a million findings.
-const GONE_AFTER: Duration = Duration::from_secs(8);
 /// Attempts after which a server that never answered is called unreachable.
 const PATIENCE: u32 = 3;
 
@@ -71,11 +66,11 @@ impl std::fmt::Debug for Requests {
 
 /// See the module.
 pub struct Station {
-    spec: ClusterSpec,
-    deltas: mpsc::Sender<Delta>,
-    signals: Signals,
+    pub(super) spec: ClusterSpec,
+    pub(super) deltas: mpsc::Sender<Delta>,
+    pub(super) signals: Signals,
     /// Streams that the state has been told of, by this client or an earlier one.
-    known: BTreeSet<StreamId>,
+    pub(super) known: BTreeSet<StreamId>,
     /// The last sign of life.
     seen: Option<Timestamp>,
     failures: u32,
@@ -89,19 +84,6 @@ enum End {
     Rebuild,
     /// Nobody listens any more.
     Closed,
-}
-
-/// Streams that run.
-struct Running {
-    tasks: JoinSet<(StreamId, Ended)>,
-    handles: BTreeMap<StreamId, (AbortHandle, &'static str)>,
-    /// Kinds that were found not served, and told so.
-    missing: BTreeSet<KindId>,
-    /// Kinds that were served and are not at the moment, and since when.
-    vanished: BTreeMap<KindId, Instant>,
-    up: watch::Sender<bool>,
-    trouble: mpsc::Sender<Refusal>,
-    streaming: Arc<AtomicBool>,
 }
 
 #[derive(Deserialize)]
@@ -156,16 +138,7 @@ impl Station {
             Err(end) => return end,
         };
         let (trouble, mut troubled) = mpsc::channel(16);
-        let streaming = Arc::new(AtomicBool::new(serves_streaming_lists(&version.minor)));
-        let mut running = Running {
-            tasks: JoinSet::new(),
-            handles: BTreeMap::new(),
-            missing: BTreeSet::new(),
-            vanished: BTreeMap::new(),
-            up: watch::Sender::new(true),
-            trouble,
-            streaming,
-        };
+        let mut running = Running::new(trouble, serves_streaming_lists(&version.minor));
         let mut discovery = Discovery::default();
         let mut needed = self.signals.needed_owners.subscribe();
         if self.introduce(connection, &version).await.is_err() {
@@ -335,182 +308,20 @@ impl Station {
         }
     }
 
-    /// Starts streams of kinds that are served now, and stops those of kinds that are not.
-    async fn look_around(
-        &mut self,
-        connection: &Connection,
-        discovery: &mut Discovery,
-        served: &mut Option<Served>,
-        running: &mut Running,
-    ) -> Result<(), Refusal> {
-        let now = match discovery.ask(&connection.requests).await {
-            Ok(now) => now,
-            // Discovery is open to every authenticated user; where it is closed, nothing else is open either.
-            Err(Refusal::Forbidden(why)) => {
-                let _ = self.tell(Delta::Link(Link::Denied { why })).await;
-                return Ok(());
-            }
-            Err(refusal) => return Err(refusal),
-        };
-        let kyverno_changed = served.as_ref().is_none_or(|before| before.versions != now.versions);
-        let scopes = self.scopes(connection).await;
-        for id in KindId::all() {
-            self.look_at_kind(connection, id, &now, &scopes, running).await;
-        }
-        *served = Some(now);
-        if kyverno_changed && let Some(now) = served.as_ref() {
-            let facts = kyverno::look(&connection.requests, now).await;
-            let _ = self.tell(Delta::Kyverno(facts)).await;
-        }
-        tracing::debug!(environment = %self.spec.name, streams = running.handles.len(), "looked around");
-        Ok(())
-    }
-
-    async fn look_at_kind(
-        &mut self,
-        connection: &Connection,
-        id: KindId,
-        now: &Served,
-        scopes: &BTreeSet<Arc<str>>,
-        running: &mut Running,
-    ) {
-        let wanted = !is_on_demand(id) || self.signals.needed_owners.borrow().contains(&id);
-        let version = now.kinds.get(&id).copied().filter(|_| wanted);
-        if self.may_come_back(id, version.is_some(), running) {
-            return;
-        }
-        let mine: BTreeSet<Arc<str>> = match (version, id.kind().namespaced) {
-            (None, _) => BTreeSet::new(),
-            (Some(_), false) => BTreeSet::from([Arc::from("")]),
-            // Events about cluster-wide policies are in namespace default (kyverno/kyverno pkg/event).
-            (Some(_), true) if id.kind().family == Family::Event && !scopes.contains("") => {
-                scopes.iter().cloned().chain([Arc::from("default")]).collect()
-            }
-            (Some(_), true) => scopes.clone(),
-        };
-        self.stop_unwanted(id, version, &mine, running).await;
-        let everywhere = StreamId { kind: id, namespace: Arc::from("") };
-        let Some(version) = version else {
-            if wanted && running.missing.insert(id) {
-                self.known.insert(everywhere.clone());
-                let _ = self.tell(Delta::Stream(everywhere, StreamEvent::NotInstalled)).await;
-            }
-            return;
-        };
-        running.missing.remove(&id);
-        for namespace in mine {
-            let stream = StreamId { kind: id, namespace };
-            if !running.handles.contains_key(&stream) {
-                self.known.insert(stream.clone());
-                self.start(connection, stream, version, running);
-            }
-        }
-    }
-
-    /// Stops streams of namespaces that are not watched any more, and of versions that are not served any more.
-    async fn stop_unwanted(&mut self, id: KindId, version: Option<&'static str>, mine: &BTreeSet<Arc<str>>, running: &mut Running) {
-        let mut outdated = Vec::new();
-        running.handles.retain(|stream, (handle, served)| {
-            let keep = stream.kind != id || (version == Some(*served) && mine.contains(&stream.namespace));
-            if !keep {
-                outdated.push(handle.clone());
-            }
-            keep
-        });
-        outdated.iter().for_each(AbortHandle::abort);
-        let unwanted: Vec<StreamId> = self.known.iter().filter(|s| s.kind == id && !mine.contains(&s.namespace)).cloned().collect();
-        for stream in unwanted {
-            // The stream of all namespaces stands for a kind that is not served.
-            if version.is_none() && stream.namespace.is_empty() {
-                continue;
-            }
-            self.known.remove(&stream);
-            let _ = self.tell(Delta::Stream(stream, StreamEvent::Dropped)).await;
-        }
-    }
-
-    /// Whether a kind that was served has vanished so recently that it may come back.
-    fn may_come_back(&self, id: KindId, served: bool, running: &mut Running) -> bool {
-        let was_served = !running.missing.contains(&id) && self.known.iter().any(|stream| stream.kind == id);
-        if served || !was_served {
-            running.vanished.remove(&id);
-            return false;
-        }
-        let since = *running.vanished.entry(id).or_insert_with(Instant::now);
-        let gone = since.elapsed() >= GONE_AFTER;
-        if gone {
-            running.vanished.remove(&id);
-        }
-        !gone
-    }
-
-    fn start(&self, connection: &Connection, id: StreamId, version: &'static str, running: &mut Running) {
-        let context = StreamContext {
-            path: path(id.kind, version, &id.namespace),
-            id: id.clone(),
-            requests: connection.requests.clone(),
-            deltas: self.deltas.clone(),
-            up: running.up.subscribe(),
-            trouble: running.trouble.clone(),
-            streaming: Arc::clone(&running.streaming),
-            summaries: self.spec.summaries,
-        };
-        let named = id.clone();
-        let handle = running.tasks.spawn(async move { (named, run(context).await) });
-        running.handles.insert(id, (handle, version));
-    }
-
-    /// A stream ended: its kind is not served any more, which discovery will confirm or correct.
-    async fn stream_ended(&mut self, running: &mut Running, ended: Result<(StreamId, Ended), tokio::task::JoinError>) {
-        match ended {
-            Ok((id, Ended::NotServed)) => {
-                running.handles.remove(&id);
-                running.vanished.entry(id.kind).or_insert_with(Instant::now);
-                let _ = self.tell(Delta::Stream(id, StreamEvent::State(Sync::Stale { since: now() }))).await;
-            }
-            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            Ok((_, Ended::Unwanted)) | Err(_) => {}
-        }
-    }
-
-    /// The namespaces that are watched: `""` for all.
-    async fn scopes(&mut self, connection: &Connection) -> BTreeSet<Arc<str>> {
-        if self.spec.namespaces.is_empty() {
-            return BTreeSet::from([Arc::from("")]);
-        }
-        let is_pattern = |name: &&String| name.contains(['*', '?']);
-        let mut scopes: BTreeSet<Arc<str>> =
-            self.spec.namespaces.iter().filter(|name| !is_pattern(name)).map(|name| Arc::from(name.as_str())).collect();
-        let patterns: Vec<&String> = self.spec.namespaces.iter().filter(is_pattern).collect();
-        if !patterns.is_empty()
-            && let Ok(list) = connection.requests.json::<NamedList>("/api/v1/namespaces", METADATA_LIST).await
-        {
-            let matching = |name: &str| patterns.iter().any(|pattern| crate::kinds::matches_wildcard(pattern, name));
-            scopes.extend(list.items.into_iter().map(|item| item.metadata.name).filter(|name| matching(name)).map(Arc::from));
-        }
-        scopes
-    }
-
-    async fn tell(&self, delta: Delta) -> Result<(), ()> {
+    pub(super) async fn tell(&self, delta: Delta) -> Result<(), ()> {
         self.deltas.send(delta).await.map_err(|_| ())
     }
 }
 
 #[derive(Deserialize)]
-struct NamedList {
-    #[serde(default)]
-    items: Vec<Named>,
+pub(super) struct Named {
+    pub(super) metadata: NamedMetadata,
 }
 
 #[derive(Deserialize)]
-struct Named {
-    metadata: NamedMetadata,
-}
-
-#[derive(Deserialize)]
-struct NamedMetadata {
+pub(super) struct NamedMetadata {
     #[serde(default)]
-    name: String,
+    pub(super) name: String,
     #[serde(default)]
     uid: String,
 }

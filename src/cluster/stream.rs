@@ -9,14 +9,14 @@
 //! ```
 //! A new list never blanks what is held: `ListStarted` and `ListEnded` bracket it, and the state sweeps at the end.
 
+use super::reader::{News, Reader};
 use super::refusal::Refusal;
 use super::requests::{Arriving, JSON, METADATA, METADATA_LIST, Requests};
-use super::splitter::{Items, Lines, Piece};
+use super::splitter::{Items, Piece};
 use super::table;
 use crate::domain::Sync;
-use crate::fleet::delta::{Change, Delta, StreamEvent, StreamId};
+use crate::fleet::delta::{Delta, StreamEvent, StreamId};
 use crate::kinds::Family;
-use bytes::Bytes;
 use http_body_util::BodyExt;
 use serde::Deserialize;
 use std::sync::Arc;
@@ -76,14 +76,6 @@ enum Watched {
     Resume(String),
     /// List again.
     Relist,
-}
-
-/// One line of a watch.
-enum Line<'a> {
-    Object(Change, &'a [u8]),
-    Bookmark(&'a [u8]),
-    Error(&'a [u8]),
-    Unknown,
 }
 
 /// The receiver of the deltas is gone: the environment is shutting down.
@@ -255,7 +247,7 @@ impl Machine {
     }
 
     async fn pass_on(&mut self, context: &StreamContext, reader: &mut Reader, news: News) -> Result<(), Trouble> {
-        for _ in 0..news.too_big {
+        for _ in 0..news.skipped {
             context.tell(StreamEvent::Skipped).await?;
         }
         if !news.listed.is_empty() {
@@ -377,132 +369,6 @@ fn denied(context: &StreamContext, words: &str) -> String {
     format!("you may not list {}{place} ({who}verb list). Ask for the ClusterRole policydeck-viewer: assets/rbac/viewer.yaml", kind.plural)
 }
 
-/// What a chunk of a watch said.
-#[derive(Default)]
-struct News {
-    listed: Vec<Bytes>,
-    list_ended: bool,
-    changed: Vec<(Change, Bytes)>,
-    too_big: u32,
-    error: Option<Refusal>,
-}
-
-/// A watch as it arrives.
-struct Reader {
-    body: Arriving,
-    lines: Lines,
-    /// Still in the initial events of a streaming list.
-    listing: bool,
-    /// Nothing has arrived yet.
-    silent: bool,
-    version: Option<String>,
-    /// The last object, whose version is only read if it is needed.
-    last: Option<Bytes>,
-}
-
-impl Reader {
-    fn new(body: Arriving, listing: bool) -> Self {
-        Self { body, lines: Lines::default(), listing, silent: true, version: None, last: None }
-    }
-
-    fn take(&mut self, bytes: &[u8]) -> News {
-        self.silent = false;
-        let mut pieces = Vec::new();
-        self.lines.feed(bytes, |piece| pieces.push(piece));
-        let mut news = News::default();
-        for piece in pieces {
-            match piece {
-                Piece::TooBig => news.too_big += 1,
-                Piece::Whole(line) => self.line(&line, &mut news),
-            }
-        }
-        news
-    }
-
-    fn line(&mut self, line: &Bytes, news: &mut News) {
-        match read_line(line) {
-            Line::Object(change, object) => {
-                let object = line.slice_ref(object);
-                self.last = Some(object.clone());
-                if self.listing && change == Change::Put {
-                    news.listed.push(object);
-                } else {
-                    news.changed.push((change, object));
-                }
-            }
-            Line::Bookmark(object) => {
-                let Ok(mark) = serde_json::from_slice::<Marked>(object) else { return };
-                if self.listing && mark.metadata.annotations.get("k8s.io/initial-events-end").is_some_and(|v| v == "true") {
-                    (self.listing, news.list_ended) = (false, true);
-                }
-                (self.version, self.last) = (Some(mark.metadata.resource_version), None);
-            }
-            Line::Error(status) => news.error = Some(Refusal::from_event(status)),
-            // Half a line, or something that is no event: left out and counted, like an object that is too big.
-            Line::Unknown => news.too_big += 1,
-        }
-    }
-
-    /// The newest version that was seen.
-    fn version(&mut self) -> Option<String> {
-        if let Some(object) = self.last.take()
-            && let Ok(marked) = serde_json::from_slice::<Marked>(&object)
-        {
-            self.version = Some(marked.metadata.resource_version);
-        }
-        self.version.clone()
-    }
-}
-
-#[derive(Deserialize)]
-struct Marked {
-    metadata: MarkedMetadata,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct MarkedMetadata {
-    resource_version: String,
-    #[serde(default)]
-    annotations: std::collections::BTreeMap<String, String>,
-}
-
-/// One line of a watch, in any spelling.
-#[derive(Deserialize)]
-struct Event<'a> {
-    #[serde(rename = "type")]
-    word: &'a str,
-    #[serde(borrow)]
-    object: &'a serde_json::value::RawValue,
-}
-
-/// Reads one line: `{"type":"ADDED","object":{…}}`. API servers write it just so (kubernetes/apimachinery `metav1.WatchEvent`), which
-/// saves reading every object twice; another order or spacing takes the long way.
-fn read_line(line: &[u8]) -> Line<'_> {
-    let line = line.trim_ascii_end();
-    let short = line.strip_prefix(b"{\"type\":\"").and_then(|rest| {
-        let end = memchr::memchr(b'"', rest)?;
-        let (word, rest) = rest.split_at(end);
-        let object = rest.strip_prefix(b"\",\"object\":")?.strip_suffix(b"}")?;
-        Some((std::str::from_utf8(word).ok()?, object))
-    });
-    let (word, object) = if let Some(found) = short {
-        found
-    } else {
-        match serde_json::from_slice::<Event<'_>>(line) {
-            Ok(event) => (event.word, event.object.get().as_bytes()),
-            Err(_) => return Line::Unknown,
-        }
-    };
-    match word {
-        "ADDED" | "MODIFIED" => Line::Object(Change::Put, object),
-        "DELETED" => Line::Object(Change::Deleted, object),
-        "BOOKMARK" => Line::Bookmark(object),
-        "ERROR" => Line::Error(object),
-        _ => Line::Unknown,
-    }
-}
-
 /// One page of a list.
 struct Page {
     objects: usize,
@@ -573,16 +439,6 @@ pub(super) fn percent(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn lines_are_read_in_any_spelling() {
-        let usual = br#"{"type":"MODIFIED","object":{"kind":"X"}}"#;
-        assert!(matches!(read_line(usual), Line::Object(Change::Put, br#"{"kind":"X"}"#)));
-        let other = br#"{ "object": {"kind":"X"}, "type": "DELETED" }"#;
-        assert!(matches!(read_line(other), Line::Object(Change::Deleted, br#"{"kind":"X"}"#)));
-        assert!(matches!(read_line(b"{\"type\":\"ADDED\",\"obj"), Line::Unknown));
-        assert!(matches!(read_line(br#"{"type":"ERROR","object":{"code":410}}"#), Line::Error(_)));
-    }
 
     #[test]
     fn tokens_are_escaped() {

@@ -141,6 +141,15 @@ pub enum Requirement {
 }
 
 impl LabelSelector {
+    /// Whether it looks at any label but the one that repeats the namespace's name, which every namespace has.
+    pub fn asks_for_labels(&self) -> bool {
+        self.requirements.iter().any(|requirement| {
+            let (Requirement::In(key, _) | Requirement::NotIn(key, _) | Requirement::Exists(key) | Requirement::DoesNotExist(key)) =
+                requirement;
+            key != "kubernetes.io/metadata.name"
+        })
+    }
+
     /// Whether `labels` satisfy the selector; an empty selector matches everything.
     pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
         self.requirements.iter().all(|requirement| match requirement {
@@ -176,6 +185,23 @@ pub struct Reach {
     pub within: Vec<Vec<NamespaceFilter>>,
     /// It looks at nothing where all filters of one of these groups fit. What excludes only a part of a namespace's resources is left out.
     pub except: Vec<Vec<NamespaceFilter>>,
+}
+
+impl Rule {
+    /// Whether it depends on a namespace's labels, beyond its name, where it looks and what it does there.
+    pub fn asks_for_labels(&self) -> bool {
+        let reach = self.reach.within.iter().chain(&self.reach.except).flatten().filter_map(|filter| filter.selector.as_ref());
+        let overrides = self.overrides.iter().filter_map(|one| one.selector.as_ref());
+        reach.chain(overrides).any(LabelSelector::asks_for_labels)
+    }
+}
+
+impl Policy {
+    /// Whether its mode in a namespace depends on the namespace's labels, beyond its name.
+    pub fn asks_for_labels(&self) -> bool {
+        let overrides = self.overrides.iter().filter_map(|one| one.selector.as_ref());
+        self.rules.iter().any(Rule::asks_for_labels) || overrides.into_iter().any(LabelSelector::asks_for_labels)
+    }
 }
 
 /// What one entry of `match` or `exclude` says about namespaces; both parts must fit (Kyverno `pkg/engine/utils/match.go`,

@@ -4,7 +4,7 @@
 //! in with each message, and what must happen outside goes out as [`Effect`]s. What does not: the loop, the terminal.
 
 use super::frame::{self, Header};
-use super::keys::{self, Chord, Verb};
+use super::keys::{Chord, Verb};
 use super::msg::{Effect, Msg};
 use super::notices::{self, Log};
 use super::overlays::help::Help;
@@ -14,7 +14,7 @@ use super::overlays::{Outcome, Overlay, Surroundings};
 use super::pen::Pen;
 use super::screens::{Cx, Done, REGISTRY, Screen, View};
 use super::theme::{Role, Theme};
-use super::{TuiOptions, words};
+use super::{Saver, TuiOptions, save, words};
 use crate::domain::clean;
 use crate::fleet::view::FleetView;
 use crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers, MouseEvent, MouseEventKind};
@@ -59,6 +59,8 @@ pub struct App {
     last_number: u64,
     now: Timestamp,
     tick: Timestamp,
+    /// What was drawn on last.
+    area: Rect,
     dirty: bool,
     redraw: bool,
 }
@@ -81,6 +83,7 @@ impl App {
             last_number: 0,
             now,
             tick: now + SECOND,
+            area: Rect::ZERO,
             dirty: true,
             redraw: false,
         }
@@ -98,6 +101,8 @@ impl App {
             Msg::Redraw => self.redraw = true,
             Msg::Fleet(fleet) => self.fleet(fleet, &mut effects),
             Msg::Answer(number, answer) => self.with_screen(&mut effects, |screen, cx| screen.answered(number, &answer, cx)),
+            Msg::Saved(Ok(place)) => self.say(format!("saved as {}", clean(&place))),
+            Msg::Saved(Err(why)) => self.say(format!("not saved: {}", clean(&why))),
             Msg::Clock => self.clock(&mut effects),
             Msg::Terminate => effects.push(Effect::Quit),
             Msg::Suspend => effects.push(Effect::Suspend),
@@ -108,6 +113,11 @@ impl App {
     /// When the clock should call: at the next second, or before it if a screen waits for something.
     pub fn wake(&self) -> Timestamp {
         self.screens[self.current].wake().map_or(self.tick, |at| at.min(self.tick))
+    }
+
+    /// Carries out [`Effect::Save`].
+    pub(crate) fn saver(&self) -> Option<Saver> {
+        self.options.save.clone()
     }
 
     /// Whether there is something new to draw; asking resets it.
@@ -163,7 +173,7 @@ impl App {
 
     fn key(&mut self, event: KeyEvent, effects: &mut Vec<Effect>) {
         let own = REGISTRY[self.current].keys;
-        let verb = keys::lookup(own, Chord::from(event));
+        let verb = self.options.keys.lookup(own, Chord::from(event));
         if let Some(mut overlay) = self.overlay.take() {
             let outcome = self.look(|view, around| overlay.key(event, verb, view, around));
             match outcome {
@@ -196,6 +206,12 @@ impl App {
                 self.typing = Some(Typing { input: Input::new(before.clone()), before, problem: None });
             }
             Verb::Pause => self.pause(effects),
+            Verb::Save if self.options.save.is_none() => self.say("there is no place to save to".to_owned()),
+            Verb::Save => {
+                let mut picture = Buffer::empty(self.area);
+                self.draw_into(self.area, &mut picture);
+                effects.push(Effect::Save(save::text(&picture)));
+            }
             Verb::Reconnect => self.reconnect(effects),
             verb => match self.with_screen(effects, |screen, cx| screen.run(verb, cx)) {
                 Done::Outermost if verb == Verb::Leave => effects.push(Effect::Quit),
@@ -302,7 +318,7 @@ impl App {
 
     /// Calls `act` with what drawing and windows may see.
     fn look<T>(&self, act: impl FnOnce(&View<'_>, &Surroundings<'_>) -> T) -> T {
-        let view = View { fleet: &self.fleet, now: self.now, theme: &self.theme, zone: &self.options.time_zone };
+        let view = View { fleet: &self.fleet, now: self.now, theme: &self.theme, zone: &self.options.time_zone, keys: &self.options.keys };
         let screen = &self.screens[self.current];
         let blocked = |verb| screen.blocked(verb, &self.fleet);
         let entry = &REGISTRY[self.current];
@@ -321,15 +337,17 @@ impl App {
         if area.is_empty() {
             return;
         }
+        self.area = area;
         let areas = frame::divide(area);
-        let (fleet, theme, zone) = (self.fleet.clone(), self.theme.clone(), self.options.time_zone.clone());
-        let view = View { fleet: &fleet, now: self.now, theme: &theme, zone: &zone };
+        let (fleet, theme, zone, keys) =
+            (self.fleet.clone(), self.theme.clone(), self.options.time_zone.clone(), self.options.keys.clone());
+        let view = View { fleet: &fleet, now: self.now, theme: &theme, zone: &zone, keys: &keys };
         self.screens[self.current].draw(&view, areas.body, buffer);
         let header = Header { read_only: self.options.read_only };
         frame::header(&header, &view, areas.header, buffer);
         let paused = self.pause.as_ref().map(|p| {
             let waits = if p.updates == 1 { "1 update waits" } else { &format!("{} updates wait", words::number(p.updates)) };
-            format!("PAUSED since {}: {waits} (P goes on)", words::clock(p.since, &zone))
+            format!("PAUSED since {}: {waits} ({} goes on)", words::clock(p.since, &zone), keys.of(Verb::Pause))
         });
         let status = self.screens[self.current].status(&view);
         frame::tabs(self.current, self.options.banner.as_deref(), &status, paused.as_deref(), &view, areas.tabs, buffer);
@@ -355,7 +373,7 @@ impl App {
         } else if let Some((text, _)) = &self.said {
             Pen::new(buffer, view.theme, area, 0).put(" ", Role::Text).rest_clean(text, Role::Accent);
         } else {
-            let standing = notices::standing(&self.fleet, &self.options.time_zone);
+            let standing = notices::standing(&self.fleet, &self.options.time_zone, &self.options.keys);
             if let Some(first) = standing.first() {
                 frame::notice(first, standing.len() - 1, view, area, buffer);
             }

@@ -7,7 +7,8 @@
 //! that keeps only the newest, and there is at most one answer under way per kind of question.
 
 use super::app::App;
-use super::msg::{Answer, Ask, Effect, Msg};
+use super::msg::{Ask, Effect, Msg};
+use super::save::Saver;
 use super::source::Source;
 use crossterm::event::{Event, KeyEventKind};
 use futures::{Stream, StreamExt};
@@ -62,7 +63,7 @@ struct Asking<S> {
     source: S,
     tasks: JoinSet<()>,
     running: [Option<AbortHandle>; Ask::SLOTS],
-    answers: mpsc::Sender<(u64, Answer)>,
+    answers: mpsc::Sender<Msg>,
 }
 
 impl<S: Source> Asking<S> {
@@ -75,8 +76,17 @@ impl<S: Source> Asking<S> {
         self.running[slot] = Some(self.tasks.spawn(async move {
             let answer = source.answer(ask).await;
             // The loop is gone when nobody listens: nothing is lost.
-            let _ = answers.send((number, answer)).await;
+            let _ = answers.send(Msg::Answer(number, answer)).await;
         }));
+    }
+
+    /// Keeps a text, on a thread that may block.
+    fn save(&mut self, saver: Saver, text: String) {
+        let answers = self.answers.clone();
+        self.tasks.spawn_blocking(move || {
+            let outcome = saver.save(&text);
+            let _ = answers.blocking_send(Msg::Saved(outcome));
+        });
     }
 }
 
@@ -97,7 +107,7 @@ where
 {
     let mut fleet = source.fleet();
     fleet.mark_changed();
-    let (sender, mut answers) = mpsc::channel(Ask::SLOTS);
+    let (sender, mut answers) = mpsc::channel(Ask::SLOTS + 1);
     let mut asking = Asking { source, tasks: JoinSet::new(), running: [const { None }; Ask::SLOTS], answers: sender };
     let start = Instant::now();
     let mut last_frame = start.checked_sub(DATA_PACE).unwrap_or(start);
@@ -146,8 +156,8 @@ where
                 last_frame = Instant::now();
                 continue;
             }
-            Some((number, answer)) = answers.recv() => {
-                effects.extend(app.update(now(), Msg::Answer(number, answer)));
+            Some(answer) = answers.recv() => {
+                effects.extend(app.update(now(), answer));
                 DATA_PACE
             }
             changed = fleet.changed(), if !engine_gone => {
@@ -173,6 +183,11 @@ where
                 Effect::Ask(number, ask) => asking.ask(number, ask),
                 Effect::Reconnect(environment) => asking.source.reconnect(&environment),
                 Effect::Copy(text) => host.copy(&text).map_err(|e| terminal_error(&e))?,
+                Effect::Save(text) => {
+                    if let Some(saver) = app.saver() {
+                        asking.save(saver, text);
+                    }
+                }
                 Effect::Suspend => {
                     // Elsewhere nothing stops, and nothing would say that it goes on.
                     away = cfg!(unix);

@@ -145,7 +145,7 @@ pub(crate) fn tabs(
 /// Draws a sentence about an environment, its name in its own style.
 pub(crate) fn notice(notice: &Notice, more: usize, view: &View<'_>, area: Rect, buffer: &mut Buffer) {
     let mut pen = Pen::new(buffer, view.theme, area, 0);
-    let tail = if more > 0 { format!("  +{more} (m) ") } else { String::new() };
+    let tail = if more > 0 { format!("  +{more} ({}) ", view.keys.of(Verb::Messages)) } else { String::new() };
     pen.put(" ", Role::Text).put(&notice.label, if notice.production { Role::Production } else { notice.role });
     let role = if notice.role == Role::Text { Role::Muted } else { notice.role };
     let room = pen.room().saturating_sub(width(&tail));
@@ -163,16 +163,17 @@ pub(crate) fn footer(
 ) {
     let mut pen = Pen::new(buffer, view.theme, area, 0);
     pen.put(" ", Role::Text);
-    let help = "? help";
+    let help = format!("{} help", view.keys.of(Verb::Help));
     for verb in hints {
         let Some(binding) = keys::binding(own, *verb) else { continue };
-        let needed = width(binding.key()) + 1 + width(binding.word) + 2;
-        if pen.room() < needed + width(help) + 1 {
+        let key = view.keys.key(binding);
+        let needed = width(key) + 1 + width(binding.word) + 2;
+        if pen.room() < needed + width(&help) + 1 {
             break;
         }
         let dim = blocked(*verb);
-        pen.put(binding.key(), if dim { Role::Muted } else { Role::Accent }).put(" ", Role::Text);
+        pen.put(key, if dim { Role::Muted } else { Role::Accent }).put(" ", Role::Text);
         pen.put(binding.word, if dim { Role::Muted } else { Role::Text }).put("  ", Role::Text);
     }
-    pen.put("?", Role::Accent).put(" help", Role::Text);
+    pen.put(view.keys.of(Verb::Help), Role::Accent).put(" help", Role::Text);
 }

@@ -1,7 +1,7 @@
-//! Keys as data: one table feeds dispatch, help, footer, palette and the README.
+//! Keys as data: one table feeds dispatch, help, footer, palette, the configuration and the README.
 //!
 //! What lives here: [`Chord`], [`Verb`], [`Binding`] and the bindings that hold everywhere. A screen brings its own table
-//! (`screens`). What does not: what a verb does.
+//! (`screens`). What does not: what a verb does, keys that a person has set (`keymap`).
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use std::fmt;
@@ -50,6 +50,21 @@ impl From<Chord> for KeyEvent {
     }
 }
 
+impl Chord {
+    /// As terminals send it: with ctrl there are no capitals, and shift makes one.
+    fn of_character(c: char, mut modifiers: KeyModifiers) -> Self {
+        let c = if modifiers.contains(KeyModifiers::CONTROL) {
+            c.to_ascii_lowercase()
+        } else if modifiers.contains(KeyModifiers::SHIFT) {
+            c.to_ascii_uppercase()
+        } else {
+            c
+        };
+        modifiers.remove(KeyModifiers::SHIFT);
+        Self { code: KeyCode::Char(c), modifiers }
+    }
+}
+
 impl FromStr for Chord {
     type Err = String;
 
@@ -62,7 +77,10 @@ impl FromStr for Chord {
             }
             let mut chars = rest.chars();
             if let (Some(c), None) = (chars.next(), chars.next()) {
-                return Ok(Self { code: KeyCode::Char(c), modifiers });
+                return Ok(Self::of_character(c, modifiers));
+            }
+            if let Some(n) = rest.strip_prefix('f').and_then(|n| n.parse().ok()).filter(|n| (1..=12).contains(n)) {
+                return Ok(Self { code: KeyCode::F(n), modifiers });
             }
             let (modifier, tail) = [("ctrl-", KeyModifiers::CONTROL), ("alt-", KeyModifiers::ALT), ("shift-", KeyModifiers::SHIFT)]
                 .into_iter()
@@ -85,6 +103,7 @@ impl fmt::Display for Chord {
             Some((name, _)) => f.write_str(name),
             None => match self.code {
                 KeyCode::Char(c) => write!(f, "{c}"),
+                KeyCode::F(n) => write!(f, "f{n}"),
                 other => write!(f, "{other}"),
             },
         }
@@ -136,14 +155,50 @@ pub enum Verb {
     Palette,
     /// Show the keys.
     Help,
+    /// Save what is on the screen.
+    Save,
     /// Draw everything again.
     Redraw,
     /// Stop the program until it is continued.
     Suspend,
     /// End the program.
     Quit,
-    /// What only one screen knows, by its name there.
+    /// What only one screen knows, by its action's name.
     Own(&'static str),
+}
+
+impl Verb {
+    /// The name by which the configuration calls it, which never changes; `None` where the keys are what they are.
+    pub fn action(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Up => "up",
+            Self::Down => "down",
+            Self::Left => "left",
+            Self::Right => "right",
+            Self::PageUp => "page-up",
+            Self::PageDown => "page-down",
+            Self::First => "first",
+            Self::Last => "last",
+            Self::Open => "open",
+            Self::Back => "back",
+            Self::Leave => "leave",
+            Self::NextScreen => "next",
+            Self::PreviousScreen => "previous",
+            Self::Filter => "filter",
+            Self::Environment(_) => return None,
+            Self::Copy => "copy",
+            Self::Pause => "pause",
+            Self::Reconnect => "reconnect",
+            Self::Messages => "messages",
+            Self::Palette => "commands",
+            Self::Help => "help",
+            Self::Save => "save",
+            Self::Redraw => "redraw",
+            Self::Suspend => "suspend",
+            Self::Quit => "quit",
+            Self::Own(name) => name,
+        })
+    }
 }
 
 /// One line of the key table.
@@ -185,18 +240,13 @@ impl Binding {
     }
 
     /// The verb for `chord`, if this binding holds it.
-    fn verb_for(&self, chord: Chord) -> Option<Verb> {
+    pub(crate) fn verb_for(&self, chord: Chord) -> Option<Verb> {
         let at = self.keys.iter().position(|k| k.parse() == Ok(chord))?;
         Some(match self.verb {
             Verb::Environment(_) => Verb::Environment(u8::try_from(at).unwrap_or(u8::MAX)),
             verb => verb,
         })
     }
-}
-
-/// The verb that `chord` means, the screen's own table first.
-pub(crate) fn lookup(own: &[Binding], chord: Chord) -> Option<Verb> {
-    own.iter().chain(MOVING).chain(GENERAL).find_map(|b| b.verb_for(chord))
 }
 
 /// The binding of a verb.
@@ -237,6 +287,7 @@ pub const GENERAL: &[Binding] = &[
     Binding::new(Verb::Messages, &["m"], "messages", "All messages of all environments, with their times and remedies."),
     Binding::new(Verb::Palette, &[":"], "commands", "Type a command, or the name of an environment; :q ends the program."),
     Binding::new(Verb::Help, &["?"], "help", "These keys."),
+    Binding::new(Verb::Save, &["ctrl-s"], "save", "Save what is on the screen as a text file; the message line says where."),
     Binding::new(Verb::Redraw, &["ctrl-l"], "redraw", "Draw the screen anew."),
     Binding::new(Verb::Suspend, &["ctrl-z"], "suspend", "Stop the program and give the shell back; fg continues."),
     Binding::new(Verb::Quit, &["ctrl-c"], "quit", "End the program."),
@@ -244,7 +295,7 @@ pub const GENERAL: &[Binding] = &[
 
 /// The key table for the README, made from the same tables as everything else.
 pub fn keys_markdown() -> String {
-    let mut out = String::from("| where | keys | what they do |\n|---|---|---|\n");
+    let mut out = String::from("| where | keys | action | what they do |\n|---|---|---|---|\n");
     let own = super::screens::REGISTRY.iter().map(|s| (s.title, s.keys));
     for (place, bindings) in [("moving", MOVING), ("everywhere", GENERAL)].into_iter().chain(own) {
         for binding in bindings {
@@ -252,7 +303,8 @@ pub fn keys_markdown() -> String {
                 Some(shown) => format!("`{shown}`"),
                 None => binding.keys.iter().map(|k| format!("`{k}`")).collect::<Vec<_>>().join(" "),
             };
-            let _ = writeln!(out, "| {place} | {keys} | {} |", binding.help);
+            let action = binding.verb.action().map_or_else(String::new, |action| format!("`{action}`"));
+            let _ = writeln!(out, "| {place} | {keys} | {action} | {} |", binding.help);
         }
     }
     out
@@ -287,6 +339,8 @@ mod tests {
         let event = KeyEvent::new(KeyCode::Char('S'), KeyModifiers::SHIFT);
         assert_eq!(Chord::from(event), "S".parse().unwrap());
         assert!("ctrl-nothing".parse::<Chord>().is_err());
-        assert_eq!(lookup(&[], "3".parse().unwrap()), Some(Verb::Environment(3)));
+        assert_eq!("shift-s".parse::<Chord>(), "S".parse());
+        assert_eq!("ctrl-R".parse::<Chord>(), "ctrl-r".parse());
+        assert_eq!("shift-f5".parse::<Chord>().unwrap().to_string(), "shift-f5");
     }
 }

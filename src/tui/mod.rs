@@ -5,17 +5,19 @@
 //!
 //! How the parts talk: `event_loop` turns what happens into [`Msg`]s, [`App::update`] changes the state and answers with
 //! [`Effect`]s, the loop carries those out. `screens` are what one looks at, `overlays` lie over them, `frame` is around them;
-//! `keys` is the one table of keys, `theme` the one place for colours and shapes, `words` the one for wording.
+//! `keys` is the one table of keys, `keymap` adds what a person has set, `theme` the one place for colours and shapes, `words` the one for wording.
 
 mod app;
 mod event_loop;
 mod filter;
 mod frame;
+mod keymap;
 mod keys;
 mod msg;
 mod notices;
 mod overlays;
 mod pen;
+mod save;
 mod screens;
 mod source;
 mod terminal;
@@ -25,8 +27,10 @@ mod words;
 
 pub use app::App;
 pub use event_loop::{Host, LoopError, run as run_loop};
+pub use keymap::{Keymap, actions};
 pub use keys::{Binding, Chord, GENERAL, MOVING, Verb, keys_markdown};
 pub use msg::{Answer, Ask, Effect, Elsewhere, Msg};
+pub use save::Saver;
 pub use screens::{Entry, REGISTRY};
 pub use source::Source;
 pub use theme::{ColorDepth, Role, Theme};
@@ -52,12 +56,24 @@ pub struct TuiOptions {
     pub read_only: bool,
     /// Where the person is.
     pub time_zone: TimeZone,
+    /// Keys that a person has set.
+    pub keys: Keymap,
+    /// Keeps what is on the screen in a file; `None` where there is no place for it.
+    pub save: Option<Saver>,
 }
 
 impl Default for TuiOptions {
     /// True colour, all shapes, the system's time zone.
     fn default() -> Self {
-        Self { ascii: false, depth: ColorDepth::True, banner: None, read_only: false, time_zone: TimeZone::system() }
+        Self {
+            ascii: false,
+            depth: ColorDepth::True,
+            banner: None,
+            read_only: false,
+            time_zone: TimeZone::system(),
+            keys: Keymap::default(),
+            save: None,
+        }
     }
 }
 
@@ -96,7 +112,20 @@ impl std::error::Error for TuiError {
 /// Shows the fleet until the person or a signal ends it. To be called on the main thread, within a tokio runtime: the terminal may
 /// block when it stalls, and should then block nothing else.
 pub async fn run(engine: EngineHandle, options: TuiOptions) -> Result<(), TuiError> {
-    run_on(engine, options).await
+    let mut failed = engine.failed();
+    let failure = async move {
+        match failed.wait_for(Option::is_some).await {
+            Ok(why) => why.as_deref().unwrap_or_default().to_owned(),
+            // The engine is gone, and the screen says what it last knew.
+            Err(_) => std::future::pending().await,
+        }
+    };
+    // Mostly the panic hook is first; it knows where it happened. But a panic may come before the screen is taken.
+    tokio::select! {
+        biased;
+        ended = run_on(engine, options) => ended,
+        why = failure => Err(TuiError::Panicked(why)),
+    }
 }
 
 /// The same on any source of views and answers.

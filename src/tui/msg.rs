@@ -2,9 +2,9 @@
 //!
 //! What lives here: [`Msg`], [`Effect`], questions and answers as data. What does not: how either is carried out (`event_loop`).
 
-use crate::domain::ResourceRef;
+use crate::domain::{PolicyKey, ResourceRef};
 use crate::engine::Failure;
-use crate::fleet::query::{FindingQuery, FindingRow};
+use crate::fleet::query::{BlockedRow, FindingQuery, FindingRow};
 use crate::fleet::view::FleetView;
 use crossterm::event::{KeyEvent, MouseEvent};
 use std::sync::Arc;
@@ -24,6 +24,8 @@ pub enum Msg {
     Fleet(Arc<FleetView>),
     /// The answer to an earlier question, with its number.
     Answer(u64, Answer),
+    /// What became of [`Effect::Save`]: where it is, or why it is nowhere.
+    Saved(Result<String, String>),
     /// The time asked for by [`super::App::wake`] has come.
     Clock,
     /// The program is asked to end (SIGTERM, SIGHUP, SIGINT).
@@ -60,6 +62,13 @@ pub enum Ask {
         /// Which.
         reference: ResourceRef,
     },
+    /// The refused admissions behind a number.
+    Blocked {
+        /// Environment.
+        environment: Arc<str>,
+        /// Which policy refused.
+        policy: PolicyKey,
+    },
 }
 
 impl Ask {
@@ -69,11 +78,12 @@ impl Ask {
             Self::Findings { .. } => 0,
             Self::Elsewhere { .. } => 1,
             Self::Object { .. } => 2,
+            Self::Blocked { .. } => 3,
         }
     }
 
     /// Number of slots.
-    pub const SLOTS: usize = 3;
+    pub const SLOTS: usize = 4;
 }
 
 /// The same finding in another environment, if there is one.
@@ -88,6 +98,8 @@ pub enum Answer {
     Elsewhere(Vec<Elsewhere>),
     /// To [`Ask::Object`].
     Object(Result<serde_json::Value, Failure>),
+    /// To [`Ask::Blocked`], newest first.
+    Blocked(Result<Vec<BlockedRow>, Failure>),
 }
 
 /// Something to do outside of the screen. Every one is a spawned task or a call that returns at once.
@@ -99,6 +111,8 @@ pub enum Effect {
     Reconnect(Arc<str>),
     /// Put text on the clipboard through the terminal (OSC 52).
     Copy(String),
+    /// Keep this text in a file.
+    Save(String),
     /// Leave the screen and stop, until continued.
     Suspend,
     /// End.

@@ -2,6 +2,8 @@
 //!
 //! What lives here: sentences made from views, and a bounded log of changes. What does not: where they are drawn.
 
+use super::keymap::Keymap;
+use super::keys::Verb;
 use super::theme::Role;
 use super::words::{self, not_installed};
 use crate::domain::{Link, Sync, Tier, clean};
@@ -115,14 +117,14 @@ fn changes(before: Option<&EnvironmentView>, now: &EnvironmentView) -> Vec<(Role
 }
 
 /// What holds now, the gravest first; within the same gravity production first, then the order of the road.
-pub(crate) fn standing(fleet: &FleetView, zone: &TimeZone) -> Vec<Notice> {
-    let mut out: Vec<_> = fleet.environments.iter().flat_map(|e| of_environment(e, zone)).collect();
+pub(crate) fn standing(fleet: &FleetView, zone: &TimeZone, keys: &Keymap) -> Vec<Notice> {
+    let mut out: Vec<_> = fleet.environments.iter().flat_map(|e| of_environment(e, zone, keys)).collect();
     let weight = |n: &Notice| (n.role != Role::Fault, n.role != Role::Attention, !n.production);
     out.sort_by_key(weight);
     out
 }
 
-fn of_environment(environment: &EnvironmentView, zone: &TimeZone) -> Vec<Notice> {
+fn of_environment(environment: &EnvironmentView, zone: &TimeZone, keys: &Keymap) -> Vec<Notice> {
     let mut out = Vec::new();
     let mut say = |role, text: String| out.push(notice(environment, role, text));
     let from = |at: Option<Timestamp>| at.map_or_else(String::new, |at| format!("; numbers are from {}", words::clock(at, zone)));
@@ -130,7 +132,9 @@ fn of_environment(environment: &EnvironmentView, zone: &TimeZone) -> Vec<Notice>
         Link::Retrying { since: None, why, .. } => say(Role::Fault, format!(" not reached: {}", clean(why))),
         Link::Retrying { why, .. } => say(Role::Fault, format!(" lost: {}{}", clean(why), from(environment.last_seen))),
         Link::Unreachable { why } => say(Role::Fault, format!(" unreachable: {}{}", clean(why), from(environment.last_seen))),
-        Link::LoginNeeded { why } => say(Role::Fault, format!(": {}; then ctrl-r", clean(why).trim_end_matches('.'))),
+        Link::LoginNeeded { why } => {
+            say(Role::Fault, format!(": {}; then {}", clean(why).trim_end_matches('.'), keys.of(Verb::Reconnect)));
+        }
         Link::Denied { why } if why.contains("ClusterRole") => say(Role::Fault, format!(": {}", clean(why))),
         Link::Denied { why } => say(Role::Fault, format!(": {}. {VIEWER}", clean(why).trim_end_matches('.'))),
         Link::Stale { since } => say(Role::Attention, format!(" gives no sign of life since {}", words::clock(*since, zone))),

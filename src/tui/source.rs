@@ -31,6 +31,7 @@ impl Source for EngineHandle {
         match ask {
             Ask::Findings { environment, query } => Answer::Findings(self.findings(&environment, query).await),
             Ask::Object { environment, reference } => Answer::Object(self.object(&environment, reference).await),
+            Ask::Blocked { environment, policy } => Answer::Blocked(self.blocked(&environment, Some(policy)).await),
             Ask::Elsewhere { environments, query, rule, resource } => {
                 let mut found = Vec::with_capacity(environments.len());
                 for environment in environments {

@@ -18,8 +18,8 @@ fn allow_anything(cluster: &Cluster, crd: &str) {
         let properties = format!("/spec/versions/{version}/schema/openAPIV3Schema/properties");
         ["results", "scope", "summary"].map(|part| json!({"op": "replace", "path": format!("{properties}/{part}"), "value": anything}))
     };
-    let patch = Value::from((0..versions).flat_map(replace).collect::<Vec<_>>());
-    cluster.kubectl(&["patch", "crd", crd, "--type=json", "-p", &patch.to_string()]);
+    let operations = Value::from((0..versions).flat_map(replace).collect::<Vec<_>>());
+    cluster.kubectl(&["patch", "crd", crd, "--type=json", "-p", &operations.to_string()]);
 }
 
 fn result(name: &str, result: &str) -> Value {

@@ -31,7 +31,9 @@ fn all_shapes_count_right_under_the_crds_of_many_releases() {
         cluster.install_crds(folder);
         cluster.install_crds(&crds("openreports"));
         let mut seeded = Seeded::new(cluster, 3, 3, seed);
-        SHAPES.into_iter().for_each(|shape| seeded.reports(shape));
+        for shape in SHAPES {
+            seeded.reports(shape);
+        }
         seeded.oddities();
         seeds.push(seeded);
     }

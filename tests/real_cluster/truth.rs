@@ -106,7 +106,7 @@ const STATEFUL: &str = "
 
 /// Waits until Kyverno has nothing more to write: at least `least` results, and the same for a while.
 fn quiet(what: &str, clusters: &[&Cluster], least: u64) -> Vec<Count> {
-    let mut last: Option<(Vec<Count>, Instant)> = None;
+    let mut seen: Option<(Vec<Count>, Instant)> = None;
     eventually(what, SCANNED, || {
         let counts = clusters.iter().map(|c| recount(&c.api)).collect::<Vec<_>>();
         let few = counts.iter().map(|c| Count::total(&c.findings).iter().sum::<u64>()).find(|sum| *sum < least);
@@ -116,10 +116,10 @@ fn quiet(what: &str, clusters: &[&Cluster], least: u64) -> Vec<Count> {
         if let Some(pod) = clusters.iter().find_map(|c| unreported(c)) {
             return Err(format!("no report about {pod}"));
         }
-        match &last {
+        match &seen {
             Some((before, since)) if *before == counts && since.elapsed() >= QUIET => return Ok(counts),
             Some((before, _)) if *before == counts => {}
-            _ => last = Some((counts, Instant::now())),
+            _ => seen = Some((counts, Instant::now())),
         }
         Err("it keeps changing".to_owned())
     })
@@ -153,7 +153,9 @@ fn four_clusters_with_kyverno_are_counted_right() {
     let mut watch = desk.watch(&["status", "--watch"]);
     let fixtures = FIXTURES.map(|file| module(RUNNING).join("test/conformance/chainsaw").join(file));
     for cluster in &clusters {
-        NAMESPACES.into_iter().for_each(|name| cluster.namespace(name));
+        for name in NAMESPACES {
+            cluster.namespace(name);
+        }
         cluster.apply(JUDGES);
         for fixture in &fixtures {
             cluster.kubectl(&["apply", "-f", &fixture.display().to_string()]);

@@ -5,7 +5,7 @@
 use jiff::{SignedDuration, Timestamp};
 use policydeck::domain::{FindingResult, Link, Mode, PolicyId, PolicyKey, Readiness, ResourceRef, Revision, Severity, Sync, Tally, Tier};
 use policydeck::engine::Failure;
-use policydeck::fleet::query::FindingRow;
+use policydeck::fleet::query::{BlockedRow, FindingRow};
 use policydeck::fleet::view::{EnvironmentView, FleetView, KindView, PolicyCell};
 use policydeck::tui::{Answer, Ask, Source};
 use std::sync::Arc;
@@ -248,6 +248,31 @@ pub(crate) fn rows(key: &PolicyKey, fail: u64, error: u64) -> Vec<FindingRow> {
     out
 }
 
+/// Refused admissions that add up to `count`, newest first; the first was tried several times.
+pub(crate) fn refusals(key: &PolicyKey, count: u64) -> Vec<BlockedRow> {
+    let mut out = Vec::new();
+    let mut left = count;
+    while left > 0 {
+        let n = out.len() as u64;
+        let times = if n == 0 { left.min(3) } else { 1 };
+        left -= times;
+        let (namespace, name) = if n.is_multiple_of(2) { ("checkout", format!("web-{n}")) } else { ("search", format!("index-{n}")) };
+        let resource =
+            ResourceRef { api_version: "v1".to_owned(), kind: "Pod".to_owned(), namespace: namespace.to_owned(), name, uid: String::new() };
+        out.push(BlockedRow {
+            key: key.clone(),
+            resource: Arc::new(resource),
+            at: Some(ago(40 + 95 * i64::try_from(n).unwrap())),
+            count: times,
+            message: format!(
+                "Pod {namespace}: [validate-image-tag] fail (blocked); Using a mutable image tag e.g. 'latest' is not allowed."
+            )
+            .into(),
+        });
+    }
+    out
+}
+
 /// What an engine with this fleet would answer.
 pub(crate) fn answer(fleet: &FleetView, ask: &Ask) -> Answer {
     let tally = |environment: &str, key: Option<&PolicyKey>, by_owner: bool| {
@@ -272,6 +297,11 @@ pub(crate) fn answer(fleet: &FleetView, ask: &Ask) -> Answer {
                 })
                 .collect(),
         ),
+        Ask::Blocked { environment, policy } => {
+            let view = fleet.environments.iter().find(|e| e.name == *environment);
+            let count = view.and_then(|view| view.cells.iter().find(|c| c.key == *policy)?.blocked).unwrap_or(0);
+            Answer::Blocked(Ok(refusals(policy, count)))
+        }
         Ask::Object { reference, .. } if reference.name == "nightly" => Answer::Object(Err(Failure {
             what: "CronJob checkout/nightly no longer exists in the cluster".to_owned(),
             hint: "its results go away with the next report".to_owned(),

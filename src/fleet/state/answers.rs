@@ -1,13 +1,13 @@
 //! What an environment answers: its view, and the rows behind its numbers.
 
 use super::{EnvironmentState, KeptPolicy, index};
-use crate::domain::{Link, Mode, PolicyId, PolicyKey, Readiness, Sync, Tally};
+use crate::domain::{Link, Mode, PolicyId, PolicyKey, Readiness, Rule, Sync, Tally};
 use crate::fleet::ledger::{PolicySum, seconds};
 use crate::fleet::query::{BlockedRow, ExceptionRow, FindingQuery, FindingRow, PolicyRow, RuleRow};
 use crate::fleet::view::{EnvironmentView, KindView, PolicyCell};
 use crate::kinds::mode::{mode_in, overrides_in_words, policy_mode, rule_mode};
 use crate::kinds::report::source_of_kind;
-use crate::kinds::{Family, KindId};
+use crate::kinds::{Family, KindId, Namespace};
 use hashbrown::HashMap;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -211,25 +211,27 @@ impl EnvironmentState {
     /// All policies with their rules' modes, in `namespace` where one is given.
     pub fn policy_rows(&self, namespace: Option<&str>) -> Vec<PolicyRow> {
         let namespace = namespace.map(|name| self.namespace(name));
-        let row = |kept: &KeptPolicy| {
-            let policy = &kept.policy;
-            let kyverno = &self.facts.kyverno;
-            let rules = policy.rules.iter().map(|rule| RuleRow {
-                name: Arc::from(rule.name.as_str()),
-                rule_type: rule.rule_type,
-                mode: rule_mode(policy, rule, kyverno, namespace.as_ref()),
-                overrides: overrides_in_words(rule, policy),
-            });
-            PolicyRow {
-                key: kept.key.clone(),
-                mode: namespace.as_ref().map_or_else(|| policy_mode(policy, kyverno), |namespace| mode_in(policy, kyverno, namespace)),
-                rules: rules.collect(),
-                policy: Arc::clone(policy),
-            }
-        };
-        let mut rows: Vec<PolicyRow> = self.policies.values().map(row).collect();
+        let mut rows: Vec<PolicyRow> = self.policies.values().map(|kept| self.policy_row(kept, namespace.as_ref())).collect();
         rows.sort_by(|a, b| a.key.cmp(&b.key));
         rows
+    }
+
+    fn policy_row(&self, kept: &KeptPolicy, namespace: Option<&Namespace>) -> PolicyRow {
+        let (policy, kyverno) = (&kept.policy, &self.facts.kyverno);
+        // Where namespaces cannot be listed their labels are not known, and neither is what hangs on them.
+        let unknown = |asks: bool| asks && namespace.is_some_and(|n| !n.is_cluster_scoped()) && !self.labels_are_known();
+        let rule_row = |rule: &Rule| RuleRow {
+            name: Arc::from(rule.name.as_str()),
+            rule_type: rule.rule_type,
+            mode: if unknown(rule.asks_for_labels()) { Mode::Unknown } else { rule_mode(policy, rule, kyverno, namespace) },
+            overrides: overrides_in_words(rule, policy),
+        };
+        let mode = match namespace {
+            _ if unknown(policy.asks_for_labels()) => Mode::Unknown,
+            Some(namespace) => mode_in(policy, kyverno, namespace),
+            None => policy_mode(policy, kyverno),
+        };
+        PolicyRow { key: kept.key.clone(), mode, rules: policy.rules.iter().map(rule_row).collect(), policy: Arc::clone(policy) }
     }
 
     /// All exceptions, with the results that name them.

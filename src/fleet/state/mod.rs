@@ -1,7 +1,7 @@
 //! One environment's state: who owns it is the engine's environment task; how it changes is here.
 //!
 //! What lives here: folding [`Delta`]s, completeness, and the questions that views and commands ask. What does not: I/O and clocks (the
-//! time comes in with each delta), counting findings ([`super::ledger`]), reading manifests (`crate::kinds`).
+//! time comes in with each delta), counting findings (`super::ledger`), reading manifests (`crate::kinds`).
 
 mod answers;
 mod kept;
@@ -417,6 +417,11 @@ impl EnvironmentState {
                 || by_id.get(&event.policy).is_some_and(|policy| !mode_in(policy, &self.facts.kyverno, &namespace()).can_block());
             !event.doubtful || !(harmless() || self.ledger.knows_uid(&event.resource.uid))
         })
+    }
+
+    /// Whether all namespaces have been listed, with their labels.
+    fn labels_are_known(&self) -> bool {
+        KindId::of_family(Family::Namespace).all(|kind| self.streams.was_complete(kind))
     }
 
     fn namespace(&self, name: &str) -> Namespace {

@@ -207,6 +207,19 @@ fn rows_behind_a_number_are_as_many_as_the_number() {
 }
 
 #[test]
+fn modes_that_hang_on_labels_are_unknown_where_labels_are() {
+    let by_label = json!({"apiVersion": "kyverno.io/v1", "kind": "ClusterPolicy", "metadata": {"name": "p"},
+        "spec": {"validationFailureAction": "Enforce", "rules": [{"name": "r", "validate": {"message": "no"},
+            "match": {"any": [{"resources": {"kinds": ["Pod"], "namespaceSelector": {"matchLabels": {"tier": "gold"}}}}]}}]},
+        "status": {"conditions": [{"type": "Ready", "status": "True"}]}});
+    let mut state = world(&[("ClusterPolicy", by_label)]);
+    assert_eq!(state.policy_rows(Some("a"))[0].mode, Mode::Off, "the namespace has no such label");
+    state.apply(Delta::Stream(stream("Namespace"), StreamEvent::State(Sync::Denied { why: "no".into() })), now());
+    state.settle();
+    assert_eq!(state.policy_rows(Some("a"))[0].mode, Mode::Unknown);
+}
+
+#[test]
 fn summaries_stand_in_until_results_are_complete() {
     let mut state = state();
     let tally = Tally { pass: 7, fail: 3, ..Tally::default() };

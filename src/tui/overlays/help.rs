@@ -13,6 +13,8 @@ use ratatui::layout::Rect;
 
 /// Columns of the keys.
 const KEYS: usize = 15;
+/// Columns of the actions' names, by which the configuration calls them.
+const ACTIONS: usize = 12;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -52,9 +54,12 @@ impl Overlay for Help {
                     Some(why) => (format!("{} Not now: {why}.", binding.help), Role::Muted),
                     None => (binding.help.to_owned(), Role::Text),
                 };
-                let keys = binding.keys_text();
-                for (i, part) in wrap(&text, columns.saturating_sub(KEYS)).into_iter().enumerate() {
-                    lines.push(vec![(pad(if i == 0 { &keys } else { "" }, KEYS), Role::Accent), (part, role)]);
+                let keys = view.keys.keys_text(binding);
+                let action = binding.verb.action().unwrap_or_default();
+                for (i, part) in wrap(&text, columns.saturating_sub(KEYS + ACTIONS)).into_iter().enumerate() {
+                    let first = |text| if i == 0 { text } else { "" };
+                    let lead = [(pad(first(&keys), KEYS), Role::Accent), (pad(first(action), ACTIONS), Role::Muted)];
+                    lines.push(lead.into_iter().chain([(part, role)]).collect());
                 }
             }
         }
@@ -87,8 +92,8 @@ fn legend(view: &View<'_>, columns: usize) -> Vec<TextLine> {
         (refused.as_str(), "admissions refused"),
     ];
     let more = [
-        (s.differs, "says something else than in the environment before"),
-        ("4m", "lost since, numbers are of then"),
+        (s.differs, "the policy says something else here than in the environment before it on the road that has it"),
+        ("4m old", "in a column's head: lost, and its grey numbers are of then"),
         (s.reported, "known from reports only"),
     ];
     [&modes[..], &states, &marks, &more].into_iter().flat_map(|items| flow(items, columns)).collect()

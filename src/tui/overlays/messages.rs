@@ -38,7 +38,7 @@ impl Overlay for Messages {
 
     fn draw(&mut self, view: &View<'_>, around: &Surroundings<'_>, area: Rect, buffer: &mut Buffer) {
         let columns = usize::from(area.width).saturating_sub(6).clamp(20, 140);
-        let standing = notices::standing(view.fleet, view.zone);
+        let standing = notices::standing(view.fleet, view.zone, view.keys);
         let mut lines = vec![vec![("Now".to_owned(), Role::Strong)]];
         if standing.is_empty() {
             lines.push(vec![("Nothing to say: every environment is read and watched.".to_owned(), Role::Good)]);

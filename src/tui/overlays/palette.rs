@@ -1,6 +1,7 @@
 //! Commands by name: every verb of the key table, and every environment.
 
 use super::{Outcome, Overlay, Surroundings, window};
+use crate::tui::keymap::Keymap;
 use crate::tui::keys::{Binding, GENERAL, MOVING, Verb};
 use crate::tui::pen::{Pen, Shade};
 use crate::tui::screens::View;
@@ -28,19 +29,24 @@ struct Item {
     verb: Verb,
 }
 
-fn of_binding(binding: &Binding) -> Item {
+fn of_binding(binding: &Binding, keys: &Keymap) -> Item {
     // A colon would sit before every name; typed names work with and without it.
-    Item { name: binding.word.to_owned(), key: binding.key().to_owned(), help: binding.help.to_owned(), verb: binding.verb }
+    Item { name: binding.word.to_owned(), key: keys.key(binding).to_owned(), help: binding.help.to_owned(), verb: binding.verb }
 }
 
 impl Palette {
     /// What matches the typed text: names that begin with it, then names that hold it, then sentences that hold it.
     fn items(&self, view: &View<'_>, around: &Surroundings<'_>) -> Vec<Item> {
         let typed = self.input.value().trim().to_lowercase();
-        let mut items =
-            vec![Item { name: "q".to_owned(), key: "ctrl-c".to_owned(), help: "End the program.".to_owned(), verb: Verb::Quit }];
-        items.extend(around.screen.1.iter().chain(GENERAL).filter(|b| !matches!(b.verb, Verb::Palette | Verb::Leave)).map(of_binding));
-        items.extend(MOVING.iter().filter(|b| matches!(b.verb, Verb::First | Verb::Last)).map(of_binding));
+        let mut items = vec![Item {
+            name: "q".to_owned(),
+            key: view.keys.of(Verb::Quit).to_owned(),
+            help: "End the program.".to_owned(),
+            verb: Verb::Quit,
+        }];
+        let here = around.screen.1.iter().chain(GENERAL).filter(|b| !matches!(b.verb, Verb::Palette | Verb::Leave));
+        let moving = MOVING.iter().filter(|b| matches!(b.verb, Verb::First | Verb::Last));
+        items.extend(here.chain(moving).map(|binding| of_binding(binding, view.keys)));
         for (i, environment) in view.fleet.environments.iter().enumerate() {
             let Ok(number) = u8::try_from(i + 1) else { break };
             let key = if number < 10 { number.to_string() } else { String::new() };

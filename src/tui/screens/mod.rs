@@ -6,6 +6,7 @@
 
 pub(crate) mod violations;
 
+use super::keymap::Keymap;
 use super::keys::{Binding, Verb};
 use super::msg::{Answer, Ask, Effect};
 use super::theme::Theme;
@@ -65,6 +66,7 @@ pub(crate) struct View<'a> {
     pub(crate) now: Timestamp,
     pub(crate) theme: &'a Theme,
     pub(crate) zone: &'a TimeZone,
+    pub(crate) keys: &'a Keymap,
 }
 
 /// What a verb came to.

@@ -3,7 +3,7 @@
 //! What lives here: merging the environments' cells, reading one cell, sorting, hiding and filtering. It is rebuilt only when a
 //! view changed; drawing asks for single rows. What does not: columns, colours, selection.
 
-use crate::domain::{Mode, PolicyKey, Readiness, Severity, Sync, Tally, clean};
+use crate::domain::{Link, Mode, PolicyKey, Readiness, Severity, Sync, Tally, clean};
 use crate::fleet::view::{EnvironmentView, FleetView, PolicyCell};
 use crate::tui::filter::Filter;
 use crate::tui::words;
@@ -142,12 +142,13 @@ pub(super) fn once_complete(environment: &EnvironmentView) -> bool {
         && environment.kinds.iter().filter(|k| k.essential).all(|k| matches!(k.sync, Sync::Live | Sync::NotInstalled | Sync::Stale { .. }))
 }
 
-/// When an environment was lost, if it is.
+/// When an environment was lost, if it is: the moment from which the header counts, too.
 pub(super) fn lost_since(environment: &EnvironmentView) -> Option<Timestamp> {
-    if environment.link.is_up() {
-        return None;
+    match &environment.link {
+        link if link.is_up() => None,
+        Link::Retrying { since: Some(since), .. } | Link::Stale { since } => Some(*since),
+        _ => environment.last_seen,
     }
-    environment.last_seen
 }
 
 /// Every policy of every environment, by merging lists that are sorted already.
@@ -339,11 +340,9 @@ impl Board {
                 let refused = cell.blocked.unwrap_or(0);
                 remarkable |= refused > 0 || cell.mode == Mode::NotReady || cell.ready == Readiness::NotReady;
                 count = count.max(tally.fail);
-                let lost = lost_since(&self.environments[e]).is_some();
-                // Errors and refusals share one blank before them; `≠` and an age bring their own.
+                // Errors and refusals share one blank before them; `≠` brings its own.
                 let counted = digits(tally.error) + digits(refused);
-                let needed = counted + usize::from(counted > 0) + 2 * usize::from(self.differs(at, e));
-                marks = marks.max(needed + if lost { 3 } else { 0 });
+                marks = marks.max(counted + usize::from(counted > 0) + 2 * usize::from(self.differs(at, e)));
             }
             let row = &mut self.rows[at];
             (row.faults, row.severity, row.category, row.remarkable) = (faults, severity, category, remarkable);

@@ -42,14 +42,16 @@ pub(super) fn lay_out(width: usize, board: &Board, first: usize, wanted: Option<
     let all = board.environments.len();
     // The widest number, `~` before it, and a blank before that.
     let count = (board.widest_count + 2).max(5);
-    let marks = board.widest_marks.max(3);
-    let names = board.widest_name.clamp(14, 60);
+    // `⊘37` with its blank always has a place: the first refusal, or the first spec that differs, moves nothing.
+    let marks = board.widest_marks.max(4);
+    let names = board.widest_name.clamp(15, 60);
     let severity = if width >= 60 { 5 } else { 0 };
     let least = if width >= 60 { 20.min(names) } else { (width / 3).max(8) };
     // The gap behind the last column is not needed.
     let room = |policy: usize| (width + 1).saturating_sub(policy + 1 + severity);
     let fits = |policy: usize, words: bool| all * cell(words, count, marks) <= room(policy);
-    let words = fits(names.min(30), true);
+    // A few letters of the longest names are worth less than the words.
+    let words = fits(names.min(24), true);
     let each = cell(words, count, marks);
     let shown = if fits(least, words) { all } else { (room(least) / each).max(1).min(all) };
     // What is left over goes to the names, as far as they need it.

@@ -1,11 +1,13 @@
-//! One finding, opened: itself, the same in the other environments, and the live object behind it.
+//! One finding, opened: itself, the same in the other environments, and the live object behind it. A refused admission opens alike,
+//! but has neither: it never existed.
 //!
 //! What lives here: what was asked and what came. What does not: drawing (`finding_view`).
 
+use super::refused::as_finding;
 use super::rows::{RowId, Target};
-use super::yaml::{self, YamlLine};
+use super::yaml::{self, Spot, YamlLine};
 use crate::engine::Failure;
-use crate::fleet::query::FindingRow;
+use crate::fleet::query::{BlockedRow, FindingRow};
 use crate::tui::msg::{Answer, Ask, Elsewhere};
 use crate::tui::screens::Cx;
 use serde_json::Value;
@@ -18,7 +20,7 @@ pub(super) enum Object {
     /// Asked, under this number.
     Asked(u64),
     /// There it is.
-    Here { lines: Vec<YamlLine>, failing: Option<usize>, path: Option<String>, replaced: bool },
+    Here { lines: Vec<YamlLine>, failing: Option<Spot>, path: Option<String>, replaced: bool },
     /// It could not be had.
     Failed(Failure),
 }
@@ -28,6 +30,8 @@ pub(super) enum Object {
 pub(super) struct Finding {
     pub(super) target: Target,
     pub(super) row: FindingRow,
+    /// It is a refused admission; the row says as much of it as a finding can.
+    pub(super) refused: Option<BlockedRow>,
     /// It is no longer among the rows it was opened from.
     pub(super) gone: bool,
     elsewhere_asked: Option<u64>,
@@ -45,6 +49,7 @@ impl Finding {
         let mut finding = Self {
             target,
             row,
+            refused: None,
             gone: false,
             elsewhere_asked: None,
             elsewhere: None,
@@ -54,6 +59,21 @@ impl Finding {
         };
         finding.ask_elsewhere(cx);
         finding
+    }
+
+    /// Opens a refused admission; there is nothing to ask about it.
+    pub(super) fn open_refusal(target: Target, refused: BlockedRow) -> Self {
+        Self {
+            target,
+            row: as_finding(&refused),
+            refused: Some(refused),
+            gone: false,
+            elsewhere_asked: None,
+            elsewhere: Some(Vec::new()),
+            object: Object::NotAsked,
+            showing_object: false,
+            scroll: [0, 0],
+        }
     }
 
     pub(super) fn id(&self) -> RowId {
@@ -85,7 +105,7 @@ impl Finding {
         match answer {
             Answer::Elsewhere(found) if self.elsewhere_asked == Some(number) => self.elsewhere = Some(found.clone()),
             Answer::Object(result) if matches!(self.object, Object::Asked(n) if n == number) => self.take_object(result),
-            Answer::Elsewhere(_) | Answer::Object(_) | Answer::Findings(_) => {}
+            Answer::Elsewhere(_) | Answer::Object(_) | Answer::Findings(_) | Answer::Blocked(_) => {}
         }
     }
 
@@ -95,11 +115,11 @@ impl Finding {
             Ok(value) => {
                 let lines = yaml::lines(value);
                 let path = yaml::failing_path(&self.row.message);
-                let failing = path.as_ref().and_then(|p| yaml::line_of(&lines, p));
+                let failing = path.as_ref().and_then(|p| yaml::spot_of(&lines, p));
                 let uid = value.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default();
                 let replaced = !uid.is_empty() && !self.row.resource.uid.is_empty() && uid != self.row.resource.uid;
                 // The failing line in sight, with what leads to it above.
-                self.scroll[1] = failing.map_or(0, |at| at.saturating_sub(4));
+                self.scroll[1] = failing.as_ref().map_or(0, |spot| spot.line.saturating_sub(4));
                 Object::Here { lines, failing, path, replaced }
             }
         };

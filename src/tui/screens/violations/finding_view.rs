@@ -6,6 +6,7 @@ use super::board::Board;
 use super::finding::{Finding, Object};
 use super::rows_view::{crumbs, result_role};
 use crate::domain::{ResourceRef, Tier, clean};
+use crate::fleet::query::BlockedRow;
 use crate::tui::pen::{Pen, Shade};
 use crate::tui::screens::View;
 use crate::tui::text::{fit_clean, pad, wrap};
@@ -43,7 +44,11 @@ pub(super) fn draw(finding: &mut Finding, board: &Board, view: &View<'_>, area: 
     if finding.showing_object {
         object(finding, environment.is_some_and(|e| e.tier == Tier::Production), view, body, buffer);
     } else {
-        let lines = lines(finding, board, view, usize::from(body.width));
+        let columns = usize::from(body.width);
+        let lines = match &finding.refused {
+            Some(refused) => refusal_lines(refused, view, columns),
+            None => lines(finding, board, view, columns),
+        };
         let top = finding.scroll[0].min(lines.len().saturating_sub(usize::from(body.height)));
         finding.scroll[0] = top;
         for (at, line) in lines.iter().skip(top).take(usize::from(body.height)).enumerate() {
@@ -65,6 +70,20 @@ fn labelled(out: &mut Vec<Vec<Piece>>, label: &str, text: &str, role: Role, colu
 fn reference(resource: &ResourceRef) -> String {
     let place = if resource.namespace.is_empty() { resource.name.clone() } else { format!("{}/{}", resource.namespace, resource.name) };
     format!("{} {} {place}", resource.api_version, resource.kind).trim().to_owned()
+}
+
+/// What is known of a refused admission: it has no result, no object, and nothing like it elsewhere.
+fn refusal_lines(refused: &BlockedRow, view: &View<'_>, columns: usize) -> Vec<Vec<Piece>> {
+    let times = if refused.count == 1 { String::new() } else { format!("  {} times", words::number(refused.count)) };
+    let mut out = vec![vec![(format!("{} refused", view.theme.symbols.refused), Role::Attention), (times, Role::Text)], Vec::new()];
+    labelled(&mut out, "message", if refused.message.is_empty() { "none" } else { &refused.message }, Role::Text, columns);
+    labelled(&mut out, "resource", &reference(&refused.resource), Role::Text, columns);
+    if let Some(at) = refused.at {
+        let last = if refused.count == 1 { "when" } else { "last" };
+        labelled(&mut out, last, &format!("{} ago, {}", words::span(at, view.now), words::date(at, view.zone)), Role::Text, columns);
+    }
+    labelled(&mut out, "source", "Kyverno's event, which the cluster keeps for an hour unless told otherwise", Role::Muted, columns);
+    out
 }
 
 fn lines(finding: &Finding, board: &Board, view: &View<'_>, columns: usize) -> Vec<Vec<Piece>> {
@@ -91,7 +110,11 @@ fn lines(finding: &Finding, board: &Board, view: &View<'_>, columns: usize) -> V
         labelled(
             &mut out,
             "",
-            &format!("stands for {} resources (u shows them one by one)", words::number(u64::from(row.resources))),
+            &format!(
+                "stands for {} resources ({} shows them one by one)",
+                words::number(u64::from(row.resources)),
+                view.keys.of(super::RAW)
+            ),
             Role::Muted,
             columns,
         );
@@ -185,18 +208,21 @@ fn object(finding: &mut Finding, production: bool, view: &View<'_>, body: Rect, 
             let top = top.min(lines.len().saturating_sub(height));
             for (at, line) in lines.iter().enumerate().skip(top).take(height) {
                 let mut pen = Pen::new(buffer, view.theme, body, u16::try_from(at - top).unwrap_or(u16::MAX));
-                let marked = *failing == Some(at);
-                if marked {
+                let marked = failing.as_ref().filter(|spot| spot.line == at);
+                if marked.is_some() {
                     pen.shade(Shade::Weak);
                 }
-                pen.put(if marked { symbols.point } else { " " }, role).put(" ", Role::Text);
+                pen.put(if marked.is_some() { symbols.point } else { " " }, role).put(" ", Role::Text);
                 pen.put(&line.lead, Role::Muted).put(&line.key, Role::Accent);
                 if !line.key.is_empty() && !line.value.is_empty() {
                     pen.put(" ", Role::Text);
                 }
-                pen.put(&line.value, if marked { role } else { Role::Text });
-                if marked {
-                    pen.put("   ", Role::Text).put(&format!("{} fails here", symbols.left), role).finish();
+                // What is there is at fault only if nothing is missing.
+                let at_fault = marked.is_some_and(|spot| spot.missing.is_none());
+                pen.put(&line.value, if at_fault { role } else { Role::Text });
+                if let Some(spot) = marked {
+                    let words = spot.missing.as_ref().map_or_else(|| "fails here".to_owned(), |part| format!("{part} is missing here"));
+                    pen.put("   ", Role::Text).put(&format!("{} {words}", symbols.left), role).finish();
                 }
             }
             finding.scroll[1] = top;

@@ -50,6 +50,7 @@ impl Screen for Violations {
             | Verb::Messages
             | Verb::Palette
             | Verb::Help
+            | Verb::Save
             | Verb::Redraw
             | Verb::Suspend
             | Verb::Quit => {}
@@ -60,8 +61,14 @@ impl Screen for Violations {
     fn blocked(&self, verb: Verb, _fleet: &FleetView) -> Option<&'static str> {
         let lower = self.focus == Focus::Lower;
         match verb {
+            OBJECT
+                if self.finding.as_ref().is_some_and(|f| f.refused.is_some())
+                    || (self.finding.is_none() && self.rows.selected_refusal().is_some()) =>
+            {
+                Some("what was refused never existed: there is no object to show")
+            }
             OBJECT if self.finding.is_none() && self.rows.selected().is_none() => {
-                Some("select a finding first: its object is what y shows")
+                Some("select a finding first: then its object can be shown")
             }
             Verb::Open if !lower && self.policy.is_none() => Some("there is nothing to open"),
             Verb::Open if lower && self.finding.is_none() && self.environment.is_some() && self.rows.lines.is_empty() => {
@@ -78,6 +85,7 @@ impl Screen for Violations {
             (Focus::Matrix, _) => &[Verb::Open, Verb::Filter, SORT, ALL, RAW, Verb::Pause, Verb::Messages, Verb::Palette],
             (Focus::Lower, None) if self.environment.is_none() => &[Verb::Open, Verb::Back, ALL, RAW, Verb::Copy],
             (Focus::Lower, None) => &[Verb::Open, Verb::Back, OBJECT, Verb::Filter, ALL, RAW, Verb::Copy],
+            (Focus::Lower, Some(f)) if f.refused.is_some() => &[Verb::Back, Verb::Copy],
             (Focus::Lower, Some(f)) if f.showing_object => &[Verb::Back, OBJECT, Verb::Copy],
             (Focus::Lower, Some(_)) => &[OBJECT, Verb::Back, Verb::Copy],
         }
@@ -105,11 +113,14 @@ impl Screen for Violations {
     fn answered(&mut self, number: u64, answer: &Answer, cx: &mut Cx<'_>) {
         if let Answer::Findings(result) = answer
             && self.rows.answered(number, result, cx)
-            && let Some(finding) = &mut self.finding
+            && let Some(finding) = self.finding.as_mut().filter(|finding| finding.refused.is_none())
             && self.rows.shown(cx.now).is_some_and(|(target, answer)| *target == finding.target && answer.is_ok())
         {
             let row = self.rows.find(&finding.id()).cloned();
             finding.refresh(row.as_ref());
+        }
+        if let Answer::Blocked(result) = answer {
+            self.rows.refusals_answered(number, result, cx);
         }
         if let Some(finding) = &mut self.finding {
             finding.answered(number, answer);
@@ -203,8 +214,8 @@ impl Screen for Violations {
 fn verb_folds(rows: &super::rows::Rows, verb: Verb) -> bool {
     use super::rows::Line;
     match rows.lines.get(rows.place) {
-        Some(Line::Namespace { folded, .. }) => *folded == (verb == Verb::Right),
-        Some(Line::Finding(_)) => verb == Verb::Left,
+        Some(Line::Namespace { folded, .. } | Line::Refusals { folded }) => *folded == (verb == Verb::Right),
+        Some(Line::Finding(_) | Line::Refusal(_)) => verb == Verb::Left,
         None => false,
     }
 }
@@ -226,7 +237,7 @@ impl Violations {
         let column = self.column();
         let columns = columns::lay_out(usize::from(area.width).saturating_sub(1), &self.board, self.first, column);
         self.first = columns.environments.start;
-        self.matrix_rows = matrix::body_rows(area.height, &self.board, &self.listing);
+        self.matrix_rows = matrix::body_rows(area.height, &self.board);
         self.top = rows_view::scrolled(self.top, self.place, self.board.order.len(), self.matrix_rows, self.follow);
         let place = self.policy.as_ref().map(|_| self.place);
         let cursor = matrix::Cursor { place, column, focused: self.focus == Focus::Matrix };

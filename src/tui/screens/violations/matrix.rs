@@ -37,43 +37,44 @@ pub(super) struct Matrix<'a> {
 }
 
 /// Rows of an area of `height` that are left for policies.
-pub(super) fn body_rows(height: u16, board: &Board, listing: &Listing) -> usize {
-    usize::from(height).saturating_sub(2 + usize::from(!hidden_words(board, listing, "").is_empty()))
+pub(super) fn body_rows(height: u16, board: &Board) -> usize {
+    usize::from(height).saturating_sub(2 + usize::from(board.hidden + board.filtered > 0))
 }
 
 /// ```text
-///  POLICY ↓ faults             SEV   dev                   qac                   PRODUCTION
+///  POLICY ↓ faults             SEV   dev                   qac                   PRODUCTION  4m old
 ///  all 47 policies                           418                   149 !2                ~9
-/// ▌require-pod-requests-limits med   ▒ audit     412       ▒ audit     118  ≠    ▒ audit      ~9  4m
-///  restrict-image-registries   high  ▚ mixed      17 !2    ▒ audit      31       ╱ absent
+/// ▌require-pod-requests-limits med   ▒ audit     412       ▒ audit     118  ≠    ▒ audit      ~9
+///  restrict-image-registries   high  ▚ mixed      17 !2    ▒ audit      31       ╱
 ///  ┄ 41 policies without faults hidden (o shows them)
 /// ```
 pub(super) fn draw(matrix: &Matrix<'_>, view: &View<'_>, area: Rect, buffer: &mut Buffer, hits: &mut Hits) {
     headings(matrix, view, area, buffer, hits);
     totals(matrix, view, area, buffer);
-    let rows = body_rows(area.height, matrix.board, matrix.listing);
+    let rows = body_rows(area.height, matrix.board);
     let mut line = 2;
     for place in matrix.top..matrix.board.order.len().min(matrix.top + rows) {
         policy(matrix, view, place, Rect { y: area.y + line, height: 1.min(area.height.saturating_sub(line)), ..area }, buffer, hits);
         line += 1;
     }
-    let hidden = hidden_words(matrix.board, matrix.listing, view.theme.symbols.dots);
+    let hidden = hidden_words(matrix.board, matrix.listing, view);
     if !hidden.is_empty() && area.height > line {
         Pen::new(buffer, view.theme, area, line).put(" ", Role::Muted).rest_clean(&hidden, Role::Muted);
     }
 }
 
 /// `┄ 41 policies without faults hidden (o shows them)`; empty if none are.
-fn hidden_words(board: &Board, listing: &Listing, dots: &str) -> String {
+fn hidden_words(board: &Board, listing: &Listing, view: &View<'_>) -> String {
     let mut parts = Vec::new();
     if board.hidden > 0 {
-        parts.push(format!("{} without faults hidden (o shows them)", words::counted(board.hidden as u64, "policy", "policies")));
+        let what = words::counted(board.hidden as u64, "policy", "policies");
+        parts.push(format!("{what} without faults hidden ({} shows them)", view.keys.of(super::ALL)));
     }
     if board.filtered > 0 {
         let what = words::counted(board.filtered as u64, "policy", "policies");
         parts.push(format!("{what} left out by the filter {}", listing.filter.source()));
     }
-    if parts.is_empty() { String::new() } else { format!("{dots} {}", parts.join(", ")) }
+    if parts.is_empty() { String::new() } else { format!("{} {}", view.theme.symbols.dots, parts.join(", ")) }
 }
 
 fn arrow(listing: &Listing, symbols: &Symbols, by: &SortBy) -> &'static str {
@@ -124,10 +125,18 @@ fn headings(matrix: &Matrix<'_>, view: &View<'_>, area: Rect, buffer: &mut Buffe
         };
         let shown = fit(&label, room, symbols.cut);
         pen.put(&shown, role).put(mark, Role::Accent);
+        pen.put(&age_words(environment, room.saturating_sub(width(&shown)), view), Role::Muted);
         let used = usize::from(pen.x().saturating_sub(from));
         pen.skip(columns.cell().saturating_sub(used + width(&more))).put(&more, Role::Accent);
         hits.add(from, area.y, pen.x(), area.y + 1, Hit::Heading(SortBy::Environment(environment.name.clone())));
     }
+}
+
+/// `  4m old` behind the name of an environment that is lost, as far as there is room: the header says it in any case.
+fn age_words(environment: &EnvironmentView, room: usize, view: &View<'_>) -> String {
+    let Some(since) = lost_since(environment) else { return String::new() };
+    let age = words::age(since, view.now);
+    [format!("  {age} old"), format!(" {age} old"), format!(" {age}")].into_iter().find(|text| width(text) <= room).unwrap_or_default()
 }
 
 /// `‹3` or `3›`: how many environments are out of sight beside this column.
@@ -153,9 +162,18 @@ fn totals(matrix: &Matrix<'_>, view: &View<'_>, area: Rect, buffer: &mut Buffer)
     pen.put(" ", Role::Muted).field(&what, columns.policy, Role::Muted).skip(1 + columns.severity);
     for e in columns.environments.clone() {
         let Some(environment) = matrix.board.environments.get(e) else { continue };
-        let reading = total(environment, matrix.listing);
+        let mut reading = total(environment, matrix.listing);
         let shape = 1 + if columns.words { 1 + WORD } else { 0 };
-        pen.skip(shape);
+        // Where errors and refusals do not both fit behind the count, the refusals go where other rows have the mode.
+        let refused = format!("{}{}", view.theme.symbols.refused, mark_number(reading.refused));
+        let both = reading.errors > 0 && reading.refused > 0;
+        if both && columns.words && 2 + mark_number(reading.errors).len() + width(&refused) > columns.marks {
+            let role = if reading.lost.is_some() { Role::Muted } else { Role::Attention };
+            pen.field(&refused, shape, role);
+            reading.refused = 0;
+        } else {
+            pen.skip(shape);
+        }
         numbers(&mut pen, &reading, columns, environment, None, view);
     }
     pen.finish();
@@ -263,7 +281,8 @@ fn mode(pen: &mut Pen<'_>, reading: &Reading, columns: &Columns, view: &View<'_>
     }
 }
 
-/// The count, right-aligned, and the marks behind it: `!2` errors, `⊘37` refused, `≠` other than before, `4m` lost since.
+/// The count, right-aligned, and the marks behind it: `!2` errors, `⊘37` refused, `≠` other than before. Where the environment is lost
+/// all of it is grey and the count carries `~`; how old it is stands in the column's head, so that nothing moves when it happens.
 fn numbers(
     pen: &mut Pen<'_>,
     reading: &Reading,
@@ -277,11 +296,12 @@ fn numbers(
     let serious = environment.tier == Tier::Production || severity >= Some(Severity::High);
     let (text, role) = match reading.count {
         Count::Absent => (String::new(), Role::Muted),
+        Count::Nothing if lost => (format!("~{}", symbols.nothing), Role::Muted),
         Count::Nothing => (symbols.nothing.to_owned(), Role::Muted),
         Count::Unknown if reading.mode == Some(Mode::Unknown) => (String::new(), Role::Muted),
         Count::Unknown => ("?".to_owned(), Role::Muted),
-        Count::Known(n) => (words::number(n), if serious { Role::Fault } else { Role::Attention }),
-        Count::AtLeast(n) => (format!("~{}", words::number(n)), if serious { Role::Fault } else { Role::Attention }),
+        Count::Known(n) if !lost => (words::number(n), if serious { Role::Fault } else { Role::Attention }),
+        Count::Known(n) | Count::AtLeast(n) => (format!("~{}", words::number(n)), if serious { Role::Fault } else { Role::Attention }),
     };
     pen.right(&text, columns.count, if lost { Role::Muted } else { role });
     let mut left = columns.marks;
@@ -301,9 +321,6 @@ fn numbers(
     }
     if reading.differs {
         mark(pen, &format!(" {}", symbols.differs), Role::Accent);
-    }
-    if let Some(since) = reading.lost.filter(|_| reading.count != Count::Absent && reading.count != Count::Unknown) {
-        mark(pen, &format!(" {}", words::age(since, view.now)), Role::Muted);
     }
     pen.skip(left + 1);
 }

@@ -1,7 +1,7 @@
 //! What is wrong, where? Policies × environments, and the rows behind every number.
 //!
 //! What lives here: the screen's state, its keys, and how they change it. Its parts: `board` (the matrix as data), `columns` and
-//! `matrix` (drawing it), `rows` and `rows_view` (behind a number), `overview` (a policy in all environments), `finding` and
+//! `matrix` (drawing it), `rows`, `refused` and `rows_view` (behind a number), `overview` (a policy in all environments), `finding` and
 //! `finding_view` (one result), `yaml` (its object), `states` (instead of an empty table).
 
 mod board;
@@ -12,6 +12,7 @@ mod hits;
 mod layout;
 mod matrix;
 mod overview;
+mod refused;
 mod rows;
 mod rows_view;
 mod states;
@@ -32,7 +33,7 @@ use std::sync::Arc;
 const ALL: Verb = Verb::Own("all");
 const RAW: Verb = Verb::Own("raw");
 const SORT: Verb = Verb::Own("sort");
-const SORT_BACK: Verb = Verb::Own("sort back");
+const SORT_BACK: Verb = Verb::Own("sort-back");
 const REVERSE: Verb = Verb::Own("reverse");
 const OBJECT: Verb = Verb::Own("object");
 
@@ -237,23 +238,25 @@ impl Violations {
                 self.overview_place = self.overview_place.min(self.board.environments.len().saturating_sub(1));
             }
         } else if let Some(finding) = &mut self.finding {
-            if !finding.showing_object {
+            if !finding.showing_object && finding.refused.is_none() {
                 finding.ask_object(cx);
             }
         } else if self.environment.is_none() {
             let number = u8::try_from(self.overview_place + 1).unwrap_or(u8::MAX);
             self.go_to_environment(number, cx);
-        } else if !self.rows.fold_if_namespace() {
+        } else if !self.rows.fold_if_group() {
             self.open_finding(cx);
         }
     }
 
     fn open_finding(&mut self, cx: &mut Cx<'_>) {
         // Rows that only linger belong to another cell than the one that is selected.
-        if let (Some((target, _)), Some(row)) =
-            (self.rows.shown(cx.now).filter(|(t, _)| Some(*t) == self.rows.target()), self.rows.selected())
-        {
+        let Some((target, _)) = self.rows.shown(cx.now).filter(|(t, _)| Some(*t) == self.rows.target()) else { return };
+        if let Some(row) = self.rows.selected() {
             self.finding = Some(Finding::open(target.clone(), row.clone(), cx));
+            self.focus = Focus::Lower;
+        } else if let Some(row) = self.rows.selected_refusal() {
+            self.finding = Some(Finding::open_refusal(target.clone(), row.clone()));
             self.focus = Focus::Lower;
         }
     }
@@ -298,7 +301,7 @@ impl Violations {
                 if self.finding.is_none() {
                     self.open_finding(cx);
                 }
-                if let Some(finding) = &mut self.finding {
+                if let Some(finding) = self.finding.as_mut().filter(|finding| finding.refused.is_none()) {
                     finding.ask_object(cx);
                 }
                 return;
@@ -327,9 +330,8 @@ impl Violations {
                 _ => cx.copy("the message", crate::domain::clean(&finding.row.message).into_owned()),
             }
         } else if self.focus == Focus::Lower
-            && let Some(row) = self.rows.selected()
+            && let Some(resource) = self.rows.selected().map(|row| &row.resource).or(self.rows.selected_refusal().map(|row| &row.resource))
         {
-            let resource = &row.resource;
             let path = if resource.namespace.is_empty() { resource.to_string() } else { format!("{}/{resource}", resource.namespace) };
             let path = crate::domain::clean(&path).into_owned();
             cx.copy(&path, path.clone());

@@ -55,7 +55,7 @@ pub(super) fn draw(overview: &Overview<'_>, board: &Board, view: &View<'_>, area
     if wide {
         pen.field("REVISION", 14, Role::Muted);
     }
-    let titles: &[&str] = if wide { &["FAIL", "ERROR", "WARN", "PASS", "SKIP", "REFUSED"] } else { &["FAIL", "ERROR", "PASS"] };
+    let titles: &[&str] = if wide { &["FAIL", "ERROR", "WARN", "PASS", "SKIP", "REFUSED"] } else { &["FAIL", "ERROR", "PASS", "REFUSED"] };
     for title in titles {
         pen.right(title, NUMBER, Role::Muted);
     }
@@ -125,15 +125,15 @@ fn environment(
     number(&mut pen, tally.pass, Role::Good);
     if wide {
         number(&mut pen, tally.skip, Role::Text);
-        match cell.blocked {
-            Some(n) => number(&mut pen, n, Role::Attention),
-            None => {
-                pen.right("?", NUMBER, Role::Muted);
-            }
+    }
+    match cell.blocked {
+        Some(n) => number(&mut pen, n, Role::Attention),
+        None => {
+            pen.right("?", NUMBER, Role::Muted);
         }
-        if let Some(at) = cell.evaluated_at {
-            pen.put(&format!("  {} ago", words::span(at, view.now)), Role::Muted);
-        }
+    }
+    if let Some(at) = cell.evaluated_at.filter(|_| wide) {
+        pen.put(&format!("  {} ago", words::span(at, view.now)), Role::Muted);
     }
     pen.finish();
 }

@@ -3,9 +3,10 @@
 //! What lives here: when to ask again and what the answer means; the lines to list; which one is selected. What does not: drawing.
 
 use super::board::Unit;
+use super::refused::{Refused, as_finding};
 use crate::domain::{FindingResult, PolicyKey, ResourceRef};
 use crate::engine::Failure;
-use crate::fleet::query::{FindingQuery, FindingRow};
+use crate::fleet::query::{BlockedRow, FindingQuery, FindingRow};
 use crate::fleet::view::EnvironmentView;
 use crate::tui::filter::Filter;
 use crate::tui::msg::Ask;
@@ -17,7 +18,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 /// Rows are asked for again at most this often.
-const PACE: SignedDuration = SignedDuration::from_millis(100);
+pub(super) const PACE: SignedDuration = SignedDuration::from_millis(100);
 /// Rows of the cell before stay on screen this long while new ones are under way: shorter than anybody could misread, long enough not to flash.
 const LINGER: SignedDuration = SignedDuration::from_millis(250);
 /// Beyond this many rows, namespaces start folded.
@@ -58,10 +59,12 @@ impl RowId {
 }
 
 /// What a line of the list stands for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum LineId {
     Namespace(String),
     Finding(RowId),
+    Refusals,
+    Refusal(Arc<ResourceRef>, Arc<str>),
 }
 
 /// One line of the list.
@@ -71,6 +74,10 @@ pub(super) enum Line {
     Namespace { name: String, rows: usize, folded: bool },
     /// A finding, by its place in the answer.
     Finding(usize),
+    /// All refused admissions.
+    Refusals { folded: bool },
+    /// A refused admission, by its place in its answer.
+    Refusal(usize),
 }
 
 #[derive(Debug)]
@@ -91,7 +98,9 @@ pub(super) struct Rows {
     /// What is on screen: the target it belongs to, and the answer.
     shown: Option<(Target, u64, Result<Vec<FindingRow>, Failure>)>,
     pub(super) lines: Vec<Line>,
-    toggled: HashSet<String>,
+    /// Groups that are folded or unfolded against the rule.
+    toggled: HashSet<LineId>,
+    refused: Refused,
     pub(super) filter: Filter,
     /// The filter of the matrix, as far as it asks about rows.
     outer: Filter,
@@ -101,11 +110,14 @@ pub(super) struct Rows {
     pub(super) top: usize,
     /// Rows that pass the filters, by their places in the answer.
     passing: Vec<usize>,
+    /// The same for refused admissions.
+    passing_refusals: Vec<usize>,
 }
 
 impl Rows {
     /// Says which rows are wanted and as of which content; asks if that is news.
     pub(super) fn want(&mut self, wanted: Option<(Target, u64)>, cx: &mut Cx<'_>) {
+        self.refused.want(wanted.as_ref().map(|(target, _)| target), cx);
         if self.wanted == wanted {
             return;
         }
@@ -136,6 +148,7 @@ impl Rows {
 
     /// Asks what had to wait.
     pub(super) fn clock(&mut self, cx: &mut Cx<'_>) {
+        self.refused.clock(cx);
         if self.due.is_some_and(|due| due <= cx.now) {
             self.ask(cx);
         }
@@ -145,7 +158,7 @@ impl Rows {
     pub(super) fn wake(&self) -> Option<Timestamp> {
         let lingering =
             self.pending.as_ref().filter(|p| self.shown.as_ref().is_some_and(|(t, ..)| *t != p.target)).map(|p| p.since + LINGER);
-        self.due.into_iter().chain(lingering).min()
+        self.due.into_iter().chain(lingering).chain(self.refused.wake()).min()
     }
 
     /// Takes an answer if it is the one waited for.
@@ -165,6 +178,39 @@ impl Rows {
         self.sift(cx);
         self.ask(cx);
         true
+    }
+
+    /// Takes the refused admissions, if they are what was waited for.
+    pub(super) fn refusals_answered(&mut self, number: u64, answer: &Result<Vec<BlockedRow>, Failure>, cx: &mut Cx<'_>) {
+        if self.refused.answered(number, answer, cx) {
+            self.sift(cx);
+        }
+    }
+
+    /// The refused admissions of the rows on screen: how many, and how many lines of them pass the filters.
+    pub(super) fn refusals(&self) -> (u64, usize, Option<&Failure>) {
+        let Some((target, ..)) = &self.shown else { return (0, 0, None) };
+        let failure = self.refused.rows(target).and_then(Result::err);
+        (self.refused.count(target), self.passing_refusals.len(), failure)
+    }
+
+    /// How many lines of refused admissions there are, whatever the filters.
+    pub(super) fn refusal_rows(&self) -> usize {
+        let rows = self.shown.as_ref().and_then(|(target, ..)| self.refused.rows(target));
+        rows.and_then(Result::ok).map_or(0, <[BlockedRow]>::len)
+    }
+
+    /// A refused admission by its place in the answer.
+    pub(super) fn refusal(&self, place: usize) -> Option<&BlockedRow> {
+        self.refused.row(place)
+    }
+
+    /// The selected refused admission.
+    pub(super) fn selected_refusal(&self) -> Option<&BlockedRow> {
+        match self.lines.get(self.place)? {
+            Line::Refusal(i) => self.refusal(*i),
+            Line::Namespace { .. } | Line::Finding(_) | Line::Refusals { .. } => None,
+        }
     }
 
     /// What is on screen at `now`: the target, and its rows or what went wrong; `None` while there is nothing to show yet.
@@ -217,6 +263,10 @@ impl Rows {
             (None, Some((_, _, Ok(rows)))) => (0..rows.len()).collect(),
             _ => Vec::new(),
         };
+        let refusals = self.shown.as_ref().and_then(|(target, ..)| self.refused.rows(target)).and_then(Result::ok).unwrap_or_default();
+        self.passing_refusals = (0..refusals.len())
+            .filter(|i| environment.is_none_or(|environment| self.passes(environment, &as_finding(&refusals[*i]), cx.now)))
+            .collect();
         self.list();
     }
 
@@ -244,25 +294,37 @@ impl Rows {
         let mut lines = Vec::with_capacity(passing.len() + 8);
         for group in passing.chunk_by(|a, b| rows[*a].resource.namespace == rows[*b].resource.namespace) {
             let name = &rows[group[0]].resource.namespace;
-            let folded = folds != self.toggled.contains(name);
+            let folded = folds != self.toggled.contains(&LineId::Namespace(name.clone()));
             lines.push(Line::Namespace { name: name.clone(), rows: group.len(), folded });
             if !folded {
                 lines.extend(group.iter().copied().map(Line::Finding));
             }
         }
-        let place = self.cursor.as_ref().and_then(|id| lines.iter().position(|line| Self::is(rows, line, id)));
+        if self.shown.as_ref().is_some_and(|(target, ..)| self.refused.count(target) > 0) {
+            // Folded under findings; where there are none, they are what one came for.
+            let folded = rows.is_empty() == self.toggled.contains(&LineId::Refusals);
+            lines.push(Line::Refusals { folded });
+            if !folded {
+                lines.extend(self.passing_refusals.iter().copied().map(Line::Refusal));
+            }
+        }
+        let place = self.cursor.as_ref().and_then(|id| lines.iter().position(|line| self.is(rows, line, id)));
         // The first finding rather than the heading above it: that is what enter should open.
-        let start = if self.cursor.is_none() && lines.len() > 1 && matches!(lines[1], Line::Finding(_)) { 1 } else { self.place };
+        let start = if self.cursor.is_none() && matches!(lines.get(1), Some(Line::Finding(_) | Line::Refusal(_))) { 1 } else { self.place };
         self.lines = lines;
         self.place = place.unwrap_or(start).min(self.lines.len().saturating_sub(1));
         self.cursor = self.id(self.place);
     }
 
-    fn is(rows: &[FindingRow], line: &Line, id: &LineId) -> bool {
+    fn is(&self, rows: &[FindingRow], line: &Line, id: &LineId) -> bool {
         match (line, id) {
             (Line::Namespace { name, .. }, LineId::Namespace(wanted)) => name == wanted,
             (Line::Finding(i), LineId::Finding(wanted)) => {
                 rows.get(*i).is_some_and(|row| row.rule == wanted.rule && row.resource == wanted.resource)
+            }
+            (Line::Refusals { .. }, LineId::Refusals) => true,
+            (Line::Refusal(i), LineId::Refusal(resource, message)) => {
+                self.refusal(*i).is_some_and(|row| row.resource == *resource && row.message == *message)
             }
             _ => false,
         }
@@ -272,6 +334,8 @@ impl Rows {
         match self.lines.get(place)? {
             Line::Namespace { name, .. } => Some(LineId::Namespace(name.clone())),
             Line::Finding(i) => self.rows().get(*i).map(|row| LineId::Finding(RowId::of(row))),
+            Line::Refusals { .. } => Some(LineId::Refusals),
+            Line::Refusal(i) => self.refusal(*i).map(|row| LineId::Refusal(row.resource.clone(), row.message.clone())),
         }
     }
 
@@ -286,7 +350,7 @@ impl Rows {
     pub(super) fn selected(&self) -> Option<&FindingRow> {
         match self.lines.get(self.place)? {
             Line::Finding(i) => self.rows().get(*i),
-            Line::Namespace { .. } => None,
+            Line::Namespace { .. } | Line::Refusals { .. } | Line::Refusal(_) => None,
         }
     }
 
@@ -295,27 +359,28 @@ impl Rows {
         self.rows().iter().find(|row| row.rule == id.rule && row.resource == id.resource)
     }
 
-    /// Folds or unfolds the namespace of the selected line; `true` if there was one to fold.
+    /// Folds or unfolds the group of the selected line; `true` if there was one to fold.
     pub(super) fn fold(&mut self) -> bool {
-        let Some(name) = self.namespace() else { return false };
+        let Some(group) = self.group() else { return false };
         self.pinned = true;
-        if !self.toggled.remove(&name) {
-            self.toggled.insert(name.clone());
+        if !self.toggled.remove(&group) {
+            self.toggled.insert(group.clone());
         }
-        self.cursor = Some(LineId::Namespace(name));
+        self.cursor = Some(group);
         self.list();
         true
     }
 
-    /// The same, but only if the selected line is a namespace.
-    pub(super) fn fold_if_namespace(&mut self) -> bool {
-        matches!(self.lines.get(self.place), Some(Line::Namespace { .. })) && self.fold()
+    /// The same, but only if the selected line is that of a group.
+    pub(super) fn fold_if_group(&mut self) -> bool {
+        matches!(self.lines.get(self.place), Some(Line::Namespace { .. } | Line::Refusals { .. })) && self.fold()
     }
 
-    fn namespace(&self) -> Option<String> {
+    fn group(&self) -> Option<LineId> {
         match self.lines.get(self.place)? {
-            Line::Namespace { name, .. } => Some(name.clone()),
-            Line::Finding(i) => self.rows().get(*i).map(|row| row.resource.namespace.clone()),
+            Line::Namespace { name, .. } => Some(LineId::Namespace(name.clone())),
+            Line::Finding(i) => self.rows().get(*i).map(|row| LineId::Namespace(row.resource.namespace.clone())),
+            Line::Refusals { .. } | Line::Refusal(_) => Some(LineId::Refusals),
         }
     }
 }

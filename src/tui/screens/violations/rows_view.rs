@@ -6,7 +6,7 @@ use super::board::{Board, Count, Unit, once_complete};
 use super::hits::{Hit, Hits};
 use super::rows::{Line, Rows, headline};
 use crate::domain::{FindingResult, PolicyKey, Severity, Tier, clean};
-use crate::fleet::query::FindingRow;
+use crate::fleet::query::{BlockedRow, FindingRow};
 use crate::fleet::view::EnvironmentView;
 use crate::tui::pen::{Pen, Shade};
 use crate::tui::screens::View;
@@ -57,6 +57,7 @@ pub(super) fn result_role(row: &FindingRow, production: bool) -> Role {
 ///  ▾ checkout                                                                            2 owners
 ///    ✖ Deployment/web      validate-image-tag  Using a mutable image tag e.g. 'latest' is not …
 ///  ▌ ✖ CronJob/nightly ×4  validate-image-tag  Using a mutable image tag e.g. 'latest' is not …
+///  ▸ ⊘ refused  37
 /// ```
 pub(super) fn draw(rows: &mut Rows, pane: &Pane<'_>, view: &View<'_>, area: Rect, buffer: &mut Buffer, hits: &mut Hits) {
     let board = pane.board;
@@ -70,7 +71,13 @@ pub(super) fn draw(rows: &mut Rows, pane: &Pane<'_>, view: &View<'_>, area: Rect
     let head = match &answer {
         Shape::Waiting => "asking".to_owned(),
         Shape::Failed(_) => "not known".to_owned(),
-        Shape::Rows => headline(&target, rows.rows(), rows.matching()),
+        Shape::Rows => {
+            let head = headline(&target, rows.rows(), rows.matching());
+            match rows.refusals().0 {
+                0 => head,
+                n => format!("{head}, {} refused", words::number(n)),
+            }
+        }
     };
     let mut pen = Pen::new(buffer, view.theme, area, 0);
     crumbs(&mut pen, view, &target.key, environment.as_deref(), &[&head]);
@@ -85,9 +92,11 @@ pub(super) fn draw(rows: &mut Rows, pane: &Pane<'_>, view: &View<'_>, area: Rect
             Pen::new(buffer, view.theme, body, 1).put(" ", Role::Text).rest_clean(&hint, Role::Text);
         }
         Shape::Rows => {
-            if let (true, Some(environment)) = (rows.lines.is_empty(), &environment) {
+            let mut body = body;
+            if let (true, Some(environment)) = (rows.rows().is_empty(), &environment) {
                 let sentence = nothing_words(board, &target.key, environment, target.unit);
                 Pen::new(buffer, view.theme, body, 0).put("   ", Role::Text).rest_clean(&sentence, Role::Muted);
+                body = Rect { y: body.y.saturating_add(1), height: body.height.saturating_sub(1), ..body };
             }
             let production = environment.is_some_and(|e| e.tier == Tier::Production);
             list(rows, pane, production, view, body, buffer, hits);
@@ -156,6 +165,8 @@ fn list(rows: &mut Rows, pane: &Pane<'_>, production: bool, view: &View<'_>, bod
     let total = usize::from(body.width);
     let resource = widest(&|r| width(&resource_words(r, "x"))).clamp(12, (total * 2 / 5).max(12));
     let rule = if total >= 90 { widest(&|r| width(&r.rule)).min(total / 4) } else { 0 };
+    let refusals = rows.lines[visible.clone()].iter().filter_map(|l| if let Line::Refusal(i) = l { rows.refusal(*i) } else { None });
+    let refusal = refusals.map(|r| width(&refusal_words(r, "x"))).max().unwrap_or(0).clamp(12, (total * 2 / 5).max(12));
     let symbols = view.theme.symbols;
     for (line, place) in visible.enumerate() {
         let line = u16::try_from(line).unwrap_or(u16::MAX);
@@ -180,10 +191,50 @@ fn list(rows: &mut Rows, pane: &Pane<'_>, production: bool, view: &View<'_>, bod
                 let text = if row.message.is_empty() { row.result.as_str() } else { &*row.message };
                 pen.rest_clean(text, Role::Text);
             }
+            Line::Refusals { folded } => {
+                pen.put(if *folded { symbols.folded } else { symbols.unfolded }, Role::Accent).put(" ", Role::Text);
+                pen.put(&format!("{} refused", symbols.refused), Role::Strong);
+                refusals_tail(&mut pen, rows, *folded);
+            }
+            Line::Refusal(i) => {
+                let Some(row) = rows.refusal(*i) else { continue };
+                let at = row
+                    .at
+                    .map_or_else(String::new, |at| if total >= 90 { words::date(at, view.zone) } else { words::clock(at, view.zone) });
+                pen.put("  ", Role::Text).put(symbols.refused, Role::Attention).put(" ", Role::Text);
+                pen.field(&at, if total >= 90 { 15 } else { 8 }, Role::Muted).put("  ", Role::Text);
+                pen.field_clean(&refusal_words(row, symbols.times), refusal, Role::Text).put("  ", Role::Text);
+                pen.rest_clean(&row.message, Role::Text);
+            }
         }
         pen.finish();
         hits.add(body.x, body.y + line, body.right(), body.y + line + 1, Hit::Line(place));
     }
+}
+
+/// The number behind `⊘ refused`, and what is worth knowing about the lines below it.
+fn refusals_tail(pen: &mut Pen<'_>, rows: &Rows, folded: bool) {
+    let (count, passing, failure) = rows.refusals();
+    pen.put(&format!("  {}", words::number(count)), Role::Muted);
+    if let Some(failure) = failure {
+        pen.put("  ", Role::Text).rest_clean(&failure.what, Role::Fault);
+    } else if passing < rows.refusal_rows() {
+        pen.put(&format!(", {} shown by the filter", words::number(passing as u64)), Role::Muted);
+    } else if !folded && passing > 1 {
+        pen.put("  newest first", Role::Muted);
+    }
+}
+
+/// `checkout Pod/web ×4`
+fn refusal_words(row: &BlockedRow, times: &str) -> String {
+    let mut out = row.resource.to_string();
+    if !row.resource.namespace.is_empty() {
+        out = format!("{} {out}", row.resource.namespace);
+    }
+    if row.count > 1 {
+        let _ = write!(out, " {times}{}", row.count);
+    }
+    out
 }
 
 /// `CronJob/nightly ×4`

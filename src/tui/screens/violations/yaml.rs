@@ -114,31 +114,51 @@ pub(super) fn failing_path(message: &str) -> Option<String> {
     path.starts_with('/').then(|| path.to_owned())
 }
 
+/// Where a path leads in an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Spot {
+    /// The line: of the path itself, else of its nearest parent.
+    pub(super) line: usize,
+    /// What the parent lacks, where the path ends early; that may be the very fault.
+    pub(super) missing: Option<String>,
+}
+
 /// The line at which `path` stands in the object. A message about a Pod is also looked for in the Pod template of its owner.
-/// Where the path itself is missing (that may be the very fault), its nearest parent is taken.
-pub(super) fn line_of(lines: &[YamlLine], path: &str) -> Option<usize> {
+pub(super) fn spot_of(lines: &[YamlLine], path: &str) -> Option<Spot> {
     // An item of a list has no line of its own: its first field stands for it.
     let is = |l: &YamlLine, pointer: &str| l.pointer.strip_prefix(pointer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     let find = |pointer: &str| lines.iter().position(|l| is(l, pointer));
     let tail = path.strip_prefix("/spec").unwrap_or(path);
     let candidates = [path.to_owned(), format!("/spec/template/spec{tail}"), format!("/spec/jobTemplate/spec/template/spec{tail}")];
     if let Some(at) = candidates.iter().find_map(|c| find(c)) {
-        return Some(at);
+        return Some(Spot { line: at, missing: None });
     }
-    candidates.iter().rev().find_map(|candidate| {
+    // The candidate of which the least is missing; among equals the path as it was named.
+    let nearest = candidates.iter().filter_map(|candidate| {
         let mut pointer = candidate.as_str();
-        while let Some((parent, _)) = pointer.rsplit_once('/') {
+        let mut parts = 0;
+        while let Some((parent, missing)) = pointer.rsplit_once('/') {
+            parts += 1;
             pointer = parent;
             // Nearer than three steps to the root it would only say "somewhere in here".
             if pointer.matches('/').count() < 3 {
                 return None;
             }
-            if let Some(at) = find(pointer) {
-                return Some(at);
+            if let Some(line) = find(pointer) {
+                return Some((parts, Spot { line, missing: Some(part_words(missing)) }));
             }
         }
         None
-    })
+    });
+    nearest.min_by_key(|(parts, _)| *parts).map(|(_, spot)| spot)
+}
+
+/// A part of a path as a person names it: `resources`, or `item 3` of a list (the first being 1).
+fn part_words(part: &str) -> String {
+    match part.parse::<u32>() {
+        Ok(index) => format!("item {}", u64::from(index) + 1),
+        Err(_) => clean(&part.replace("~1", "/").replace("~0", "~")).into_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -194,10 +214,29 @@ mod tests {
             json!({"spec": {"jobTemplate": {"spec": {"template": {"spec": spec}}}}}),
         ] {
             let lines = lines(&object);
-            assert_eq!(lines[line_of(&lines, &path).unwrap()].value, "nginx:latest");
+            let spot = spot_of(&lines, &path).unwrap();
+            assert_eq!((lines[spot.line].value.as_str(), spot.missing), ("nginx:latest", None));
         }
-        let lines = lines(&json!({"spec": {"containers": [{"name": "web"}]}}));
-        assert_eq!(line_of(&lines, "/spec/containers/0/resources/limits"), Some(2), "what is missing is marked at its parent");
+    }
+
+    #[test]
+    fn what_is_missing_is_named_at_its_nearest_parent() {
+        let lines = lines(&json!({"spec": {"containers": [{"name": "web", "resources": {"limits": {}}}, {"name": "side"}]}}));
+        let spot = |path: &str| spot_of(&lines, path).map(|s| (s.line, s.missing.unwrap_or_default()));
+        assert_eq!(spot("/spec/containers/0/resources/limits/memory"), Some((4, "memory".to_owned())));
+        assert_eq!(spot("/spec/containers/1/resources/limits/memory"), Some((5, "resources".to_owned())));
+        assert_eq!(spot("/spec/containers/1/securityContext/a~1b"), Some((5, "securityContext".to_owned())));
+        let pods = json!({"spec": {"containers": [{"name": "web"}]}});
+        let deployment = super::lines(&json!({"spec": {"template": pods}}));
+        for path in ["/spec/containers/0/resources/limits", "/spec/template/spec/containers/0/resources/limits"] {
+            let spot = spot_of(&deployment, path).unwrap();
+            assert_eq!((spot.line, spot.missing.as_deref()), (4, Some("resources")), "{path}");
+        }
+        assert_eq!(spot("/spec/volumes/0"), None, "`spec` would only say: somewhere in here");
+    }
+
+    #[test]
+    fn messages_without_a_path_name_none() {
         assert_eq!(failing_path("no path here"), None);
     }
 }

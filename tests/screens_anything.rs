@@ -1,0 +1,97 @@
+//! Whatever is pressed, comes in or changes size, the screen neither panics nor draws outside of its area.
+
+#[path = "screens/deck.rs"]
+mod deck;
+#[path = "screens/fixture.rs"]
+mod fixture;
+
+use crossterm::event::{KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
+use deck::{Deck, event};
+use fixture::{ago, cell, environment};
+use policydeck::domain::{Link, Mode};
+use policydeck::fleet::view::EnvironmentView;
+use policydeck::tui::{Msg, TuiOptions};
+use proptest::prelude::*;
+use ratatui::buffer::Buffer;
+
+fn any_key() -> impl Strategy<Value = Msg> {
+    let keys =
+        "up down left right pgup pgdn home end enter esc q tab shift-tab / c P ctrl-r m : ? ctrl-l o u s < S y 0 1 4 9 a x ! backspace"
+            .split(' ')
+            .map(str::to_owned)
+            .collect::<Vec<_>>();
+    prop::sample::select(keys).prop_map(|key| Msg::Key(event(&key)))
+}
+
+fn any_fleet() -> impl Strategy<Value = Vec<EnvironmentView>> {
+    (0_usize..7).prop_map(|n| match n {
+        0 => fixture::sketch(),
+        1 => fixture::one_lost(),
+        2 => fixture::starting(),
+        3 => fixture::troubled(),
+        4 => fixture::nothing_wrong(),
+        5 => Vec::new(),
+        _ => {
+            let mut view = environment("唯一", vec![cell(&"長".repeat(80), Mode::Mixed, None, 3)]);
+            view.link = Link::Stale { since: ago(99) };
+            vec![view]
+        }
+    })
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Msg(Box<Msg>),
+    Fleet(Vec<EnvironmentView>),
+    Size(u16, u16),
+    Later(i64),
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    let mouse = (0_u16..210, 0_u16..70, 0_usize..4).prop_map(|(column, row, kind)| {
+        let kind =
+            [MouseEventKind::Down(MouseButton::Left), MouseEventKind::ScrollDown, MouseEventKind::ScrollUp, MouseEventKind::Moved][kind];
+        Step::Msg(Box::new(Msg::Mouse(MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE })))
+    });
+    prop_oneof![
+        10 => any_key().prop_map(|m| Step::Msg(Box::new(m))),
+        2 => mouse,
+        1 => ".{0,12}".prop_map(|text| Step::Msg(Box::new(Msg::Paste(text)))),
+        2 => any_fleet().prop_map(Step::Fleet),
+        2 => (1_u16..=200, 1_u16..=60).prop_map(|(w, h)| Step::Size(w, h)),
+        1 => (1_u16..=9, 1_u16..=9).prop_map(|(w, h)| Step::Size(w, h)),
+        2 => (0_i64..2_000).prop_map(Step::Later),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Any sequence of messages at any size neither panics nor draws outside of its area.
+    #[test]
+    fn anything_may_happen_at_any_size(steps in prop::collection::vec(any_step(), 1..40), ascii in any::<bool>()) {
+        let mut deck = Deck::with(TuiOptions { ascii, ..TuiOptions::default() }, fixture::sketch(), (80, 24));
+        let mut size = (80, 24);
+        for step in steps {
+            match step {
+                Step::Msg(msg) => deck.send(*msg),
+                Step::Fleet(environments) => deck.replace(environments),
+                Step::Size(w, h) => size = (w, h),
+                Step::Later(ms) => deck.later(ms),
+            }
+            let outer = ratatui::layout::Rect::new(0, 0, size.0 + 4, size.1 + 4);
+            let inner = ratatui::layout::Rect::new(2, 2, size.0, size.1);
+            let mut buffer = Buffer::filled(outer, ratatui::buffer::Cell::new("@"));
+            deck.app.draw_into(inner, &mut buffer);
+            for y in 0..outer.height {
+                for x in 0..outer.width {
+                    if !inner.contains((x, y).into()) {
+                        prop_assert_eq!(buffer[(x, y)].symbol(), "@", "drawn outside at {},{} of {:?}", x, y, size);
+                    }
+                    let symbol = buffer[(x, y)].symbol();
+                    prop_assert!(!symbol.chars().any(char::is_control), "a control character reached the screen");
+                }
+            }
+        }
+    }
+}
