@@ -1,10 +1,14 @@
 //! The binary: diagnostics on, everything else in the library.
 
+use color_eyre::config::{HookBuilder, Theme};
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    let hooks = HookBuilder::default();
+    let hooks = if std::io::stderr().is_terminal() { hooks } else { hooks.theme(Theme::new()) };
     // A second hook in the same process is the only way this fails, and then there is one.
-    let _ = color_eyre::install();
+    let _ = hooks.install();
     let arguments: Vec<_> = std::env::args_os().collect();
     policydeck::app::run(&arguments)
 }

@@ -90,6 +90,7 @@ fn check(path: &Path, globals: &Globals) -> Result<Exit, Problem> {
     for warning in &loaded.warnings.0 {
         writeln!(err, "{warning}")?;
     }
+    wiring::keys(&loaded.settings.keys)?;
     let environments = &loaded.settings.environments;
     missing_contexts(environments, globals, &mut err)?;
     let road: Vec<String> = environments.iter().map(stop).collect();

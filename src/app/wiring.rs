@@ -21,6 +21,11 @@ pub(super) fn actions() -> &'static [&'static str] {
     tui::actions()
 }
 
+/// The keys of a configuration; two actions on one key are refused.
+pub(super) fn keys(set: &BTreeMap<String, String>) -> Result<Keymap, Problem> {
+    Keymap::new(set).map_err(|why| Problem::usage(format!("the configuration cannot be used\n{why}")))
+}
+
 /// Starts the engine on `loaded.options`. `summaries` asks for totals before results, for those who look while it fills.
 pub(super) fn start_engine(loaded: &Loaded, summaries: bool) -> EngineHandle {
     let options = &loaded.options;
@@ -59,7 +64,7 @@ pub(super) async fn run_tui(engine: EngineHandle, style: ScreenStyle) -> Result<
     // `NO_COLOR` has been weighed against flag and configuration.
     let no_color = (!style.color).then_some("1");
     let depth = ColorDepth::detect(no_color, variable("COLORTERM").as_deref(), variable("TERM").as_deref());
-    let keys = Keymap::new(&style.keys).map_err(|why| Problem::usage(format!("the configuration cannot be used\n{why}")))?;
+    let keys = keys(&style.keys)?;
     let options = TuiOptions {
         ascii: style.ascii,
         depth,

@@ -38,6 +38,11 @@ impl Requests {
         Self { client, limit }
     }
 
+    /// The same with a shorter limit, for questions whose answer is small: a server that does not answer them in time is gone.
+    pub(super) fn within(&self, limit: Duration) -> Self {
+        Self { client: self.client.clone(), limit: self.limit.min(limit) }
+    }
+
     /// Opens a GET and returns the body as it arrives. `whole` allows compression; a stream of events must not be compressed, since
     /// Kubernetes 1.37 sends each event as a gzip member of its own and only the first would be read.
     pub(super) async fn open(&self, path: &str, accept: &str, whole: bool) -> Result<Arriving, Refusal> {

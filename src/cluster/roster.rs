@@ -5,10 +5,9 @@
 
 use super::connect::Connection;
 use super::discover::{Discovery, Served, is_on_demand, path};
-use super::kyverno;
 use super::refusal::Refusal;
 use super::requests::METADATA_LIST;
-use super::station::{Named, Station, now};
+use super::station::{LOOK_LIMIT, Named, Station, now};
 use super::stream::{Ended, StreamContext, run};
 use crate::domain::{Link, Sync};
 use crate::fleet::delta::{Delta, StreamEvent, StreamId};
@@ -68,7 +67,7 @@ impl Station {
         served: &mut Option<Served>,
         running: &mut Running,
     ) -> Result<(), Refusal> {
-        let now = match discovery.ask(&connection.requests).await {
+        let now = match discovery.ask(&connection.requests.within(LOOK_LIMIT)).await {
             Ok(now) => now,
             // Discovery is open to every authenticated user; where it is closed, nothing else is open either.
             Err(Refusal::Forbidden(why)) => {
@@ -84,8 +83,7 @@ impl Station {
         }
         *served = Some(now);
         if kyverno_changed && let Some(now) = served.as_ref() {
-            let facts = kyverno::look(&connection.requests, now).await;
-            let _ = self.tell(Delta::Kyverno(facts)).await;
+            self.look_at_kyverno(connection, now).await?;
         }
         tracing::debug!(environment = %self.spec.name, streams = running.handles.len(), "looked around");
         Ok(())
@@ -208,7 +206,7 @@ impl Station {
             self.spec.namespaces.iter().filter(|name| !is_pattern(name)).map(|name| Arc::from(name.as_str())).collect();
         let patterns: Vec<&String> = self.spec.namespaces.iter().filter(is_pattern).collect();
         if !patterns.is_empty()
-            && let Ok(list) = connection.requests.json::<NamedList>("/api/v1/namespaces", METADATA_LIST).await
+            && let Ok(list) = connection.requests.within(LOOK_LIMIT).json::<NamedList>("/api/v1/namespaces", METADATA_LIST).await
         {
             let matching = |name: &str| patterns.iter().any(|pattern| crate::kinds::matches_wildcard(pattern, name));
             scopes.extend(list.items.into_iter().map(|item| item.metadata.name).filter(|name| matching(name)).map(Arc::from));

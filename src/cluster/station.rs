@@ -11,7 +11,7 @@
 
 use super::ClusterSpec;
 use super::connect::{Connection, connect};
-use super::discover::Discovery;
+use super::discover::{Discovery, Served};
 use super::kyverno;
 use super::refusal::Refusal;
 use super::requests::{JSON, Requests};
@@ -31,6 +31,8 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 const HEARTBEAT: Duration = Duration::from_secs(5);
 /// How long a sign of life may take.
 const HEARTBEAT_LIMIT: Duration = Duration::from_secs(5);
+/// How long the other small questions of a station may take together, on a server that is busy but alive.
+pub(super) const LOOK_LIMIT: Duration = Duration::from_secs(8);
 /// How often discovery is asked (mostly answered with "unchanged").
 const LOOK_AROUND: Duration = Duration::from_secs(5);
 /// How often Kyverno's installation is looked at.
@@ -76,6 +78,14 @@ pub struct Station {
     failures: u32,
     /// A client was rebuilt after a 401, and the next one means that a person has to log in.
     rebuilt: bool,
+}
+
+/// What failed while the link was up.
+enum Doubt {
+    /// A stream's request; the server may be well.
+    OfAStream(Refusal),
+    /// One of the station's own small questions.
+    OfOurOwn(Refusal),
 }
 
 /// Why a session ended.
@@ -149,29 +159,26 @@ impl Station {
         let mut around = ticks(LOOK_AROUND);
         let mut at_kyverno = ticks(LOOK_AT_KYVERNO);
         loop {
-            let refusal = tokio::select! {
+            let doubts = tokio::select! {
                 () = self.deltas.closed() => return End::Closed,
                 () = self.signals.reconnect.notified() => return End::Rebuild,
-                Some(refusal) = troubled.recv() => Some(refusal),
+                Some(refusal) = troubled.recv() => Some(Doubt::OfAStream(refusal)),
                 Some(ended) = running.tasks.join_next() => {
                     self.stream_ended(&mut running, ended).await;
                     None
                 }
-                _ = around.tick() => self.look_around(connection, &mut discovery, &mut served, &mut running).await.err(),
-                Ok(()) = needed.changed() => self.look_around(connection, &mut discovery, &mut served, &mut running).await.err(),
-                _ = at_kyverno.tick(), if served.is_some() => {
-                    if let Some(served) = &served {
-                        let facts = kyverno::look(&connection.requests, served).await;
-                        if self.tell(Delta::Kyverno(facts)).await.is_err() {
-                            return End::Closed;
-                        }
-                    }
-                    None
+                _ = around.tick() => self.look_around(connection, &mut discovery, &mut served, &mut running).await.err().map(Doubt::OfOurOwn),
+                Ok(()) = needed.changed() => {
+                    self.look_around(connection, &mut discovery, &mut served, &mut running).await.err().map(Doubt::OfOurOwn)
                 }
-                _ = beat.tick() => self.heartbeat(connection).await.err(),
+                _ = at_kyverno.tick(), if served.is_some() => match &served {
+                    Some(served) => self.look_at_kyverno(connection, served).await.err().map(Doubt::OfOurOwn),
+                    None => None,
+                },
+                _ = beat.tick() => self.heartbeat(connection).await.err().map(Doubt::OfOurOwn),
             };
-            if let Some(refusal) = refusal
-                && let Some(end) = self.doubt(connection, refusal, &running).await
+            if let Some(doubt) = doubts
+                && let Some(end) = self.doubt(connection, doubt, &running).await
             {
                 return end;
             }
@@ -230,6 +237,15 @@ impl Station {
         self.tell(Delta::Link(Link::Live)).await
     }
 
+    /// Looks at Kyverno's installation and tells.
+    pub(super) async fn look_at_kyverno(&self, connection: &Connection, served: &Served) -> Result<(), Refusal> {
+        let looked = timeout(LOOK_LIMIT, kyverno::look(&connection.requests, served)).await;
+        let facts = looked.map_err(|_| Refusal::Unreachable(format!("no answer within {} s", LOOK_LIMIT.as_secs())))?;
+        // If nobody listens, the session's next turn notices.
+        let _ = self.tell(Delta::Kyverno(facts)).await;
+        Ok(())
+    }
+
     async fn heartbeat(&mut self, connection: &Connection) -> Result<(), Refusal> {
         self.ask_version(connection).await?;
         // If nobody listens, the session's next turn notices.
@@ -238,12 +254,19 @@ impl Station {
     }
 
     /// Something failed. Is the server gone, or only that request? Returns how the session ends, if it does.
-    async fn doubt(&mut self, connection: &Connection, refusal: Refusal, running: &Running) -> Option<End> {
-        if let Refusal::Unauthorized(why) = &refusal {
-            running.up.send_replace(false);
-            return Some(self.unauthorized(connection, why).await);
-        }
-        let Err(mut refusal) = self.ask_version(connection).await else { return None };
+    async fn doubt(&mut self, connection: &Connection, doubt: Doubt, running: &Running) -> Option<End> {
+        let mut refusal = match doubt {
+            Doubt::OfAStream(Refusal::Unauthorized(why)) | Doubt::OfOurOwn(Refusal::Unauthorized(why)) => {
+                running.up.send_replace(false);
+                return Some(self.unauthorized(connection, &why).await);
+            }
+            // A small question of our own that got no answer needs no second one: a server that hangs should be known to within seconds.
+            Doubt::OfOurOwn(refusal @ Refusal::Unreachable(_)) => refusal,
+            Doubt::OfAStream(_) | Doubt::OfOurOwn(_) => match self.ask_version(connection).await {
+                Ok(_) => return None,
+                Err(refusal) => refusal,
+            },
+        };
         running.up.send_replace(false);
         loop {
             if let Refusal::Unauthorized(why) = &refusal {
