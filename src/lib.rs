@@ -4,12 +4,13 @@
 //! Arrows point downwards only (`tests/layers.rs` holds it so):
 //!
 //! ```text
-//! main → lib → { tui, cli } → engine → { cluster, files } → { kinds, fleet, settings } → domain
+//! main → app → { tui, cli } → engine → { cluster, files } → { kinds, fleet, settings } → domain
 //!          └→ demo (stands beside; an API server of its own that knows none of the above)
 //! ```
 //!
 //! | folder | what lives there | what does not |
 //! |---|---|---|
+//! | `app` | from a command line to a running face: the only place that wires layers | anything a layer could do itself |
 //! | `domain` | the words: policy, mode, finding, tally, sync state | I/O, JSON shapes, screens |
 //! | `kinds` | the only place that knows a Kubernetes kind's fields; modes | network, state |
 //! | `fleet` | one environment's state and how messages change it; what others may see of it | I/O, clocks |
