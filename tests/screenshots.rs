@@ -40,7 +40,7 @@ const PICTURES: &[Picture] = &[
     Picture { name: "violations", lines: 34, lost: None, keys: "4", shows: &["PRODUCTION", "● live", "require-limits", "faults only"] },
     Picture { name: "rows", lines: 30, lost: None, keys: "4 enter down", shows: &["require-limits › PRODUCTION", "✖ Deployment/"] },
     Picture { name: "finding", lines: 30, lost: None, keys: "4 enter down enter", shows: &["validation error", "evaluated"] },
-    Picture { name: "object", lines: 30, lost: None, keys: "4 enter down enter y", shows: &["live object", "fails here"] },
+    Picture { name: "object", lines: 30, lost: None, keys: "4 enter down enter y", shows: &["live object", "is missing here"] },
     Picture { name: "lost", lines: 24, lost: Some("qac"), keys: "2", shows: &["qac ◌ lost"] },
 ];
 
