@@ -15,7 +15,7 @@ impl StrId {
     pub(crate) const EMPTY: Self = Self(0);
 }
 
-/// The table of texts. Texts are never removed one by one; [`super::ledger::Ledger`] is rebuilt when too many are dead.
+/// The table of texts. Texts are never removed: what rows no longer name stays until the environment's state is made anew.
 #[derive(Debug)]
 pub(crate) struct Strings {
     arena: String,

@@ -175,7 +175,7 @@ impl Ledger {
 
     /// Whether the new rows say the same as the old ones, but for when.
     ///
-    /// Kyverno rewrites every report once per scan interval with new times only (`reference`: kyverno/kyverno
+    /// Kyverno rewrites every report once per scan interval with new times only (kyverno/kyverno
     /// pkg/controllers/report/background/controller.go, `needsReconcile`). Where a second report speaks of the same resource, times
     /// decide which result wins, so such reports take the long way.
     fn only_times_differ(&self, id: u32, rows: &[Row], malformed: u64) -> bool {

@@ -372,11 +372,6 @@ impl EnvironmentState {
         (std::mem::take(&mut self.changed), std::mem::take(&mut self.retimed))
     }
 
-    /// The link to the server.
-    pub fn link(&self) -> &Link {
-        &self.link
-    }
-
     fn existing(&self) -> Existing {
         let mut existing = Existing::new();
         for kind in KindId::of_family(Family::Policy) {
