@@ -16,6 +16,8 @@ use tokio::time::{Instant, sleep_until};
 const FRAME: Duration = Duration::from_millis(33);
 /// A change of nothing but evaluation times is shown this much later at most.
 const RETIMED: Duration = Duration::from_secs(10);
+/// How often what churn leaves behind is given back. The station's heartbeat brings a delta every few seconds, however quiet the cluster.
+const TIDY: Duration = Duration::from_secs(10);
 /// Deltas folded before the batch is settled.
 const BATCH: usize = 8;
 
@@ -37,11 +39,12 @@ pub(super) struct EnvironmentTask {
     published: Instant,
     /// When the next view is due.
     due: Option<Instant>,
+    tidied: Instant,
 }
 
 impl EnvironmentTask {
     pub(super) fn new(place: usize, state: EnvironmentState, fleet: watch::Sender<Arc<FleetView>>, signals: Signals) -> Self {
-        Self { place, state, fleet, signals, published: Instant::now(), due: None }
+        Self { place, state, fleet, signals, published: Instant::now(), due: None, tidied: Instant::now() }
     }
 
     /// Runs until the station or all handles are gone.
@@ -76,6 +79,10 @@ impl EnvironmentTask {
             self.state.apply(delta, now);
         }
         self.state.settle();
+        if self.tidied.elapsed() > TIDY {
+            self.state.tidy();
+            self.tidied = Instant::now();
+        }
         self.signals.needed_owners.send_if_modified(|needed| {
             let changed = needed != self.state.needed_owners();
             if changed {

@@ -13,9 +13,14 @@ pub(crate) struct StrId(u32);
 impl StrId {
     /// The empty text.
     pub(crate) const EMPTY: Self = Self(0);
+
+    /// Its place in a list of one entry per text.
+    pub(crate) fn index(self) -> usize {
+        self.0 as usize
+    }
 }
 
-/// The table of texts. Texts are never removed: what rows no longer name stays until the environment's state is made anew.
+/// The table of texts. Single texts are never removed; [`Strings::keep`] drops all at once that nothing names any more.
 #[derive(Debug)]
 pub(crate) struct Strings {
     arena: String,
@@ -55,6 +60,40 @@ impl Strings {
         self.index.find(hash, |&id| slice(&self.arena, &self.ends, id) == text).map(|&id| StrId(id))
     }
 
+    /// How many texts there are.
+    pub(crate) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Bytes of all texts.
+    pub(crate) fn bytes(&self) -> usize {
+        self.arena.len()
+    }
+
+    /// Keeps the texts whose numbers are marked in `live`, and the empty one. Returns the new number of each old one; those of dropped
+    /// texts become [`StrId::EMPTY`].
+    pub(crate) fn keep(&mut self, live: &[bool]) -> Vec<StrId> {
+        let kept = || (0..self.ends.len() as u32).filter(|&id| id == 0 || live.get(id as usize) == Some(&true));
+        let bytes = kept().map(|id| slice(&self.arena, &self.ends, id).len()).sum();
+        let mut arena = String::with_capacity(bytes);
+        let mut ends = Vec::with_capacity(kept().count());
+        let mut numbers = vec![StrId::EMPTY; self.ends.len()];
+        for id in kept() {
+            arena.push_str(slice(&self.arena, &self.ends, id));
+            if let Some(number) = numbers.get_mut(id as usize) {
+                *number = StrId(ends.len() as u32);
+            }
+            ends.push(arena.len() as u32);
+        }
+        let hasher = &self.hasher;
+        let mut index = HashTable::with_capacity(ends.len());
+        for id in 0..ends.len() as u32 {
+            index.insert_unique(hasher.hash_one(slice(&arena, &ends, id)), id, |&id| hasher.hash_one(slice(&arena, &ends, id)));
+        }
+        (self.arena, self.ends, self.index) = (arena, ends, index);
+        numbers
+    }
+
     /// The text of a number.
     pub(crate) fn get(&self, id: StrId) -> &str {
         slice(&self.arena, &self.ends, id.0)
@@ -80,5 +119,17 @@ mod tests {
         let b = strings.intern("größer");
         assert_eq!((strings.intern("a"), strings.find("größer"), strings.find("c")), (a, Some(b), None));
         assert_eq!((strings.get(a), strings.get(b), strings.get(StrId::EMPTY)), ("a", "größer", ""));
+    }
+
+    #[test]
+    fn what_is_not_kept_is_gone_and_the_rest_is_found() {
+        let mut strings = Strings::default();
+        let ids: Vec<StrId> = ["a", "größer", "c"].iter().map(|text| strings.intern(text)).collect();
+        let numbers = strings.keep(&[false, false, true, true]);
+        assert_eq!((strings.len(), strings.bytes()), (3, "größerc".len()));
+        let new = |old: usize| numbers[ids[old].index()];
+        assert_eq!((new(0), strings.get(new(1)), strings.get(new(2))), (StrId::EMPTY, "größer", "c"));
+        assert_eq!((strings.find("a"), strings.find("größer"), strings.intern("c")), (None, Some(new(1)), new(2)));
+        assert_eq!(strings.get(strings.find("").unwrap()), "");
     }
 }

@@ -47,6 +47,20 @@ impl Ledger {
         rows
     }
 
+    /// How many findings name each exception in their properties, by the text there (often one name, or several with commas).
+    pub(crate) fn exception_uses(&self) -> HashMap<&str, u64> {
+        let wanted = self.checks.wanted(None, false);
+        let mut uses: HashMap<StrId, u64> = HashMap::new();
+        for id in self.resources.all().filter(|&id| !self.resources.reports(id).is_empty()) {
+            for row in self.winners(id, &wanted) {
+                if let Some(detail) = self.details.get(row.detail).filter(|detail| detail.exception != StrId::EMPTY) {
+                    *uses.entry(detail.exception).or_default() += 1;
+                }
+            }
+        }
+        uses.into_iter().map(|(names, uses)| (self.text(names), uses)).collect()
+    }
+
     /// The row that counts for each check of a resource: the newest, then the worse.
     fn winners(&self, id: ResourceId, wanted: &[bool]) -> Vec<&Row> {
         let mut winners: Vec<&Row> = Vec::new();

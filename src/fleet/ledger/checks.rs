@@ -1,6 +1,7 @@
 //! Checks (source, policy, rule), their groups without `autogen-`, the policies they belong to, and all running tallies.
 
 use super::PolicySum;
+use super::rows::keep_marked;
 use crate::domain::{FindingResult, PolicyKey, Severity, Tally};
 use crate::fleet::strings::{StrId, Strings};
 use crate::kinds::report::policy_of_source;
@@ -55,6 +56,15 @@ struct Check {
     newest: u32,
     severity: Option<Severity>,
     category: StrId,
+}
+
+/// What results say of a check, apart from their number: newest evaluation, severity, category.
+pub(super) type Description = (u32, Option<Severity>, StrId);
+
+impl Check {
+    fn description(&self) -> Description {
+        (self.newest, self.severity, self.category)
+    }
 }
 
 #[derive(Debug)]
@@ -132,14 +142,72 @@ impl Checks {
         }
     }
 
-    /// Notes what results say of their policy, for policies whose manifests cannot be seen.
-    pub(super) fn describe(&mut self, check: u32, severity: Option<Severity>, category: StrId) {
+    /// Notes what results say of their policy, for policies whose manifests cannot be seen: the worst severity, and of several
+    /// categories the first in the alphabet, so that the order of news does not matter.
+    pub(super) fn describe(&mut self, check: u32, severity: Option<Severity>, category: StrId, strings: &Strings) {
         if let Some(check) = self.all.get_mut(check as usize) {
             check.severity = check.severity.max(severity);
-            if category != StrId::EMPTY {
-                check.category = category;
-            }
+            check.category = first_of(check.category, category, strings);
         }
+    }
+
+    /// Forgets what [`Checks::saw`] and [`Checks::describe`] noted; returns it, one entry per check.
+    pub(super) fn forget_descriptions(&mut self) -> Vec<Description> {
+        let forget = |check: &mut Check| {
+            let old = check.description();
+            (check.newest, check.severity, check.category) = (0, None, StrId::EMPTY);
+            old
+        };
+        self.all.iter_mut().map(forget).collect()
+    }
+
+    /// Whether the descriptions are these.
+    pub(super) fn are_described(&self, descriptions: &[Description]) -> bool {
+        self.all.iter().map(Check::description).eq(descriptions.iter().copied())
+    }
+
+    /// Keeps the checks that are marked in `live`, in their order, with their groups and policies; returns the new number of each old
+    /// one. The others must have no findings. Call [`Checks::reindex`] afterwards.
+    pub(super) fn keep(&mut self, live: &[bool]) -> Vec<u32> {
+        let numbers = keep_marked(&mut self.all, live);
+        let (mut groups, mut policies) = (vec![false; self.groups.len()], vec![false; self.policies.len()]);
+        for check in &self.all {
+            mark(&mut groups, check.group);
+            mark(&mut policies, check.policy);
+        }
+        let groups = keep_marked(&mut self.groups, &groups);
+        let policies = keep_marked(&mut self.policies, &policies);
+        let place = |places: &[u32], old: u32| places.get(old as usize).copied().unwrap_or(u32::MAX);
+        for check in &mut self.all {
+            (check.group, check.policy) = (place(&groups, check.group), place(&policies, check.policy));
+        }
+        for group in &mut self.groups {
+            group.policy = place(&policies, group.policy);
+        }
+        numbers
+    }
+
+    /// Shows every text's number to `visit`. Call [`Checks::reindex`] after changing them.
+    pub(super) fn texts(&mut self, visit: &mut impl FnMut(&mut StrId)) {
+        for check in &mut self.all {
+            visit(&mut check.rule);
+            visit(&mut check.category);
+        }
+        for group in &mut self.groups {
+            visit(&mut group.rule);
+        }
+        for slot in &mut self.policies {
+            visit(&mut slot.source);
+            visit(&mut slot.policy);
+        }
+    }
+
+    pub(super) fn reindex(&mut self) {
+        let named = |slot: &PolicySlot| (slot.source, slot.policy);
+        self.policies_by_name = self.policies.iter().zip(0..).map(|(slot, id)| (named(slot), id)).collect();
+        self.groups_by_name = self.groups.iter().zip(0..).map(|(group, id)| ((group.policy, group.rule), id)).collect();
+        let of = |check: &Check| self.policies.get(check.policy as usize).map(|slot| (slot.source, slot.policy, check.rule));
+        self.by_name = self.all.iter().zip(0..).filter_map(|(check, id)| Some((of(check)?, id))).collect();
     }
 
     /// Adds a finding (or takes it away). Returns the group it counts in, unless it is stale.
@@ -213,7 +281,7 @@ impl Checks {
         self.all.iter().map(|check| of(check) && (with_stale || !check.stale)).collect()
     }
 
-    pub(super) fn sums(&self) -> Vec<PolicySum> {
+    pub(super) fn sums(&self, strings: &Strings) -> Vec<PolicySum> {
         let empty = |slot: &PolicySlot| PolicySum {
             key: slot.key.clone(),
             findings: Tally::default(),
@@ -236,7 +304,7 @@ impl Checks {
             if check.tally.total() > 0 {
                 sum.newest = sum.newest.max(check.newest);
                 sum.severity = sum.severity.max(check.severity);
-                sum.category = if check.category == StrId::EMPTY { sum.category } else { check.category };
+                sum.category = first_of(sum.category, check.category, strings);
             }
         }
         for group in &self.groups {
@@ -247,4 +315,15 @@ impl Checks {
         sums.retain(|sum| sum.findings.total() + sum.stale > 0);
         sums
     }
+}
+
+fn mark(marks: &mut [bool], place: u32) {
+    if let Some(mark) = marks.get_mut(place as usize) {
+        *mark = true;
+    }
+}
+
+/// The first of two texts in the alphabet; an empty one does not count.
+fn first_of(a: StrId, b: StrId, strings: &Strings) -> StrId {
+    if a == b || b == StrId::EMPTY || (a != StrId::EMPTY && strings.get(a) <= strings.get(b)) { a } else { b }
 }

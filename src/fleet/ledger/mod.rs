@@ -19,6 +19,7 @@ mod checks;
 mod owners;
 mod resources;
 mod rows;
+mod tidy;
 
 #[cfg(test)]
 mod tests;
@@ -70,6 +71,10 @@ pub(crate) struct Ledger {
     /// Rises with every list that starts; tells which reports a list has not named.
     round: u32,
     rounds: HashMap<(u8, StrId), u32>,
+    /// Rows have gone or changed since the last [`Ledger::tidy`].
+    dropped: bool,
+    /// Bytes of text at which [`Ledger::tidy`] looks for texts that nothing names any more.
+    roomy: usize,
 }
 
 /// Reused working memory of [`Ledger::contribute`].
@@ -159,6 +164,7 @@ impl Ledger {
             self.resources.drop_report(resource, id);
         }
         self.malformed -= u64::from(self.reports.take(id).malformed);
+        self.dropped = true;
     }
 
     fn attach(&mut self, id: u32, rows: Vec<Row>, malformed: u64) {
@@ -190,7 +196,9 @@ impl Ledger {
         for row in &rows {
             self.checks.saw(row.check, row.time);
         }
-        let malformed = self.reports.entry(id).malformed;
+        let old = self.reports.entry(id);
+        self.dropped |= old.rows.iter().zip(&rows).any(|(old, new)| old.time > new.time);
+        let malformed = old.malformed;
         self.reports.set(id, ReportEntry { rows: rows.into_boxed_slice(), malformed, round: self.round });
         self.retimed = true;
     }
@@ -229,7 +237,7 @@ impl Ledger {
         let time = u32::try_from(raw.seconds().max(0)).unwrap_or(u32::MAX);
         let category = self.strings.intern(raw.category.as_str());
         self.checks.saw(check, time);
-        self.checks.describe(check, severity, category);
+        self.checks.describe(check, severity, category, &self.strings);
         let detail = self.details.intern(category, &raw.properties, &mut self.strings);
         rows.push(Row { check, resource, time, message: self.strings.intern(raw.message.as_str()), detail, result, severity });
     }
@@ -313,7 +321,7 @@ impl Ledger {
 
     /// What every policy adds up to, in no particular order.
     pub(crate) fn sums(&self) -> Vec<PolicySum> {
-        self.checks.sums()
+        self.checks.sums(&self.strings)
     }
 
     /// Results in reports that could not be read.

@@ -300,6 +300,37 @@ impl Resources {
         self.free.push(id);
     }
 
+    /// Shows every text's number to `visit`. Call [`Resources::reindex`] after changing them.
+    pub(super) fn texts(&mut self, visit: &mut impl FnMut(&mut StrId)) {
+        for node in self.nodes.iter_mut().filter(|node| node.used) {
+            match &mut node.identity {
+                Identity::Uid(uid) => uid.texts(visit),
+                Identity::Named(kind, namespace, name) | Identity::Guessed(kind, namespace, name) => {
+                    visit(kind);
+                    visit(namespace);
+                    visit(name);
+                }
+                Identity::Report(_, namespace, name, _) => {
+                    visit(namespace);
+                    name.texts(visit);
+                }
+            }
+            for id in [&mut node.api_version, &mut node.kind, &mut node.namespace, &mut node.name] {
+                visit(id);
+            }
+        }
+        self.reported_kinds = self.reported_kinds.drain().map(|mut kind| (visit(&mut kind), kind).1).collect();
+    }
+
+    pub(super) fn reindex(&mut self) {
+        let Self { nodes, index, hasher, .. } = self;
+        let hash = |id: u32| nodes.get(id as usize).map_or(0, |node| hasher.hash_one(node.identity));
+        index.clear();
+        for (id, _) in nodes.iter().enumerate().filter(|(_, node)| node.used) {
+            index.insert_unique(hash(id as u32), id as u32, |&id| hash(id));
+        }
+    }
+
     /// All resources.
     pub(super) fn all(&self) -> impl Iterator<Item = ResourceId> + '_ {
         self.nodes.iter().enumerate().filter(|(_, node)| node.used).map(|(id, _)| ResourceId(id as u32))

@@ -46,6 +46,13 @@ impl ReportName {
         parse_uuid(text).map(Self::Uuid).or_else(|| strings.find(text).map(Self::Text))
     }
 
+    /// Shows the text's number to `visit`, if there is one.
+    pub(super) fn texts(&mut self, visit: &mut impl FnMut(&mut StrId)) {
+        if let Self::Text(id) = self {
+            visit(id);
+        }
+    }
+
     pub(super) fn to_text(self, strings: &Strings) -> String {
         match self {
             Self::Uuid(uuid) => {
@@ -174,6 +181,36 @@ impl Reports {
         }
     }
 
+    /// Every row there is.
+    pub(super) fn rows(&self) -> impl Iterator<Item = &Row> {
+        self.slots.iter().flat_map(|slot| slot.entry.rows.iter())
+    }
+
+    /// Every row there is, to be numbered anew; what rows are sorted by must keep its order.
+    pub(super) fn rows_mut(&mut self) -> impl Iterator<Item = &mut Row> {
+        self.slots.iter_mut().flat_map(|slot| slot.entry.rows.iter_mut())
+    }
+
+    /// Shows every text's number to `visit`. Call [`Reports::reindex`] after changing them.
+    pub(super) fn texts(&mut self, visit: &mut impl FnMut(&mut StrId)) {
+        for slot in self.slots.iter_mut().filter(|slot| slot.used) {
+            visit(&mut slot.namespace);
+            slot.name.texts(visit);
+            for row in &mut slot.entry.rows {
+                visit(&mut row.message);
+            }
+        }
+    }
+
+    pub(super) fn reindex(&mut self) {
+        let Self { slots, index, hasher, .. } = self;
+        let hash = |id: u32| slots.get(id as usize).map_or(0, |s| hasher.hash_one((s.kind, s.namespace, s.name)));
+        index.clear();
+        for (id, _) in slots.iter().enumerate().filter(|(_, slot)| slot.used) {
+            index.insert_unique(hash(id as u32), id as u32, |&id| hash(id));
+        }
+    }
+
     /// Reports of a kind (in one namespace, unless the scope is empty) that were not seen since `round`.
     pub(super) fn older_than(&self, kind: u8, scope: StrId, round: u32) -> Vec<u32> {
         let old = |s: &Slot| s.used && s.kind == kind && (scope == StrId::EMPTY || s.namespace == scope) && s.entry.round < round;
@@ -193,6 +230,21 @@ impl Reports {
             rows.get(start..end).unwrap_or_default().iter()
         })
     }
+}
+
+/// Keeps the items that are marked in `live`, in their order; returns the new place of each old one (that of a dropped one is
+/// meaningless).
+pub(super) fn keep_marked<T>(items: &mut Vec<T>, live: &[bool]) -> Vec<u32> {
+    let mut kept = 0;
+    let mut place = |live: bool| {
+        kept += u32::from(live);
+        kept - u32::from(live)
+    };
+    let places = live.iter().map(|&live| place(live)).collect();
+    let mut live = live.iter();
+    items.retain(|_| live.next().copied().unwrap_or(true));
+    items.shrink_to_fit();
+    places
 }
 
 /// Category and properties of a result: few kinds of them exist, so they are kept once.
@@ -229,6 +281,36 @@ impl Details {
         let (all, hasher) = (&self.all, &self.hasher);
         self.index.insert_unique(hash, id, |&id| all.get(id as usize).map_or(0, |d| hasher.hash_one(d)));
         id
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// Keeps what is marked in `live`, in its order, and returns the new number of each old one. Call [`Details::reindex`] afterwards.
+    pub(super) fn keep(&mut self, live: &[bool]) -> Vec<u32> {
+        keep_marked(&mut self.all, live)
+    }
+
+    /// Shows every text's number to `visit`. Call [`Details::reindex`] after changing them.
+    pub(super) fn texts(&mut self, visit: &mut impl FnMut(&mut StrId)) {
+        for detail in &mut self.all {
+            visit(&mut detail.category);
+            visit(&mut detail.exception);
+            for (key, value) in &mut detail.properties {
+                visit(key);
+                visit(value);
+            }
+        }
+    }
+
+    pub(super) fn reindex(&mut self) {
+        let Self { all, index, hasher } = self;
+        let hash = |id: u32| all.get(id as usize).map_or(0, |detail| hasher.hash_one(detail));
+        index.clear();
+        for id in 0..all.len() as u32 {
+            index.insert_unique(hash(id), id, |&id| hash(id));
+        }
     }
 
     pub(super) fn get(&self, id: u32) -> Option<&Detail> {

@@ -292,12 +292,15 @@ proptest! {
 
     /// After any history, in batches of any size, the running tallies equal a count from scratch, and so do the rows behind them.
     #[test]
-    fn running_tallies_equal_a_count_from_scratch(history in proptest::collection::vec((acts(), any::<bool>()), 1..60)) {
+    fn running_tallies_equal_a_count_from_scratch(history in proptest::collection::vec((acts(), any::<bool>(), proptest::bool::weighted(0.1)), 1..60)) {
         let (mut ledger, mut model) = (Ledger::default(), Model::default());
-        for (act, settle) in &history {
+        for (act, settle, compact) in &history {
             apply(&mut ledger, &mut model, act);
-            if *settle {
+            if *settle || *compact {
                 ledger.settle();
+            }
+            if *compact {
+                ledger.compact();
             }
         }
         ledger.settle();
@@ -309,4 +312,65 @@ proptest! {
             prop_assert_eq!(rows.len() as u64, counted);
         }
     }
+}
+
+/// Everything that can be asked of a ledger.
+fn everything(ledger: &Ledger) -> (Vec<crate::fleet::query::FindingRow>, Vec<String>) {
+    let rows = [false, true].map(|by_owner| ledger.findings(&FindingQuery { by_owner, with_stale: true, ..FindingQuery::default() }));
+    let mut sums: Vec<String> = ledger
+        .sums()
+        .iter()
+        .map(|s| {
+            format!(
+                "{:?} {:?} {:?} {} {} {} {:?} {}",
+                s.key,
+                s.findings,
+                s.owners,
+                s.stale,
+                s.excepted,
+                s.newest,
+                s.severity,
+                ledger.text(s.category)
+            )
+        })
+        .collect();
+    sums.sort();
+    (rows.concat(), sums)
+}
+
+#[test]
+fn churn_leaves_nothing_behind() {
+    let mut ledger = Ledger::default();
+    let report = |n: u32| {
+        let text = "long enough to be noticed ".repeat(40);
+        serde_json::json!({"metadata": {"name": format!("report-{n}"), "namespace": format!("ns-{}", n % 7)},
+            "scope": {"apiVersion": "v1", "kind": "Pod", "namespace": "a", "name": format!("pod-{n}"), "uid": format!("uid-{n}")},
+            "results": [{"source": "trivy", "policy": format!("cve-{n}"), "rule": "r", "result": "fail", "severity": if n == 3 { "critical" } else { "low" },
+                "category": format!("category {}", n % 5), "message": format!("{text}{n}"), "properties": {"n": n.to_string()}, "timestamp": {"seconds": 1_000_000 - n}},
+                {"source": "trivy", "policy": "all", "rule": "r", "result": "fail", "severity": if n == 3 { "critical" } else { "low" },
+                "category": format!("category {}", n % 5), "message": "m", "timestamp": {"seconds": 1_000_000 - n}}]})
+        .to_string()
+    };
+    for n in 0..5000 {
+        put(&mut ledger, POLICY_REPORT, &report(n));
+        if n >= 10 {
+            ledger.remove(POLICY_REPORT, &format!("ns-{}", (n - 10) % 7), &format!("report-{}", n - 10));
+            ledger.settle();
+        }
+        if n % 50 == 0 {
+            ledger.tidy();
+        }
+    }
+    assert!(ledger.strings.bytes() < 2 * tidy::ROOM, "{} bytes of text for ten reports", ledger.strings.bytes());
+    assert!(ledger.checks.len() < 500 && ledger.details.len() < 500, "{} {}", ledger.checks.len(), ledger.details.len());
+    // What is left is told as if nothing else had ever been.
+    let mut fresh = Ledger::default();
+    for n in 4990..5000 {
+        put(&mut fresh, POLICY_REPORT, &report(n));
+    }
+    ledger.tidy();
+    assert_eq!(everything(&ledger), everything(&fresh));
+    ledger.compact();
+    assert_eq!(everything(&ledger), everything(&fresh));
+    assert_eq!((ledger.strings.len(), ledger.strings.bytes()), (fresh.strings.len(), fresh.strings.bytes()));
 }

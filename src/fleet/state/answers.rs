@@ -239,9 +239,9 @@ impl EnvironmentState {
     /// Reports give names without namespaces (`properties.exceptions`), so exceptions of one name share their uses.
     pub fn exception_rows(&self) -> Vec<ExceptionRow> {
         let mut uses: BTreeMap<String, u64> = BTreeMap::new();
-        for row in self.ledger.findings(&FindingQuery::default()) {
-            for name in row.exception.split(',').map(str::trim).filter(|name| !name.is_empty()) {
-                *uses.entry(name.to_owned()).or_default() += 1;
+        for (names, count) in self.ledger.exception_uses() {
+            for name in names.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+                *uses.entry(name.to_owned()).or_default() += count;
             }
         }
         let row = |exception: &Arc<crate::domain::Exception>| ExceptionRow {

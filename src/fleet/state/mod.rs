@@ -362,6 +362,15 @@ impl EnvironmentState {
         self.changed |= self.blocked_changed;
     }
 
+    /// Gives back what churn has left behind, and makes exact what only grows meanwhile (newest evaluation, worst severity of a policy that is
+    /// known from results alone). Call it every few seconds, between batches.
+    pub fn tidy(&mut self) {
+        self.ledger.tidy();
+        if self.ledger.take_changes().0 {
+            self.content_changed();
+        }
+    }
+
     /// Owner kinds whose metadata is needed to collapse what is reported.
     pub fn needed_owners(&self) -> &BTreeSet<KindId> {
         &self.needed_owners
