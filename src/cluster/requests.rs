@@ -2,7 +2,7 @@
 
 use super::refusal::Refusal;
 use bytes::Bytes;
-use http::header::{ACCEPT, ACCEPT_ENCODING, ETAG, IF_NONE_MATCH, RETRY_AFTER};
+use http::header::{ACCEPT, ACCEPT_ENCODING, ETAG, IF_NONE_MATCH, RETRY_AFTER, USER_AGENT};
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use kube::Client;
@@ -19,6 +19,9 @@ pub(super) const METADATA_LIST: &str = "application/json;as=PartialObjectMetadat
 pub(super) const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
 /// Printed columns only.
 pub(super) const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io";
+
+/// Who asks, as the API server's audit log shows it.
+const AGENT: &str = concat!("policydeck/", env!("CARGO_PKG_VERSION"));
 
 /// The most that an answer read as a whole may hold: a list page is near 4 MB, a Table of 100,000 reports near 25 MB.
 const MOST: usize = 256 << 20;
@@ -82,7 +85,7 @@ impl Requests {
     }
 
     async fn send(&self, request: http::request::Builder) -> Result<Response<Body>, Refusal> {
-        let request = request.body(Body::empty()).map_err(|error| Refusal::Invalid(error.to_string()))?;
+        let request = request.header(USER_AGENT, AGENT).body(Body::empty()).map_err(|error| Refusal::Invalid(error.to_string()))?;
         let sent = timeout(self.limit, self.client.send(request)).await.map_err(|_| self.too_slow())?;
         let response = sent.map_err(|error| Refusal::from_kube(&error))?;
         let status = response.status();

@@ -17,13 +17,14 @@ use super::table;
 use crate::domain::Sync;
 use crate::fleet::delta::{Delta, StreamEvent, StreamId};
 use crate::kinds::Family;
+use bytes::Bytes;
 use http_body_util::BodyExt;
 use serde::Deserialize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 /// A watch ends by itself after about this long, and is opened again.
 const WATCH_SECONDS: u64 = 290;
@@ -40,6 +41,10 @@ const DENIED_AGAIN: Duration = Duration::from_secs(15);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// Pages are kept near this size, whatever the size of an object.
 const PAGE_BYTES: usize = 4 << 20;
+/// Objects of a list wait for each other up to this many bytes, so that whoever folds them in is not woken for every read of a socket…
+const PORTION: usize = 128 << 10;
+/// …but no longer than this.
+const GATHERED: Duration = Duration::from_millis(20);
 /// A server that always says version "1" keeps no history (the reports-server): its watch is only a hint, and lists are repeated.
 const RELIST_HINTED: Duration = Duration::from_secs(60);
 
@@ -212,17 +217,27 @@ impl Machine {
 
     /// Reads a watch to its end.
     async fn follow(&mut self, context: &StreamContext, reader: &mut Reader) -> Result<Watched, Trouble> {
+        let mut up = context.up.clone();
+        let mut portion = Portion::default();
         loop {
             let patience = match (reader.listing, reader.silent, self.hinted) {
                 (true, true, _) => FIRST_SIGN,
                 (false, _, true) => RELIST_HINTED.saturating_sub(self.opened.elapsed()),
                 _ => SILENCE,
             };
-            let mut up = context.up.clone();
-            let frame = tokio::select! {
-                frame = timeout(patience, reader.body.frame()) => frame,
+            let next = tokio::select! {
+                frame = timeout(patience, reader.body.frame()) => Next::Frame(frame),
+                () = sleep_until(portion.due), if !portion.objects.is_empty() => Next::Due,
                 // The link is lost, even if this connection has not noticed: it may be half open.
-                _ = up.wait_for(|up| !*up) => {
+                _ = up.wait_for(|up| !*up) => Next::Lost,
+            };
+            let frame = match next {
+                Next::Frame(frame) => frame,
+                Next::Due => {
+                    portion.pass_on(context).await?;
+                    continue;
+                }
+                Next::Lost => {
                     self.resume = if reader.listing || self.hinted { None } else { reader.version() };
                     return Err(Refusal::Unreachable("the link is lost".to_owned()).into());
                 }
@@ -240,7 +255,11 @@ impl Machine {
                 }
             };
             if let Ok(bytes) = frame.into_data() {
-                let news = reader.take(&bytes);
+                let mut news = reader.take(&bytes);
+                portion.gather(&mut news.listed);
+                if portion.bytes >= PORTION || news.list_ended || news.error.is_some() || !news.changed.is_empty() {
+                    portion.pass_on(context).await?;
+                }
                 self.pass_on(context, reader, news).await?;
             }
         }
@@ -249,9 +268,6 @@ impl Machine {
     async fn pass_on(&mut self, context: &StreamContext, reader: &mut Reader, news: News) -> Result<(), Trouble> {
         for _ in 0..news.skipped {
             context.tell(StreamEvent::Skipped).await?;
-        }
-        if !news.listed.is_empty() {
-            context.tell(StreamEvent::Listed { objects: news.listed, total: None }).await?;
         }
         if news.list_ended {
             context.tell(StreamEvent::ListEnded).await?;
@@ -325,6 +341,44 @@ impl Machine {
 
 const SILENT: &str = "no streaming list";
 
+/// What happens next to a watch.
+enum Next<T> {
+    Frame(T),
+    /// What has been gathered is passed on.
+    Due,
+    Lost,
+}
+
+/// Objects of a list that are passed on together.
+struct Portion {
+    objects: Vec<Bytes>,
+    bytes: usize,
+    /// When they are passed on, however few they are.
+    due: Instant,
+}
+
+impl Default for Portion {
+    fn default() -> Self {
+        Self { objects: Vec::new(), bytes: 0, due: Instant::now() }
+    }
+}
+
+impl Portion {
+    fn gather(&mut self, objects: &mut Vec<Bytes>) {
+        if self.objects.is_empty() && !objects.is_empty() {
+            self.due = Instant::now() + GATHERED;
+        }
+        self.bytes += objects.iter().map(Bytes::len).sum::<usize>();
+        self.objects.append(objects);
+    }
+
+    async fn pass_on(&mut self, context: &StreamContext) -> Result<(), Gone> {
+        let objects = std::mem::take(&mut self.objects);
+        self.bytes = 0;
+        if objects.is_empty() { Ok(()) } else { context.tell(StreamEvent::Listed { objects, total: None }).await }
+    }
+}
+
 impl StreamContext {
     async fn tell(&self, event: StreamEvent) -> Result<(), Gone> {
         self.deltas.send(Delta::Stream(self.id.clone(), event)).await.map_err(|_| Gone)
@@ -393,9 +447,17 @@ struct Envelope {
 
 async fn read_page(context: &StreamContext, mut body: Arriving) -> Result<Page, Trouble> {
     let mut items = Items::default();
+    let mut portion = Portion::default();
     let (mut objects, mut bytes) = (0, 0);
     loop {
-        let frame = match timeout(SILENCE, body.frame()).await {
+        let frame = tokio::select! {
+            frame = timeout(SILENCE, body.frame()) => frame,
+            () = sleep_until(portion.due), if !portion.objects.is_empty() => {
+                portion.pass_on(context).await?;
+                continue;
+            }
+        };
+        let frame = match frame {
             Err(_) => return Err(Refusal::Unreachable("the list stopped arriving".to_owned()).into()),
             Ok(None) => break,
             Ok(Some(Err(error))) => return Err(Refusal::Unreachable(super::refusal::deepest(&error)).into()),
@@ -412,10 +474,12 @@ async fn read_page(context: &StreamContext, mut body: Arriving) -> Result<Page, 
         for _ in 0..too_big {
             context.tell(StreamEvent::Skipped).await?;
         }
-        if !whole.is_empty() {
-            context.tell(StreamEvent::Listed { objects: whole, total: None }).await?;
+        portion.gather(&mut whole);
+        if portion.bytes >= PORTION {
+            portion.pass_on(context).await?;
         }
     }
+    portion.pass_on(context).await?;
     let envelope: Envelope = serde_json::from_slice(&items.envelope())
         .map_err(|error| Refusal::Unreachable(format!("the list ended before it was complete: {error}")))?;
     Ok(Page { objects, bytes, metadata: envelope.metadata })

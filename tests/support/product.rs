@@ -57,7 +57,7 @@ impl Desk {
         }
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_policydeck"));
         command.args(args).arg("--config").arg(self.config()).arg("--kubeconfig").arg(&self.kubeconfig);
         self.environment(&mut command);
