@@ -16,6 +16,7 @@ mod keys;
 mod msg;
 mod notices;
 mod overlays;
+mod pace;
 mod pen;
 mod save;
 mod screens;
@@ -42,6 +43,8 @@ use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 use std::fmt;
 use std::io::{self, IsTerminal};
+use std::sync::Arc;
+use tokio::sync::watch;
 
 /// How the screen looks and what it says about the program.
 #[derive(Debug, Clone)]
@@ -60,6 +63,8 @@ pub struct TuiOptions {
     pub keys: Keymap,
     /// Keeps what is on the screen in a file; `None` where there is no place for it.
     pub save: Option<Saver>,
+    /// Tells a person when something beside the screen goes wrong, such as the log.
+    pub trouble: Option<watch::Receiver<Option<Arc<str>>>>,
 }
 
 impl Default for TuiOptions {
@@ -73,6 +78,7 @@ impl Default for TuiOptions {
             time_zone: TimeZone::system(),
             keys: Keymap::default(),
             save: None,
+            trouble: None,
         }
     }
 }
