@@ -15,6 +15,7 @@ mod keymap;
 mod keys;
 mod msg;
 mod notices;
+mod outlet;
 mod overlays;
 mod pace;
 mod pen;
@@ -31,6 +32,7 @@ pub use event_loop::{Host, LoopError, run as run_loop};
 pub use keymap::{Keymap, actions};
 pub use keys::{Binding, Chord, GENERAL, MOVING, Verb, keys_markdown};
 pub use msg::{Answer, Ask, Effect, Elsewhere, Msg};
+pub use outlet::Taken;
 pub use save::Saver;
 pub use screens::{Entry, REGISTRY};
 pub use source::Source;
@@ -140,12 +142,20 @@ pub async fn run_on(source: impl Source, options: TuiOptions) -> Result<(), TuiE
         return Err(TuiError::NotATerminal);
     }
     let mut guard = terminal::Guard::new().map_err(TuiError::Terminal)?;
-    let mut terminal = Terminal::new(CrosstermBackend::new(terminal::FrameWriter::new())).map_err(TuiError::Terminal)?;
+    let mut terminal = Terminal::new(CrosstermBackend::new(guard.writer())).map_err(TuiError::Terminal)?;
     let mut app = App::new(options, Timestamp::now());
     let ended = event_loop::run(&mut terminal, EventStream::new(), source, &mut app, &mut guard, Timestamp::now).await;
+    // Its own last words come before the screen is left.
+    drop(terminal);
     drop(guard);
-    ended.map_err(|error| match error {
-        LoopError::Terminal(what) => TuiError::Terminal(io::Error::other(what)),
-        LoopError::Panicked(report) => TuiError::Panicked(report),
-    })
+    match ended {
+        Ok(()) => Ok(()),
+        // Whoever closed the terminal wants nothing more, and there is nobody to tell.
+        Err(LoopError::Gone(why)) => {
+            tracing::info!(why, "the terminal is gone");
+            Ok(())
+        }
+        Err(LoopError::Terminal(what)) => Err(TuiError::Terminal(io::Error::other(what))),
+        Err(LoopError::Panicked(report)) => Err(TuiError::Panicked(report)),
+    }
 }
