@@ -8,6 +8,7 @@ pub(crate) mod api;
 pub(crate) mod cluster;
 pub(crate) mod product;
 pub(crate) mod recount;
+pub(crate) mod screen;
 pub(crate) mod seed;
 
 use std::fmt::Display;
