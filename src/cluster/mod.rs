@@ -8,15 +8,20 @@
 
 mod connect;
 mod discover;
+mod kubeconfig;
 mod kyverno;
 mod object;
+mod pages;
+mod plugin;
 mod reader;
+mod recovery;
 mod refusal;
 mod requests;
 mod roster;
 mod splitter;
 mod station;
 mod stream;
+mod subject;
 mod table;
 
 pub use object::read_object;

@@ -1,13 +1,15 @@
 //! Plain requests: an answer as bytes or as a stream of bytes, or a [`Refusal`]. Nothing here waits for ever.
 
-use super::refusal::Refusal;
+use super::refusal::{Refusal, retry_after};
 use bytes::Bytes;
-use http::header::{ACCEPT, ACCEPT_ENCODING, ETAG, IF_NONE_MATCH, RETRY_AFTER};
+use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, ETAG, HeaderName, IF_NONE_MATCH, RETRY_AFTER};
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
+use jiff::Timestamp;
 use kube::Client;
 use kube::client::Body;
 use serde::de::DeserializeOwned;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -26,7 +28,8 @@ const MOST: usize = 256 << 20;
 /// A client with its time limit.
 #[derive(Clone)]
 pub(super) struct Requests {
-    client: Client,
+    /// Shared by all clones: renewed credentials serve every stream, and what is under way is left alone.
+    client: Arc<RwLock<Client>>,
     limit: Duration,
 }
 
@@ -35,12 +38,21 @@ pub(super) type Arriving = Body;
 
 impl Requests {
     pub(super) fn new(client: Client, limit: Duration) -> Self {
-        Self { client, limit }
+        Self { client: Arc::new(RwLock::new(client)), limit }
+    }
+
+    /// From now on asks with the client of another, which has newer credentials for the same server.
+    pub(super) fn adopt(&self, newer: &Self) {
+        *self.client.write().unwrap_or_else(PoisonError::into_inner) = newer.client();
+    }
+
+    fn client(&self) -> Client {
+        self.client.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The same with a shorter limit, for questions whose answer is small: a server that does not answer them in time is gone.
     pub(super) fn within(&self, limit: Duration) -> Self {
-        Self { client: self.client.clone(), limit: self.limit.min(limit) }
+        Self { client: Arc::clone(&self.client), limit: self.limit.min(limit) }
     }
 
     /// Opens a GET and returns the body as it arrives. `whole` allows compression; a stream of events must not be compressed, since
@@ -75,7 +87,7 @@ impl Requests {
             if response.status() == StatusCode::NOT_MODIFIED {
                 return Ok(None);
             }
-            let tag = response.headers().get(ETAG).and_then(|tag| tag.to_str().ok()).map(str::to_owned);
+            let tag = header(&response, &ETAG).map(str::to_owned);
             Ok(Some((collect(response.into_body()).await?, tag)))
         };
         timeout(self.limit, answer).await.map_err(|_| self.too_slow())?
@@ -83,14 +95,17 @@ impl Requests {
 
     async fn send(&self, request: http::request::Builder) -> Result<Response<Body>, Refusal> {
         let request = request.body(Body::empty()).map_err(|error| Refusal::Invalid(error.to_string()))?;
-        let sent = timeout(self.limit, self.client.send(request)).await.map_err(|_| self.too_slow())?;
+        let sent = timeout(self.limit, self.client().send(request)).await.map_err(|_| self.too_slow())?;
         let response = sent.map_err(|error| Refusal::from_kube(&error))?;
         let status = response.status();
+        if status.is_success() && header(&response, &CONTENT_TYPE).is_some_and(|kind| kind.starts_with("text/html")) {
+            return Err(Refusal::Server("a web page came instead of an answer: is there a proxy or a login page in between?".to_owned()));
+        }
         if status.is_success() || status == StatusCode::NOT_MODIFIED {
             return Ok(response);
         }
-        let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok()).map(Duration::from_secs);
-        Err(Refusal::from_response(status, retry_after, &self.short(response).await))
+        let wait = header(&response, &RETRY_AFTER).and_then(|value| retry_after(value, Timestamp::now()));
+        Err(Refusal::from_response(status, wait, &self.short(response).await))
     }
 
     /// The body of a refusal; what cannot be read of it does not matter.
@@ -102,6 +117,10 @@ impl Requests {
     fn too_slow(&self) -> Refusal {
         Refusal::Unreachable(format!("no answer within {} s", self.limit.as_secs()))
     }
+}
+
+fn header<'a>(response: &'a Response<Body>, name: &HeaderName) -> Option<&'a str> {
+    response.headers().get(name).and_then(|value| value.to_str().ok())
 }
 
 async fn collect(body: Body) -> Result<Bytes, Refusal> {
