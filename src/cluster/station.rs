@@ -177,10 +177,13 @@ impl Station {
                 },
                 _ = beat.tick() => self.heartbeat(connection).await.err().map(Doubt::OfOurOwn),
             };
-            if let Some(doubt) = doubts
-                && let Some(end) = self.doubt(connection, doubt, &running).await
-            {
-                return end;
+            if let Some(doubt) = doubts {
+                let of_a_stream = matches!(doubt, Doubt::OfAStream(_));
+                if let Some(end) = self.doubt(connection, doubt, &running).await {
+                    return end;
+                }
+                // All streams fail at once when a server or a laptop was away: one answer settles it for all that failed before it.
+                while of_a_stream && troubled.try_recv().is_ok() {}
             }
         }
     }
