@@ -6,17 +6,24 @@
 //! The machine is our own, because the stock watcher holds whole objects, never relists on an HTTP 410, retries without delay when a
 //! stream ends at once, and cannot fall back from streaming lists. Bytes are split here and parsed where they are folded in.
 
+mod client;
 mod connect;
 mod discover;
+mod kubeconfig;
 mod kyverno;
 mod object;
+mod pages;
+mod plugin;
+mod portion;
 mod reader;
+mod recovery;
 mod refusal;
 mod requests;
 mod roster;
 mod splitter;
 mod station;
 mod stream;
+mod subject;
 mod table;
 
 pub use object::read_object;

@@ -8,7 +8,8 @@ use super::discover::{Discovery, Served, is_on_demand, path};
 use super::refusal::Refusal;
 use super::requests::METADATA_LIST;
 use super::station::{LOOK_LIMIT, Named, Station, now};
-use super::stream::{Ended, StreamContext, run};
+use super::stream::{Ended, run};
+use super::subject::StreamContext;
 use crate::domain::{Link, Sync};
 use crate::fleet::delta::{Delta, StreamEvent, StreamId};
 use crate::kinds::{Family, KindId};
@@ -35,11 +36,13 @@ pub(super) struct Running {
     pub(super) up: watch::Sender<bool>,
     pub(super) trouble: mpsc::Sender<Refusal>,
     pub(super) streaming: Arc<AtomicBool>,
+    /// Whether big lists may be asked for in one answer.
+    pub(super) whole: bool,
 }
 
 impl Running {
     /// Nothing runs yet.
-    pub(super) fn new(trouble: mpsc::Sender<Refusal>, streaming: bool) -> Self {
+    pub(super) fn new(trouble: mpsc::Sender<Refusal>, streaming: bool, whole: bool) -> Self {
         Self {
             tasks: JoinSet::new(),
             handles: BTreeMap::new(),
@@ -48,6 +51,7 @@ impl Running {
             up: watch::Sender::new(true),
             trouble,
             streaming: Arc::new(AtomicBool::new(streaming)),
+            whole,
         }
     }
 }
@@ -171,11 +175,12 @@ impl Station {
         let context = StreamContext {
             path: path(id.kind, version, &id.namespace),
             id: id.clone(),
-            requests: connection.requests.clone(),
+            requests: if id.kind.kind().family == Family::Report { connection.requests.in_bulk() } else { connection.requests.clone() },
             deltas: self.deltas.clone(),
             up: running.up.subscribe(),
             trouble: running.trouble.clone(),
             streaming: Arc::clone(&running.streaming),
+            whole: running.whole,
             summaries: self.spec.summaries,
         };
         let named = id.clone();

@@ -2,7 +2,7 @@
 
 use crate::domain::{Sync, Tally};
 use crate::fleet::delta::StreamId;
-use crate::kinds::KindId;
+use crate::kinds::{Family, KindId};
 use std::collections::BTreeMap;
 
 /// One stream as the state sees it.
@@ -120,6 +120,12 @@ impl Streams {
             Some(Sync::Listing { .. }) => Sync::Listing { seen: seen_of_all.0, total: seen_of_all.1 },
             Some(sync) => sync.clone(),
         }
+    }
+
+    /// Whether reports are being listed for the first time.
+    pub(super) fn is_filling(&self) -> bool {
+        let mut reports = self.streams.iter().filter(|(id, _)| id.kind.kind().family == Family::Report);
+        reports.any(|(_, stream)| matches!(stream.sync, Sync::Listing { .. }))
     }
 
     pub(super) fn is_denied(&self, kind: KindId) -> bool {
