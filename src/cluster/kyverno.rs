@@ -12,7 +12,7 @@ use serde_json::Value;
 use std::sync::Arc;
 
 /// Labels of the admission controller's Deployment, the same from Kyverno 1.10 on (`charts/kyverno/templates/admission-controller`).
-const DEPLOYMENTS: &str = "/apis/apps/v1/deployments?labelSelector=app.kubernetes.io%2Fcomponent%3Dadmission-controller";
+const DEPLOYMENTS: &str = "/apis/apps/v1/deployments?resourceVersion=0&labelSelector=app.kubernetes.io%2Fcomponent%3Dadmission-controller";
 const WEBHOOKS: &str = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/kyverno-resource-validating-webhook-cfg";
 
 /// What a look at the installation found.

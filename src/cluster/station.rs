@@ -192,7 +192,12 @@ impl Station {
 
     /// Everything that happens with one client.
     async fn session(&mut self, connection: &mut Connection) -> End {
-        let version = match self.ask_version(connection).await {
+        // All that has to be known before anything is listed is asked at once.
+        let mut discovery = Discovery::default();
+        let limited = connection.requests.within(LOOK_LIMIT);
+        let ahead = async { tokio::join!(ask_uid(&limited), discovery.ask_ahead(&limited)).0 };
+        let (asked, uid) = tokio::join!(self.ask_version(connection), ahead);
+        let version = match asked {
             Ok(version) => version,
             Err(refusal) => match self.until_alive(connection, refusal).await {
                 Ok(version) => version,
@@ -201,15 +206,16 @@ impl Station {
         };
         let (trouble, mut troubled) = mpsc::channel(16);
         let mut running = Running::new(trouble, serves_streaming_lists(&version.minor), streams_lists(&version.minor));
-        let mut discovery = Discovery::default();
         let mut needed = self.signals.needed_owners.subscribe();
-        if self.introduce(connection, &version).await.is_err() {
+        if self.introduce(connection, &version, uid).await.is_err() {
             return End::Closed;
         }
         let mut served = None;
         let mut beat = ticks(HEARTBEAT);
         let mut around = ticks(LOOK_AROUND);
+        // The first look comes with the first look around.
         let mut at_kyverno = ticks(LOOK_AT_KYVERNO);
+        at_kyverno.reset();
         let mut renewals: JoinSet<Result<Connection, Refusal>> = JoinSet::new();
         loop {
             let doubt = tokio::select! {
@@ -267,16 +273,17 @@ impl Station {
 
     /// Asks for a sign of life.
     pub(super) async fn ask_version(&mut self, connection: &Connection) -> Result<Version, Refusal> {
-        let asked = timeout(HEARTBEAT_LIMIT, connection.requests.json::<Version>("/version", JSON)).await;
+        let is_new = self.seen.is_none() || self.failures > 0;
+        let version = timeout(HEARTBEAT_LIMIT, connection.requests.json::<Version>("/version", JSON));
+        let ready = async { if is_new { self.ask_ready(connection).await } else { Ok(()) } };
+        let (asked, ready) = tokio::join!(version, ready);
         let answer = asked.unwrap_or_else(|_| Err(Refusal::Unreachable(format!("no answer within {} s", HEARTBEAT_LIMIT.as_secs()))));
         let version = match answer {
             // A server that answers is alive, even if it does not tell its version.
             Err(Refusal::Forbidden(_) | Refusal::NotFound(_)) => Version { git_version: String::new(), minor: String::new() },
             other => other?,
         };
-        if self.seen.is_none() || self.failures > 0 {
-            self.ask_ready(connection).await?;
-        }
+        ready?;
         (self.failures, self.seen) = (0, Some(now()));
         Ok(version)
     }
@@ -291,8 +298,11 @@ impl Station {
     }
 
     /// Tells who the server is, and starts.
-    async fn introduce(&mut self, connection: &Connection, version: &Version) -> Result<(), ()> {
-        let uid = self.ask_uid(connection).await;
+    async fn introduce(&mut self, connection: &Connection, version: &Version, uid: Option<Arc<str>>) -> Result<(), ()> {
+        let uid = match uid {
+            Some(uid) => Some(uid),
+            None => ask_uid(&connection.requests.within(LOOK_LIMIT)).await,
+        };
         self.facts = ServerFacts {
             server: Some(Arc::from(connection.server.as_str())),
             cluster_uid: uid.or(self.facts.cluster_uid.take()),
@@ -302,17 +312,10 @@ impl Station {
         self.tell(Delta::Link(Link::Live)).await
     }
 
-    /// What tells one cluster from another: the uid of its namespace kube-system; `None` where it is not told.
-    async fn ask_uid(&self, connection: &Connection) -> Option<Arc<str>> {
-        let requests = connection.requests.within(LOOK_LIMIT);
-        let kube_system = requests.json::<Named>("/api/v1/namespaces/kube-system", JSON).await;
-        kube_system.ok().map(|named| Arc::from(named.metadata.uid.as_str()))
-    }
-
     /// Whether the server that answers again is another cluster than before, at the same address.
     pub(super) async fn is_another(&self, connection: &Connection) -> bool {
         let Some(before) = &self.facts.cluster_uid else { return false };
-        self.ask_uid(connection).await.is_some_and(|uid| uid != *before)
+        ask_uid(&connection.requests.within(LOOK_LIMIT)).await.is_some_and(|uid| uid != *before)
     }
 
     /// Looks at Kyverno's installation and tells. A fault in passing does not replace what is known.
@@ -361,6 +364,12 @@ pub(super) struct NamedMetadata {
     pub(super) name: String,
     #[serde(default)]
     uid: String,
+}
+
+/// What tells one cluster from another: the uid of its namespace kube-system; `None` where it is not told.
+async fn ask_uid(requests: &Requests) -> Option<Arc<str>> {
+    let kube_system = requests.json::<Named>("/api/v1/namespaces/kube-system", JSON).await;
+    kube_system.ok().map(|named| Arc::from(named.metadata.uid.as_str()))
 }
 
 /// Now, in whole seconds: nobody wants to read more of a link's age.

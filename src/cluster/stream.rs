@@ -8,6 +8,10 @@
 //!   │        └▶ list in pages ──────────────────▶ watch
 //!   └(reports, where lists are sent while they are made)▶ list in one answer ─▶ watch
 //! ```
+//! A first list is what the API server has in its cache, as for every controller: what it may lack comes with the watch, a moment later. Asked for
+//! the very newest (a list that is made again is), an idle server takes up to a tenth of a second to be sure of it (kubernetes/apiserver
+//! pkg/storage/cacher, `progressRequestPeriod`).
+//!
 //! A new list never blanks what is held: `ListStarted` and `ListEnded` bracket it, and the state sweeps at the end.
 
 use super::pages::{LIST_SILENCE, percent, read_page};
@@ -208,9 +212,10 @@ impl Machine {
     /// List and watch in one request (KEP-3157): the objects, a bookmark that says "that was all", then changes.
     async fn streaming_list(&mut self, context: &StreamContext) -> Result<Turned, Trouble> {
         let path = format!(
-            "{}?{}watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&resourceVersion=&allowWatchBookmarks=true&timeoutSeconds={}",
+            "{}?{}watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&resourceVersion={}&allowWatchBookmarks=true&timeoutSeconds={}",
             context.path,
             context.selector(),
+            if self.complete { "" } else { "0" },
             context.watch_seconds()
         );
         let body = context.requests.open(&path, context.accept(false), false).await?;
@@ -326,7 +331,11 @@ impl Machine {
         context.tell(StreamEvent::ListStarted).await?;
         let mut token = String::new();
         loop {
-            let page = limit.map(|limit| format!("limit={limit}&continue={token}")).unwrap_or_default();
+            let page = match limit {
+                Some(limit) => format!("limit={limit}&continue={token}"),
+                None if self.complete => String::new(),
+                None => "resourceVersion=0".to_owned(),
+            };
             let path = format!("{}?{}{page}", context.path, context.selector());
             let body = context.requests.open(&path, context.accept(true), true).await?;
             let page = read_page(context, body).await?;

@@ -78,7 +78,7 @@ impl<'de> Visitor<'de> for CellVisitor {
 
 /// The sum of all reports' summaries under `path`; `None` if the server prints no such columns.
 pub(super) async fn summaries(requests: &Requests, path: &str) -> Result<Option<Tally>, Refusal> {
-    let table: Table = requests.json(&format!("{path}?includeObject=None"), TABLE).await?;
+    let table: Table = requests.json(&format!("{path}?resourceVersion=0&includeObject=None"), TABLE).await?;
     Ok(sum(&table))
 }
 

@@ -44,6 +44,8 @@ pub(super) struct EnvironmentTask {
     /// When the next view is due.
     due: Option<Instant>,
     tidied: Instant,
+    /// Everything was known once.
+    complete: bool,
 }
 
 impl EnvironmentTask {
@@ -54,7 +56,7 @@ impl EnvironmentTask {
         signals: Signals,
         started: Instant,
     ) -> Self {
-        Self { place, state, fleet, signals, started, published: started, due: None, tidied: started }
+        Self { place, state, fleet, signals, started, published: started, due: None, tidied: started, complete: false }
     }
 
     /// Runs until the station or all handles are gone.
@@ -101,6 +103,7 @@ impl EnvironmentTask {
             changed
         });
         let wanted = match self.state.take_changes() {
+            Changes { visible: true, .. } if self.has_become_complete() => Instant::now(),
             Changes { visible: true, .. } => self.published + FRAME,
             Changes { filling: true, .. } => self.next_beat(),
             Changes { retimed: true, .. } => self.published + RETIMED,
@@ -108,6 +111,12 @@ impl EnvironmentTask {
         };
         let wanted = wanted.max(Instant::now());
         self.due = Some(self.due.map_or(wanted, |due| due.min(wanted)));
+    }
+
+    /// Commands wait for this moment.
+    fn has_become_complete(&mut self) -> bool {
+        let complete = self.state.is_complete();
+        complete && !std::mem::replace(&mut self.complete, complete)
     }
 
     /// The next moment at which all environments publish what fills them, together, so that the screen is drawn once for all of them.

@@ -13,6 +13,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 impl EnvironmentState {
+    /// Whether every number counts everything there is.
+    pub fn is_complete(&self) -> bool {
+        let kinds = self.kinds();
+        self.is_whole(&self.shown_link(&kinds), &kinds)
+    }
+
+    fn is_whole(&self, link: &Link, kinds: &[KindView]) -> bool {
+        link.is_up() && self.looked_at_kyverno && kinds.iter().all(|kind| !kind.essential || kind.sync.is_complete())
+    }
+
     /// The environment as it is now. Call it between batches.
     pub fn view(&mut self) -> EnvironmentView {
         self.generation += 1;
@@ -22,7 +32,7 @@ impl EnvironmentState {
         }
         let kinds = self.kinds();
         let link = self.shown_link(&kinds);
-        let complete = link.is_up() && self.looked_at_kyverno && kinds.iter().all(|kind| !kind.essential || kind.sync.is_complete());
+        let complete = self.is_whole(&link, &kinds);
         let cells = self.cells(complete);
         let mut findings = Tally::default();
         let mut owners = Tally::default();
