@@ -1,13 +1,18 @@
 //! The harness itself: what the other tests rely on holds.
 
+use crate::support::api::Api;
 use crate::support::cluster::{Fleet, Options, RUNNING, User, crds};
+use crate::support::product::Desk;
+use crate::support::proxy::{Act, Fault, Proxy};
 use crate::support::recount::{Count, recount};
 use crate::support::seed::{Seeded, Shape};
 use crate::support::{beside, eventually};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::process::Command;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::runtime::Runtime;
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -46,6 +51,64 @@ fn api_servers_are_separate_and_survive_faults() {
     dev.signal("api", "CONT");
     assert_eq!(dev.api.get("/readyz").unwrap().status, 200);
     assert!(dev.requests("").iter().any(|r| r == "get /api/v1/namespaces/only-here"), "the audit log tells what was asked");
+}
+
+#[test]
+fn a_proxy_passes_everything_on_but_what_it_is_told() {
+    let Some(fleet) = Fleet::start(&["dev"], Options::default()) else { return };
+    let dev = fleet.cluster("dev");
+    let proxy = Proxy::before(&fleet, "dev");
+    let desk = Desk::new(&fleet, User::Admin, "").through(&fleet, &[&proxy]);
+    let runtime = Arc::new(Runtime::new().unwrap());
+    let api = |user: User| Api::new(&runtime, desk.kubeconfig(), &user.context("dev"));
+    let (admin, namespaces) = (api(User::Admin), "/api/v1/namespaces");
+    for (user, status) in [(User::Admin, 200), (User::Viewer, 403), (User::Expired, 401)] {
+        assert_eq!(api(user).get(namespaces).unwrap().status, status, "whoever asks is asked for: {user:?}");
+    }
+    assert_eq!(admin.list(namespaces), dev.api.list(namespaces));
+
+    let mark = proxy.mark();
+    let busy = proxy.fault_times(1, "GET /api/v1/namespaces !watch", Fault::status(500, "InternalError", "no"));
+    assert_eq!(
+        [admin.get(namespaces).unwrap().status, admin.get(namespaces).unwrap().status, admin.get("/version").unwrap().status],
+        [500, 200, 200]
+    );
+    assert_eq!((busy.hits(), proxy.count(mark, namespaces), proxy.count(mark, "")), (1, 2, 3));
+    drop(busy);
+    let short = proxy.fault("/api/v1/namespaces", Fault::EndAfter(40));
+    assert_eq!(admin.get(namespaces).unwrap().body.as_str().map(str::len), Some(40), "not JSON any more");
+    short.heal();
+    let cut = proxy.fault("/api/v1/namespaces", Fault::CutAfter(40));
+    assert!(admin.get(namespaces).is_err());
+    cut.heal();
+    let slow = proxy.fault("/api/v1/namespaces", Fault::Throttle(4000));
+    let start = Instant::now();
+    assert_eq!(admin.get(namespaces).unwrap().status, 200);
+    assert!(start.elapsed() > Duration::from_millis(200), "{:?}", start.elapsed());
+    slow.heal();
+    proxy.refuse();
+    assert!(admin.get(namespaces).is_err());
+    proxy.accept();
+    assert_eq!(admin.get(namespaces).unwrap().status, 200);
+
+    // A watch goes on as it comes; lines are put in, and it is ended.
+    let mark = proxy.mark();
+    let watch = std::thread::spawn(move || admin.get("/api/v1/namespaces?watch=true&resourceVersion=0").unwrap().body);
+    eventually("the namespaces are sent", SOON, || match proxy.asked(mark, "watch=true").first().map_or(0, |asked| asked.sent()) {
+        sent if sent > 500 => Ok(()),
+        sent => Err(sent),
+    });
+    assert_eq!(proxy.act("watch=true", &Act::Inject(b"not an event\n".to_vec())), 1);
+    let sent = proxy.asked(mark, "watch=true")[0].sent();
+    dev.namespace("later");
+    eventually("and the new one", SOON, || match proxy.asked(mark, "watch=true")[0].sent() {
+        now if now > sent + 100 => Ok(()),
+        now => Err(now),
+    });
+    proxy.act("watch=true", &Act::End);
+    let text = watch.join().unwrap();
+    let text = text.as_str().unwrap();
+    assert!(text.contains("\nnot an event\n{\"type\":\"ADDED\"") && text.contains("\"later\""), "{text}");
 }
 
 #[test]

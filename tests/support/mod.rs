@@ -7,6 +7,7 @@
 pub(crate) mod api;
 pub(crate) mod cluster;
 pub(crate) mod product;
+pub(crate) mod proxy;
 pub(crate) mod recount;
 pub(crate) mod seed;
 

@@ -1,6 +1,7 @@
 //! The program under test, run as a user would run it: with a configuration, a kubeconfig and a home folder of its own.
 
 use super::cluster::{Cluster, Fleet, User};
+use super::proxy::Proxy;
 use super::recount::{Count, recount};
 use super::{beside, eventually};
 use serde_json::Value;
@@ -42,6 +43,22 @@ impl Desk {
         let home = TempDir::new().expect("a temporary folder");
         std::fs::write(home.path().join("config.toml"), config).expect("a file in it");
         Self { home, kubeconfig: fleet.kubeconfig() }
+    }
+
+    /// The same with another kubeconfig than the fleet's.
+    pub(crate) fn with_kubeconfig(self, kubeconfig: PathBuf) -> Self {
+        Self { kubeconfig, ..self }
+    }
+
+    /// The same with proxies before some of the clusters, in a kubeconfig of the desk's own.
+    pub(crate) fn through(self, fleet: &Fleet, proxies: &[&Proxy]) -> Self {
+        let kubeconfig = self.home.path().join("kubeconfig");
+        Proxy::kubeconfig(fleet, proxies, &kubeconfig);
+        self.with_kubeconfig(kubeconfig)
+    }
+
+    pub(crate) fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
     }
 
     pub(crate) fn config(&self) -> PathBuf {
