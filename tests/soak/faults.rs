@@ -271,11 +271,15 @@ fn stuck_server(ground: &mut Ground<'_>, place: usize) -> String {
 }
 
 fn malformed(ground: &mut Ground<'_>, place: usize) -> String {
-    let lines: [&[u8]; 3] = [b"this is no JSON\n", b"{\"type\":\"MODIFIED\",\"object\":{\"kind\":\n", b"\xff\xfe\x00\n"];
-    let line = *ground.random.pick(&lines);
+    let lines: [(&str, &[u8]); 3] = [
+        ("a line that is no JSON", b"this is no JSON\n"),
+        ("half an event", b"{\"type\":\"MODIFIED\",\"object\":{\"kind\":\n"),
+        ("bytes that are no text", b"\xff\xfe\x00\n"),
+    ];
+    let (what, line) = *ground.random.pick(&lines);
     let watches = ground.proxies[place].act("watch=true", &Act::Inject(line.to_vec()));
     hold(ground, (2, 5));
-    format!("{:?} put into {watches} watches", String::from_utf8_lossy(line).trim_end())
+    format!("{what} put into {watches} watches")
 }
 
 fn truncated(ground: &mut Ground<'_>, place: usize) -> String {

@@ -76,7 +76,7 @@ fn churn_and_faults_for_a_while() {
         seeding.into_iter().map(|thread| thread.join().expect("a cluster is filled")).collect::<Vec<_>>()
     });
     let proxies = NAMES.map(|name| Proxy::before(&fleet, name));
-    let desk = Desk::new(&fleet, User::Viewer, "").through(&fleet, &proxies.each_ref());
+    let desk = Desk::new(&fleet, User::Viewer, "tier = \"normal\"").through(&fleet, &proxies.each_ref());
     let mut ground = Ground::new(&plan, &fleet, &lives, proxies.into(), desk);
     let begun = Instant::now();
     ground.recovered(PATIENCE).unwrap_or_else(|why| panic!("the first lists: {why}"));
