@@ -44,6 +44,12 @@ use support::product::Desk;
 /// The clusters that are filled, and a small one to start up on.
 const NAMES: [&str; 4] = ["dev", "qac", "staging", "production"];
 const SMALL: &str = "small";
+/// What tells which Kyverno runs: without it the small cluster would be asked more than real ones are.
+const KYVERNO: &str = "{apiVersion: v1, kind: Namespace, metadata: {name: kyverno}}\n---\n\
+    {apiVersion: v1, kind: ConfigMap, metadata: {name: kyverno, namespace: kyverno}, data: {resourceFilters: '[*/*,kyverno,*]'}}\n---\n\
+    {apiVersion: apps/v1, kind: Deployment, metadata: {name: kyverno-admission-controller, namespace: kyverno, \
+    labels: {app.kubernetes.io/component: admission-controller, app.kubernetes.io/part-of: kyverno}}, spec: {selector: {matchLabels: {a: b}}, \
+    template: {metadata: {labels: {a: b}}, spec: {containers: [{name: kyverno, image: 'reg.kyverno.io/kyverno/kyverno:v1.19.1'}]}}}}";
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// What is measured, as the command line says.
@@ -105,6 +111,7 @@ fn main() {
             runs.push(outcome.json());
         }
     } else {
+        world.fill(plan.reports);
         while runs.len() < plan.runs || (plan.again && std::io::stdin().read_line(&mut String::new()).is_ok_and(|read| read > 0)) {
             let outcome = world.measure(&plan);
             println!("\nrun {}\n{}", runs.len() + 1, outcome.table(!plan.quick));
@@ -137,6 +144,7 @@ impl World {
         let filled = fleet.clusters().iter().take(NAMES.len()).enumerate().map(fill).collect();
         let small = fleet.cluster(SMALL);
         small.api.wait(fill((NAMES.len(), small)).grow(small, 50));
+        small.apply(KYVERNO);
         Self { fleet, filled, sentinel: 0 }
     }
 
@@ -293,15 +301,21 @@ fn is_live(text: &str, environments: usize) -> bool {
     header.contains(&format!("{environments} ● live")) || each == environments
 }
 
-/// Presses a key `count` times at odd moments; milliseconds until the cursor is on another row.
+/// Presses a key `count` times at odd moments; milliseconds until the cursor is on another policy. Rows may change places meanwhile.
 fn key_to_frame(screen: &mut Screen, count: usize) -> Vec<f64> {
-    let marked = |text: &str| text.lines().position(|line| line.starts_with('▌'));
+    let marked = |text: &str| {
+        let mut lines = text.lines().enumerate();
+        lines.find_map(|(place, line)| Some((place, line.strip_prefix('▌')?.split_whitespace().next()?.to_owned())))
+    };
     let mut random = Random(3);
     let mut all = Vec::new();
-    for n in 0..count {
-        let before = marked(&screen.text());
-        let pressed = screen.keys(if (n / 5) % 2 == 0 { "j" } else { "k" });
-        let shown = screen.until("the cursor moves", MINUTE, |text| marked(text) != before);
+    let mut down = true;
+    for _ in 0..count {
+        let Some((place, policy)) = marked(&screen.text()) else { panic!("no cursor on the screen:\n{}", screen.text()) };
+        // The first of some twenty policies stands on the fifth line.
+        down = place < 6 || (down && place < 12);
+        let pressed = screen.keys(if down { "j" } else { "k" });
+        let shown = screen.until("the cursor moves", MINUTE, |text| marked(text).is_some_and(|(_, now)| now != policy));
         all.push(shown.saturating_duration_since(pressed).as_secs_f64() * 1000.0);
         std::thread::sleep(Duration::from_millis(20 + random.below(60)));
     }
@@ -327,9 +341,18 @@ fn start_up(fleet: &Fleet, outcome: &mut Outcome, plan: &Plan) {
         assert!(status.success(), "{command:?}: {status}");
         start.elapsed().as_secs_f64()
     };
+    // Clusters in use are written to all the time, and what was just written must be in what is read: API servers wait for it.
+    let mut writes = 0;
+    let mut write = || {
+        writes += 1;
+        let body = json!({"data": {"writes": writes.to_string()}});
+        fleet.cluster(SMALL).api.merge_patch("/api/v1/namespaces/kyverno/configmaps/kyverno", &body).expect("an answer").ok();
+    };
     for _ in 0..runs {
         version.push(timed(Command::new(env!("CARGO_BIN_EXE_policydeck")).arg("--version")) * 1000.0);
+        write();
         ours.push(timed(&mut desk.command(&["status"])));
+        write();
         theirs.push(timed(kubectl().arg("--kubeconfig").arg(fleet.kubeconfig()).env("HOME", &fleet.run).args([
             "--context",
             SMALL,

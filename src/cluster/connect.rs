@@ -4,9 +4,9 @@
 //! thread, without input, and within a time limit.
 
 use super::ClusterSpec;
+use super::client::Clients;
 use super::refusal::{Refusal, deepest};
 use super::requests::Requests;
-use kube::Client;
 use kube::config::{Config, ExecInteractiveMode, KubeConfigOptions, Kubeconfig};
 use std::path::Path;
 use std::time::Duration;
@@ -65,11 +65,11 @@ async fn build(spec: &ClusterSpec) -> Result<Connection, Refusal> {
         [command].into_iter().chain(exec.args.clone().unwrap_or_default()).collect::<Vec<_>>().join(" ")
     });
     let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
-    let client = Client::try_from(config).map_err(|error| match Refusal::from_kube(&error) {
+    let clients = Clients::new(config).map_err(|error| match Refusal::from_kube(&error) {
         Refusal::Unreachable(why) => Refusal::Invalid(why),
         other => other,
     })?;
-    Ok(Connection { requests: Requests::new(client, spec.request_timeout), server, plugin })
+    Ok(Connection { requests: Requests::new(clients, spec.request_timeout), server, plugin })
 }
 
 async fn configure(spec: &ClusterSpec) -> Result<Config, String> {

@@ -1,11 +1,11 @@
 //! Plain requests: an answer as bytes or as a stream of bytes, or a [`Refusal`]. Nothing here waits for ever.
 
+use super::client::Clients;
 use super::refusal::Refusal;
 use bytes::Bytes;
 use http::header::{ACCEPT, ACCEPT_ENCODING, ETAG, IF_NONE_MATCH, RETRY_AFTER, USER_AGENT};
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
-use kube::Client;
 use kube::client::Body;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
@@ -29,7 +29,9 @@ const MOST: usize = 256 << 20;
 /// A client with its time limit.
 #[derive(Clone)]
 pub(super) struct Requests {
-    client: Client,
+    clients: Clients,
+    /// Asks over connections of its own.
+    bulk: bool,
     limit: Duration,
 }
 
@@ -37,20 +39,25 @@ pub(super) struct Requests {
 pub(super) type Arriving = Body;
 
 impl Requests {
-    pub(super) fn new(client: Client, limit: Duration) -> Self {
-        Self { client, limit }
+    pub(super) fn new(clients: Clients, limit: Duration) -> Self {
+        Self { clients, bulk: false, limit }
     }
 
     /// The same with a shorter limit, for questions whose answer is small: a server that does not answer them in time is gone.
     pub(super) fn within(&self, limit: Duration) -> Self {
-        Self { client: self.client.clone(), limit: self.limit.min(limit) }
+        Self { limit: self.limit.min(limit), ..self.clone() }
     }
 
-    /// Opens a GET and returns the body as it arrives. `whole` allows compression; a stream of events must not be compressed, since
-    /// Kubernetes 1.37 sends each event as a gzip member of its own and only the first would be read.
+    /// The same for answers so big that they need a connection of their own.
+    pub(super) fn in_bulk(&self) -> Self {
+        Self { bulk: true, ..self.clone() }
+    }
+
+    /// Opens a GET and returns the body as it arrives. `whole` allows compression, where the server is not near; a stream of events must not be
+    /// compressed, since Kubernetes 1.37 sends each event as a gzip member of its own and only the first would be read.
     pub(super) async fn open(&self, path: &str, accept: &str, whole: bool) -> Result<Arriving, Refusal> {
         let mut request = Request::get(path).header(ACCEPT, accept);
-        if !whole {
+        if !whole || self.clients.is_near() {
             request = request.header(ACCEPT_ENCODING, "identity");
         }
         Ok(self.send(request).await?.into_body())
@@ -86,7 +93,8 @@ impl Requests {
 
     async fn send(&self, request: http::request::Builder) -> Result<Response<Body>, Refusal> {
         let request = request.header(USER_AGENT, AGENT).body(Body::empty()).map_err(|error| Refusal::Invalid(error.to_string()))?;
-        let sent = timeout(self.limit, self.client.send(request)).await.map_err(|_| self.too_slow())?;
+        let client = if self.bulk { &self.clients.bulk } else { &self.clients.shared };
+        let sent = timeout(self.limit, client.send(request)).await.map_err(|_| self.too_slow())?;
         let response = sent.map_err(|error| Refusal::from_kube(&error))?;
         let status = response.status();
         if status.is_success() || status == StatusCode::NOT_MODIFIED {

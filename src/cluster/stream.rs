@@ -4,8 +4,9 @@
 //!            ┌────────────── 410, or a watch that cannot be resumed ─────────────┐
 //!            ▼                                                                   │
 //! wait ─▶ streaming list ──(initial-events-end)──▶ watch ──(ended)──▶ watch again ┘
-//!            │ 422, or silence: this server has none
-//!            └▶ list in pages ──────────────────▶ watch
+//!   │        │ 422, or silence: this server has none
+//!   │        └▶ list in pages ──────────────────▶ watch
+//!   └(reports, where lists are streamed)▶ list in one answer ─▶ watch
 //! ```
 //! A new list never blanks what is held: `ListStarted` and `ListEnded` bracket it, and the state sweeps at the end.
 
@@ -39,6 +40,8 @@ const SHORT_LIFE: Duration = Duration::from_secs(1);
 /// How soon something that is denied is asked for again.
 const DENIED_AGAIN: Duration = Duration::from_secs(15);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// Objects on the first page, whose size is not known yet.
+const FIRST_PAGE: usize = 100;
 /// Pages are kept near this size, whatever the size of an object.
 const PAGE_BYTES: usize = 4 << 20;
 /// Objects of a list wait for each other up to this many bytes, so that whoever folds them in is not woken for every read of a socket…
@@ -62,6 +65,9 @@ pub(super) struct StreamContext {
     pub(super) trouble: mpsc::Sender<Refusal>,
     /// Whether this server knows streaming lists; shared by its streams.
     pub(super) streaming: Arc<AtomicBool>,
+    /// Whether this server sends a list while it makes it (KEP-5116, on from Kubernetes 1.34), so that a big one in one answer costs it no more memory
+    /// than a streaming list, and less time.
+    pub(super) whole: bool,
     /// Ask for summaries first.
     pub(super) summaries: bool,
 }
@@ -173,14 +179,23 @@ impl Machine {
                 context.tell(StreamEvent::Summaries(tally)).await?;
             }
         }
-        if context.streaming.load(Ordering::Relaxed) && !self.paged {
+        if self.paged {
+            return self.pages(context, Some(FIRST_PAGE)).await;
+        }
+        if context.lists_whole() {
+            let done = self.pages(context, None).await;
+            // It may have been too big for this line: API servers end a request after a minute.
+            self.paged = matches!(done, Err(Trouble::Refused(Refusal::Unreachable(_))));
+            return done;
+        }
+        if context.streaming.load(Ordering::Relaxed) {
             match self.streaming_list(context).await {
                 Err(Trouble::Refused(Refusal::Invalid(_))) => context.streaming.store(false, Ordering::Relaxed),
                 Err(Trouble::Refused(Refusal::Server(why))) if why == SILENT => self.paged = true,
                 done => return done,
             }
         }
-        self.pages(context).await
+        self.pages(context, Some(FIRST_PAGE)).await
     }
 
     /// List and watch in one request (KEP-3157): the objects, a bookmark that says "that was all", then changes.
@@ -287,16 +302,17 @@ impl Machine {
         }
     }
 
-    /// The list in pages, for servers without streaming lists.
-    async fn pages(&mut self, context: &StreamContext) -> Result<(), Trouble> {
+    /// The list in pages, the first of `limit` objects; without a limit, in one.
+    async fn pages(&mut self, context: &StreamContext, mut limit: Option<usize>) -> Result<(), Trouble> {
         context.tell(StreamEvent::ListStarted).await?;
-        let (mut limit, mut token) = (100usize, String::new());
+        let mut token = String::new();
         loop {
-            let path = format!("{}?{}limit={limit}&continue={token}", context.path, context.selector());
+            let page = limit.map(|limit| format!("limit={limit}&continue={token}")).unwrap_or_default();
+            let path = format!("{}?{}{page}", context.path, context.selector());
             let body = context.requests.open(&path, context.accept(true), true).await?;
             let page = read_page(context, body).await?;
             if let Some(each) = page.bytes.checked_div(page.objects) {
-                limit = (PAGE_BYTES / each.max(1)).clamp(20, 2000);
+                limit = limit.map(|_| (PAGE_BYTES / each.max(1)).clamp(20, 2000));
             }
             if page.metadata.next.is_empty() {
                 context.tell(StreamEvent::ListEnded).await?;
@@ -386,6 +402,11 @@ impl StreamContext {
 
     async fn state(&self, sync: Sync) -> Result<(), Gone> {
         self.tell(StreamEvent::State(sync)).await
+    }
+
+    /// Reports are the bulk; everything else is small and better off with one request for list and watch.
+    fn lists_whole(&self) -> bool {
+        self.whole && self.id.kind.kind().family == Family::Report
     }
 
     /// Of events only Kyverno's admission controller's are asked for: they tell refused admissions.

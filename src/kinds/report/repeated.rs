@@ -138,6 +138,21 @@ impl<T: Copy> Repeated<T> {
         Some((json.get(..mark)?, time, mark + MARK.len() + digits + END.len()))
     }
 
+    /// How long the result at the start of `json` is, if it is known.
+    pub(crate) fn length(&self, json: &[u8]) -> Option<usize> {
+        self.find(json).map(|(_, length)| length)
+    }
+
+    /// Remembers a result that the caller has seen the end of.
+    pub(crate) fn note(&mut self, result: &[u8], means: T) {
+        if let Some((said, _, length)) = self.cut(result)
+            && length == result.len()
+            && self.length(result).is_none()
+        {
+            self.remember(said, means);
+        }
+    }
+
     fn remember(&mut self, said: &[u8], means: T) {
         if self.arena.len() + said.len() > MOST {
             self.forget();
