@@ -42,11 +42,11 @@ pub(super) struct Clients {
 
 impl Clients {
     /// From a configuration whose credentials are at hand.
-    pub(super) fn new(config: Config) -> kube::Result<Self> {
+    pub(super) fn new(config: &Config) -> kube::Result<Self> {
         let distance = Distance::default();
         if config.proxy_url.is_some() || config.tls_server_name.is_some() {
             // Tunnels and other names are kube's business.
-            let client = Client::try_from(config)?;
+            let client = Client::try_from(config.clone())?;
             return Ok(Self { shared: client.clone(), bulk: client, distance });
         }
         let tls = config.rustls_client_config()?;
@@ -62,7 +62,7 @@ impl Clients {
         builder.http2_keep_alive_interval(PING).http2_keep_alive_timeout(PONG);
         let shared = builder.build(connector().enable_all_versions().wrap_connector(tcp.clone()));
         let bulk = builder.build(connector().enable_http1().wrap_connector(tcp));
-        Ok(Self { shared: layered(&config, shared)?, bulk: layered(&config, bulk)?, distance })
+        Ok(Self { shared: layered(config, shared)?, bulk: layered(config, bulk)?, distance })
     }
 
     /// Whether compression would cost more time than it saves; `false` until a connection was made.

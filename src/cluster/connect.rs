@@ -1,19 +1,26 @@
 //! From a kubeconfig context to a client.
 //!
-//! Building a client may run an exec plugin, which blocks and may want to talk to a terminal that is not there: it runs on a blocking
-//! thread, without input, and within a time limit.
+//! What may block, such as reading files on a home folder that hangs, happens on a blocking thread and within a time limit.
 
 use super::ClusterSpec;
 use super::client::Clients;
+use super::kubeconfig::{Concern, choose, is_in_cluster};
+use super::plugin;
 use super::refusal::{Refusal, deepest};
 use super::requests::Requests;
-use kube::config::{Config, ExecInteractiveMode, KubeConfigOptions, Kubeconfig};
-use std::path::Path;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
+use kube::config::{Config, ExecConfig, KubeConfigOptions};
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
-/// How long an exec plugin may take.
-const CREDENTIALS: Duration = Duration::from_secs(30);
+/// How long a client may take to build, without an exec plugin, which has its own limit.
+const LIMIT: Duration = Duration::from_secs(30);
+/// How long before their end credentials are renewed, if they last long enough.
+const BEFORE_EXPIRY: Duration = Duration::from_secs(60);
+/// The shortest time between two renewals: a plugin may give the same credentials again until they have run out.
+const RENEW_AGAIN: Duration = Duration::from_secs(10);
 
 /// A client with what should be said about it.
 pub(super) struct Connection {
@@ -22,34 +29,15 @@ pub(super) struct Connection {
     pub(super) server: String,
     /// The exec plugin that gets the credentials, as a command line.
     pub(super) plugin: Option<String>,
-}
-
-fn read(kubeconfig: Option<&Path>) -> Result<Kubeconfig, String> {
-    let read = match kubeconfig {
-        Some(path) => Kubeconfig::read_from(path).map_err(|error| format!("{}: {}", path.display(), deepest(&error))),
-        None => Kubeconfig::read().map_err(|error| format!("the kubeconfig cannot be read: {}", deepest(&error))),
-    };
-    read.map(|mut config| {
-        // An absent context is told in our words, with the names there are.
-        config.contexts.retain(|named| named.context.is_some());
-        config
-    })
+    /// What it was built from; `None` in a cluster, where the client reads its token again by itself.
+    pub(super) concern: Option<Concern>,
+    /// When new credentials should be got, if the plugin tells how long they last.
+    pub(super) renew_at: Option<Instant>,
 }
 
 /// Builds the client of an environment.
 pub(super) async fn connect(spec: &ClusterSpec) -> Result<Connection, Refusal> {
-    let spec = spec.clone();
-    let runtime = tokio::runtime::Handle::current();
-    let built = tokio::task::spawn_blocking(move || runtime.block_on(build(&spec)));
-    match timeout(CREDENTIALS, built).await {
-        Ok(Ok(connection)) => connection,
-        Ok(Err(_)) => Err(Refusal::Invalid("building the client failed".to_owned())),
-        Err(_) => Err(Refusal::Unauthorized(format!("the credentials did not arrive within {} s", CREDENTIALS.as_secs()))),
-    }
-}
-
-async fn build(spec: &ClusterSpec) -> Result<Connection, Refusal> {
-    let mut config = configure(spec).await.map_err(Refusal::Invalid)?;
+    let (mut config, concern) = configure(spec).await?;
     config.connect_timeout = Some(spec.request_timeout.min(Duration::from_secs(10)));
     // Retries are ours: a list that is throttled should say so, not sit silently.
     config.default_retry = false;
@@ -59,51 +47,66 @@ async fn build(spec: &ClusterSpec) -> Result<Connection, Refusal> {
     if !spec.impersonate_groups.is_empty() {
         config.auth_info.impersonate_groups = Some(spec.impersonate_groups.clone());
     }
-    let plugin = config.auth_info.exec.as_mut().map(|exec| {
-        exec.interactive_mode = Some(ExecInteractiveMode::Never);
-        let command = exec.command.clone().unwrap_or_default();
-        [command].into_iter().chain(exec.args.clone().unwrap_or_default()).collect::<Vec<_>>().join(" ")
-    });
+    let (mut plugin, mut renew_at) = (None, None);
+    if let Some(exec) = take_plugin(&mut config) {
+        plugin = Some(plugin::command_line(&exec));
+        let credentials = plugin::run(&exec).await?;
+        renew_at = credentials.expires.map(|expires| Instant::now() + until_renewal(expires, Timestamp::now()));
+        config.auth_info.token = credentials.token.map(Into::into);
+        if let Some((certificate, key)) = credentials.identity {
+            config.auth_info.client_certificate_data = Some(STANDARD.encode(certificate));
+            config.auth_info.client_key_data = Some(STANDARD.encode(key).into());
+        }
+    }
     let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
-    let clients = Clients::new(config).map_err(|error| match Refusal::from_kube(&error) {
-        Refusal::Unreachable(why) => Refusal::Invalid(why),
-        other => other,
-    })?;
-    Ok(Connection { requests: Requests::new(clients, spec.request_timeout), server, plugin })
+    // Files are read, and old kinds of plugins are run.
+    let runtime = tokio::runtime::Handle::current();
+    let built = tokio::task::spawn_blocking(move || {
+        let _entered = runtime.enter();
+        Clients::new(&config)
+    });
+    let clients = match timeout(LIMIT, built).await {
+        Ok(Ok(clients)) => clients.map_err(|error| match Refusal::from_kube(&error) {
+            Refusal::Unreachable(why) => Refusal::Invalid(why),
+            other => other,
+        })?,
+        Ok(Err(_)) => return Err(Refusal::Invalid("building the client failed".to_owned())),
+        Err(_) => return Err(Refusal::Unauthorized(format!("the credentials did not arrive within {} s", LIMIT.as_secs()))),
+    };
+    Ok(Connection { requests: Requests::new(clients, spec.request_timeout), server, plugin, concern, renew_at })
 }
 
-async fn configure(spec: &ClusterSpec) -> Result<Config, String> {
-    let in_cluster = spec.kubeconfig.is_none() && spec.context.is_none() && std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
-    if in_cluster && std::env::var_os("KUBECONFIG").is_none() {
-        return Config::incluster().map_err(|error| deepest(&error));
+/// Takes the exec plugin out, if nothing else is configured that comes before it: we run it ourselves.
+fn take_plugin(config: &mut Config) -> Option<ExecConfig> {
+    let auth = &mut config.auth_info;
+    let is_basic = auth.username.is_some() && auth.password.is_some();
+    let comes_before = is_basic || auth.auth_provider.is_some() || auth.token.is_some() || auth.token_file.is_some();
+    auth.exec.take().filter(|_| !comes_before)
+}
+
+/// How long to wait before credentials are renewed: until shortly before they run out.
+fn until_renewal(expires: Timestamp, now: Timestamp) -> Duration {
+    let left = Duration::try_from(expires.duration_since(now)).unwrap_or_default();
+    left.saturating_sub(BEFORE_EXPIRY).max((left / 2).min(BEFORE_EXPIRY)).max(RENEW_AGAIN)
+}
+
+async fn configure(spec: &ClusterSpec) -> Result<(Config, Option<Concern>), Refusal> {
+    if is_in_cluster(spec) {
+        return Ok((Config::incluster().map_err(|error| Refusal::Invalid(deepest(&error)))?, None));
     }
-    let kubeconfig = read(spec.kubeconfig.as_deref())?;
-    let name = spec.context.clone().or_else(|| kubeconfig.current_context.clone());
-    let Some(name) = name else {
-        return Err("the kubeconfig has no current context; name one with --context or in the configuration".to_owned());
-    };
-    if !kubeconfig.contexts.iter().any(|context| context.name == name) {
-        let known: Vec<&str> = kubeconfig.contexts.iter().map(|context| context.name.as_str()).collect();
-        return Err(format!(
-            "the kubeconfig has no context \"{name}\"; it has {}",
-            if known.is_empty() { "none".to_owned() } else { known.join(", ") }
-        ));
-    }
-    let explicit_proxy = proxy_of(&kubeconfig, &name);
-    let options = KubeConfigOptions { context: Some(name), ..KubeConfigOptions::default() };
-    let mut config = Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|error| deepest(&error))?;
+    let spec = spec.clone();
+    let chosen = tokio::task::spawn_blocking(move || choose(&spec).map(|chosen| (chosen.concern(), chosen)));
+    let chosen = timeout(LIMIT, chosen).await.map_err(|_| Refusal::Invalid("the kubeconfig cannot be read: no answer".to_owned()))?;
+    let (concern, chosen) = chosen.map_err(|_| Refusal::Invalid("the kubeconfig cannot be read".to_owned()))?.map_err(Refusal::Invalid)?;
+    let names_proxy = chosen.names_proxy();
+    let options = KubeConfigOptions { context: Some(chosen.context), ..KubeConfigOptions::default() };
+    let config = Config::from_custom_kubeconfig(chosen.kubeconfig, &options).await;
+    let mut config = config.map_err(|error| Refusal::Invalid(deepest(&error)))?;
     // kube 5.0 holds NO_PROXY against the proxy's own address instead of the server's (config/file_loader.rs, `proxy_url`).
-    if !explicit_proxy && config.proxy_url.is_some() && bypasses_proxy(config.cluster_url.host().unwrap_or_default()) {
+    if !names_proxy && config.proxy_url.is_some() && bypasses_proxy(config.cluster_url.host().unwrap_or_default()) {
         config.proxy_url = None;
     }
-    Ok(config)
-}
-
-/// Whether the context's cluster names a proxy of its own.
-fn proxy_of(kubeconfig: &Kubeconfig, context: &str) -> bool {
-    let cluster = kubeconfig.contexts.iter().find(|c| c.name == context).and_then(|c| c.context.as_ref()).map(|c| c.cluster.as_str());
-    let entry = kubeconfig.clusters.iter().find(|c| Some(c.name.as_str()) == cluster).and_then(|c| c.cluster.as_ref());
-    entry.is_some_and(|cluster| cluster.proxy_url.as_ref().is_some_and(|url| !url.is_empty()))
+    Ok((config, Some(concern)))
 }
 
 fn bypasses_proxy(host: &str) -> bool {
@@ -143,23 +146,12 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_context_names_those_there_are() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("config");
-        std::fs::write(&path, "apiVersion: v1\nkind: Config\nclusters: [{name: c, cluster: {server: 'https://x'}}]\ncontexts: [{name: a, context: {cluster: c}}]\n").unwrap();
-        let spec = ClusterSpec {
-            name: "e".into(),
-            tier: crate::domain::Tier::Normal,
-            context: Some("b".to_owned()),
-            kubeconfig: Some(path),
-            namespaces: Vec::new(),
-            request_timeout: Duration::from_secs(1),
-            impersonate_user: None,
-            impersonate_groups: Vec::new(),
-            summaries: false,
-        };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let error = runtime.block_on(configure(&spec)).unwrap_err();
-        assert_eq!(error, "the kubeconfig has no context \"b\"; it has a");
+    fn credentials_are_renewed_before_they_run_out() {
+        let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let table = [(3600, 3540), (121, 61), (100, 50), (30, 15), (12, 10), (0, 10), (-50, 10)];
+        for (left, wait) in table {
+            let expires = now + jiff::SignedDuration::from_secs(left);
+            assert_eq!(until_renewal(expires, now), Duration::from_secs(wait), "{left} s are left");
+        }
     }
 }

@@ -31,6 +31,7 @@ impl Served {
 
 #[derive(Deserialize)]
 struct Answer {
+    kind: String,
     #[serde(default)]
     items: Vec<Group>,
     #[serde(default)]
@@ -100,6 +101,10 @@ impl Discovery {
         let Some((body, tag)) = requests.if_changed("/apis", AGGREGATED, self.tag.as_deref()).await? else { return Ok(self.last.clone()) };
         let answer: Answer =
             serde_json::from_slice(&body).map_err(|error| Refusal::Server(format!("discovery cannot be read: {error}")))?;
+        // JSON from somebody else would read as a server without any kinds.
+        if !matches!(answer.kind.as_str(), "APIGroupDiscoveryList" | "APIGroupList") {
+            return Err(Refusal::Server("discovery cannot be read: it is no list of groups".to_owned()));
+        }
         let plural_by_version = if answer.groups.is_empty() { aggregated(&answer) } else { plain(requests, &answer).await? };
         let mut served = read(&plural_by_version);
         for group in answer.items.iter().filter(|group| group.versions.iter().any(|v| v.freshness == "Stale")) {
@@ -184,7 +189,7 @@ mod tests {
 
     #[test]
     fn the_best_served_version_is_taken() {
-        let answer = serde_json::json!({"items": [
+        let answer = serde_json::json!({"kind": "APIGroupDiscoveryList", "items": [
             {"metadata": {"name": "kyverno.io"}, "versions": [
                 {"version": "v1", "resources": [{"resource": "clusterpolicies"}, {"resource": "policies"}]},
                 {"version": "v2beta1", "resources": [{"resource": "policyexceptions"}]}]},

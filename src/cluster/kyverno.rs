@@ -15,14 +15,40 @@ use std::sync::Arc;
 const DEPLOYMENTS: &str = "/apis/apps/v1/deployments?labelSelector=app.kubernetes.io%2Fcomponent%3Dadmission-controller";
 const WEBHOOKS: &str = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/kyverno-resource-validating-webhook-cfg";
 
-/// Looks at the installation. Never fails: what cannot be read is assumed and noted.
-pub(super) async fn look(requests: &Requests, served: &Served) -> KyvernoFacts {
+/// What a look at the installation found.
+pub(super) struct Looked {
+    pub(super) facts: KyvernoFacts,
+    /// Something could not be read because of a fault that may pass; it was assumed.
+    pub(super) fault: Option<Refusal>,
+}
+
+/// Faults that say nothing about the installation, by the first that was met.
+#[derive(Default)]
+struct Faults(Option<Refusal>);
+
+impl Faults {
+    fn note(&mut self, refusal: &Refusal) {
+        let passes = matches!(refusal, Refusal::Unauthorized(_) | Refusal::TooMany(_) | Refusal::Server(_) | Refusal::Unreachable(_));
+        if passes && self.0.is_none() {
+            self.0 = Some(refusal.clone());
+        }
+    }
+}
+
+/// Looks at the installation. What cannot be read is assumed and noted.
+pub(super) async fn look(requests: &Requests, served: &Served) -> Looked {
+    let mut faults = Faults::default();
+    let facts = facts(requests, served, &mut faults).await;
+    Looked { facts, fault: faults.0 }
+}
+
+async fn facts(requests: &Requests, served: &Served, faults: &mut Faults) -> KyvernoFacts {
     if !served.has_kyverno() {
         let notes = vec![Arc::from("Kyverno is not installed (no kyverno.io API). Policies and reports will appear here when it is.")];
         return KyvernoFacts { installed: false, version: None, kyverno: Kyverno::new(Release::UNKNOWN), notes };
     }
     let mut notes: Vec<Arc<str>> = Vec::new();
-    let deployment = match deployment(requests).await {
+    let deployment = match deployment(requests, faults).await {
         Ok(deployment) => deployment,
         Err(why) => {
             notes.push(Arc::from(format!("the Kyverno version is told from the API only: {why}")));
@@ -40,14 +66,17 @@ pub(super) async fn look(requests: &Requests, served: &Served) -> KyvernoFacts {
         _ if release == Release::UNKNOWN => None,
         _ => Some(Arc::from(release.to_string())),
     };
-    let kyverno = exclusions(requests, deployment.as_ref(), Kyverno::new(release), &mut notes).await;
+    let kyverno = exclusions(requests, deployment.as_ref(), Kyverno::new(release), &mut notes, faults).await;
     KyvernoFacts { installed: true, version, kyverno, notes }
 }
 
-async fn deployment(requests: &Requests) -> Result<Option<Value>, String> {
-    let list: Value = requests.json(DEPLOYMENTS, JSON).await.map_err(|refusal| match refusal {
-        Refusal::Forbidden(_) => "you may not list deployments".to_owned(),
-        other => other.to_string(),
+async fn deployment(requests: &Requests, faults: &mut Faults) -> Result<Option<Value>, String> {
+    let list: Value = requests.json(DEPLOYMENTS, JSON).await.map_err(|refusal| {
+        faults.note(&refusal);
+        match refusal {
+            Refusal::Forbidden(_) => "you may not list deployments".to_owned(),
+            other => other.to_string(),
+        }
     })?;
     let items = list.get("items").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let is_kyverno =
@@ -77,7 +106,13 @@ async fn from_api(requests: &Requests, served: &Served) -> Release {
 }
 
 /// What Kyverno leaves alone: its ConfigMap, and the live webhooks where they may be read.
-async fn exclusions(requests: &Requests, deployment: Option<&Value>, kyverno: Kyverno, notes: &mut Vec<Arc<str>>) -> Kyverno {
+async fn exclusions(
+    requests: &Requests,
+    deployment: Option<&Value>,
+    kyverno: Kyverno,
+    notes: &mut Vec<Arc<str>>,
+    faults: &mut Faults,
+) -> Kyverno {
     let namespace = deployment.and_then(|d| text(d, &["metadata", "namespace"])).unwrap_or("kyverno");
     let name = deployment.and_then(|d| text(d, &["metadata", "labels", "app.kubernetes.io/part-of"])).unwrap_or("kyverno");
     let path = format!("/api/v1/namespaces/{namespace}/configmaps/{name}");
@@ -89,6 +124,7 @@ async fn exclusions(requests: &Requests, deployment: Option<&Value>, kyverno: Ky
             kyverno
         }
         Err(refusal) => {
+            faults.note(&refusal);
             let why = match refusal {
                 Refusal::Forbidden(_) => format!("you may not read the ConfigMap {namespace}/{name}"),
                 Refusal::NotFound(_) => format!("there is no ConfigMap {namespace}/{name}"),
@@ -100,7 +136,10 @@ async fn exclusions(requests: &Requests, deployment: Option<&Value>, kyverno: Ky
     };
     match requests.json::<Value>(WEBHOOKS, JSON).await {
         Ok(webhooks) => kyverno.with_webhooks(&webhooks),
-        Err(_) => kyverno,
+        Err(refusal) => {
+            faults.note(&refusal);
+            kyverno
+        }
     }
 }
 

@@ -9,15 +9,21 @@
 mod client;
 mod connect;
 mod discover;
+mod kubeconfig;
 mod kyverno;
 mod object;
+mod pages;
+mod plugin;
+mod portion;
 mod reader;
+mod recovery;
 mod refusal;
 mod requests;
 mod roster;
 mod splitter;
 mod station;
 mod stream;
+mod subject;
 mod table;
 
 pub use object::read_object;

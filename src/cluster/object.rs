@@ -1,8 +1,8 @@
 //! Fetching one live object behind a finding.
 
+use super::pages::percent;
 use super::refusal::Refusal;
 use super::requests::{JSON, Requests};
-use super::stream::percent;
 use crate::domain::ResourceRef;
 use serde::Deserialize;
 use serde_json::Value;

@@ -26,6 +26,8 @@ pub(super) struct News {
     pub(super) changed: Vec<(Change, Bytes)>,
     /// Objects that were left out: too big, or half a line.
     pub(super) skipped: u32,
+    /// A line was no event: what it said is not known.
+    pub(super) garbled: bool,
     /// The watch ended with an error.
     pub(super) error: Option<Refusal>,
 }
@@ -84,7 +86,10 @@ impl Reader {
             }
             Line::Error(status) => news.error = Some(Refusal::from_event(status)),
             // Half a line, or something that is no event: left out and counted, like an object that is too big.
-            Line::Unknown => news.skipped += 1,
+            Line::Unknown => {
+                news.skipped += 1;
+                news.garbled = true;
+            }
         }
     }
 

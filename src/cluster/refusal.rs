@@ -1,6 +1,7 @@
 //! What a failed request means, in the few ways that matter for what to do next.
 
 use http::StatusCode;
+use jiff::Timestamp;
 use std::error::Error;
 use std::fmt;
 use std::time::Duration;
@@ -41,6 +42,21 @@ impl fmt::Display for Refusal {
     }
 }
 
+/// The longest wait that is taken from a server; more is a mistake, and would look like a loss.
+const LONGEST_WAIT: Duration = Duration::from_secs(600);
+
+/// The time that a `Retry-After` header asks for: seconds, or a date (RFC 9110 §10.2.3).
+pub(super) fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
+    let wait = match value.trim().parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => {
+            let date = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(value.trim()).ok()?;
+            Duration::try_from(date.duration_since(now)).unwrap_or_default()
+        }
+    };
+    Some(wait.min(LONGEST_WAIT))
+}
+
 /// The body of a refusal, a `metav1.Status`.
 #[derive(serde::Deserialize)]
 struct Status {
@@ -77,6 +93,11 @@ impl Refusal {
     /// From a request that did not come through.
     pub(super) fn from_kube(error: &kube::Error) -> Self {
         let words = deepest(error);
+        if let Some((_, reason)) = words.split_once("invalid peer certificate: ") {
+            return Self::Unreachable(format!(
+                "the certificate is not one that the kubeconfig's authority vouches for ({reason}); if the cluster was made anew, get its new kubeconfig"
+            ));
+        }
         if is_auth(error) { Self::Unauthorized(format!("no credentials: {words}")) } else { Self::Unreachable(words) }
     }
 }
@@ -126,5 +147,22 @@ mod tests {
         assert!(matches!(status(422, ""), Refusal::Invalid(_)));
         assert_eq!(status(503, "<html>"), Refusal::Server("the API server answered 503".to_owned()));
         assert_eq!(Refusal::from_event(br#"{"kind":"Status","code":410,"message":"too old"}"#), Refusal::Gone);
+    }
+
+    #[test]
+    fn a_wait_may_be_told_in_two_ways() {
+        let now: Timestamp = "2015-10-21T07:28:00Z".parse().unwrap();
+        let table = [
+            ("3", Some(3)),
+            (" 0 ", Some(0)),
+            ("99999999", Some(600)),
+            ("Wed, 21 Oct 2015 07:28:07 GMT", Some(7)),
+            ("Wed, 21 Oct 2015 07:00:00 GMT", Some(0)),
+            ("soon", None),
+            ("-1", None),
+        ];
+        for (value, expected) in table {
+            assert_eq!(retry_after(value, now), expected.map(Duration::from_secs), "{value}");
+        }
     }
 }

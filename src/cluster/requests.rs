@@ -1,13 +1,15 @@
 //! Plain requests: an answer as bytes or as a stream of bytes, or a [`Refusal`]. Nothing here waits for ever.
 
 use super::client::Clients;
-use super::refusal::Refusal;
+use super::refusal::{Refusal, retry_after};
 use bytes::Bytes;
-use http::header::{ACCEPT, ACCEPT_ENCODING, ETAG, IF_NONE_MATCH, RETRY_AFTER, USER_AGENT};
+use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, ETAG, HeaderName, IF_NONE_MATCH, RETRY_AFTER, USER_AGENT};
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
+use jiff::Timestamp;
 use kube::client::Body;
 use serde::de::DeserializeOwned;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -29,7 +31,8 @@ const MOST: usize = 256 << 20;
 /// A client with its time limit.
 #[derive(Clone)]
 pub(super) struct Requests {
-    clients: Clients,
+    /// Shared by all clones: renewed credentials serve every stream, and what is under way is left alone.
+    clients: Arc<RwLock<Clients>>,
     /// Asks over connections of its own.
     bulk: bool,
     limit: Duration,
@@ -40,7 +43,16 @@ pub(super) type Arriving = Body;
 
 impl Requests {
     pub(super) fn new(clients: Clients, limit: Duration) -> Self {
-        Self { clients, bulk: false, limit }
+        Self { clients: Arc::new(RwLock::new(clients)), bulk: false, limit }
+    }
+
+    /// From now on asks with the client of another, which has newer credentials for the same server.
+    pub(super) fn adopt(&self, newer: &Self) {
+        *self.clients.write().unwrap_or_else(PoisonError::into_inner) = newer.clients();
+    }
+
+    fn clients(&self) -> Clients {
+        self.clients.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The same with a shorter limit, for questions whose answer is small: a server that does not answer them in time is gone.
@@ -57,7 +69,7 @@ impl Requests {
     /// compressed, since Kubernetes 1.37 sends each event as a gzip member of its own and only the first would be read.
     pub(super) async fn open(&self, path: &str, accept: &str, whole: bool) -> Result<Arriving, Refusal> {
         let mut request = Request::get(path).header(ACCEPT, accept);
-        if !whole || self.clients.is_near() {
+        if !whole || self.clients().is_near() {
             request = request.header(ACCEPT_ENCODING, "identity");
         }
         Ok(self.send(request).await?.into_body())
@@ -85,7 +97,7 @@ impl Requests {
             if response.status() == StatusCode::NOT_MODIFIED {
                 return Ok(None);
             }
-            let tag = response.headers().get(ETAG).and_then(|tag| tag.to_str().ok()).map(str::to_owned);
+            let tag = header(&response, &ETAG).map(str::to_owned);
             Ok(Some((collect(response.into_body()).await?, tag)))
         };
         timeout(self.limit, answer).await.map_err(|_| self.too_slow())?
@@ -93,15 +105,19 @@ impl Requests {
 
     async fn send(&self, request: http::request::Builder) -> Result<Response<Body>, Refusal> {
         let request = request.header(USER_AGENT, AGENT).body(Body::empty()).map_err(|error| Refusal::Invalid(error.to_string()))?;
-        let client = if self.bulk { &self.clients.bulk } else { &self.clients.shared };
+        let clients = self.clients();
+        let client = if self.bulk { clients.bulk } else { clients.shared };
         let sent = timeout(self.limit, client.send(request)).await.map_err(|_| self.too_slow())?;
         let response = sent.map_err(|error| Refusal::from_kube(&error))?;
         let status = response.status();
+        if status.is_success() && header(&response, &CONTENT_TYPE).is_some_and(|kind| kind.starts_with("text/html")) {
+            return Err(Refusal::Server("a web page came instead of an answer: is there a proxy or a login page in between?".to_owned()));
+        }
         if status.is_success() || status == StatusCode::NOT_MODIFIED {
             return Ok(response);
         }
-        let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok()).map(Duration::from_secs);
-        Err(Refusal::from_response(status, retry_after, &self.short(response).await))
+        let wait = header(&response, &RETRY_AFTER).and_then(|value| retry_after(value, Timestamp::now()));
+        Err(Refusal::from_response(status, wait, &self.short(response).await))
     }
 
     /// The body of a refusal; what cannot be read of it does not matter.
@@ -113,6 +129,10 @@ impl Requests {
     fn too_slow(&self) -> Refusal {
         Refusal::Unreachable(format!("no answer within {} s", self.limit.as_secs()))
     }
+}
+
+fn header<'a>(response: &'a Response<Body>, name: &HeaderName) -> Option<&'a str> {
+    response.headers().get(name).and_then(|value| value.to_str().ok())
 }
 
 async fn collect(body: Body) -> Result<Bytes, Refusal> {

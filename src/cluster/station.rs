@@ -4,28 +4,32 @@
 //! ```text
 //! connecting ─▶ up ──(a stream or the heartbeat fails, and the server does not answer)──▶ down ─┐
 //!     ▲          ▲                                                                              │
-//!     │          └──────────────────────────(it answers again)──────────────────────────────────┤
-//!     └────────────────────────────────(401, or ctrl-r: new client)─────────────────────────────┘
+//!     │          └─────────────(it answers again, perhaps to new credentials)───────────────────┤
+//!     └───────────────────────────(ctrl-r, or another server: new client)───────────────────────┘
 //! ```
-//! While the link is down, streams wait and keep the version they stopped at; nothing that is held is forgotten.
+//! While the link is down, streams wait and keep the version they stopped at; nothing that is held is forgotten. What is done while it is
+//! down is in [`super::recovery`].
 
 use super::ClusterSpec;
 use super::connect::{Connection, connect};
 use super::discover::{Discovery, Served};
+use super::kubeconfig::{Concern, follow, is_in_cluster};
 use super::kyverno;
+use super::recovery::{LOGIN_AGAIN, News, jitter};
 use super::refusal::Refusal;
 use super::requests::{JSON, Requests};
 use super::roster::Running;
-use crate::domain::Link;
-use crate::fleet::delta::{Delta, ServerFacts, StreamId};
+use crate::domain::{Link, Sync};
+use crate::fleet::delta::{Delta, ServerFacts, StreamEvent, StreamId};
 use crate::kinds::KindId;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc, watch};
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 /// How often a quiet server is asked for a sign of life.
 const HEARTBEAT: Duration = Duration::from_secs(5);
@@ -37,12 +41,8 @@ pub(super) const LOOK_LIMIT: Duration = Duration::from_secs(8);
 const LOOK_AROUND: Duration = Duration::from_secs(5);
 /// How often Kyverno's installation is looked at.
 const LOOK_AT_KYVERNO: Duration = Duration::from_secs(30);
-const SHORTEST_PAUSE: Duration = Duration::from_millis(500);
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// A server that answers, if only to say that it is starting, will be there soon.
-const STARTING_PAUSE: Duration = Duration::from_secs(1);
-/// Attempts after which a server that never answered is called unreachable.
-const PATIENCE: u32 = 3;
+/// How long a throttled station is quiet where the server does not say.
+const QUIET: Duration = Duration::from_secs(5);
 
 /// What the outside may ask of a station.
 #[derive(Debug, Clone)]
@@ -73,15 +73,21 @@ pub struct Station {
     pub(super) signals: Signals,
     /// Streams that the state has been told of, by this client or an earlier one.
     pub(super) known: BTreeSet<StreamId>,
+    /// What of the kubeconfig concerns this environment now; `None` until it was looked at.
+    pub(super) kubeconfig: watch::Receiver<Option<Concern>>,
     /// The last sign of life.
-    seen: Option<Timestamp>,
-    failures: u32,
-    /// A client was rebuilt after a 401, and the next one means that a person has to log in.
-    rebuilt: bool,
+    pub(super) seen: Option<Timestamp>,
+    pub(super) failures: u32,
+    /// When credentials were last got. A 401 soon after means that a person has to log in.
+    pub(super) renewed: Option<Instant>,
+    /// Who the server is.
+    facts: ServerFacts,
+    /// Kyverno's installation was read whole once.
+    knows_kyverno: bool,
 }
 
 /// What failed while the link was up.
-enum Doubt {
+pub(super) enum Doubt {
     /// A stream's request; the server may be well.
     OfAStream(Refusal),
     /// One of the station's own small questions.
@@ -89,16 +95,19 @@ enum Doubt {
 }
 
 /// Why a session ended.
-enum End {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
     /// Build a new client.
     Rebuild,
+    /// The environment is another cluster now: build a new client, and believe nothing that is held until it was listed.
+    Moved,
     /// Nobody listens any more.
     Closed,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Version {
+pub(super) struct Version {
     #[serde(default)]
     git_version: String,
     #[serde(default)]
@@ -108,7 +117,18 @@ struct Version {
 impl Station {
     /// A station that will tell `deltas`.
     pub fn new(spec: ClusterSpec, deltas: mpsc::Sender<Delta>, signals: Signals) -> Self {
-        Self { spec, deltas, signals, known: BTreeSet::new(), seen: None, failures: 0, rebuilt: false }
+        Self {
+            spec,
+            deltas,
+            signals,
+            known: BTreeSet::new(),
+            kubeconfig: watch::Sender::new(None).subscribe(),
+            seen: None,
+            failures: 0,
+            renewed: None,
+            facts: ServerFacts::default(),
+            knows_kyverno: false,
+        }
     }
 
     /// Runs until nobody listens any more.
@@ -116,36 +136,66 @@ impl Station {
     /// # Panics
     /// A panic in a stream is passed on: it must end the program, not leave one kind silently dead.
     pub async fn run(mut self) {
+        let mut looking = JoinSet::new();
+        if !is_in_cluster(&self.spec) {
+            let concern = watch::Sender::new(None);
+            self.kubeconfig = concern.subscribe();
+            looking.spawn(follow(self.spec.clone(), concern));
+            // The first look is no news. Where it hangs, so does what comes next, which says so.
+            let _ = timeout(Duration::from_secs(1), self.kubeconfig.changed()).await;
+        }
         loop {
-            match connect(&self.spec).await {
-                Ok(connection) => {
+            self.renewed = Some(Instant::now());
+            let end = match connect(&self.spec).await {
+                Ok(mut connection) => {
                     self.signals.current.send_replace(Some(connection.requests.clone()));
-                    let end = self.session(&connection).await;
+                    let end = self.session(&mut connection).await;
                     self.signals.current.send_replace(None);
-                    if matches!(end, End::Closed) {
-                        return;
-                    }
+                    end
                 }
-                Err(refusal) => {
-                    self.failures += 1;
-                    let link = match refusal {
-                        Refusal::Unauthorized(why) => Link::LoginNeeded { why: format!("{why}; log in, then ctrl-r") },
-                        other => Link::Unreachable { why: other.to_string() },
-                    };
-                    if self.tell(Delta::Link(link)).await.is_err() {
-                        return;
-                    }
-                    self.pause(LONGEST_PAUSE).await;
-                }
+                Err(refusal) => self.not_connected(refusal).await,
+            };
+            match end {
+                End::Closed => return,
+                End::Moved => self.believe_nothing().await,
+                End::Rebuild => {}
             }
         }
     }
 
+    /// No client could be built.
+    async fn not_connected(&mut self, refusal: Refusal) -> End {
+        self.failures += 1;
+        let (link, pause) = match refusal {
+            Refusal::Unauthorized(why) => (Link::LoginNeeded { why: format!("{why}; log in, then ctrl-r") }, LOGIN_AGAIN),
+            other => (Link::Unreachable { why: other.to_string() }, self.next_pause(&other)),
+        };
+        if self.tell(Delta::Link(link)).await.is_err() {
+            return End::Closed;
+        }
+        match self.pause(pause).await {
+            Ok(_) => End::Rebuild,
+            Err(end) => end,
+        }
+    }
+
+    /// The environment is another cluster now: what is held stays on the screen, as something old.
+    async fn believe_nothing(&mut self) {
+        (self.seen, self.facts, self.knows_kyverno) = (None, ServerFacts::default(), false);
+        for stream in &self.known {
+            // If nobody listens, the next session notices.
+            let _ = self.tell(Delta::Stream(stream.clone(), StreamEvent::State(Sync::Stale { since: now() }))).await;
+        }
+    }
+
     /// Everything that happens with one client.
-    async fn session(&mut self, connection: &Connection) -> End {
-        let version = match self.reach(connection).await {
+    async fn session(&mut self, connection: &mut Connection) -> End {
+        let version = match self.ask_version(connection).await {
             Ok(version) => version,
-            Err(end) => return end,
+            Err(refusal) => match self.until_alive(connection, refusal).await {
+                Ok(version) => version,
+                Err(end) => return end,
+            },
         };
         let (trouble, mut troubled) = mpsc::channel(16);
         let mut running = Running::new(trouble, serves_streaming_lists(&version.minor), streams_lists(&version.minor));
@@ -158,10 +208,27 @@ impl Station {
         let mut beat = ticks(HEARTBEAT);
         let mut around = ticks(LOOK_AROUND);
         let mut at_kyverno = ticks(LOOK_AT_KYVERNO);
+        let mut renewals: JoinSet<Result<Connection, Refusal>> = JoinSet::new();
         loop {
-            let doubts = tokio::select! {
+            let doubt = tokio::select! {
                 () = self.deltas.closed() => return End::Closed,
                 () = self.signals.reconnect.notified() => return End::Rebuild,
+                Ok(()) = self.kubeconfig.changed() => match self.news_of_kubeconfig(connection) {
+                    News::None => None,
+                    News::Credentials => {
+                        self.renew_behind(&mut renewals);
+                        None
+                    }
+                    News::Cluster => return End::Moved,
+                },
+                () = due(connection.renew_at), if renewals.is_empty() => {
+                    self.renew_behind(&mut renewals);
+                    None
+                }
+                Some(Ok(renewal)) = renewals.join_next() => match self.take_over(connection, renewal) {
+                    Ok(_) => None,
+                    Err(end) => return end,
+                },
                 Some(refusal) = troubled.recv() => Some(Doubt::OfAStream(refusal)),
                 Some(ended) = running.tasks.join_next() => {
                     self.stream_ended(&mut running, ended).await;
@@ -177,42 +244,38 @@ impl Station {
                 },
                 _ = beat.tick() => self.heartbeat(connection).await.err().map(Doubt::OfOurOwn),
             };
-            if let Some(doubt) = doubts
-                && let Some(end) = self.doubt(connection, doubt, &running).await
-            {
-                return end;
-            }
-        }
-    }
-
-    /// The first answer, however long it takes.
-    async fn reach(&mut self, connection: &Connection) -> Result<Version, End> {
-        loop {
-            match self.ask_version(connection).await {
-                Ok(version) => return Ok(version),
-                Err(Refusal::Unauthorized(why)) => return Err(self.unauthorized(connection, &why).await),
-                Err(refusal) => {
-                    self.lost(connection, &refusal).await?;
-                    if self.pause(longest(&refusal)).await {
-                        return Err(End::Rebuild);
+            match doubt {
+                None => {}
+                // A server that asks for fewer questions is alive, and gets fewer.
+                Some(Doubt::OfOurOwn(Refusal::TooMany(asked))) => {
+                    let quiet = asked.unwrap_or(QUIET).max(Duration::from_secs(1));
+                    let quiet = quiet + jitter(quiet / 4);
+                    [&mut beat, &mut around, &mut at_kyverno].into_iter().for_each(|ticks| ticks.reset_after(quiet));
+                }
+                Some(doubt) => {
+                    if let Some(end) = self.doubt(connection, doubt, &running).await {
+                        return end;
                     }
+                    // What streams complained of until now is over.
+                    while troubled.try_recv().is_ok() {}
                 }
             }
         }
     }
 
-    async fn ask_version(&mut self, connection: &Connection) -> Result<Version, Refusal> {
+    /// Asks for a sign of life.
+    pub(super) async fn ask_version(&mut self, connection: &Connection) -> Result<Version, Refusal> {
         let asked = timeout(HEARTBEAT_LIMIT, connection.requests.json::<Version>("/version", JSON)).await;
         let answer = asked.unwrap_or_else(|_| Err(Refusal::Unreachable(format!("no answer within {} s", HEARTBEAT_LIMIT.as_secs()))));
-        if self.seen.is_none() || self.failures > 0 {
-            self.ask_ready(connection).await?;
-        }
         let version = match answer {
             // A server that answers is alive, even if it does not tell its version.
             Err(Refusal::Forbidden(_) | Refusal::NotFound(_)) => Version { git_version: String::new(), minor: String::new() },
             other => other?,
         };
-        (self.failures, self.rebuilt, self.seen) = (0, false, Some(now()));
+        if self.seen.is_none() || self.failures > 0 {
+            self.ask_ready(connection).await?;
+        }
+        (self.failures, self.seen) = (0, Some(now()));
         Ok(version)
     }
 
@@ -227,112 +290,61 @@ impl Station {
 
     /// Tells who the server is, and starts.
     async fn introduce(&mut self, connection: &Connection, version: &Version) -> Result<(), ()> {
-        let kube_system = connection.requests.json::<Named>("/api/v1/namespaces/kube-system", JSON).await;
-        let facts = ServerFacts {
+        let uid = self.ask_uid(connection).await;
+        self.facts = ServerFacts {
             server: Some(Arc::from(connection.server.as_str())),
-            cluster_uid: kube_system.ok().map(|named| Arc::from(named.metadata.uid.as_str())),
+            cluster_uid: uid.or(self.facts.cluster_uid.take()),
             kubernetes: (!version.git_version.is_empty()).then(|| Arc::from(version.git_version.as_str())),
         };
-        self.tell(Delta::Server(facts)).await?;
+        self.tell(Delta::Server(self.facts.clone())).await?;
         self.tell(Delta::Link(Link::Live)).await
     }
 
-    /// Looks at Kyverno's installation and tells.
-    pub(super) async fn look_at_kyverno(&self, connection: &Connection, served: &Served) -> Result<(), Refusal> {
+    /// What tells one cluster from another: the uid of its namespace kube-system; `None` where it is not told.
+    async fn ask_uid(&self, connection: &Connection) -> Option<Arc<str>> {
+        let requests = connection.requests.within(LOOK_LIMIT);
+        let kube_system = requests.json::<Named>("/api/v1/namespaces/kube-system", JSON).await;
+        kube_system.ok().map(|named| Arc::from(named.metadata.uid.as_str()))
+    }
+
+    /// Whether the server that answers again is another cluster than before, at the same address.
+    pub(super) async fn is_another(&self, connection: &Connection) -> bool {
+        let Some(before) = &self.facts.cluster_uid else { return false };
+        self.ask_uid(connection).await.is_some_and(|uid| uid != *before)
+    }
+
+    /// Looks at Kyverno's installation and tells. A fault in passing does not replace what is known.
+    pub(super) async fn look_at_kyverno(&mut self, connection: &Connection, served: &Served) -> Result<(), Refusal> {
         let looked = timeout(LOOK_LIMIT, kyverno::look(&connection.requests, served)).await;
-        let facts = looked.map_err(|_| Refusal::Unreachable(format!("no answer within {} s", LOOK_LIMIT.as_secs())))?;
+        let looked = looked.map_err(|_| Refusal::Unreachable(format!("no answer within {} s", LOOK_LIMIT.as_secs())))?;
+        match looked.fault {
+            Some(fault) if self.knows_kyverno => return Err(fault),
+            fault => self.knows_kyverno = fault.is_none(),
+        }
         // If nobody listens, the session's next turn notices.
-        let _ = self.tell(Delta::Kyverno(facts)).await;
+        let _ = self.tell(Delta::Kyverno(looked.facts)).await;
         Ok(())
     }
 
     async fn heartbeat(&mut self, connection: &Connection) -> Result<(), Refusal> {
-        self.ask_version(connection).await?;
-        // If nobody listens, the session's next turn notices.
-        let _ = self.tell(Delta::Alive).await;
-        Ok(())
-    }
-
-    /// Something failed. Is the server gone, or only that request? Returns how the session ends, if it does.
-    async fn doubt(&mut self, connection: &Connection, doubt: Doubt, running: &Running) -> Option<End> {
-        let mut refusal = match doubt {
-            Doubt::OfAStream(Refusal::Unauthorized(why)) | Doubt::OfOurOwn(Refusal::Unauthorized(why)) => {
-                running.up.send_replace(false);
-                return Some(self.unauthorized(connection, &why).await);
-            }
-            // A small question of our own that got no answer needs no second one: a server that hangs should be known to within seconds.
-            Doubt::OfOurOwn(refusal @ Refusal::Unreachable(_)) => refusal,
-            Doubt::OfAStream(_) | Doubt::OfOurOwn(_) => match self.ask_version(connection).await {
-                Ok(_) => return None,
-                Err(refusal) => refusal,
-            },
-        };
-        running.up.send_replace(false);
-        loop {
-            if let Refusal::Unauthorized(why) = &refusal {
-                return Some(self.unauthorized(connection, why).await);
-            }
-            if let Err(end) = self.lost(connection, &refusal).await {
-                return Some(end);
-            }
-            if self.pause(longest(&refusal)).await {
-                return Some(End::Rebuild);
-            }
-            match self.ask_version(connection).await {
-                Ok(_) => break,
-                Err(again) => refusal = again,
-            }
+        let asked = self.ask_version(connection).await;
+        if matches!(asked, Ok(_) | Err(Refusal::TooMany(_))) {
+            // If nobody listens, the session's next turn notices.
+            let _ = self.tell(Delta::Alive).await;
         }
-        running.up.send_replace(true);
-        if self.tell(Delta::Link(Link::Live)).await.is_err() { Some(End::Closed) } else { None }
-    }
-
-    /// Tells that the server does not answer, and when it is asked again.
-    async fn lost(&mut self, connection: &Connection, refusal: &Refusal) -> Result<(), End> {
-        self.failures += 1;
-        let host = connection.server.split("://").last().unwrap_or_default();
-        let why = if let Refusal::Unreachable(why) = refusal { format!("{why}: {host}") } else { refusal.to_string() };
-        let link = if self.seen.is_none() && self.failures > PATIENCE {
-            Link::Unreachable { why }
-        } else {
-            let pause = SignedDuration::try_from(self.backoff(longest(refusal))).unwrap_or_default();
-            Link::Retrying { since: self.seen, next: now() + pause, why }
-        };
-        self.tell(Delta::Link(link)).await.map_err(|()| End::Closed)
-    }
-
-    /// The credentials are refused: a new client may get new ones; if it does not, a person has to log in.
-    async fn unauthorized(&mut self, connection: &Connection, why: &str) -> End {
-        if !std::mem::replace(&mut self.rebuilt, true) {
-            return End::Rebuild;
-        }
-        self.failures += 1;
-        let why = match &connection.plugin {
-            Some(plugin) => format!("{why}; log in again for the kubeconfig's exec plugin ({}), then ctrl-r", crate::domain::clean(plugin)),
-            None => format!("{why}: the token may have expired; renew it in the kubeconfig, then ctrl-r"),
-        };
-        if self.tell(Delta::Link(Link::LoginNeeded { why })).await.is_err() {
-            return End::Closed;
-        }
-        self.pause(Duration::from_secs(60)).await;
-        End::Rebuild
-    }
-
-    fn backoff(&self, most: Duration) -> Duration {
-        (SHORTEST_PAUSE * 2u32.saturating_pow(self.failures.saturating_sub(1).min(10))).min(most)
-    }
-
-    /// Waits before the next attempt; returns at once, and true, when somebody asks to reconnect.
-    async fn pause(&self, most: Duration) -> bool {
-        tokio::select! {
-            () = sleep(self.backoff(most)) => false,
-            () = self.signals.reconnect.notified() => true,
-            () = self.deltas.closed() => true,
-        }
+        asked.map(|_| ())
     }
 
     pub(super) async fn tell(&self, delta: Delta) -> Result<(), ()> {
         self.deltas.send(delta).await.map_err(|_| ())
+    }
+}
+
+/// Returns at a time; never, if there is none.
+async fn due(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -353,11 +365,6 @@ pub(super) struct NamedMetadata {
 pub(super) fn now() -> Timestamp {
     let now = Timestamp::now();
     Timestamp::from_second(now.as_second()).unwrap_or(now)
-}
-
-/// The longest pause after such a failure.
-fn longest(refusal: &Refusal) -> Duration {
-    if matches!(refusal, Refusal::Server(_)) { STARTING_PAUSE } else { LONGEST_PAUSE }
 }
 
 /// A clock that does not catch up after a laptop's sleep.

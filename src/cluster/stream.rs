@@ -6,29 +6,24 @@
 //! wait ─▶ streaming list ──(initial-events-end)──▶ watch ──(ended)──▶ watch again ┘
 //!   │        │ 422, or silence: this server has none
 //!   │        └▶ list in pages ──────────────────▶ watch
-//!   └(reports, where lists are streamed)▶ list in one answer ─▶ watch
+//!   └(reports, where lists are sent while they are made)▶ list in one answer ─▶ watch
 //! ```
 //! A new list never blanks what is held: `ListStarted` and `ListEnded` bracket it, and the state sweeps at the end.
 
+use super::pages::{LIST_SILENCE, percent, read_page};
+use super::portion::Portion;
 use super::reader::{News, Reader};
 use super::refusal::Refusal;
-use super::requests::{Arriving, JSON, METADATA, METADATA_LIST, Requests};
-use super::splitter::{Items, Piece};
+use super::subject::{Gone, StreamContext, Trouble, denied};
 use super::table;
 use crate::domain::Sync;
-use crate::fleet::delta::{Delta, StreamEvent, StreamId};
+use crate::fleet::delta::StreamEvent;
 use crate::kinds::Family;
-use bytes::Bytes;
 use http_body_util::BodyExt;
-use serde::Deserialize;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
-/// A watch ends by itself after about this long, and is opened again.
-const WATCH_SECONDS: u64 = 290;
 /// A watch that is silent for longer is taken for dead. API servers send a bookmark every minute (kubernetes/apiserver
 /// pkg/storage/cacher, `defaultBookmarkFrequency`); one that sends none is asked again from where it was, which costs one request.
 const SILENCE: Duration = Duration::from_secs(95);
@@ -37,6 +32,10 @@ const SILENCE: Duration = Duration::from_secs(95);
 const FIRST_SIGN: Duration = Duration::from_secs(10);
 /// A watch that lived for less is a failure, or a server that closes at once would be asked in a hot loop.
 const SHORT_LIFE: Duration = Duration::from_secs(1);
+/// A watch that lived for longer forgives the failures before it.
+const HEALTHY: Duration = Duration::from_secs(10);
+/// How often a garbled watch leads to a new list at most.
+const GARBLED_AGAIN: Duration = Duration::from_secs(60);
 /// How soon something that is denied is asked for again.
 const DENIED_AGAIN: Duration = Duration::from_secs(15);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -44,33 +43,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 const FIRST_PAGE: usize = 100;
 /// Pages are kept near this size, whatever the size of an object.
 const PAGE_BYTES: usize = 4 << 20;
-/// Objects of a list wait for each other up to this many bytes, so that whoever folds them in is not woken for every read of a socket…
-const PORTION: usize = 128 << 10;
-/// …but no longer than this.
-const GATHERED: Duration = Duration::from_millis(20);
 /// A server that always says version "1" keeps no history (the reports-server): its watch is only a hint, and lists are repeated.
 const RELIST_HINTED: Duration = Duration::from_secs(60);
-
-/// What a stream is about, and whom it tells.
-#[derive(Clone)]
-pub(super) struct StreamContext {
-    pub(super) id: StreamId,
-    pub(super) requests: Requests,
-    /// URL path of the collection.
-    pub(super) path: String,
-    pub(super) deltas: mpsc::Sender<Delta>,
-    /// Whether the link is up; streams wait while it is not.
-    pub(super) up: watch::Receiver<bool>,
-    /// Tells the station that a connection failed.
-    pub(super) trouble: mpsc::Sender<Refusal>,
-    /// Whether this server knows streaming lists; shared by its streams.
-    pub(super) streaming: Arc<AtomicBool>,
-    /// Whether this server sends a list while it makes it (KEP-5116, on from Kubernetes 1.34), so that a big one in one answer costs it no more memory
-    /// than a streaming list, and less time.
-    pub(super) whole: bool,
-    /// Ask for summaries first.
-    pub(super) summaries: bool,
-}
 
 /// How a stream ended for good.
 #[derive(Debug, PartialEq, Eq)]
@@ -89,43 +63,43 @@ enum Watched {
     Relist,
 }
 
-/// The receiver of the deltas is gone: the environment is shutting down.
-struct Gone;
-
-/// What went wrong in a list or watch.
-enum Trouble {
-    Refused(Refusal),
-    Gone,
+/// What happens next to a watch.
+enum Next<T> {
+    Frame(T),
+    /// What has been gathered is passed on.
+    Due,
+    Lost,
 }
 
-impl From<Refusal> for Trouble {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal)
-    }
-}
-
-impl From<Gone> for Trouble {
-    fn from(_: Gone) -> Self {
-        Self::Gone
-    }
+/// What a turn did.
+enum Turned {
+    /// A list in pages.
+    Listed,
+    /// A watch, to its end.
+    Watched,
+    /// The version was too old: there will be a new list.
+    Outdated,
 }
 
 /// Runs a stream until its kind is not served any more or nobody listens.
 pub(super) async fn run(mut context: StreamContext) -> Ended {
-    let mut machine = Machine { resume: None, complete: false, failures: 0, paged: false, hinted: false, opened: Instant::now() };
+    let mut machine = Machine::new();
     loop {
         if context.up.wait_for(|up| *up).await.is_err() {
             return Ended::Unwanted;
         }
-        machine.opened = Instant::now();
-        match machine.turn(&context).await {
-            Ok(()) => {
-                if machine.opened.elapsed() < SHORT_LIFE {
-                    machine.failures += 1;
-                    machine.pause(&context, None).await;
-                } else {
-                    machine.failures = 0;
-                }
+        (machine.opened, machine.watching) = (Instant::now(), None);
+        let turned = machine.turn(&context).await;
+        let watched = machine.watching.map(|since| since.elapsed());
+        if watched.is_some_and(|lived| lived >= HEALTHY) {
+            machine.failures = 0;
+        }
+        match turned {
+            Ok(Turned::Listed) => {}
+            Ok(Turned::Watched) if watched.is_none_or(|lived| lived >= SHORT_LIFE) => {}
+            Ok(Turned::Watched | Turned::Outdated) => {
+                machine.failures += 1;
+                machine.pause(&context, None).await;
             }
             Err(Trouble::Gone) => return Ended::Unwanted,
             Err(Trouble::Refused(Refusal::NotFound(_))) => return Ended::NotServed,
@@ -149,27 +123,60 @@ struct Machine {
     /// The server keeps no history.
     hinted: bool,
     opened: Instant,
+    /// Since when changes are followed; `None` while listing.
+    watching: Option<Instant>,
+    /// A line of the watch was garbled: list again at this time.
+    doubtful: Option<Instant>,
+    /// When the last list because of that began.
+    cleared: Option<Instant>,
 }
 
 impl Machine {
+    fn new() -> Self {
+        Self {
+            resume: None,
+            complete: false,
+            failures: 0,
+            paged: false,
+            hinted: false,
+            opened: Instant::now(),
+            watching: None,
+            doubtful: None,
+            cleared: None,
+        }
+    }
+
     /// One list or one watch.
-    async fn turn(&mut self, context: &StreamContext) -> Result<(), Trouble> {
+    async fn turn(&mut self, context: &StreamContext) -> Result<Turned, Trouble> {
+        if self.doubtful.is_some_and(|at| at <= Instant::now()) {
+            self.resume = None;
+        }
         let Some(version) = self.resume.take() else {
-            return self.list(context).await;
+            return match self.list(context).await {
+                // A streaming list goes on as a watch, and may end as one.
+                Err(Trouble::Refused(Refusal::Gone)) => Ok(Turned::Outdated),
+                listed => listed,
+            };
         };
         match self.watch(context, &version).await {
             Ok(Watched::Resume(version)) => self.resume = Some(version),
-            Ok(Watched::Relist) | Err(Trouble::Refused(Refusal::Gone)) => {}
+            Ok(Watched::Relist) => {}
+            Err(Trouble::Refused(Refusal::Gone)) => return Ok(Turned::Outdated),
             Err(trouble) => {
-                // A fault on the way says nothing about the version: go on from there.
-                self.resume.get_or_insert(version);
+                // A fault on the way says nothing about the version: go on from there. A version that is not understood is of no use.
+                if !matches!(trouble, Trouble::Refused(Refusal::Invalid(_))) {
+                    self.resume.get_or_insert(version);
+                }
                 return Err(trouble);
             }
         }
-        Ok(())
+        Ok(Turned::Watched)
     }
 
-    async fn list(&mut self, context: &StreamContext) -> Result<(), Trouble> {
+    async fn list(&mut self, context: &StreamContext) -> Result<Turned, Trouble> {
+        if self.doubtful.take().is_some() {
+            self.cleared = Some(Instant::now());
+        }
         if !self.complete {
             context.state(Sync::Listing { seen: 0, total: None }).await?;
             if context.summaries
@@ -199,7 +206,7 @@ impl Machine {
     }
 
     /// List and watch in one request (KEP-3157): the objects, a bookmark that says "that was all", then changes.
-    async fn streaming_list(&mut self, context: &StreamContext) -> Result<(), Trouble> {
+    async fn streaming_list(&mut self, context: &StreamContext) -> Result<Turned, Trouble> {
         let path = format!(
             "{}?{}watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&resourceVersion=&allowWatchBookmarks=true&timeoutSeconds={}",
             context.path,
@@ -213,7 +220,7 @@ impl Machine {
             Watched::Resume(version) => self.resume = Some(version),
             Watched::Relist => {}
         }
-        Ok(())
+        Ok(Turned::Watched)
     }
 
     async fn watch(&mut self, context: &StreamContext, version: &str) -> Result<Watched, Trouble> {
@@ -225,6 +232,7 @@ impl Machine {
         );
         let body = context.requests.open(&path, context.accept(false), false).await?;
         context.state(Sync::Live).await?;
+        self.watching = Some(Instant::now());
         let mut reader = Reader::new(body, false);
         reader.version = Some(version.to_owned());
         self.follow(context, &mut reader).await
@@ -233,16 +241,22 @@ impl Machine {
     /// Reads a watch to its end.
     async fn follow(&mut self, context: &StreamContext, reader: &mut Reader) -> Result<Watched, Trouble> {
         let mut up = context.up.clone();
-        let mut portion = Portion::default();
+        let mut portion = Portion::new();
         loop {
             let patience = match (reader.listing, reader.silent, self.hinted) {
                 (true, true, _) => FIRST_SIGN,
+                (true, false, _) => LIST_SILENCE,
                 (false, _, true) => RELIST_HINTED.saturating_sub(self.opened.elapsed()),
-                _ => SILENCE,
+                (false, _, false) => SILENCE,
             };
+            let left = self.doubtful.filter(|_| !reader.listing).map(|at| at.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return Ok(Watched::Relist);
+            }
+            let patience = left.map_or(patience, |left| patience.min(left));
             let next = tokio::select! {
                 frame = timeout(patience, reader.body.frame()) => Next::Frame(frame),
-                () = sleep_until(portion.due), if !portion.objects.is_empty() => Next::Due,
+                () = portion.due() => Next::Due,
                 // The link is lost, even if this connection has not noticed: it may be half open.
                 _ = up.wait_for(|up| !*up) => Next::Lost,
             };
@@ -272,7 +286,7 @@ impl Machine {
             if let Ok(bytes) = frame.into_data() {
                 let mut news = reader.take(&bytes);
                 portion.gather(&mut news.listed);
-                if portion.bytes >= PORTION || news.list_ended || news.error.is_some() || !news.changed.is_empty() {
+                if portion.is_enough() || news.list_ended || news.error.is_some() || !news.changed.is_empty() {
                     portion.pass_on(context).await?;
                 }
                 self.pass_on(context, reader, news).await?;
@@ -284,9 +298,14 @@ impl Machine {
         for _ in 0..news.skipped {
             context.tell(StreamEvent::Skipped).await?;
         }
+        if news.garbled && self.watching.is_some() {
+            // What it would have said is in a list, which is not asked for over and over.
+            let now = Instant::now();
+            self.doubtful.get_or_insert(self.cleared.map_or(now, |at| now.max(at + GARBLED_AGAIN)));
+        }
         if news.list_ended {
             context.tell(StreamEvent::ListEnded).await?;
-            (self.complete, self.failures) = (true, 0);
+            (self.complete, self.watching) = (true, Some(Instant::now()));
         }
         if !news.changed.is_empty() {
             context.tell(StreamEvent::Changed(news.changed)).await?;
@@ -303,7 +322,7 @@ impl Machine {
     }
 
     /// The list in pages, the first of `limit` objects; without a limit, in one.
-    async fn pages(&mut self, context: &StreamContext, mut limit: Option<usize>) -> Result<(), Trouble> {
+    async fn pages(&mut self, context: &StreamContext, mut limit: Option<usize>) -> Result<Turned, Trouble> {
         context.tell(StreamEvent::ListStarted).await?;
         let mut token = String::new();
         loop {
@@ -316,10 +335,10 @@ impl Machine {
             }
             if page.metadata.next.is_empty() {
                 context.tell(StreamEvent::ListEnded).await?;
-                (self.complete, self.failures) = (true, 0);
+                self.complete = true;
                 self.hinted = matches!(page.metadata.resource_version.as_str(), "" | "0" | "1");
                 self.resume = Some(page.metadata.resource_version);
-                return Ok(());
+                return Ok(Turned::Listed);
             }
             token = percent(&page.metadata.next);
         }
@@ -351,182 +370,10 @@ impl Machine {
     async fn pause(&self, context: &StreamContext, asked: Option<Duration>) {
         let pause = Duration::from_millis(250) * 2u32.saturating_pow(self.failures.saturating_sub(1).min(8));
         let pause = pause.min(LONGEST_PAUSE);
-        sleep(asked.unwrap_or_default().max(pause + context.jitter(pause / 4))).await;
+        // Streams that were throttled together must not come back together.
+        let asked = asked.map_or(Duration::ZERO, |asked| asked + context.jitter((asked / 4).min(LONGEST_PAUSE)));
+        sleep(asked.max(pause + context.jitter(pause / 4))).await;
     }
 }
 
 const SILENT: &str = "no streaming list";
-
-/// What happens next to a watch.
-enum Next<T> {
-    Frame(T),
-    /// What has been gathered is passed on.
-    Due,
-    Lost,
-}
-
-/// Objects of a list that are passed on together.
-struct Portion {
-    objects: Vec<Bytes>,
-    bytes: usize,
-    /// When they are passed on, however few they are.
-    due: Instant,
-}
-
-impl Default for Portion {
-    fn default() -> Self {
-        Self { objects: Vec::new(), bytes: 0, due: Instant::now() }
-    }
-}
-
-impl Portion {
-    fn gather(&mut self, objects: &mut Vec<Bytes>) {
-        if self.objects.is_empty() && !objects.is_empty() {
-            self.due = Instant::now() + GATHERED;
-        }
-        self.bytes += objects.iter().map(Bytes::len).sum::<usize>();
-        self.objects.append(objects);
-    }
-
-    async fn pass_on(&mut self, context: &StreamContext) -> Result<(), Gone> {
-        let objects = std::mem::take(&mut self.objects);
-        self.bytes = 0;
-        if objects.is_empty() { Ok(()) } else { context.tell(StreamEvent::Listed { objects, total: None }).await }
-    }
-}
-
-impl StreamContext {
-    async fn tell(&self, event: StreamEvent) -> Result<(), Gone> {
-        self.deltas.send(Delta::Stream(self.id.clone(), event)).await.map_err(|_| Gone)
-    }
-
-    async fn state(&self, sync: Sync) -> Result<(), Gone> {
-        self.tell(StreamEvent::State(sync)).await
-    }
-
-    /// Reports are the bulk; everything else is small and better off with one request for list and watch.
-    fn lists_whole(&self) -> bool {
-        self.whole && self.id.kind.kind().family == Family::Report
-    }
-
-    /// Of events only Kyverno's admission controller's are asked for: they tell refused admissions.
-    fn selector(&self) -> &'static str {
-        if self.id.kind.kind().family == Family::Event { "fieldSelector=reportingComponent%3Dkyverno-admission&" } else { "" }
-    }
-
-    fn accept(&self, list: bool) -> &'static str {
-        match (self.id.kind.kind().family, list) {
-            (Family::Owner | Family::Namespace, true) => METADATA_LIST,
-            (Family::Owner | Family::Namespace, false) => METADATA,
-            _ => JSON,
-        }
-    }
-
-    /// Watches of one environment should not all end in the same second.
-    fn watch_seconds(&self) -> u64 {
-        WATCH_SECONDS - self.jitter(Duration::from_secs(60)).as_secs()
-    }
-
-    /// Something between nothing and `most`, different for each stream and moment.
-    fn jitter(&self, most: Duration) -> Duration {
-        use std::hash::BuildHasher;
-        let random = std::hash::RandomState::new().hash_one(&self.id);
-        most.mul_f64((random % 1000) as f64 / 1000.0)
-    }
-}
-
-/// The server's words for a denial, in ours: what may not be read, by whom, and what to ask for.
-fn denied(context: &StreamContext, words: &str) -> String {
-    let user = words.split("User \"").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or_default();
-    let kind = context.id.kind.kind();
-    let place = if context.id.namespace.is_empty() { String::new() } else { format!(" in namespace {}", context.id.namespace) };
-    let who = if user.is_empty() { String::new() } else { format!("user {}, ", crate::domain::clean(user)) };
-    format!("you may not list {}{place} ({who}verb list). Ask for the ClusterRole policydeck-viewer: assets/rbac/viewer.yaml", kind.plural)
-}
-
-/// One page of a list.
-struct Page {
-    objects: usize,
-    bytes: usize,
-    metadata: PageMetadata,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase")]
-struct PageMetadata {
-    #[serde(default)]
-    resource_version: String,
-    #[serde(default, rename = "continue")]
-    next: String,
-}
-
-#[derive(Deserialize)]
-struct Envelope {
-    #[serde(default)]
-    metadata: PageMetadata,
-}
-
-async fn read_page(context: &StreamContext, mut body: Arriving) -> Result<Page, Trouble> {
-    let mut items = Items::default();
-    let mut portion = Portion::default();
-    let (mut objects, mut bytes) = (0, 0);
-    loop {
-        let frame = tokio::select! {
-            frame = timeout(SILENCE, body.frame()) => frame,
-            () = sleep_until(portion.due), if !portion.objects.is_empty() => {
-                portion.pass_on(context).await?;
-                continue;
-            }
-        };
-        let frame = match frame {
-            Err(_) => return Err(Refusal::Unreachable("the list stopped arriving".to_owned()).into()),
-            Ok(None) => break,
-            Ok(Some(Err(error))) => return Err(Refusal::Unreachable(super::refusal::deepest(&error)).into()),
-            Ok(Some(Ok(frame))) => frame,
-        };
-        let Ok(data) = frame.into_data() else { continue };
-        bytes += data.len();
-        let (mut whole, mut too_big) = (Vec::new(), 0);
-        items.feed(&data, |piece| match piece {
-            Piece::Whole(item) => whole.push(item),
-            Piece::TooBig => too_big += 1,
-        });
-        objects += whole.len() + too_big;
-        for _ in 0..too_big {
-            context.tell(StreamEvent::Skipped).await?;
-        }
-        portion.gather(&mut whole);
-        if portion.bytes >= PORTION {
-            portion.pass_on(context).await?;
-        }
-    }
-    portion.pass_on(context).await?;
-    let envelope: Envelope = serde_json::from_slice(&items.envelope())
-        .map_err(|error| Refusal::Unreachable(format!("the list ended before it was complete: {error}")))?;
-    Ok(Page { objects, bytes, metadata: envelope.metadata })
-}
-
-/// A value as part of a query string.
-pub(super) fn percent(text: &str) -> String {
-    use std::fmt::Write as _;
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            // Writing to a String cannot fail.
-            let _ = write!(out, "%{byte:02X}");
-        }
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tokens_are_escaped() {
-        assert_eq!(percent("a/b=c+d~"), "a%2Fb%3Dc%2Bd~");
-    }
-}

@@ -1,5 +1,9 @@
 //! Servers that die, hang, lie or lose a kind while policydeck follows them: what was known stays, its age is told, and everything comes back by itself.
 
+mod answers;
+mod connections;
+mod credentials;
+
 use crate::support::cluster::{Cluster, Fleet, Options, User, crds};
 use crate::support::eventually;
 use crate::support::product::{Desk, Watch, environment, state_of};
@@ -24,6 +28,12 @@ fn is(name: &str, state: &str) -> impl Fn(&Value) -> bool {
 
 fn is_whole(name: &str) -> impl Fn(&Value) -> bool {
     move |status| environment(status, name)["state"] == "live" && environment(status, name)["complete"] == true
+}
+
+/// Waits for a time in which something must *not* happen.
+fn let_pass(time: Duration) {
+    let start = Instant::now();
+    eventually("time passes", time * 2, || if start.elapsed() < time { Err(start.elapsed().as_secs()) } else { Ok(()) });
 }
 
 /// Nothing that was known became unknown or smaller in the documents from `first` on: nothing was written to the cluster in that time.
