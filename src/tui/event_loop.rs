@@ -58,8 +58,6 @@ pub trait Host {
 pub enum LoopError {
     /// The terminal failed.
     Terminal(String),
-    /// There is no terminal any more.
-    Gone(String),
     /// A task panicked.
     Panicked(String),
 }
@@ -151,7 +149,7 @@ where
             }
             gone = time_to_draw(next_frame.unwrap_or(start), &mut taken), if next_frame.is_some() && !away => {
                 if let Some(why) = gone {
-                    return Err(LoopError::Gone(why));
+                    return Err(LoopError::Terminal(why));
                 }
                 if let Some(report) = host.panicked() {
                     return Err(LoopError::Panicked(report));
@@ -223,8 +221,8 @@ async fn time_to_draw(at: Instant, taken: &mut watch::Receiver<Taken>) -> Option
     }
 }
 
-/// What the input has ready now. It is polled with the loop's own waker: crossterm keeps the first waker it sees until the next
-/// event, so that a throw-away one (`now_or_never`) would let keys lie until something else wakes the loop.
+/// What the input has ready now. It is polled with the loop's own waker: a throw-away one (`now_or_never`) would let keys lie until
+/// something else wakes the loop.
 async fn ready<I: Stream + Unpin>(input: &mut I) -> Poll<Option<I::Item>> {
     std::future::poll_fn(|cx| Poll::Ready(input.poll_next_unpin(cx))).await
 }

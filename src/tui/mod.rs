@@ -39,7 +39,6 @@ pub use source::Source;
 pub use theme::{ColorDepth, Role, Theme};
 
 use crate::engine::EngineHandle;
-use crossterm::event::EventStream;
 use jiff::{Timestamp, tz::TimeZone};
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
@@ -144,15 +143,16 @@ pub async fn run_on(source: impl Source, options: TuiOptions) -> Result<(), TuiE
     let mut guard = terminal::Guard::new().map_err(TuiError::Terminal)?;
     let mut terminal = Terminal::new(CrosstermBackend::new(guard.writer())).map_err(TuiError::Terminal)?;
     let mut app = App::new(options, Timestamp::now());
-    let ended = event_loop::run(&mut terminal, EventStream::new(), source, &mut app, &mut guard, Timestamp::now).await;
+    let ended = event_loop::run(&mut terminal, terminal::input(), source, &mut app, &mut guard, Timestamp::now).await;
+    let gone = guard.is_gone();
     // Its own last words come before the screen is left.
     drop(terminal);
     drop(guard);
     match ended {
         Ok(()) => Ok(()),
         // Whoever closed the terminal wants nothing more, and there is nobody to tell.
-        Err(LoopError::Gone(why)) => {
-            tracing::info!(why, "the terminal is gone");
+        Err(LoopError::Terminal(what)) if gone => {
+            tracing::info!(what, "the terminal is gone");
             Ok(())
         }
         Err(LoopError::Terminal(what)) => Err(TuiError::Terminal(io::Error::other(what))),

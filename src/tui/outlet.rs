@@ -70,23 +70,26 @@ impl Outlet {
         Ok(Self(shared))
     }
 
-    /// Has these bytes written after what waits. They are dropped where too much waits already, as for a terminal that takes nothing.
-    pub(super) fn send(&self, bytes: &[u8]) -> io::Result<()> {
-        if let Taken::Gone(why) = &*self.0.taken.borrow() {
-            return Err(io::Error::new(io::ErrorKind::BrokenPipe, why.to_string()));
-        }
+    /// Has these bytes written after what waits. They are dropped where too much waits already, and where the terminal is gone;
+    /// [`Self::taken`] tells.
+    pub(super) fn send(&self, bytes: &[u8]) {
         let mut state = self.0.lock();
-        if state.waiting.len() + bytes.len() <= MOST {
+        let gone = matches!(*self.0.taken.borrow(), Taken::Gone(_));
+        if !gone && state.waiting.len() + bytes.len() <= MOST {
             state.waiting.extend_from_slice(bytes);
             self.0.taken.send_if_modified(|taken| std::mem::replace(taken, Taken::NotYet) != Taken::NotYet);
             self.0.news.notify_one();
         }
-        Ok(())
     }
 
     /// Whether everything was taken, and the news of it.
     pub(super) fn taken(&self) -> watch::Receiver<Taken> {
         self.0.taken.subscribe()
+    }
+
+    /// Whether there is no terminal any more.
+    pub(super) fn is_gone(&self) -> bool {
+        matches!(*self.0.taken.borrow(), Taken::Gone(_)) || self.0.line.is_gone()
     }
 
     /// Writes these bytes instead of everything that waits, and returns when they are out, or after `patience`: a terminal that takes
@@ -159,7 +162,7 @@ mod unix {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
     use rustix::fs::{Mode, OFlags, open};
     use rustix::io::Errno;
-    use rustix::termios::{QueueSelector, tcflush, ttyname};
+    use rustix::termios::{QueueSelector, tcflush, tcgetattr, ttyname};
     use std::io::{self, stdout};
     use std::os::fd::{AsFd, OwnedFd};
     use std::time::Duration;
@@ -205,6 +208,11 @@ mod unix {
             Ok(())
         }
 
+        /// Whether nobody is at the other end: then nothing can be asked of it.
+        pub(super) fn is_gone(&self) -> bool {
+            tcgetattr(&self.0).is_err_and(|error| error == Errno::IO)
+        }
+
         /// Throws away what was written and not read.
         pub(super) fn discard(&self) {
             // A terminal that cannot do so keeps it.
@@ -239,6 +247,10 @@ mod elsewhere {
                 stdout().write_all(portion)?;
             }
             stdout().flush()
+        }
+
+        pub(super) fn is_gone(&self) -> bool {
+            false
         }
 
         pub(super) fn discard(&self) {}

@@ -8,14 +8,15 @@ use super::msg::Msg;
 use super::outlet::{Outlet, Taken};
 use crossterm::clipboard::CopyToClipboard;
 use crossterm::cursor::{Hide, Show};
-use crossterm::event::{DisableBracketedPaste, DisableMouseCapture, EnableBracketedPaste, EnableMouseCapture};
+use crossterm::event::{DisableBracketedPaste, DisableMouseCapture, EnableBracketedPaste, EnableMouseCapture, Event, EventStream};
 use crossterm::queue;
 use crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
+use futures::{Stream, StreamExt as _};
 use std::io::{self, Write};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
@@ -27,6 +28,8 @@ static PANICKED: Notify = Notify::const_new();
 
 /// How long a terminal that takes nothing may keep the program from leaving it.
 const LEAVING: Duration = Duration::from_millis(800);
+/// Events that may wait for the loop.
+const INPUT: usize = 64;
 /// How long the loop has to end when it was asked to, or when the terminal is gone.
 const ENDING: Duration = Duration::from_millis(1500);
 
@@ -38,7 +41,8 @@ fn enter(outlet: &Outlet) -> io::Result<()> {
     enable_raw_mode()?;
     let mut words = Vec::new();
     queue!(words, EnterAlternateScreen, Hide, EnableMouseCapture, EnableBracketedPaste)?;
-    outlet.send(&words)
+    outlet.send(&words);
+    Ok(())
 }
 
 /// Gives it back; a second call does nothing.
@@ -74,7 +78,7 @@ impl Write for FrameWriter {
     fn flush(&mut self) -> io::Result<()> {
         if !self.frame.is_empty() {
             self.frame.extend_from_slice(END);
-            self.outlet.send(&self.frame)?;
+            self.outlet.send(&self.frame);
             self.frame.clear();
         }
         Ok(())
@@ -117,14 +121,18 @@ impl Guard {
         Ok(guard)
     }
 
+    /// Whether there is no terminal any more.
+    pub(super) fn is_gone(&self) -> bool {
+        self.outlet.is_gone()
+    }
+
     /// What frames are written to.
     pub(super) fn writer(&self) -> FrameWriter {
         FrameWriter { frame: Vec::with_capacity(64 * 1024), outlet: self.outlet.clone() }
     }
 }
 
-/// Ends the program where the loop does not, although it was asked to or has lost its terminal: crossterm reads a terminal that is gone
-/// over and over, and never returns (0.29, `event/source/unix/mio.rs`).
+/// Ends the program where the loop does not, although it was asked to or has lost its terminal.
 async fn watch_over(outlet: Outlet, mut ending: Ending) {
     let mut taken = outlet.taken();
     tokio::select! {
@@ -134,6 +142,21 @@ async fn watch_over(outlet: Outlet, mut ending: Ending) {
     sleep(ENDING).await;
     leave(&outlet);
     std::process::exit(1);
+}
+
+/// Keys, the mouse and sizes, read in a task of their own and not in the loop: crossterm reads a terminal that is gone over and over
+/// and never returns (0.29, `event/source/unix/mio.rs`).
+pub(super) fn input() -> impl Stream<Item = io::Result<Event>> + Unpin {
+    let (sender, mut receiver) = mpsc::channel(INPUT);
+    tokio::spawn(async move {
+        let mut events = EventStream::new();
+        while let Some(event) = events.next().await {
+            if sender.send(event).await.is_err() {
+                return;
+            }
+        }
+    });
+    futures::stream::poll_fn(move |cx| receiver.poll_recv(cx))
 }
 
 impl Drop for Guard {
@@ -169,7 +192,8 @@ impl Host for Guard {
         // Terminals drop what is too long for them; some stop at 74 kB.
         let mut words = Vec::new();
         queue!(words, CopyToClipboard::to_clipboard_from(text))?;
-        self.outlet.send(&words)
+        self.outlet.send(&words);
+        Ok(())
     }
 
     fn taken(&self) -> watch::Receiver<Taken> {

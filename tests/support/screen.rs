@@ -44,6 +44,7 @@ pub(crate) struct Session {
     screen: Arc<Mutex<vt100::Parser>>,
     gate: Arc<Gate>,
     written: Arc<AtomicU64>,
+    escapes: Arc<AtomicU64>,
     writer: Option<Box<dyn Write + Send>>,
     child: Box<dyn Child + Send + Sync>,
     master: Option<Box<dyn MasterPty + Send>>,
@@ -82,13 +83,15 @@ impl Session {
         let screen = Arc::new(Mutex::new(vt100::Parser::new(size(rows), size(cols), 0)));
         let gate = Arc::new(Gate { reading: Mutex::new(Reading::On), changed: Condvar::new() });
         let mut reader = pair.master.try_clone_reader().unwrap();
-        let written = Arc::new(AtomicU64::new(0));
-        let (parser, open, count) = (Arc::clone(&screen), Arc::clone(&gate), Arc::clone(&written));
+        let (written, escapes) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let (parser, open) = (Arc::clone(&screen), Arc::clone(&gate));
+        let (count, count_escapes) = (Arc::clone(&written), Arc::clone(&escapes));
         let reading = std::thread::spawn(move || {
             let mut buffer = [0; 4096];
             while let Ok(n @ 1..) = reader.read(&mut buffer) {
                 parser.lock().unwrap().process(&buffer[..n]);
                 count.fetch_add(n as u64, Ordering::Relaxed);
+                count_escapes.fetch_add(buffer[..n].iter().filter(|byte| **byte == 0x1b).count() as u64, Ordering::Relaxed);
                 let held = open.changed.wait_while(open.reading.lock().unwrap(), |reading| *reading == Reading::Held).unwrap();
                 if *held == Reading::Over {
                     return;
@@ -96,7 +99,7 @@ impl Session {
             }
         });
         let writer = Some(pair.master.take_writer().unwrap());
-        Self { screen, gate, written, writer, child, master: Some(pair.master), reading: Some(reading) }
+        Self { screen, gate, written, escapes, writer, child, master: Some(pair.master), reading: Some(reading) }
     }
 
     /// The process.
@@ -133,6 +136,11 @@ impl Session {
 
     pub(crate) fn until_text(&self, text: &str) {
         self.until(text, |screen| screen.contents().contains(text));
+    }
+
+    /// How many escape sequences were among them.
+    pub(crate) fn escapes(&self) -> u64 {
+        self.escapes.load(Ordering::Relaxed)
     }
 
     pub(crate) fn keys(&mut self, keys: &str) {

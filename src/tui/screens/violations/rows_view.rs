@@ -74,7 +74,9 @@ pub(super) fn draw(rows: &mut Rows, pane: &Pane<'_>, view: &View<'_>, area: Rect
         Shape::Waiting => "asking".to_owned(),
         Shape::Failed(_) => "not known".to_owned(),
         Shape::Rows => {
-            let head = headline(&target, rows.rows(), rows.matching());
+            // Where nothing is shown, a sentence of its own says so below.
+            let matching = if rows.hidden_by().is_some() { rows.rows().len() } else { rows.matching() };
+            let head = headline(&target, rows.rows(), matching);
             match rows.refusals().0 {
                 0 => head,
                 n => format!("{head}, {} refused", words::number(n)),
