@@ -33,6 +33,8 @@ pub(super) struct Running {
     pub(super) missing: BTreeSet<KindId>,
     /// Kinds that were served and are not at the moment, and since when.
     pub(super) vanished: BTreeMap<KindId, Instant>,
+    /// Discovery was denied when it was last asked for, and that was told.
+    denied: bool,
     pub(super) up: watch::Sender<bool>,
     pub(super) trouble: mpsc::Sender<Refusal>,
     pub(super) streaming: Arc<AtomicBool>,
@@ -48,6 +50,7 @@ impl Running {
             handles: BTreeMap::new(),
             missing: BTreeSet::new(),
             vanished: BTreeMap::new(),
+            denied: false,
             up: watch::Sender::new(true),
             trouble,
             streaming: Arc::new(AtomicBool::new(streaming)),
@@ -75,11 +78,16 @@ impl Station {
             Ok(now) => now,
             // Discovery is open to every authenticated user; where it is closed, nothing else is open either.
             Err(Refusal::Forbidden(why)) => {
+                running.denied = true;
                 let _ = self.tell(Delta::Link(Link::Denied { why })).await;
                 return Ok(());
             }
             Err(refusal) => return Err(refusal),
         };
+        // A server that has just started denies everything until it has read the roles.
+        if std::mem::take(&mut running.denied) {
+            let _ = self.tell(Delta::Link(Link::Live)).await;
+        }
         let kyverno_changed = served.as_ref().is_none_or(|before| before.versions != now.versions);
         let scopes = self.scopes(connection).await;
         for id in KindId::all() {

@@ -44,6 +44,9 @@ const LOOK_AT_KYVERNO: Duration = Duration::from_secs(30);
 /// How long a throttled station is quiet where the server does not say.
 const QUIET: Duration = Duration::from_secs(5);
 
+/// Attempts, a second apart, after which a server that starts has read the roles, and a refusal is meant.
+const ROLES_READ: u32 = 15;
+
 /// What the outside may ask of a station.
 #[derive(Debug, Clone)]
 pub struct Signals {
@@ -80,6 +83,8 @@ pub struct Station {
     pub(super) failures: u32,
     /// When credentials were last got. A 401 soon after means that a person has to log in.
     pub(super) renewed: Option<Instant>,
+    /// How many refusals of `/readyz` in a row are still those of a server that starts.
+    roles_unread: u32,
     /// Who the server is.
     facts: ServerFacts,
     /// Kyverno's installation was read whole once.
@@ -126,6 +131,7 @@ impl Station {
             seen: None,
             failures: 0,
             renewed: None,
+            roles_unread: 0,
             facts: ServerFacts::default(),
             knows_kyverno: false,
         }
@@ -278,21 +284,35 @@ impl Station {
         let ready = async { if is_new { self.ask_ready(connection).await } else { Ok(()) } };
         let (asked, ready) = tokio::join!(version, ready);
         let answer = asked.unwrap_or_else(|_| Err(Refusal::Unreachable(format!("no answer within {} s", HEARTBEAT_LIMIT.as_secs()))));
+        let refused = matches!(answer, Err(Refusal::Forbidden(_)));
         let version = match answer {
             // A server that answers is alive, even if it does not tell its version.
             Err(Refusal::Forbidden(_) | Refusal::NotFound(_)) => Version { git_version: String::new(), minor: String::new() },
             other => other?,
         };
         ready?;
+        if refused && !is_new {
+            self.ask_ready(connection).await?;
+        }
         (self.failures, self.seen) = (0, Some(now()));
         Ok(version)
     }
 
-    /// After a start, a server answers before it serves everything; `/readyz` says when it does. Whoever may not ask takes it as ready.
-    async fn ask_ready(&self, connection: &Connection) -> Result<(), Refusal> {
+    /// After a start, a server answers before it serves everything; `/readyz` says when it does. Whoever may not ask takes it as ready. But to
+    /// whoever could ask before it is refused, as all else is, until the server has read the roles.
+    async fn ask_ready(&mut self, connection: &Connection) -> Result<(), Refusal> {
+        let starting = || Refusal::Server("the API server is starting (not ready)".to_owned());
         match timeout(HEARTBEAT_LIMIT, connection.requests.get("/readyz", "*/*")).await {
-            Ok(Err(Refusal::Server(_))) => Err(Refusal::Server("the API server is starting (not ready)".to_owned())),
+            Ok(Err(Refusal::Server(_))) => Err(starting()),
             Ok(Err(Refusal::Unreachable(why))) => Err(Refusal::Unreachable(why)),
+            Ok(Err(Refusal::Forbidden(_))) if self.roles_unread > 0 => {
+                self.roles_unread -= 1;
+                Err(starting())
+            }
+            Ok(Ok(_)) => {
+                self.roles_unread = ROLES_READ;
+                Ok(())
+            }
             _ => Ok(()),
         }
     }

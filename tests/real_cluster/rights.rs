@@ -3,6 +3,7 @@
 use crate::support::cluster::{Cluster, Fleet, Options, User};
 use crate::support::eventually;
 use crate::support::product::{Desk, environment, state_of};
+use crate::support::proxy::{Fault, Proxy};
 use crate::support::recount::{Count, recount};
 use serde_json::Value;
 use std::path::Path;
@@ -173,7 +174,35 @@ fn the_shipped_role_sees_all(fleet: &Fleet) {
     assert_eq!((&item["state"], kinds_in(&item, "denied")), (&Value::from("live"), vec![]), "{item}");
     assert!(item["kyverno"].is_string() && item["clusterUid"].is_string() && item["blocked"].is_u64(), "{item}");
     desk.assert_true(fleet);
+    a_moment_without_roles(fleet);
     unbind(dev);
+}
+
+/// A server that starts denies everything, discovery too, until it has read the roles.
+fn a_moment_without_roles(fleet: &Fleet) {
+    let proxy = Proxy::before(fleet, "dev");
+    let desk = Desk::new(fleet, User::Viewer, "").through(fleet, &[&proxy]);
+    let mut watch = desk.watch(&["status", "--watch"]);
+    let is = |state: &'static str| move |status: &Value| environment(status, "dev")["state"] == state;
+    let whole = |status: &Value| is("live")(status) && environment(status, "dev")["complete"] == true;
+    watch.until("everything may be read", SOON, whole);
+    let no_roles = || Fault::status(403, "Forbidden", "forbidden: User \"viewer\" cannot get path \"/apis\"");
+    // Discovery alone: it is said, and taken back.
+    let _discovery = proxy.fault_times(1, "/apis !/apis/", no_roles());
+    watch.until("discovery is denied", SOON, is("denied"));
+    watch.until("and is not any more", SOON, is("live"));
+    // Everything, after the server was away: it is starting, and nothing is denied.
+    let first = watch.seen.len();
+    proxy.refuse();
+    watch.until("the server is away", SOON, is("retrying"));
+    let everything = proxy.fault("GET", no_roles());
+    proxy.accept();
+    eventually("it was asked some times", SOON, || if everything.hits() >= 6 { Ok(()) } else { Err(everything.hits()) });
+    everything.heal();
+    watch.until("the server has started", SOON, whole);
+    let denied = |status: &Value| is("denied")(status) || environment(status, "dev")["kinds"].to_string().contains("denied");
+    let told = watch.seen[first..].iter().find(|(_, status)| denied(status));
+    assert!(told.is_none(), "{told:?}");
 }
 
 fn owners_are_guessed_where_pods_are_denied(fleet: &Fleet, count: &Count) {

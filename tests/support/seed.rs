@@ -4,6 +4,8 @@
 //! `resources` (1.10), the same in openreports.io (1.15 and later, where asked for), and another tool's. One finding may stand in several of them, with
 //! different times and results, as during a move from one group to the other.
 
+mod churn;
+
 use super::cluster::Cluster;
 use futures::StreamExt as _;
 use serde_json::{Value, json};
@@ -53,6 +55,9 @@ pub(crate) struct Seeded<'a> {
     random: Random,
     things: Vec<Thing>,
     reports: Vec<Written>,
+    /// Reports that were deleted and come back.
+    absent: Vec<Written>,
+    passing: churn::Passing,
 }
 
 /// An object that reports speak of.
@@ -67,11 +72,13 @@ struct Thing {
 
 struct Written {
     path: String,
+    /// The report but for its results and their summary.
+    frame: Value,
     results: Vec<Value>,
 }
 
 /// SplitMix64: the same numbers on every machine.
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
     fn next(&mut self) -> u64 {
@@ -81,15 +88,15 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    fn below(&mut self, end: u64) -> u64 {
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.next() % end
     }
 
-    fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+    pub(crate) fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
         &from[self.index(from.len())]
     }
 
-    fn index(&mut self, len: usize) -> usize {
+    pub(crate) fn index(&mut self, len: usize) -> usize {
         usize::try_from(self.below(len as u64)).expect("below a length")
     }
 
@@ -109,6 +116,11 @@ impl Thing {
     fn reference(&self) -> Value {
         json!({"apiVersion": self.api, "kind": self.kind, "namespace": self.namespace, "name": self.name, "uid": self.uid})
     }
+
+    fn collection(&self) -> String {
+        let prefix = if self.api == "v1" { "/api/v1".to_owned() } else { format!("/apis/{}", self.api) };
+        format!("{prefix}/namespaces/{}/{}s", self.namespace, self.kind.to_lowercase())
+    }
 }
 
 fn now() -> u64 {
@@ -118,17 +130,15 @@ fn now() -> u64 {
 impl<'a> Seeded<'a> {
     /// Makes namespaces, policies and workloads (Deployment, its ReplicaSet, its two Pods); no reports yet. Needs Kyverno's CRDs and no controllers.
     pub(crate) fn new(cluster: &'a Cluster, namespaces: usize, workloads: usize, seed: u64) -> Self {
-        let mut seeded = Self { cluster, random: Random(seed), things: Vec::new(), reports: Vec::new() };
+        let (things, reports, absent) = (Vec::new(), Vec::new(), Vec::new());
+        let mut seeded = Self { cluster, random: Random(seed), things, reports, absent, passing: churn::Passing::default() };
         seeded.policies();
         for i in 0..namespaces {
             let namespace = format!("team-{i:02}");
             cluster.namespace(&namespace);
-            let mut own = policy(&POLICIES[0], false);
-            own["kind"] = "Policy".into();
-            own["metadata"] = json!({"name": "own-rules", "namespace": namespace});
-            seeded.create(&format!("/apis/kyverno.io/v1/namespaces/{namespace}/policies"), &own);
+            seeded.create(&format!("/apis/kyverno.io/v1/namespaces/{namespace}/policies"), &own_rules(&namespace));
             for _ in 0..workloads {
-                seeded.workload(&namespace);
+                assert!(seeded.workload(&namespace).is_some(), "{namespace}: no workload");
             }
         }
         seeded
@@ -152,89 +162,104 @@ impl<'a> Seeded<'a> {
         reply.body
     }
 
-    fn workload(&mut self, namespace: &str) {
+    /// A Deployment and what its controllers would make of it; its name. `None` where the server does not make all of it.
+    fn workload(&mut self, namespace: &str) -> Option<String> {
         let app = *self.random.pick(&["payments", "checkout", "search", "catalog", "ledger", "gateway", "billing", "notify"]);
         let name = format!("{app}-{:06x}", self.random.below(1 << 24));
         let template =
             json!({"metadata": {"labels": {"app": name}}, "spec": {"containers": [{"name": "app", "image": "registry.example/app:1"}]}});
         let spec = json!({"replicas": 2, "selector": {"matchLabels": {"app": name}}, "template": template});
-        let deployment = self.thing("apps/v1", "Deployment", namespace, &name, &spec, None);
-        let set = self.thing("apps/v1", "ReplicaSet", namespace, &format!("{name}-5d9c"), &spec, Some(&deployment));
+        let deployment = self.thing("apps/v1", "Deployment", namespace, &name, &spec, None)?;
+        let set = self.thing("apps/v1", "ReplicaSet", namespace, &format!("{name}-5d9c"), &spec, Some(&deployment))?;
         for i in 0..2 {
-            self.thing("v1", "Pod", namespace, &format!("{name}-5d9c-{i}"), &template["spec"], Some(&set));
+            self.thing("v1", "Pod", namespace, &format!("{name}-5d9c-{i}"), &template["spec"], Some(&set))?;
         }
+        Some(name)
     }
 
-    fn thing(&mut self, api: &'static str, kind: &'static str, namespace: &str, name: &str, spec: &Value, owner: Option<&Thing>) -> Thing {
+    fn thing(
+        &mut self,
+        api: &'static str,
+        kind: &'static str,
+        namespace: &str,
+        name: &str,
+        spec: &Value,
+        owner: Option<&Thing>,
+    ) -> Option<Thing> {
         let mut metadata = json!({"name": name, "labels": {"app": name}});
         if let Some(o) = owner {
             metadata["ownerReferences"] = json!([{"apiVersion": o.api, "kind": o.kind, "name": o.name, "uid": o.uid, "controller": true}]);
         }
-        let prefix = if api == "v1" { "/api/v1".to_owned() } else { format!("/apis/{api}") };
-        let path = format!("{prefix}/namespaces/{namespace}/{}s", kind.to_lowercase());
-        let made = self.create(&path, &json!({"apiVersion": api, "kind": kind, "metadata": metadata, "spec": spec}));
-        let uid = made["metadata"]["uid"].as_str().expect("the server gives a uid").to_owned();
-        let thing = Thing { api, kind, namespace: namespace.to_owned(), name: name.to_owned(), uid };
+        let mut thing = Thing { api, kind, namespace: namespace.to_owned(), name: name.to_owned(), uid: String::new() };
+        let body = json!({"apiVersion": api, "kind": kind, "metadata": metadata, "spec": spec});
+        let made = self.cluster.api.post(&thing.collection(), &body).ok().filter(|made| made.status == 201)?;
+        made.body["metadata"]["uid"].as_str().expect("the server gives a uid").clone_into(&mut thing.uid);
         self.things.push(thing.clone());
-        thing
+        Some(thing)
     }
 
     /// Writes a report of this shape for every workload object there is.
     pub(crate) fn reports(&mut self, shape: Shape) {
-        let mut bodies = Vec::new();
+        let bodies = self.bodies(shape, &self.things.clone());
+        self.write(&bodies);
+        self.passing.shapes.push(shape);
+    }
+
+    fn bodies(&mut self, shape: Shape, things: &[Thing]) -> Vec<Value> {
         match shape {
-            Shape::Resource | Shape::OpenReports => {
-                for thing in self.things.clone() {
-                    let own = [(&POLICIES[0], Some(format!("{}/own-rules", thing.namespace)))];
-                    let templates = POLICIES.iter().chain([&RETIRED]).map(|t| (t, None)).chain(own);
-                    let results = templates.flat_map(|(t, name)| self.results(t, name.as_deref(), &thing)).collect::<Vec<_>>();
-                    let group = if shape == Shape::Resource { "wgpolicyk8s.io/v1alpha2" } else { "openreports.io/v1alpha1" };
-                    let mut body = report(group, &thing.namespace, &thing.uid, &results);
-                    body["scope"] = thing.reference();
-                    body["metadata"]["ownerReferences"] =
-                        json!([{"apiVersion": thing.api, "kind": thing.kind, "name": thing.name, "uid": thing.uid}]);
-                    if shape == Shape::OpenReports {
-                        body["source"] = "kyverno".into();
-                    }
-                    bodies.push(body);
-                }
-            }
-            Shape::Policy => {
-                let mut namespaces = self.things.iter().map(|t| t.namespace.clone()).collect::<Vec<_>>();
-                namespaces.dedup();
-                for namespace in namespaces {
-                    let here = self.things.iter().filter(|t| t.namespace == namespace).cloned().collect::<Vec<_>>();
-                    for template in POLICIES.iter().chain([&RETIRED]) {
-                        let results = here.iter().flat_map(|thing| {
-                            let about = json!([thing.reference()]);
-                            self.results(template, None, thing).into_iter().map(move |r| with(r, "resources", about.clone()))
-                        });
-                        bodies.push(report(
-                            "wgpolicyk8s.io/v1alpha2",
-                            &namespace,
-                            &format!("cpol-{}", template.0),
-                            &results.collect::<Vec<_>>(),
-                        ));
-                    }
-                }
-            }
-            Shape::Foreign => {
-                for thing in self.things.clone().iter().filter(|t| t.kind == "ReplicaSet") {
-                    let finding = |random: &mut Random| {
-                        let severity = *random.pick(&["critical", "high", "medium", "low"]);
-                        let result = if random.below(10) == 0 { "pass" } else { "fail" };
-                        json!({"source": "Trivy Vulnerability", "policy": format!("CVE-2026-{:04}", random.below(40)), "rule": "libssl3", "result": result,
-                            "severity": severity, "category": "Vulnerability Scan", "message": "fixed in 3.0.15", "timestamp": {"seconds": now(), "nanos": 0},
-                            "resources": [thing.reference()], "properties": {"score": "7.5"}})
-                    };
-                    let results = (0..8).map(|_| finding(&mut self.random)).collect::<Vec<_>>();
-                    let mut body = report("wgpolicyk8s.io/v1alpha2", &thing.namespace, &format!("trivy-vuln-{}", thing.name), &results);
-                    body["metadata"]["labels"] = json!({"app.kubernetes.io/managed-by": "trivy-operator-adapter"});
-                    bodies.push(body);
-                }
+            Shape::Resource | Shape::OpenReports => things.iter().map(|thing| self.report_about(thing, shape)).collect(),
+            Shape::Policy => self.reports_by_policy(things),
+            Shape::Foreign => things.iter().filter(|t| t.kind == "ReplicaSet").map(|thing| self.foreign_about(thing)).collect(),
+        }
+    }
+
+    /// What Kyverno 1.10 writes: a report for each policy and namespace.
+    fn reports_by_policy(&mut self, things: &[Thing]) -> Vec<Value> {
+        let mut bodies = Vec::new();
+        let mut namespaces = things.iter().map(|t| t.namespace.clone()).collect::<Vec<_>>();
+        namespaces.dedup();
+        for namespace in namespaces {
+            let here = things.iter().filter(|t| t.namespace == namespace).collect::<Vec<_>>();
+            for template in POLICIES.iter().chain([&RETIRED]) {
+                let results = here.iter().flat_map(|thing| {
+                    let about = json!([thing.reference()]);
+                    self.results(template, None, thing).into_iter().map(move |r| with(r, "resources", about.clone()))
+                });
+                let results = results.collect::<Vec<_>>();
+                bodies.push(report("wgpolicyk8s.io/v1alpha2", &namespace, &format!("cpol-{}", template.0), &results));
             }
         }
-        self.write(&bodies);
+        bodies
+    }
+
+    /// What another tool writes about one object.
+    fn foreign_about(&mut self, thing: &Thing) -> Value {
+        let finding = |random: &mut Random| {
+            let severity = *random.pick(&["critical", "high", "medium", "low"]);
+            let result = if random.below(10) == 0 { "pass" } else { "fail" };
+            json!({"source": "Trivy Vulnerability", "policy": format!("CVE-2026-{:04}", random.below(40)), "rule": "libssl3", "result": result,
+                "severity": severity, "category": "Vulnerability Scan", "message": "fixed in 3.0.15", "timestamp": {"seconds": now(), "nanos": 0},
+                "resources": [thing.reference()], "properties": {"score": "7.5"}})
+        };
+        let results = (0..8).map(|_| finding(&mut self.random)).collect::<Vec<_>>();
+        let mut body = report("wgpolicyk8s.io/v1alpha2", &thing.namespace, &format!("trivy-vuln-{}", thing.name), &results);
+        body["metadata"]["labels"] = json!({"app.kubernetes.io/managed-by": "trivy-operator-adapter"});
+        body
+    }
+
+    /// What Kyverno 1.11 and later writes about one object.
+    fn report_about(&mut self, thing: &Thing, shape: Shape) -> Value {
+        let own = [(&POLICIES[0], Some(format!("{}/own-rules", thing.namespace)))];
+        let templates = POLICIES.iter().chain([&RETIRED]).map(|t| (t, None)).chain(own);
+        let results = templates.flat_map(|(t, name)| self.results(t, name.as_deref(), thing)).collect::<Vec<_>>();
+        let group = if shape == Shape::OpenReports { "openreports.io/v1alpha1" } else { "wgpolicyk8s.io/v1alpha2" };
+        let mut body = report(group, &thing.namespace, &thing.uid, &results);
+        body["scope"] = thing.reference();
+        body["metadata"]["ownerReferences"] = json!([{"apiVersion": thing.api, "kind": thing.kind, "name": thing.name, "uid": thing.uid}]);
+        if shape == Shape::OpenReports {
+            body["source"] = "kyverno".into();
+        }
+        body
     }
 
     /// What real clusters have a few of: results that nobody can read, without a resource, without a uid, of a renamed rule, on cluster-scoped objects.
@@ -318,14 +343,23 @@ impl<'a> Seeded<'a> {
             let reply = api.send("POST", path, "application/json", Some(body)).await.expect("the API server answers");
             assert!(reply.status == 201, "{path}: {}", reply.body);
         }));
-        for (collection, body) in requests {
-            let name = body["metadata"]["name"].as_str().expect("every report has a name");
-            let results = body["results"].as_array().cloned().unwrap_or_default();
-            if !results.is_empty() {
-                self.reports.push(Written { path: format!("{collection}/{name}"), results });
-            }
-        }
+        self.reports.extend(bodies.iter().map(written).filter(|written| !written.results.is_empty()));
     }
+}
+
+fn written(body: &Value) -> Written {
+    let name = body["metadata"]["name"].as_str().expect("every report has a name");
+    let mut frame = body.clone();
+    let results = frame["results"].take().as_array().cloned().unwrap_or_default();
+    Written { path: format!("{}/{name}", collection(body)), frame, results }
+}
+
+/// A namespace's own policy.
+fn own_rules(namespace: &str) -> Value {
+    let mut own = policy(&POLICIES[0], false);
+    own["kind"] = "Policy".into();
+    own["metadata"] = json!({"name": "own-rules", "namespace": namespace});
+    own
 }
 
 fn with(mut value: Value, key: &str, inner: Value) -> Value {

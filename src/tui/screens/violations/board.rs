@@ -349,7 +349,11 @@ impl Board {
             name = name.max(row.key.id.name.len() + row.key.id.namespace.as_ref().map_or(0, |n| n.len() + 1));
         }
         for environment in &self.environments {
-            count = count.max(unit.of_environment(environment).fail).max(environment.summaries.map_or(0, |t| t.fail));
+            let tally = unit.of_environment(environment);
+            count = count.max(tally.fail).max(environment.summaries.map_or(0, |t| t.fail));
+            // Of the totals one mark must fit; refusals have another place where both do not.
+            let mark = digits(tally.error).max(digits(environment.blocked.unwrap_or(0)));
+            marks = marks.max(mark + usize::from(mark > 0));
         }
         self.widest_count = self.widest_count.max(words::number(count).len());
         self.widest_marks = self.widest_marks.max(marks);
