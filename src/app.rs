@@ -13,14 +13,17 @@ use crate::cli::scope::Scope;
 use crate::cli::show::{Request, Streams, show};
 use crate::cli::{Exit, Problem};
 use crate::engine::EngineHandle;
-use crate::files::{self, FileError, Paths, TemporaryFolder};
+use crate::files::{self, FileError, Paths, TemporaryFolder, Trouble};
 use crate::settings::ColorChoice;
 use load::Loaded;
 use std::ffi::OsString;
 use std::future::Future;
-use std::io::{self, BufWriter, IsTerminal as _, Write};
+use std::io::{self, BufWriter, ErrorKind, IsTerminal as _, Write};
+use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 use wiring::ScreenStyle;
 
 /// Runs the program with the arguments it was called with, the first being its name.
@@ -54,25 +57,45 @@ fn dispatch(args: Args, arguments: &[OsString]) -> Result<Exit, Problem> {
         Some(Command::Paths) => housekeeping::paths(&globals),
         Some(Command::Config(command)) => housekeeping::config(&command, &globals),
         Some(Command::Demo(demo)) => run_demo(&demo, globals),
-        Some(Command::Show(command)) => with_runtime(&globals, run_show(&command, &globals)),
-        None => with_runtime(&globals, run_screen(&globals, None)),
+        Some(Command::Show(command)) => with_runtime(&globals, |_| run_show(&command, &globals)),
+        None => with_runtime(&globals, |log| run_screen(&globals, None, log)),
     }
 }
 
-/// Runs a future on a runtime of its own, with the log open.
-fn with_runtime(globals: &Globals, work: impl Future<Output = Result<Exit, Problem>>) -> Result<Exit, Problem> {
+/// Runs a future on a runtime of its own, with the log open. It gets what becomes of the log.
+fn with_runtime<F>(globals: &Globals, work: impl FnOnce(Trouble) -> F) -> Result<Exit, Problem>
+where
+    F: Future<Output = Result<Exit, Problem>>,
+{
     let log =
         Paths::find().and_then(|paths| files::log::start(&paths.logs, globals.verbose, std::env::var("POLICYDECK_LOG").ok().as_deref()));
-    let _log = match log {
-        Ok(guard) => Some(guard),
-        // A full or read-only disk must not keep anybody from looking at a cluster.
+    // A full or read-only disk must not keep anybody from looking at a cluster.
+    let (guard, trouble) = match log {
+        Ok(guard) => {
+            let trouble = guard.trouble.clone();
+            (Some(guard), trouble)
+        }
         Err(error) => {
-            if globals.verbose > 0 {
-                let _ = writeln!(io::stderr(), "policydeck: no log: {error}");
-            }
-            None
+            let told = (globals.verbose > 0 || is_news(error.kind)).then(|| Arc::from(format!("there is no log: {error}")));
+            (None, watch::Sender::new(told).subscribe())
         }
     };
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), "started");
+    let result = run_to_end(work(trouble.clone()));
+    // What was still to be written is written now, or is not.
+    drop(guard);
+    if let Some(why) = &*trouble.borrow() {
+        let _ = writeln!(io::stderr(), "policydeck: {why}");
+    }
+    result
+}
+
+/// Whether somebody should hear that no log can be opened. A folder that is not ours to write is how some places are.
+fn is_news(kind: ErrorKind) -> bool {
+    !matches!(kind, ErrorKind::NotFound | ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem | ErrorKind::NotADirectory)
+}
+
+fn run_to_end(work: impl Future<Output = Result<Exit, Problem>>) -> Result<Exit, Problem> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -89,7 +112,7 @@ async fn run_show(command: &Show, globals: &Globals) -> Result<Exit, Problem> {
     for warning in &loaded.warnings {
         writeln!(err, "{warning}")?;
     }
-    let terminal = io::stdout().is_terminal();
+    let terminal = io::stdout().is_terminal() && !is_dumb();
     let request = Request {
         scope: Scope { namespace: globals.namespace.clone(), filter: globals.filter.clone() },
         style: style(globals, &loaded, terminal),
@@ -117,9 +140,15 @@ async fn failure(engine: &EngineHandle) -> String {
 }
 
 /// The screen; where nothing can be drawn, the commands are pointed out instead.
-async fn run_screen(globals: &Globals, banner: Option<String>) -> Result<Exit, Problem> {
+async fn run_screen(globals: &Globals, banner: Option<String>, log: Trouble) -> Result<Exit, Problem> {
     if !(io::stdout().is_terminal() && io::stdin().is_terminal()) {
         return Err(Problem::usage("the screen needs a terminal; try `policydeck violations` or `policydeck --help`".into()));
+    }
+    if is_dumb() {
+        return Err(Problem::usage(
+            "the screen cannot be drawn on this terminal (TERM=dumb); `policydeck status` and `policydeck violations` print what it would show"
+                .into(),
+        ));
     }
     let loaded = load::load(globals, wiring::actions())?;
     for warning in &loaded.warnings {
@@ -131,6 +160,7 @@ async fn run_screen(globals: &Globals, banner: Option<String>) -> Result<Exit, P
         read_only: globals.read_only,
         banner,
         keys: loaded.settings.keys.clone(),
+        log: Some(log),
     };
     wiring::run_tui(wiring::start_engine(&loaded, true), style).await
 }
@@ -141,20 +171,20 @@ fn run_demo(demo: &Demo, mut globals: Globals) -> Result<Exit, Problem> {
     let kubeconfig = folder.write("kubeconfig", &fleet.kubeconfig()).map_err(|error| failed(&error))?;
     let config = folder.write("config.toml", &fleet.config_toml()).map_err(|error| failed(&error))?;
     if demo.listen {
-        return with_runtime(&globals, listen(&kubeconfig.to_string_lossy()));
+        return with_runtime(&globals, |_| listen(&kubeconfig));
     }
     globals.kubeconfig = Some(kubeconfig);
     globals.config = Some(config);
     match &demo.show {
-        Some(command) => with_runtime(&globals, run_show(command, &globals)),
-        None => with_runtime(&globals, run_screen(&globals, Some(fleet.banner()))),
+        Some(command) => with_runtime(&globals, |_| run_show(command, &globals)),
+        None => with_runtime(&globals, |log| run_screen(&globals, Some(fleet.banner()), log)),
     }
 }
 
 /// Serves until ctrl-c or TERM, either of which is how it is meant to end.
-async fn listen(kubeconfig: &str) -> Result<Exit, Problem> {
+async fn listen(kubeconfig: &Path) -> Result<Exit, Problem> {
     let mut out = io::stdout();
-    writeln!(out, "export KUBECONFIG='{}'", kubeconfig.replace('\'', "'\\''"))?;
+    writeln!(out, "export KUBECONFIG='{}'", kubeconfig.to_string_lossy().replace('\'', "'\\''"))?;
     out.flush()?;
     writeln!(io::stderr(), "# the demo's clusters answer kubectl until ctrl-c; `kubectl config get-contexts` lists them")?;
     interrupted().await;
@@ -194,7 +224,12 @@ fn style(globals: &Globals, loaded: &Loaded, terminal: bool) -> Style {
     }
 }
 
-/// The flag, else the configuration; `auto` means a terminal without `NO_COLOR`.
+/// Whether the terminal understands no escape sequences: an editor's shell, or paper.
+fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_some_and(|term| term == "dumb")
+}
+
+/// The flag, else the configuration; `auto` means a terminal that knows colours, without `NO_COLOR`.
 fn use_color(globals: &Globals, loaded: &Loaded, terminal: bool) -> bool {
     let configured = match loaded.settings.ui.color {
         ColorChoice::Auto => Color::Auto,
@@ -204,6 +239,6 @@ fn use_color(globals: &Globals, loaded: &Loaded, terminal: bool) -> bool {
     match globals.color.unwrap_or(configured) {
         Color::Always => true,
         Color::Never => false,
-        Color::Auto => terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+        Color::Auto => terminal && !is_dumb() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
     }
 }

@@ -131,6 +131,67 @@ fn refused_admissions_are_behind_their_number() {
 }
 
 #[test]
+fn a_filter_that_hides_every_row_says_so_and_the_way_back() {
+    for size in [(80, 24), (120, 40), (40, 12)] {
+        let mut deck =
+            Deck::new(fixture::sketch(), size).keys("right right down down down down enter /").typed("nosuchthing").keys("enter");
+        let text = deck.text();
+        let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(flat.contains("None of 3 rows passes the filter: nosuchthing") && flat.contains("esc clears it, / changes it."), "{text}");
+        if size == (80, 24) {
+            let line = text.lines().position(|line| line.contains("None of 3 rows")).unwrap();
+            assert!((8..16).contains(&line), "in the middle: {text}");
+        }
+        assert_eq!(deck.keys("esc").text().matches('✖').count(), 3);
+    }
+    // The filter of the matrix leaves the policy, but no row of it.
+    let mut deck = Deck::new(fixture::sketch(), (80, 24)).keys("/").typed("ns=nosuchplace latest").keys("enter right right enter");
+    let text = deck.text();
+    assert!(text.contains("the filter of the matrix: ns=nosuchplace latest") && text.contains("esc goes back to it."), "{text}");
+}
+
+#[test]
+fn a_clock_that_is_set_back_stops_nothing() {
+    let mut deck = Deck::new(fixture::sketch(), (120, 40)).keys("right right down down down down");
+    let head = |deck: &mut Deck| deck.text().lines().next().unwrap_or_default().to_owned();
+    deck.press("c");
+    let before = head(&mut deck);
+    deck.now -= SignedDuration::from_hours(3);
+    assert!(deck.app.wake() > deck.now, "a tick is under way");
+    deck.send(Msg::Clock);
+    assert!(deck.app.take_dirty() && head(&mut deck) != before, "the clock goes on at once: {}", head(&mut deck));
+    deck.later(4_100);
+    assert!(!deck.text().contains("copied"), "what was said goes: {}", deck.text());
+    // Rows are asked for again, although the last question lies in the future.
+    let asked = |deck: &mut Deck| {
+        let view = deck.fleet.clone();
+        let newer = view.environments.iter().map(|e| EnvironmentView { content: e.content + 1, ..(**e).clone() }).collect();
+        deck.fleet = fleet(newer);
+        let now = deck.now;
+        deck.app.update(now, Msg::Fleet(deck.fleet.clone())).iter().filter(|effect| matches!(effect, Effect::Ask(..))).count()
+    };
+    deck.later(1_000);
+    deck.now -= SignedDuration::from_hours(3);
+    assert_eq!(asked(&mut deck), 1);
+}
+
+#[test]
+fn trouble_beside_the_screen_is_told_once_and_kept() {
+    let (sender, trouble) = tokio::sync::watch::channel(None);
+    let options = TuiOptions { trouble: Some(trouble), ..TuiOptions::default() };
+    let mut deck = Deck::with(options, fixture::sketch(), (80, 24));
+    deck.later(1_000);
+    assert!(!deck.text().contains("the log"));
+    sender.send_replace(Some("the log cannot be written: No space left on device".into()));
+    deck.later(1_000);
+    assert!(deck.text().contains("the log cannot be written: No space left on device"), "{}", deck.text());
+    deck.later(5_000);
+    assert!(!deck.text().contains("the log cannot be written"), "{}", deck.text());
+    let mut deck = deck.keys("m");
+    assert_eq!(deck.text().matches("the log cannot be written").count(), 1, "{}", deck.text());
+}
+
+#[test]
 fn what_differs_from_the_environment_before_is_marked() {
     // `two` is the same in dev and staging with qac between them lacking it; `three` changed on the way.
     let with =

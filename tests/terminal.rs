@@ -7,18 +7,14 @@
 
 #[path = "screens/fixture.rs"]
 mod fixture;
+#[path = "support/screen.rs"]
+mod screen;
 
 use jiff::tz::TimeZone;
 use policydeck::tui::{TuiOptions, run_on};
-use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
-use std::io::{Read, Write};
-use std::num::NonZero;
-use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
+use screen::{End, Session, command};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Shows the fixture fleet; `POLICYDECK_TEST_PANIC` makes a background task panic.
 #[test]
@@ -43,38 +39,27 @@ fn program() {
     }
 }
 
-fn size(n: u16) -> NonZero<u16> {
-    NonZero::new(n).unwrap()
-}
-
-struct Session {
-    screen: Arc<Mutex<vt100::Parser>>,
-    writer: Box<dyn Write + Send>,
-    child: Box<dyn Child + Send + Sync>,
-    master: Box<dyn MasterPty + Send>,
-    reading: JoinHandle<()>,
-    /// The program's home, if it is the real one.
-    home: Option<TempDir>,
-}
-
-impl Session {
-    fn start(environment: &[(&str, &str)]) -> Self {
-        let mut command = CommandBuilder::new(std::env::current_exe().unwrap());
-        command.args(["--ignored", "--exact", "program", "--nocapture"]);
-        for (key, value) in environment {
-            command.env(key, value);
-        }
-        Self::run(command, (30, 100), None)
+/// This test program, showing the fixture fleet.
+fn fixture(environment: &[(&str, &str)]) -> Session {
+    let mut command = command(std::env::current_exe().unwrap());
+    command.args(["--ignored", "--exact", "program", "--nocapture"]);
+    for (key, value) in environment {
+        command.env(key, value);
     }
+    Session::start(command, (30, 100))
+}
 
-    /// The real program on the demo's clusters, with a home of its own and its complaints in the file `complaints` there.
-    fn demo(environment: &[(&str, &str)]) -> Self {
+/// The real program on the demo's clusters, with a home of its own and its complaints in the file `complaints` there.
+struct Demo {
+    session: Session,
+    home: TempDir,
+}
+
+impl Demo {
+    fn start(environment: &[(&str, &str)]) -> Self {
         let home = TempDir::new().unwrap();
-        let mut command = CommandBuilder::new("sh");
+        let mut command = command("sh");
         command.args(["-c", "exec \"$0\" demo 2> \"$HOME/complaints\"", env!("CARGO_BIN_EXE_policydeck")]);
-        for name in ["KUBECONFIG", "NO_COLOR", "POLICYDECK_LOG", "POLICYDECK_REHEARSE_PANIC"] {
-            command.env_remove(name);
-        }
         command.env("HOME", home.path());
         command.cwd(home.path());
         for (name, folder) in
@@ -85,101 +70,18 @@ impl Session {
         for (key, value) in environment {
             command.env(key, value);
         }
-        Self::run(command, (40, 120), Some(home))
+        Self { session: Session::start(command, (40, 120)), home }
     }
 
-    fn run(mut command: CommandBuilder, (rows, cols): (u16, u16), home: Option<TempDir>) -> Self {
-        let pair = native_pty_system().openpty(PtySize { rows, cols, pixel_width: 0, pixel_height: 0 }).unwrap();
-        command.env("TERM", "xterm-256color");
-        command.env("RUST_BACKTRACE", "0");
-        let child = pair.slave.spawn_command(command).unwrap();
-        drop(pair.slave);
-        let screen = Arc::new(Mutex::new(vt100::Parser::new(size(rows), size(cols), 0)));
-        let mut reader = pair.master.try_clone_reader().unwrap();
-        let parser = screen.clone();
-        let reading = std::thread::spawn(move || {
-            let mut buffer = [0; 4096];
-            while let Ok(n @ 1..) = reader.read(&mut buffer) {
-                parser.lock().unwrap().process(&buffer[..n]);
-            }
-        });
-        Self { screen, writer: pair.master.take_writer().unwrap(), child, master: pair.master, reading, home }
-    }
-
-    fn text(&self) -> String {
-        self.screen.lock().unwrap().screen().contents()
-    }
-
-    fn until(&self, what: &str, holds: impl Fn(&vt100::Screen) -> bool) {
-        let deadline = Instant::now() + PATIENCE;
-        while !holds(self.screen.lock().unwrap().screen()) {
-            assert!(Instant::now() < deadline, "{what} did not come; the screen:\n{}", self.text());
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
-
-    fn until_text(&self, text: &str) {
-        self.until(text, |screen| screen.contents().contains(text));
-    }
-
-    fn keys(&mut self, keys: &str) {
-        self.writer.write_all(keys.as_bytes()).unwrap();
-        self.writer.flush().unwrap();
-    }
-
-    fn signal(&self, signal: rustix::process::Signal) {
-        let pid = i32::try_from(self.child.process_id().unwrap()).unwrap();
-        rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), signal).unwrap();
-    }
-
-    fn resize(&self, rows: u16, cols: u16) {
-        self.screen.lock().unwrap().screen_mut().set_size(size(rows), size(cols));
-        self.master.resize(PtySize { rows, cols, pixel_width: 0, pixel_height: 0 }).unwrap();
-        std::thread::sleep(Duration::from_millis(60));
-    }
-
-    /// Stops the program in one of two ways and lets it go on; meanwhile the screen must be the shell's.
-    fn stop_and_continue(&mut self, by_key: bool, text: &str) {
-        use rustix::process::Signal;
-        if by_key {
-            self.keys("\u{1a}");
-        } else {
-            self.signal(Signal::TSTP);
-        }
-        self.until(if by_key { "the shell's screen after ctrl-z" } else { "the shell's screen after SIGTSTP" }, |screen| {
-            !screen.alternate_screen()
-        });
-        self.signal(Signal::CONT);
-        self.until("the screen again", |screen| screen.alternate_screen() && screen.contents().contains(text));
-    }
-
-    /// Waits for the end; the screen must be the shell's again. What stands on it, and the exit status.
-    fn ended(self) -> String {
-        self.ended_with().0
-    }
-
-    fn ended_with(mut self) -> (String, u32, String) {
-        let deadline = Instant::now() + PATIENCE;
-        let status = loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                break status;
-            }
-            assert!(Instant::now() < deadline, "the program did not end; the screen:\n{}", self.text());
-            std::thread::sleep(Duration::from_millis(10));
-        };
-        // The terminal is closed once nobody holds its other end: then everything has been read.
-        self.reading.join().unwrap();
-        let complaints = self.home.map_or_else(String::new, |home| std::fs::read_to_string(home.path().join("complaints")).unwrap());
-        let parser = self.screen.lock().unwrap();
-        let screen = parser.screen();
-        assert!(!screen.alternate_screen() && !screen.hide_cursor() && !screen.bracketed_paste(), "the terminal was not restored");
-        assert_eq!(screen.mouse_protocol_mode(), vt100::MouseProtocolMode::None);
-        (screen.contents(), status.exit_code(), complaints)
+    /// Waits for the end; the screen must be the shell's again. What stands on it, the exit status and the complaints.
+    fn ended(self) -> (String, u32, String) {
+        let End { screen, status } = self.session.ended();
+        (screen, status, std::fs::read_to_string(self.home.path().join("complaints")).unwrap())
     }
 }
 
 fn showing(environment: &[(&str, &str)]) -> Session {
-    let session = Session::start(environment);
+    let session = fixture(environment);
     session.until_text("require-pod-requests-limits");
     session.until("the alternate screen", vt100::Screen::alternate_screen);
     session
@@ -190,7 +92,7 @@ fn q_and_ctrl_c_give_the_terminal_back() {
     for key in ["q", "\u{3}", ":q\r"] {
         let mut session = showing(&[]);
         session.keys(key);
-        assert!(session.ended().contains("ended well"));
+        assert!(session.ended().screen.contains("ended well"));
     }
 }
 
@@ -200,14 +102,14 @@ fn signals_that_end_give_the_terminal_back() {
     for signal in [Signal::TERM, Signal::HUP, Signal::INT] {
         let session = showing(&[]);
         session.signal(signal);
-        assert!(session.ended().contains("ended well"));
+        assert!(session.ended().screen.contains("ended well"));
     }
 }
 
 #[test]
 fn a_panic_in_a_background_task_ends_the_program_with_a_report() {
-    let session = Session::start(&[("POLICYDECK_TEST_PANIC", "1")]);
-    let text = session.ended();
+    let session = fixture(&[("POLICYDECK_TEST_PANIC", "1")]);
+    let text = session.ended().screen;
     assert!(text.contains("forced in a background task") && text.contains("all of it ends"), "{text}");
 }
 
@@ -256,22 +158,24 @@ fn without_a_terminal_it_says_so() {
     assert!(text.contains("not a terminal") && !text.contains('\u{1b}'), "{text}");
 }
 
-fn demo_showing(environment: &[(&str, &str)]) -> Session {
-    let session = Session::demo(environment);
-    session.until("four environments live", |screen| {
+fn demo_showing(environment: &[(&str, &str)]) -> Demo {
+    let demo = Demo::start(environment);
+    demo.session.until("four environments live", |screen| {
         let head = screen.contents();
         screen.alternate_screen() && head.lines().next().is_some_and(|line| line.matches("● live").count() == 4)
     });
-    session
+    demo
 }
 
 #[test]
 fn the_demo_from_the_matrix_down_to_an_object_and_out() {
-    let mut session = demo_showing(&[]);
+    let mut demo = demo_showing(&[]);
+    let session = &mut demo.session;
     // On the first policy's first number: its rows, a finding, the object behind it.
     session.until("faults", |screen| screen.contents().contains("POLICY ↓ faults") && screen.contents().contains(" owners in "));
     session.keys("\r");
     session.until("the keys of the rows", |screen| screen.contents().lines().last().is_some_and(|line| line.contains("y yaml")));
+    session.until("the cursor on a row", |screen| screen.contents().lines().any(|line| line.starts_with("▌  ✖")));
     session.keys("\r");
     session.until("the finding", |screen| screen.contents().contains("message ") && screen.contents().contains("elsewhere"));
     session.keys("y");
@@ -299,25 +203,25 @@ fn the_demo_from_the_matrix_down_to_an_object_and_out() {
     }
     session.keys("\u{13}");
     session.until_text("saved as ");
-    let home = session.home.as_ref().unwrap().path();
-    let saved = std::fs::read_dir(home).unwrap().map(|entry| entry.unwrap().path()).find(|p| p.extension().is_some_and(|e| e == "txt"));
+    let files = std::fs::read_dir(demo.home.path()).unwrap();
+    let saved = files.map(|entry| entry.unwrap().path()).find(|p| p.extension().is_some_and(|e| e == "txt"));
     assert!(std::fs::read_to_string(saved.unwrap()).unwrap().contains("POLICY ↓ faults"));
     session.keys("q");
-    let (_, status, complaints) = session.ended_with();
+    let (_, status, complaints) = demo.ended();
     assert_eq!((status, complaints.as_str()), (0, ""));
 }
 
 #[test]
 fn whatever_ends_the_demo_the_terminal_is_given_back() {
     use rustix::process::Signal;
-    let mut session = demo_showing(&[]);
-    session.keys("\u{3}");
-    let (_, status, complaints) = session.ended_with();
+    let mut demo = demo_showing(&[]);
+    demo.session.keys("\u{3}");
+    let (_, status, complaints) = demo.ended();
     assert_eq!((status, complaints.as_str()), (0, ""), "ctrl-c");
     for signal in [Signal::TERM, Signal::HUP] {
-        let session = demo_showing(&[]);
-        session.signal(signal);
-        let (_, status, complaints) = session.ended_with();
+        let demo = demo_showing(&[]);
+        demo.session.signal(signal);
+        let (_, status, complaints) = demo.ended();
         assert_eq!((status, complaints.as_str()), (0, ""), "{signal:?}");
     }
 }
@@ -325,9 +229,9 @@ fn whatever_ends_the_demo_the_terminal_is_given_back() {
 #[test]
 #[cfg(debug_assertions)]
 fn a_panic_in_the_engine_gives_the_terminal_back_and_is_reported() {
-    let session = Session::demo(&[("POLICYDECK_REHEARSE_PANIC", "1500")]);
-    session.until("the alternate screen", vt100::Screen::alternate_screen);
-    let (screen, status, complaints) = session.ended_with();
+    let demo = Demo::start(&[("POLICYDECK_REHEARSE_PANIC", "1500")]);
+    demo.session.until("the alternate screen", vt100::Screen::alternate_screen);
+    let (screen, status, complaints) = demo.ended();
     assert_ne!(status, 0);
     assert!(complaints.contains("a rehearsed panic in a background task"), "{complaints}");
     // The report came after the screen was left, and nothing of the screen came after it.

@@ -6,7 +6,7 @@ use crate::cli::{Exit, Problem};
 use crate::cluster::ClusterSpec;
 use crate::demo::{Demo, DemoOptions, Scenario};
 use crate::engine::{self, EngineHandle};
-use crate::files;
+use crate::files::{self, Trouble};
 use crate::settings::EnvironmentSettings;
 use crate::tui::{self, ColorDepth, Keymap, Saver, TuiOptions};
 use std::collections::BTreeMap;
@@ -56,6 +56,8 @@ pub(super) struct ScreenStyle {
     pub(super) banner: Option<String>,
     /// Keys from the configuration, by action.
     pub(super) keys: BTreeMap<String, String>,
+    /// What becomes of the log.
+    pub(super) log: Option<Trouble>,
 }
 
 /// Runs the screen until it is left.
@@ -72,6 +74,7 @@ pub(super) async fn run_tui(engine: EngineHandle, style: ScreenStyle) -> Result<
         read_only: style.read_only,
         keys,
         save: Some(Saver::new(save)),
+        trouble: style.log,
         ..TuiOptions::default()
     };
     match tui::run(engine, options).await {
@@ -85,7 +88,8 @@ fn save(text: &str) -> Result<String, String> {
     let name = jiff::Zoned::now().strftime("policydeck-%Y%m%d-%H%M%S.txt").to_string();
     let folder = std::env::current_dir().map_err(|error| format!("the current folder cannot be told: {error}"))?;
     let path = folder.join(name);
-    files::write_atomic(&path, text.as_bytes()).map_err(|error| error.to_string())?;
+    // The cause first: a long path may be cut off.
+    files::write_atomic(&path, text.as_bytes()).map_err(|error| format!("{} in {}", error.kind, folder.display()))?;
     Ok(path.to_string_lossy().into_owned())
 }
 

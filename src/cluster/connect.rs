@@ -3,6 +3,7 @@
 //! What may block, such as reading files on a home folder that hangs, happens on a blocking thread and within a time limit.
 
 use super::ClusterSpec;
+use super::client::Clients;
 use super::kubeconfig::{Concern, choose, is_in_cluster};
 use super::plugin;
 use super::refusal::{Refusal, deepest};
@@ -10,7 +11,6 @@ use super::requests::Requests;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
-use kube::Client;
 use kube::config::{Config, ExecConfig, KubeConfigOptions};
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
@@ -66,17 +66,17 @@ pub(super) async fn connect(spec: &ClusterSpec) -> Result<Connection, Refusal> {
     let runtime = tokio::runtime::Handle::current();
     let built = tokio::task::spawn_blocking(move || {
         let _entered = runtime.enter();
-        Client::try_from(config)
+        Clients::new(&config)
     });
-    let client = match timeout(LIMIT, built).await {
-        Ok(Ok(client)) => client.map_err(|error| match Refusal::from_kube(&error) {
+    let clients = match timeout(LIMIT, built).await {
+        Ok(Ok(clients)) => clients.map_err(|error| match Refusal::from_kube(&error) {
             Refusal::Unreachable(why) => Refusal::Invalid(why),
             other => other,
         })?,
         Ok(Err(_)) => return Err(Refusal::Invalid("building the client failed".to_owned())),
         Err(_) => return Err(Refusal::Unauthorized(format!("the credentials did not arrive within {} s", LIMIT.as_secs()))),
     };
-    Ok(Connection { requests: Requests::new(client, spec.request_timeout), server, plugin, context, concern, renew_at })
+    Ok(Connection { requests: Requests::new(clients, spec.request_timeout), server, plugin, context, concern, renew_at })
 }
 
 /// Takes the exec plugin out, if nothing else is configured that comes before it: we run it ourselves.

@@ -1,5 +1,6 @@
 //! One page of a list: its items as they arrive, and how the list goes on.
 
+use super::portion::Portion;
 use super::refusal::Refusal;
 use super::requests::Arriving;
 use super::splitter::{Items, Piece};
@@ -38,9 +39,18 @@ struct Envelope {
 
 pub(super) async fn read_page(context: &StreamContext, mut body: Arriving) -> Result<Page, Trouble> {
     let mut items = Items::default();
+    let mut portion = Portion::new();
     let (mut objects, mut bytes) = (0, 0);
     loop {
-        let frame = match timeout(LIST_SILENCE, body.frame()).await {
+        let next = tokio::select! {
+            frame = timeout(LIST_SILENCE, body.frame()) => Some(frame),
+            () = portion.due() => None,
+        };
+        let Some(frame) = next else {
+            portion.pass_on(context).await?;
+            continue;
+        };
+        let frame = match frame {
             Err(_) => return Err(Refusal::Unreachable("the list stopped arriving".to_owned()).into()),
             Ok(None) => break,
             Ok(Some(Err(error))) => return Err(Refusal::Unreachable(super::refusal::deepest(&error)).into()),
@@ -57,10 +67,12 @@ pub(super) async fn read_page(context: &StreamContext, mut body: Arriving) -> Re
         for _ in 0..too_big {
             context.tell(StreamEvent::Skipped).await?;
         }
-        if !whole.is_empty() {
-            context.tell(StreamEvent::Listed { objects: whole, total: None }).await?;
+        portion.gather(&mut whole);
+        if portion.is_enough() {
+            portion.pass_on(context).await?;
         }
     }
+    portion.pass_on(context).await?;
     let envelope: Envelope = serde_json::from_slice(&items.envelope())
         .map_err(|error| Refusal::Unreachable(format!("the list ended before it was complete: {error}")))?;
     // JSON from somebody else would read as an empty list.

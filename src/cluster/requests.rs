@@ -1,12 +1,12 @@
 //! Plain requests: an answer as bytes or as a stream of bytes, or a [`Refusal`]. Nothing here waits for ever.
 
+use super::client::Clients;
 use super::refusal::{Refusal, retry_after};
 use bytes::Bytes;
-use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, ETAG, HeaderName, IF_NONE_MATCH, RETRY_AFTER};
+use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, ETAG, HeaderName, IF_NONE_MATCH, RETRY_AFTER, USER_AGENT};
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use jiff::Timestamp;
-use kube::Client;
 use kube::client::Body;
 use serde::de::DeserializeOwned;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -22,6 +22,9 @@ pub(super) const METADATA: &str = "application/json;as=PartialObjectMetadata;g=m
 /// Printed columns only.
 pub(super) const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io";
 
+/// Who asks, as the API server's audit log shows it.
+const AGENT: &str = concat!("policydeck/", env!("CARGO_PKG_VERSION"));
+
 /// The most that an answer read as a whole may hold: a list page is near 4 MB, a Table of 100,000 reports near 25 MB.
 const MOST: usize = 256 << 20;
 
@@ -29,7 +32,9 @@ const MOST: usize = 256 << 20;
 #[derive(Clone)]
 pub(super) struct Requests {
     /// Shared by all clones: renewed credentials serve every stream, and what is under way is left alone.
-    client: Arc<RwLock<Client>>,
+    clients: Arc<RwLock<Clients>>,
+    /// Asks over connections of its own.
+    bulk: bool,
     limit: Duration,
 }
 
@@ -37,29 +42,34 @@ pub(super) struct Requests {
 pub(super) type Arriving = Body;
 
 impl Requests {
-    pub(super) fn new(client: Client, limit: Duration) -> Self {
-        Self { client: Arc::new(RwLock::new(client)), limit }
+    pub(super) fn new(clients: Clients, limit: Duration) -> Self {
+        Self { clients: Arc::new(RwLock::new(clients)), bulk: false, limit }
     }
 
     /// From now on asks with the client of another, which has newer credentials for the same server.
     pub(super) fn adopt(&self, newer: &Self) {
-        *self.client.write().unwrap_or_else(PoisonError::into_inner) = newer.client();
+        *self.clients.write().unwrap_or_else(PoisonError::into_inner) = newer.clients();
     }
 
-    fn client(&self) -> Client {
-        self.client.read().unwrap_or_else(PoisonError::into_inner).clone()
+    fn clients(&self) -> Clients {
+        self.clients.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The same with a shorter limit, for questions whose answer is small: a server that does not answer them in time is gone.
     pub(super) fn within(&self, limit: Duration) -> Self {
-        Self { client: Arc::clone(&self.client), limit: self.limit.min(limit) }
+        Self { limit: self.limit.min(limit), ..self.clone() }
     }
 
-    /// Opens a GET and returns the body as it arrives. `whole` allows compression; a stream of events must not be compressed, since
-    /// Kubernetes 1.37 sends each event as a gzip member of its own and only the first would be read.
+    /// The same for answers so big that they need a connection of their own.
+    pub(super) fn in_bulk(&self) -> Self {
+        Self { bulk: true, ..self.clone() }
+    }
+
+    /// Opens a GET and returns the body as it arrives. `whole` allows compression, where the server is not near; a stream of events must not be
+    /// compressed, since Kubernetes 1.37 sends each event as a gzip member of its own and only the first would be read.
     pub(super) async fn open(&self, path: &str, accept: &str, whole: bool) -> Result<Arriving, Refusal> {
         let mut request = Request::get(path).header(ACCEPT, accept);
-        if !whole {
+        if !whole || self.clients().is_near() {
             request = request.header(ACCEPT_ENCODING, "identity");
         }
         Ok(self.send(request).await?.into_body())
@@ -94,8 +104,10 @@ impl Requests {
     }
 
     async fn send(&self, request: http::request::Builder) -> Result<Response<Body>, Refusal> {
-        let request = request.body(Body::empty()).map_err(|error| Refusal::Invalid(error.to_string()))?;
-        let sent = timeout(self.limit, self.client().send(request)).await.map_err(|_| self.too_slow())?;
+        let request = request.header(USER_AGENT, AGENT).body(Body::empty()).map_err(|error| Refusal::Invalid(error.to_string()))?;
+        let clients = self.clients();
+        let client = if self.bulk { clients.bulk } else { clients.shared };
+        let sent = timeout(self.limit, client.send(request)).await.map_err(|_| self.too_slow())?;
         let response = sent.map_err(|error| Refusal::from_kube(&error))?;
         let status = response.status();
         if status.is_success() && header(&response, &CONTENT_TYPE).is_some_and(|kind| kind.starts_with("text/html")) {

@@ -36,11 +36,13 @@ pub(super) struct Running {
     pub(super) up: watch::Sender<bool>,
     pub(super) trouble: mpsc::Sender<Refusal>,
     pub(super) streaming: Arc<AtomicBool>,
+    /// Whether big lists may be asked for in one answer.
+    pub(super) whole: bool,
 }
 
 impl Running {
     /// Nothing runs yet.
-    pub(super) fn new(trouble: mpsc::Sender<Refusal>, streaming: bool) -> Self {
+    pub(super) fn new(trouble: mpsc::Sender<Refusal>, streaming: bool, whole: bool) -> Self {
         Self {
             tasks: JoinSet::new(),
             handles: BTreeMap::new(),
@@ -49,6 +51,7 @@ impl Running {
             up: watch::Sender::new(true),
             trouble,
             streaming: Arc::new(AtomicBool::new(streaming)),
+            whole,
         }
     }
 }
@@ -172,11 +175,12 @@ impl Station {
         let context = StreamContext {
             path: path(id.kind, version, &id.namespace),
             id: id.clone(),
-            requests: connection.requests.clone(),
+            requests: if id.kind.kind().family == Family::Report { connection.requests.in_bulk() } else { connection.requests.clone() },
             deltas: self.deltas.clone(),
             up: running.up.subscribe(),
             trouble: running.trouble.clone(),
             streaming: Arc::clone(&running.streaming),
+            whole: running.whole,
             summaries: self.spec.summaries,
         };
         let named = id.clone();

@@ -1,5 +1,6 @@
 //! Cutting a body into objects while it arrives: a watch into its lines, a list into its items.
 
+use crate::kinds::report::Repeated;
 use bytes::{Bytes, BytesMut};
 use memchr::{memchr, memchr3};
 
@@ -48,6 +49,9 @@ impl Lines {
     }
 }
 
+/// How deep a result of a report in a list stands: in the list, its items, a report, its results.
+const RESULT: u32 = 4;
+
 /// Where in a list the splitter is.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum Place {
@@ -64,9 +68,13 @@ enum Place {
 
 /// Cuts a list (`{"kind":…,"metadata":{…},"items":[…]}`) into its items without waiting for its end, and keeps the rest.
 ///
-/// It knows strings, escapes and nesting, and nothing else of JSON; items are parsed, and refused if they are bad, where they are used.
+/// It knows strings, escapes and nesting, and nothing else of JSON; items are parsed, and refused if they are bad, where they are used. Results of
+/// reports that it has seen before it steps over ([`Repeated`]): of a list of reports, that leaves little to look at.
 #[derive(Debug, Default)]
 pub(super) struct Items {
+    seen: Repeated<()>,
+    /// Where in the buffer the result began that is being looked at.
+    result: Option<usize>,
     buffer: BytesMut,
     looked: usize,
     depth: u32,
@@ -85,6 +93,9 @@ impl Items {
                 self.in_string();
                 continue;
             }
+            if byte == b'{' && self.depth == RESULT && self.steps_over() {
+                continue;
+            }
             self.looked += 1;
             match byte {
                 b'"' => self.in_string = true,
@@ -94,6 +105,18 @@ impl Items {
             }
         }
         self.tidy();
+    }
+
+    /// Steps over a result that was seen before. One that was not begins here.
+    fn steps_over(&mut self) -> bool {
+        match self.seen.length(self.buffer.get(self.looked..).unwrap_or_default()) {
+            Some(length) => self.looked += length,
+            None => {
+                self.result = Some(self.looked);
+                return false;
+            }
+        }
+        true
     }
 
     /// Runs to the end of the string, or of the bytes.
@@ -134,6 +157,11 @@ impl Items {
 
     fn closes(&mut self, byte: u8, out: &mut impl FnMut(Piece)) {
         self.depth = self.depth.saturating_sub(1);
+        if self.depth == RESULT
+            && let Some(result) = self.result.take().and_then(|start| self.buffer.get(start..self.looked))
+        {
+            self.seen.note(result, ());
+        }
         match (self.place, self.depth) {
             (Place::Item, 2) => {
                 let item = self.buffer.split_to(self.looked).freeze();
@@ -166,7 +194,7 @@ impl Items {
         }
         if matches!(self.place, Place::Skipped | Place::Items) {
             self.buffer.clear();
-            self.looked = 0;
+            (self.looked, self.result) = (0, None);
         }
     }
 
@@ -211,6 +239,23 @@ mod tests {
         }
         assert_eq!(cut(r#"{"items":[]}"#, &[3]).0.len(), 0);
         assert_eq!(cut(r#"{"items":null,"metadata":{}}"#, &[3]).0.len(), 0);
+    }
+
+    #[test]
+    fn results_seen_before_are_stepped_over_wherever_the_bytes_break() {
+        let result = |message: &str, time: u32| serde_json::json!({"message": message, "policy": "p", "properties": {"x": "}]"}, "result": "fail", "timestamp": {"nanos": 0, "seconds": time}});
+        let report = |n: u32| {
+            let results = [result("a", n), result("b {\"", n), result(&format!("own {n}"), n), result("a", n + 1)];
+            serde_json::json!({"kind": "R", "metadata": {"name": n, "l": [{"a": [{"timestamp": {"nanos": 0, "seconds": 1}}]}]}, "results": results, "scope": {"uid": "u"}})
+        };
+        let reports: Vec<_> = (0..30).map(report).collect();
+        let list = serde_json::json!({"items": reports, "metadata": {"resourceVersion": "7"}}).to_string();
+        for size in [1, 2, 3, 7, 64, 100, 1_000, 5_000, 1 << 20] {
+            let (items, envelope) = cut(&list, &[size]);
+            let read: Vec<serde_json::Value> = items.iter().map(|item| serde_json::from_str(item).unwrap()).collect();
+            assert!(read == reports, "{size}");
+            assert_eq!(serde_json::from_str::<serde_json::Value>(&envelope).unwrap()["metadata"]["resourceVersion"], "7");
+        }
     }
 
     #[test]

@@ -200,7 +200,7 @@ impl Station {
             },
         };
         let (trouble, mut troubled) = mpsc::channel(16);
-        let mut running = Running::new(trouble, serves_streaming_lists(&version.minor));
+        let mut running = Running::new(trouble, serves_streaming_lists(&version.minor), streams_lists(&version.minor));
         let mut discovery = Discovery::default();
         let mut needed = self.signals.needed_owners.subscribe();
         if self.introduce(connection, &version).await.is_err() {
@@ -376,11 +376,20 @@ fn ticks(period: Duration) -> tokio::time::Interval {
     ticks
 }
 
+/// Lists that are sent while they are made (StreamingCollectionEncodingToJSON) are on from 1.33 as beta and from 1.34 for good (KEP-5116).
+fn streams_lists(minor: &str) -> bool {
+    minor_of(minor).is_some_and(|minor| minor >= 34)
+}
+
+fn minor_of(minor: &str) -> Option<u32> {
+    let digits: String = minor.chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().ok()
+}
+
 /// Streaming lists (feature gate WatchList) are on in 1.32 and from 1.34, off in 1.33 (kubernetes pkg/features); a server that has them
 /// switched off answers 422, and is then asked for pages.
 fn serves_streaming_lists(minor: &str) -> bool {
-    let digits: String = minor.chars().take_while(char::is_ascii_digit).collect();
-    digits.parse::<u32>().is_ok_and(|minor| minor == 32 || minor >= 34)
+    minor_of(minor).is_some_and(|minor| minor == 32 || minor >= 34)
 }
 
 #[cfg(test)]

@@ -4,12 +4,14 @@
 //!            ┌────────────── 410, or a watch that cannot be resumed ─────────────┐
 //!            ▼                                                                   │
 //! wait ─▶ streaming list ──(initial-events-end)──▶ watch ──(ended)──▶ watch again ┘
-//!            │ 422, or silence: this server has none
-//!            └▶ list in pages ──────────────────▶ watch
+//!   │        │ 422, or silence: this server has none
+//!   │        └▶ list in pages ──────────────────▶ watch
+//!   └(reports, where lists are sent while they are made)▶ list in one answer ─▶ watch
 //! ```
 //! A new list never blanks what is held: `ListStarted` and `ListEnded` bracket it, and the state sweeps at the end.
 
 use super::pages::{LIST_SILENCE, percent, read_page};
+use super::portion::Portion;
 use super::reader::{News, Reader};
 use super::refusal::Refusal;
 use super::subject::{Gone, StreamContext, Trouble, denied};
@@ -37,6 +39,8 @@ const GARBLED_AGAIN: Duration = Duration::from_secs(60);
 /// How soon something that is denied is asked for again.
 const DENIED_AGAIN: Duration = Duration::from_secs(15);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// Objects on the first page, whose size is not known yet.
+const FIRST_PAGE: usize = 100;
 /// Pages are kept near this size, whatever the size of an object.
 const PAGE_BYTES: usize = 4 << 20;
 /// A server that always says version "1" keeps no history (the reports-server): its watch is only a hint, and lists are repeated.
@@ -57,6 +61,14 @@ enum Watched {
     Resume(String),
     /// List again.
     Relist,
+}
+
+/// What happens next to a watch.
+enum Next<T> {
+    Frame(T),
+    /// What has been gathered is passed on.
+    Due,
+    Lost,
 }
 
 /// What a turn did.
@@ -174,14 +186,23 @@ impl Machine {
                 context.tell(StreamEvent::Summaries(tally)).await?;
             }
         }
-        if context.streaming.load(Ordering::Relaxed) && !self.paged {
+        if self.paged {
+            return self.pages(context, Some(FIRST_PAGE)).await;
+        }
+        if context.lists_whole() {
+            let done = self.pages(context, None).await;
+            // It may have been too big for this line: API servers end a request after a minute.
+            self.paged = matches!(done, Err(Trouble::Refused(Refusal::Unreachable(_))));
+            return done;
+        }
+        if context.streaming.load(Ordering::Relaxed) {
             match self.streaming_list(context).await {
                 Err(Trouble::Refused(Refusal::Invalid(_))) => context.streaming.store(false, Ordering::Relaxed),
                 Err(Trouble::Refused(Refusal::Server(why))) if why == SILENT => self.paged = true,
                 done => return done,
             }
         }
-        self.pages(context).await
+        self.pages(context, Some(FIRST_PAGE)).await
     }
 
     /// List and watch in one request (KEP-3157): the objects, a bookmark that says "that was all", then changes.
@@ -219,6 +240,8 @@ impl Machine {
 
     /// Reads a watch to its end.
     async fn follow(&mut self, context: &StreamContext, reader: &mut Reader) -> Result<Watched, Trouble> {
+        let mut up = context.up.clone();
+        let mut portion = Portion::new();
         loop {
             let patience = match (reader.listing, reader.silent, self.hinted) {
                 (true, true, _) => FIRST_SIGN,
@@ -231,11 +254,19 @@ impl Machine {
                 return Ok(Watched::Relist);
             }
             let patience = left.map_or(patience, |left| patience.min(left));
-            let mut up = context.up.clone();
-            let frame = tokio::select! {
-                frame = timeout(patience, reader.body.frame()) => frame,
+            let next = tokio::select! {
+                frame = timeout(patience, reader.body.frame()) => Next::Frame(frame),
+                () = portion.due() => Next::Due,
                 // The link is lost, even if this connection has not noticed: it may be half open.
-                _ = up.wait_for(|up| !*up) => {
+                _ = up.wait_for(|up| !*up) => Next::Lost,
+            };
+            let frame = match next {
+                Next::Frame(frame) => frame,
+                Next::Due => {
+                    portion.pass_on(context).await?;
+                    continue;
+                }
+                Next::Lost => {
                     self.resume = if reader.listing || self.hinted { None } else { reader.version() };
                     return Err(Refusal::Unreachable("the link is lost".to_owned()).into());
                 }
@@ -253,7 +284,11 @@ impl Machine {
                 }
             };
             if let Ok(bytes) = frame.into_data() {
-                let news = reader.take(&bytes);
+                let mut news = reader.take(&bytes);
+                portion.gather(&mut news.listed);
+                if portion.is_enough() || news.list_ended || news.error.is_some() || !news.changed.is_empty() {
+                    portion.pass_on(context).await?;
+                }
                 self.pass_on(context, reader, news).await?;
             }
         }
@@ -267,9 +302,6 @@ impl Machine {
             // What it would have said is in a list, which is not asked for over and over.
             let now = Instant::now();
             self.doubtful.get_or_insert(self.cleared.map_or(now, |at| now.max(at + GARBLED_AGAIN)));
-        }
-        if !news.listed.is_empty() {
-            context.tell(StreamEvent::Listed { objects: news.listed, total: None }).await?;
         }
         if news.list_ended {
             context.tell(StreamEvent::ListEnded).await?;
@@ -289,16 +321,17 @@ impl Machine {
         }
     }
 
-    /// The list in pages, for servers without streaming lists.
-    async fn pages(&mut self, context: &StreamContext) -> Result<Turned, Trouble> {
+    /// The list in pages, the first of `limit` objects; without a limit, in one.
+    async fn pages(&mut self, context: &StreamContext, mut limit: Option<usize>) -> Result<Turned, Trouble> {
         context.tell(StreamEvent::ListStarted).await?;
-        let (mut limit, mut token) = (100usize, String::new());
+        let mut token = String::new();
         loop {
-            let path = format!("{}?{}limit={limit}&continue={token}", context.path, context.selector());
+            let page = limit.map(|limit| format!("limit={limit}&continue={token}")).unwrap_or_default();
+            let path = format!("{}?{}{page}", context.path, context.selector());
             let body = context.requests.open(&path, context.accept(true), true).await?;
             let page = read_page(context, body).await?;
             if let Some(each) = page.bytes.checked_div(page.objects) {
-                limit = (PAGE_BYTES / each.max(1)).clamp(20, 2000);
+                limit = limit.map(|_| (PAGE_BYTES / each.max(1)).clamp(20, 2000));
             }
             if page.metadata.next.is_empty() {
                 context.tell(StreamEvent::ListEnded).await?;

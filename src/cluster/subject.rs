@@ -27,6 +27,9 @@ pub(super) struct StreamContext {
     pub(super) trouble: mpsc::Sender<Refusal>,
     /// Whether this server knows streaming lists; shared by its streams.
     pub(super) streaming: Arc<AtomicBool>,
+    /// Whether this server sends a list while it makes it (KEP-5116, on from Kubernetes 1.34), so that a big one in one answer costs it no more memory
+    /// than a streaming list, and less time.
+    pub(super) whole: bool,
     /// Ask for summaries first.
     pub(super) summaries: bool,
 }
@@ -59,6 +62,11 @@ impl StreamContext {
 
     pub(super) async fn state(&self, sync: Sync) -> Result<(), Gone> {
         self.tell(StreamEvent::State(sync)).await
+    }
+
+    /// Reports are the bulk; everything else is small and better off with one request for list and watch.
+    pub(super) fn lists_whole(&self) -> bool {
+        self.whole && self.id.kind.kind().family == Family::Report
     }
 
     /// Of events only Kyverno's admission controller's are asked for: they tell refused admissions.

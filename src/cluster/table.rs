@@ -7,6 +7,8 @@ use super::refusal::Refusal;
 use super::requests::{Requests, TABLE};
 use crate::domain::{FindingResult, Tally};
 use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use std::fmt;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -25,7 +27,53 @@ struct Column {
 #[derive(Deserialize)]
 struct Row {
     #[serde(default)]
-    cells: Vec<serde_json::Value>,
+    cells: Vec<Cell>,
+}
+
+/// A cell, as far as it counts something: a Table of many reports holds many texts, and none of them is needed.
+#[derive(Default)]
+struct Cell(u64);
+
+impl<'de> Deserialize<'de> for Cell {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(CellVisitor)
+    }
+}
+
+struct CellVisitor;
+
+impl<'de> Visitor<'de> for CellVisitor {
+    type Value = Cell;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a cell of a table")
+    }
+    fn visit_u64<E>(self, number: u64) -> Result<Self::Value, E> {
+        Ok(Cell(number))
+    }
+    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
+        Ok(Cell(0))
+    }
+    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+        Ok(Cell(0))
+    }
+    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(Cell(0))
+    }
+    fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
+        Ok(Cell(0))
+    }
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Cell(0))
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Cell(0))
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Cell(0))
+    }
 }
 
 /// The sum of all reports' summaries under `path`; `None` if the server prints no such columns.
@@ -43,7 +91,7 @@ fn sum(table: &Table) -> Option<Tally> {
     let mut total = Tally::default();
     for row in table.rows.as_deref().unwrap_or_default() {
         for (result, place) in &places {
-            total.add_many(*result, row.cells.get(*place).and_then(serde_json::Value::as_u64).unwrap_or(0));
+            total.add_many(*result, row.cells.get(*place).map_or(0, |cell| cell.0));
         }
     }
     Some(total)

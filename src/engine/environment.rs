@@ -4,7 +4,7 @@ use crate::cluster::Signals;
 use crate::domain::PolicyKey;
 use crate::fleet::delta::Delta;
 use crate::fleet::query::{BlockedRow, ExceptionRow, FindingQuery, FindingRow, PolicyRow};
-use crate::fleet::state::EnvironmentState;
+use crate::fleet::state::{Changes, EnvironmentState};
 use crate::fleet::view::FleetView;
 use jiff::Timestamp;
 use std::sync::Arc;
@@ -14,6 +14,8 @@ use tokio::time::{Instant, sleep_until};
 
 /// Views are published at most this often; the first change after a pause at once.
 const FRAME: Duration = Duration::from_millis(33);
+/// While the first lists arrive every batch changes something; nobody reads numbers that move faster than this.
+const FILLING: Duration = Duration::from_millis(200);
 /// A change of nothing but evaluation times is shown this much later at most.
 const RETIMED: Duration = Duration::from_secs(10);
 /// How often what churn leaves behind is given back. The station's heartbeat brings a delta every few seconds, however quiet the cluster.
@@ -36,6 +38,8 @@ pub(super) struct EnvironmentTask {
     state: EnvironmentState,
     fleet: watch::Sender<Arc<FleetView>>,
     signals: Signals,
+    /// When the engine started.
+    started: Instant,
     published: Instant,
     /// When the next view is due.
     due: Option<Instant>,
@@ -43,8 +47,14 @@ pub(super) struct EnvironmentTask {
 }
 
 impl EnvironmentTask {
-    pub(super) fn new(place: usize, state: EnvironmentState, fleet: watch::Sender<Arc<FleetView>>, signals: Signals) -> Self {
-        Self { place, state, fleet, signals, published: Instant::now(), due: None, tidied: Instant::now() }
+    pub(super) fn new(
+        place: usize,
+        state: EnvironmentState,
+        fleet: watch::Sender<Arc<FleetView>>,
+        signals: Signals,
+        started: Instant,
+    ) -> Self {
+        Self { place, state, fleet, signals, started, published: started, due: None, tidied: started }
     }
 
     /// Runs until the station or all handles are gone.
@@ -90,13 +100,20 @@ impl EnvironmentTask {
             }
             changed
         });
-        let (changed, retimed) = self.state.take_changes();
-        let wanted = match (changed, retimed) {
-            (true, _) => (self.published + FRAME).max(Instant::now()),
-            (false, true) => self.published + RETIMED,
-            (false, false) => return,
+        let wanted = match self.state.take_changes() {
+            Changes { visible: true, .. } => self.published + FRAME,
+            Changes { filling: true, .. } => self.next_beat(),
+            Changes { retimed: true, .. } => self.published + RETIMED,
+            _ => return,
         };
+        let wanted = wanted.max(Instant::now());
         self.due = Some(self.due.map_or(wanted, |due| due.min(wanted)));
+    }
+
+    /// The next moment at which all environments publish what fills them, together, so that the screen is drawn once for all of them.
+    fn next_beat(&self) -> Instant {
+        let since = self.started.elapsed();
+        self.started + FILLING * (since.div_duration_f64(FILLING) as u32 + 1)
     }
 
     fn publish(&mut self) {

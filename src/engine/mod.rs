@@ -65,6 +65,7 @@ pub struct EngineHandle {
 
 /// Starts watching all environments. Call it inside a runtime.
 pub fn start(clusters: Vec<ClusterSpec>) -> EngineHandle {
+    let started = tokio::time::Instant::now();
     let mut tasks: JoinSet<()> = JoinSet::new();
     let mut environments = Vec::with_capacity(clusters.len());
     let mut states = Vec::with_capacity(clusters.len());
@@ -79,7 +80,7 @@ pub fn start(clusters: Vec<ClusterSpec>) -> EngineHandle {
         let (questions, asked) = mpsc::channel(QUESTIONS);
         let signals = Signals::default();
         environments.push(EnvironmentHandle { name: Arc::clone(&spec.name), questions, signals: signals.clone() });
-        let task = EnvironmentTask::new(place, state, fleet.clone(), signals.clone());
+        let task = EnvironmentTask::new(place, state, fleet.clone(), signals.clone(), started);
         tasks.spawn(task.run(told, asked));
         tasks.spawn(Station::new(spec, deltas, signals).run());
     }

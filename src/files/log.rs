@@ -1,22 +1,21 @@
-//! The log: one file a day, a bounded number of them, nothing in it that drives a terminal or opens a door.
+//! The log: lines on their way to a file a day (`daily`), nothing in them that drives a terminal or opens a door.
 
 use super::FileError;
 use super::atomic::make_folder;
+use super::daily::{Daily, Trouble};
 use crate::domain::clean;
 use std::borrow::Cow;
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 use tracing_appender::non_blocking::WorkerGuard;
-use tracing_appender::rolling::{RollingFileAppender, Rotation};
 use tracing_subscriber::EnvFilter;
-
-/// Days that are kept.
-const FILES: usize = 7;
 
 /// Holds the log open; dropping it writes what is still buffered.
 #[derive(Debug)]
 #[must_use = "the log is closed when this is dropped"]
 pub struct LogGuard {
+    /// Tells when the log can no longer be written.
+    pub trouble: Trouble,
     _worker: WorkerGuard,
 }
 
@@ -25,20 +24,16 @@ pub struct LogGuard {
 /// Fails where the folder cannot be written, or where something else already receives the log; the program runs on without it.
 pub fn start(folder: &Path, verbosity: u8, directives: Option<&str>) -> Result<LogGuard, FileError> {
     make_folder(folder)?;
-    let appender = RollingFileAppender::builder()
-        .rotation(Rotation::DAILY)
-        .max_log_files(FILES)
-        .filename_prefix("policydeck")
-        .filename_suffix("log")
-        .build(folder)
-        .map_err(|error| FileError { what: format!("cannot log to {}: {error}", folder.display()), kind: ErrorKind::Other })?;
-    let (writer, worker) = tracing_appender::non_blocking(appender);
+    let daily = Daily::open(folder)?;
+    let trouble = daily.trouble();
+    // Bounded, and lossy: where the disk hangs, lines are dropped, not kept.
+    let (writer, worker) = tracing_appender::non_blocking(daily);
     let filter = directives.and_then(|text| text.parse::<EnvFilter>().ok()).unwrap_or_else(|| EnvFilter::new(levels(verbosity)));
     let subscriber =
         tracing_subscriber::fmt().with_ansi(false).with_env_filter(filter).with_writer(move || Careful(writer.clone())).finish();
     tracing::subscriber::set_global_default(subscriber)
         .map_err(|error| FileError { what: format!("cannot log: {error}"), kind: ErrorKind::AlreadyExists })?;
-    Ok(LogGuard { _worker: worker })
+    Ok(LogGuard { trouble, _worker: worker })
 }
 
 /// Other crates stay at warnings: what they say below may hold what a request held.

@@ -4,10 +4,12 @@
 //! temporary folders, the log. What does not: what the files mean.
 
 mod atomic;
+mod daily;
 pub mod log;
 mod paths;
 
 pub use atomic::{exists, read_text, write_atomic};
+pub use daily::Trouble;
 pub use paths::{Paths, expand, kubeconfigs};
 
 use std::fmt;

@@ -7,6 +7,10 @@
 //! A report is read in one pass. If something in it has the wrong type, it is read again result by result, so that one bad result
 //! costs only itself.
 
+mod repeated;
+
+pub(crate) use repeated::Repeated;
+
 use serde::Deserialize;
 use serde::de::{self, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::borrow::Cow;

@@ -11,6 +11,7 @@ use super::overlays::help::Help;
 use super::overlays::messages::Messages;
 use super::overlays::palette::Palette;
 use super::overlays::{Outcome, Overlay, Surroundings};
+use super::pace::due;
 use super::pen::Pen;
 use super::screens::{Cx, Done, REGISTRY, Screen, View};
 use super::theme::{Role, Theme};
@@ -102,7 +103,7 @@ impl App {
             Msg::Fleet(fleet) => self.fleet(fleet, &mut effects),
             Msg::Answer(number, answer) => self.with_screen(&mut effects, |screen, cx| screen.answered(number, &answer, cx)),
             Msg::Saved(Ok(place)) => self.say(format!("saved as {}", clean(&place))),
-            Msg::Saved(Err(why)) => self.say(format!("not saved: {}", clean(&why))),
+            Msg::Saved(Err(why)) => self.tell(format!("not saved: {}", clean(&why))),
             Msg::Clock => self.clock(&mut effects),
             Msg::Terminate => effects.push(Effect::Quit),
             Msg::Suspend => effects.push(Effect::Suspend),
@@ -145,6 +146,12 @@ impl App {
         self.said = Some((text, self.now + SAID_FOR));
     }
 
+    /// Says it, and keeps it among the messages for whoever did not look.
+    fn tell(&mut self, text: String) {
+        self.log.note(&text, self.now);
+        self.say(text);
+    }
+
     fn fleet(&mut self, fleet: Arc<FleetView>, effects: &mut Vec<Effect>) {
         if let Some(pause) = &mut self.pause {
             pause.waiting = Some(fleet);
@@ -157,12 +164,18 @@ impl App {
     }
 
     fn clock(&mut self, effects: &mut Vec<Effect>) {
-        if self.now >= self.tick {
+        if due(self.tick, SECOND, self.now) {
             // The header's clock and the ages.
             self.tick = self.now + SECOND;
             self.dirty = true;
         }
-        if self.said.as_ref().is_some_and(|(_, until)| *until <= self.now) {
+        if let Some(why) = self.options.trouble.as_ref().and_then(|trouble| trouble.borrow().clone()) {
+            // Once is enough: it stays among the messages.
+            self.options.trouble = None;
+            self.tell(clean(&why).into_owned());
+            self.dirty = true;
+        }
+        if self.said.as_ref().is_some_and(|(_, until)| due(*until, SAID_FOR, self.now)) {
             self.said = None;
         }
         if self.screens[self.current].wake().is_some_and(|at| at <= self.now) {

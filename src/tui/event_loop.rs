@@ -3,11 +3,12 @@
 //! What lives here: the select over signals, keys, views, answers and the clock; frame pacing; carrying out effects. It is generic
 //! over the backend, the input and the source, so that tests drive the real one. What does not: what any of it means (`app`).
 //!
-//! Nothing in a turn awaits or blocks but drawing itself. Every queue is bounded: input is drained in portions, views are a `watch`
-//! that keeps only the newest, and there is at most one answer under way per kind of question.
+//! Nothing in a turn awaits or blocks. Every queue is bounded: input is drained in portions, views are a `watch` that keeps only the
+//! newest, there is at most one answer under way per kind of question, and nothing is drawn before the terminal has taken the last frame.
 
 use super::app::App;
 use super::msg::{Ask, Effect, Msg};
+use super::outlet::Taken;
 use super::save::Saver;
 use super::source::Source;
 use crossterm::event::{Event, KeyEventKind};
@@ -19,7 +20,7 @@ use std::io;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
@@ -44,6 +45,9 @@ pub trait Host {
 
     /// Puts text on the terminal's clipboard.
     fn copy(&mut self, text: &str) -> io::Result<()>;
+
+    /// What became of what was drawn.
+    fn taken(&self) -> watch::Receiver<Taken>;
 
     /// Whether a task has panicked; the screen is gone then and must not be drawn on.
     fn panicked(&self) -> Option<String>;
@@ -112,6 +116,7 @@ where
     let start = Instant::now();
     let mut last_frame = start.checked_sub(DATA_PACE).unwrap_or(start);
     let mut next_frame: Option<Instant> = Some(start);
+    let mut taken = host.taken();
     let mut engine_gone = false;
     let mut away = false;
     loop {
@@ -142,7 +147,10 @@ where
                 }
                 KEY_PACE
             }
-            () = sleep_until(next_frame.unwrap_or(start)), if next_frame.is_some() && !away => {
+            gone = time_to_draw(next_frame.unwrap_or(start), &mut taken), if next_frame.is_some() && !away => {
+                if let Some(why) = gone {
+                    return Err(LoopError::Terminal(why));
+                }
                 if let Some(report) = host.panicked() {
                     return Err(LoopError::Panicked(report));
                 }
@@ -203,8 +211,18 @@ where
     }
 }
 
-/// What the input has ready now. It is polled with the loop's own waker: crossterm keeps the first waker it sees until the next
-/// event, so that a throw-away one (`now_or_never`) would let keys lie until something else wakes the loop.
+/// Waits until it is time, and until the terminal has taken the last frame. Says why if it never will.
+async fn time_to_draw(at: Instant, taken: &mut watch::Receiver<Taken>) -> Option<String> {
+    sleep_until(at).await;
+    match taken.wait_for(|taken| *taken != Taken::NotYet).await.as_deref() {
+        Ok(Taken::Gone(why)) => Some(why.to_string()),
+        // Nobody says any more: there is nothing to wait for.
+        _ => None,
+    }
+}
+
+/// What the input has ready now. It is polled with the loop's own waker: a throw-away one (`now_or_never`) would let keys lie until
+/// something else wakes the loop.
 async fn ready<I: Stream + Unpin>(input: &mut I) -> Poll<Option<I::Item>> {
     std::future::poll_fn(|cx| Poll::Ready(input.poll_next_unpin(cx))).await
 }

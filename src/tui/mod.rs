@@ -15,7 +15,9 @@ mod keymap;
 mod keys;
 mod msg;
 mod notices;
+mod outlet;
 mod overlays;
+mod pace;
 mod pen;
 mod save;
 mod screens;
@@ -30,18 +32,20 @@ pub use event_loop::{Host, LoopError, run as run_loop};
 pub use keymap::{Keymap, actions};
 pub use keys::{Binding, Chord, GENERAL, MOVING, Verb, keys_markdown};
 pub use msg::{Answer, Ask, Effect, Elsewhere, Msg};
+pub use outlet::Taken;
 pub use save::Saver;
 pub use screens::{Entry, REGISTRY};
 pub use source::Source;
 pub use theme::{ColorDepth, Role, Theme};
 
 use crate::engine::EngineHandle;
-use crossterm::event::EventStream;
 use jiff::{Timestamp, tz::TimeZone};
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 use std::fmt;
 use std::io::{self, IsTerminal};
+use std::sync::Arc;
+use tokio::sync::watch;
 
 /// How the screen looks and what it says about the program.
 #[derive(Debug, Clone)]
@@ -60,6 +64,8 @@ pub struct TuiOptions {
     pub keys: Keymap,
     /// Keeps what is on the screen in a file; `None` where there is no place for it.
     pub save: Option<Saver>,
+    /// Tells a person when something beside the screen goes wrong, such as the log.
+    pub trouble: Option<watch::Receiver<Option<Arc<str>>>>,
 }
 
 impl Default for TuiOptions {
@@ -73,6 +79,7 @@ impl Default for TuiOptions {
             time_zone: TimeZone::system(),
             keys: Keymap::default(),
             save: None,
+            trouble: None,
         }
     }
 }
@@ -134,12 +141,21 @@ pub async fn run_on(source: impl Source, options: TuiOptions) -> Result<(), TuiE
         return Err(TuiError::NotATerminal);
     }
     let mut guard = terminal::Guard::new().map_err(TuiError::Terminal)?;
-    let mut terminal = Terminal::new(CrosstermBackend::new(terminal::FrameWriter::new())).map_err(TuiError::Terminal)?;
+    let mut terminal = Terminal::new(CrosstermBackend::new(guard.writer())).map_err(TuiError::Terminal)?;
     let mut app = App::new(options, Timestamp::now());
-    let ended = event_loop::run(&mut terminal, EventStream::new(), source, &mut app, &mut guard, Timestamp::now).await;
+    let ended = event_loop::run(&mut terminal, terminal::input(), source, &mut app, &mut guard, Timestamp::now).await;
+    let gone = guard.is_gone();
+    // Its own last words come before the screen is left.
+    drop(terminal);
     drop(guard);
-    ended.map_err(|error| match error {
-        LoopError::Terminal(what) => TuiError::Terminal(io::Error::other(what)),
-        LoopError::Panicked(report) => TuiError::Panicked(report),
-    })
+    match ended {
+        Ok(()) => Ok(()),
+        // Whoever closed the terminal wants nothing more, and there is nobody to tell.
+        Err(LoopError::Terminal(what)) if gone => {
+            tracing::info!(what, "the terminal is gone");
+            Ok(())
+        }
+        Err(LoopError::Terminal(what)) => Err(TuiError::Terminal(io::Error::other(what))),
+        Err(LoopError::Panicked(report)) => Err(TuiError::Panicked(report)),
+    }
 }

@@ -59,6 +59,12 @@ impl Log {
         }
     }
 
+    /// Notes something that no environment has to do with.
+    pub(crate) fn note(&mut self, text: &str, now: Timestamp) {
+        let notice = Notice { role: Role::Attention, production: false, label: String::new(), text: text.to_owned() };
+        self.push(Entry { at: now, notice, times: 1 });
+    }
+
     fn push(&mut self, entry: Entry) {
         if let Some(last) = self.entries.back_mut().filter(|last| last.notice == entry.notice) {
             last.times = last.times.saturating_add(1);

@@ -1,19 +1,24 @@
 //! The terminal: taken once, given back whatever happens.
 //!
 //! What lives here: the guard (raw mode, alternate screen, mouse, bracketed paste), synchronized output, the panic hook, signals,
-//! suspending, the clipboard. What does not: what is drawn.
+//! suspending, the clipboard. What does not: what is drawn; how bytes get to the terminal (`outlet`).
 
 use super::event_loop::Host;
 use super::msg::Msg;
+use super::outlet::{Outlet, Taken};
 use crossterm::clipboard::CopyToClipboard;
 use crossterm::cursor::{Hide, Show};
-use crossterm::event::{DisableBracketedPaste, DisableMouseCapture, EnableBracketedPaste, EnableMouseCapture};
+use crossterm::event::{DisableBracketedPaste, DisableMouseCapture, EnableBracketedPaste, EnableMouseCapture, Event, EventStream};
+use crossterm::queue;
 use crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
-use crossterm::{execute, queue};
-use std::io::{self, Stdout, Write, stdout};
+use futures::{Stream, StreamExt as _};
+use std::io::{self, Write};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use tokio::sync::Notify;
+use std::time::Duration;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
 
 /// Whether the screen is ours now. Leaving swaps it, so that it happens once, whoever comes first: the guard or the panic hook.
 static TAKEN: AtomicBool = AtomicBool::new(false);
@@ -21,20 +26,32 @@ static TAKEN: AtomicBool = AtomicBool::new(false);
 static PANIC: Mutex<Option<String>> = Mutex::new(None);
 static PANICKED: Notify = Notify::const_new();
 
+/// How long a terminal that takes nothing may keep the program from leaving it.
+const LEAVING: Duration = Duration::from_millis(800);
+/// Events that may wait for the loop.
+const INPUT: usize = 64;
+/// How long the loop has to end when it was asked to, or when the terminal is gone.
+const ENDING: Duration = Duration::from_millis(1500);
+
 /// Takes the screen.
-fn enter() -> io::Result<()> {
+fn enter(outlet: &Outlet) -> io::Result<()> {
     if TAKEN.swap(true, Ordering::SeqCst) {
         return Ok(());
     }
     enable_raw_mode()?;
-    execute!(stdout(), EnterAlternateScreen, Hide, EnableMouseCapture, EnableBracketedPaste)
+    let mut words = Vec::new();
+    queue!(words, EnterAlternateScreen, Hide, EnableMouseCapture, EnableBracketedPaste)?;
+    outlet.send(&words);
+    Ok(())
 }
 
 /// Gives it back; a second call does nothing.
-fn leave() {
+fn leave(outlet: &Outlet) {
     if TAKEN.swap(false, Ordering::SeqCst) {
+        let mut words = Vec::new();
         // Nothing can be done about a terminal that is gone; what can be given back is.
-        let _ = execute!(stdout(), DisableBracketedPaste, DisableMouseCapture, Show, LeaveAlternateScreen);
+        let _ = queue!(words, DisableBracketedPaste, DisableMouseCapture, Show, LeaveAlternateScreen);
+        outlet.last_words(&words, LEAVING);
         let _ = disable_raw_mode();
     }
 }
@@ -43,30 +60,28 @@ fn leave() {
 #[derive(Debug)]
 pub(super) struct FrameWriter {
     frame: Vec<u8>,
-    out: Stdout,
+    outlet: Outlet,
 }
 
-impl FrameWriter {
-    pub(super) fn new() -> Self {
-        Self { frame: Vec::with_capacity(64 * 1024), out: stdout() }
-    }
-}
+const BEGIN: &[u8] = b"\x1b[?2026h";
+const END: &[u8] = b"\x1b[?2026l";
 
 impl Write for FrameWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.frame.is_empty() {
+            self.frame.extend_from_slice(BEGIN);
+        }
         self.frame.extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         if !self.frame.is_empty() {
-            let mut out = self.out.lock();
-            out.write_all(b"\x1b[?2026h")?;
-            out.write_all(&self.frame)?;
-            out.write_all(b"\x1b[?2026l")?;
+            self.frame.extend_from_slice(END);
+            self.outlet.send(&self.frame);
             self.frame.clear();
         }
-        self.out.flush()
+        Ok(())
     }
 }
 
@@ -75,6 +90,8 @@ type Hook = Box<dyn Fn(&std::panic::PanicHookInfo<'_>) + Send + Sync + 'static>;
 /// Holds the screen; dropping it gives the screen back and the old panic hook its place.
 pub(super) struct Guard {
     signals: Signals,
+    outlet: Outlet,
+    watchman: JoinHandle<()>,
 }
 
 impl Guard {
@@ -83,10 +100,12 @@ impl Guard {
         if let Ok(mut panic) = PANIC.lock() {
             *panic = None;
         }
+        let outlet = Outlet::open()?;
         let before: Hook = std::panic::take_hook();
+        let its = outlet.clone();
         std::panic::set_hook(Box::new(move |info| {
             let ours = TAKEN.load(Ordering::SeqCst);
-            leave();
+            leave(&its);
             if ours {
                 if let Ok(mut panic) = PANIC.lock() {
                     panic.get_or_insert_with(|| info.to_string());
@@ -96,15 +115,54 @@ impl Guard {
             before(info);
         }));
         let signals = Signals::new()?;
-        let guard = Self { signals };
-        enter()?;
+        let watchman = tokio::spawn(watch_over(outlet.clone(), Ending::new()?));
+        let guard = Self { signals, outlet, watchman };
+        enter(&guard.outlet)?;
         Ok(guard)
     }
+
+    /// Whether there is no terminal any more.
+    pub(super) fn is_gone(&self) -> bool {
+        self.outlet.is_gone()
+    }
+
+    /// What frames are written to.
+    pub(super) fn writer(&self) -> FrameWriter {
+        FrameWriter { frame: Vec::with_capacity(64 * 1024), outlet: self.outlet.clone() }
+    }
+}
+
+/// Ends the program where the loop does not, although it was asked to or has lost its terminal.
+async fn watch_over(outlet: Outlet, mut ending: Ending) {
+    let mut taken = outlet.taken();
+    tokio::select! {
+        () = ending.next() => {}
+        Ok(_) = taken.wait_for(|taken| matches!(taken, Taken::Gone(_))) => {}
+    }
+    sleep(ENDING).await;
+    leave(&outlet);
+    std::process::exit(1);
+}
+
+/// Keys, the mouse and sizes, read in a task of their own and not in the loop: crossterm reads a terminal that is gone over and over
+/// and never returns (0.29, `event/source/unix/mio.rs`).
+pub(super) fn input() -> impl Stream<Item = io::Result<Event>> + Unpin {
+    let (sender, mut receiver) = mpsc::channel(INPUT);
+    tokio::spawn(async move {
+        let mut events = EventStream::new();
+        while let Some(event) = events.next().await {
+            if sender.send(event).await.is_err() {
+                return;
+            }
+        }
+    });
+    futures::stream::poll_fn(move |cx| receiver.poll_recv(cx))
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        leave();
+        leave(&self.outlet);
+        self.watchman.abort();
     }
 }
 
@@ -118,20 +176,28 @@ impl Host for Guard {
     }
 
     fn suspend(&mut self) -> io::Result<()> {
-        leave();
-        stop()
+        leave(&self.outlet);
+        stop()?;
+        // Where nothing stops, the screen is taken again at once.
+        if cfg!(unix) { Ok(()) } else { enter(&self.outlet) }
     }
 
     fn resume(&mut self) -> io::Result<()> {
         // Somebody else may have had the terminal: set everything again, whatever we believe.
         TAKEN.store(false, Ordering::SeqCst);
-        enter()
+        enter(&self.outlet)
     }
 
     fn copy(&mut self, text: &str) -> io::Result<()> {
         // Terminals drop what is too long for them; some stop at 74 kB.
-        queue!(stdout(), CopyToClipboard::to_clipboard_from(text))?;
-        stdout().flush()
+        let mut words = Vec::new();
+        queue!(words, CopyToClipboard::to_clipboard_from(text))?;
+        self.outlet.send(&words);
+        Ok(())
+    }
+
+    fn taken(&self) -> watch::Receiver<Taken> {
+        self.outlet.taken()
     }
 
     fn panicked(&self) -> Option<String> {
@@ -140,7 +206,7 @@ impl Host for Guard {
 }
 
 #[cfg(unix)]
-use unix::{Signals, stop};
+use unix::{Ending, Signals, stop};
 
 #[cfg(unix)]
 mod unix {
@@ -149,25 +215,43 @@ mod unix {
     use std::io;
     use tokio::signal::unix::{Signal, SignalKind, signal};
 
+    fn on(number: Number) -> io::Result<Signal> {
+        signal(SignalKind::from_raw(number.as_raw()))
+    }
+
+    /// The signals that end the program.
+    pub(super) struct Ending([Signal; 3]);
+
+    impl Ending {
+        pub(super) fn new() -> io::Result<Self> {
+            Ok(Self([on(Number::TERM)?, on(Number::HUP)?, on(Number::INT)?]))
+        }
+
+        pub(super) async fn next(&mut self) {
+            let [term, hup, int] = &mut self.0;
+            tokio::select! {
+                _ = term.recv() => {}
+                _ = hup.recv() => {}
+                _ = int.recv() => {}
+            }
+        }
+    }
+
     /// Signals as messages.
     pub(super) struct Signals {
-        ending: [Signal; 3],
+        ending: Ending,
         stop: Signal,
         go_on: Signal,
     }
 
     impl Signals {
         pub(super) fn new() -> io::Result<Self> {
-            let on = |number: Number| signal(SignalKind::from_raw(number.as_raw()));
-            Ok(Self { ending: [on(Number::TERM)?, on(Number::HUP)?, on(Number::INT)?], stop: on(Number::TSTP)?, go_on: on(Number::CONT)? })
+            Ok(Self { ending: Ending::new()?, stop: on(Number::TSTP)?, go_on: on(Number::CONT)? })
         }
 
         pub(super) async fn next(&mut self) -> Msg {
-            let [term, hup, int] = &mut self.ending;
             tokio::select! {
-                _ = term.recv() => Msg::Terminate,
-                _ = hup.recv() => Msg::Terminate,
-                _ = int.recv() => Msg::Terminate,
+                () = self.ending.next() => Msg::Terminate,
                 _ = self.stop.recv() => Msg::Suspend,
                 _ = self.go_on.recv() => Msg::Redraw,
             }
@@ -181,7 +265,7 @@ mod unix {
 }
 
 #[cfg(not(unix))]
-use elsewhere::{Signals, stop};
+use elsewhere::{Ending, Signals, stop};
 
 #[cfg(not(unix))]
 mod elsewhere {
@@ -189,24 +273,38 @@ mod elsewhere {
     use std::io;
 
     /// Ctrl-C only.
-    pub(super) struct Signals;
+    pub(super) struct Ending;
 
-    impl Signals {
+    impl Ending {
         #[expect(clippy::unnecessary_wraps, reason = "the same face as on unix")]
         pub(super) fn new() -> io::Result<Self> {
             Ok(Self)
         }
 
-        pub(super) async fn next(&mut self) -> Msg {
-            match tokio::signal::ctrl_c().await {
-                Ok(()) => Msg::Terminate,
-                Err(_) => std::future::pending().await,
+        pub(super) async fn next(&mut self) {
+            if tokio::signal::ctrl_c().await.is_err() {
+                std::future::pending().await
             }
         }
     }
 
-    /// There is no stopping here: the screen is taken again at once.
+    /// The same as messages.
+    pub(super) struct Signals(Ending);
+
+    impl Signals {
+        pub(super) fn new() -> io::Result<Self> {
+            Ending::new().map(Self)
+        }
+
+        pub(super) async fn next(&mut self) -> Msg {
+            self.0.next().await;
+            Msg::Terminate
+        }
+    }
+
+    /// There is no stopping here.
+    #[expect(clippy::unnecessary_wraps, reason = "the same face as on unix")]
     pub(super) fn stop() -> io::Result<()> {
-        super::enter()
+        Ok(())
     }
 }

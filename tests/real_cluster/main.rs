@@ -13,4 +13,5 @@ mod live;
 mod modes;
 mod rights;
 mod shapes;
+mod terminal_faults;
 mod truth;

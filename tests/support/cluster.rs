@@ -91,6 +91,12 @@ pub(crate) fn module(release: &str) -> PathBuf {
     root().join("modules").join(release)
 }
 
+/// kubectl, as the scripts choose it.
+pub(crate) fn kubectl() -> Command {
+    let program = std::env::var_os("KUBEBUILDER_ASSETS").map(|p| Path::new(&p).join("kubectl")).filter(|p| p.exists());
+    Command::new(program.unwrap_or_else(|| root().join("bin/kubectl")))
+}
+
 /// Whether the programs are there in the pinned versions.
 fn built() -> bool {
     static BUILT: OnceLock<bool> = OnceLock::new();
@@ -208,8 +214,7 @@ impl Cluster {
 
     /// kubectl as this cluster's admin, with standard input; whatever comes of it.
     pub(crate) fn try_kubectl(&self, args: &[&str], input: &str) -> Output {
-        let program = std::env::var_os("KUBEBUILDER_ASSETS").map(|p| Path::new(&p).join("kubectl")).filter(|p| p.exists());
-        let mut child = Command::new(program.unwrap_or_else(|| root().join("bin/kubectl")))
+        let mut child = kubectl()
             .arg("--kubeconfig")
             .arg(self.run.join(format!("kubeconfig-{}", self.name)))
             .args(args)

@@ -9,6 +9,7 @@ pub(crate) mod cluster;
 pub(crate) mod product;
 pub(crate) mod proxy;
 pub(crate) mod recount;
+pub(crate) mod screen;
 pub(crate) mod seed;
 
 use std::fmt::Display;

@@ -3,7 +3,8 @@
 use super::cluster::{Cluster, Fleet, User};
 use super::proxy::Proxy;
 use super::recount::{Count, recount};
-use super::{beside, eventually};
+use super::{beside, eventually, screen};
+use portable_pty::CommandBuilder;
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader};
@@ -65,16 +66,44 @@ impl Desk {
         self.home.path().join("config.toml")
     }
 
-    fn environment(&self, command: &mut Command) {
-        let home = self.home.path();
-        command.env("HOME", home).env_remove("KUBECONFIG");
-        for (variable, folder) in [("CONFIG", "config"), ("CACHE", "cache"), ("DATA", "data"), ("STATE", "state"), ("RUNTIME", "run")] {
-            let suffix = if variable == "RUNTIME" { "DIR" } else { "HOME" };
-            command.env(format!("XDG_{variable}_{suffix}"), home.join(folder));
-        }
+    /// The user's home folder.
+    pub(crate) fn home(&self) -> &Path {
+        self.home.path()
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    /// The variables that keep the program in the user's home.
+    pub(crate) fn variables(&self) -> [(&'static str, PathBuf); 6] {
+        let home = self.home.path();
+        let folder = |name| home.join(name);
+        [
+            ("HOME", home.to_owned()),
+            ("XDG_CONFIG_HOME", folder("config")),
+            ("XDG_CACHE_HOME", folder("cache")),
+            ("XDG_DATA_HOME", folder("data")),
+            ("XDG_STATE_HOME", folder("state")),
+            ("XDG_RUNTIME_DIR", folder("run")),
+        ]
+    }
+
+    fn environment(&self, command: &mut Command) {
+        command.envs(self.variables()).env_remove("KUBECONFIG");
+    }
+
+    /// The program as it is to be started in a terminal, for [`Session::start`]; its folder is the user's home.
+    ///
+    /// [`Session::start`]: super::screen::Session::start
+    pub(crate) fn in_terminal(&self, args: &[&str]) -> CommandBuilder {
+        let mut command = screen::command(env!("CARGO_BIN_EXE_policydeck"));
+        command.args(args);
+        command.args([Path::new("--config"), &self.config(), Path::new("--kubeconfig"), &self.kubeconfig]);
+        for (name, value) in self.variables() {
+            command.env(name, value);
+        }
+        command.cwd(self.home());
+        command
+    }
+
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_policydeck"));
         command.args(args).arg("--config").arg(self.config()).arg("--kubeconfig").arg(&self.kubeconfig);
         self.environment(&mut command);

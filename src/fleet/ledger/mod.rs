@@ -29,11 +29,12 @@ pub(crate) use checks::{Existing, Known};
 
 use crate::domain::{FindingResult, PolicyKey, Severity, Tally};
 use crate::fleet::strings::{StrId, Strings};
-use crate::kinds::report::{RawResult, Reference, Report};
+use crate::kinds::report::{RawResult, Reference, Repeated, Report, read_report};
 use checks::Checks;
 use hashbrown::{HashMap, HashSet};
 use resources::{ResourceId, Resources};
 use rows::{Details, ReportEntry, ReportName, Reports, Row};
+use std::cmp::Ordering;
 
 /// What one policy adds up to.
 #[derive(Debug, Clone)]
@@ -57,8 +58,12 @@ pub(crate) struct Ledger {
     details: Details,
     resources: Resources,
     reports: Reports,
+    /// What results said that were read before.
+    sayings: Repeated<Saying>,
     /// Roots of families whose contribution is taken out at the moment.
     open: HashSet<ResourceId>,
+    /// Resources that a report has ceased to name in this batch.
+    left: Vec<ResourceId>,
     scratch: Scratch,
     /// Results in all reports that could not be read.
     malformed: u64,
@@ -75,6 +80,17 @@ pub(crate) struct Ledger {
     dropped: bool,
     /// Bytes of text at which [`Ledger::tidy`] looks for texts that nothing names any more.
     roomy: usize,
+}
+
+/// What a result says, apart from what it is about and when.
+#[derive(Debug, Clone, Copy)]
+struct Saying {
+    check: u32,
+    message: StrId,
+    detail: u32,
+    category: StrId,
+    result: FindingResult,
+    severity: Option<Severity>,
 }
 
 /// Reused working memory of [`Ledger::contribute`].
@@ -94,22 +110,81 @@ struct Winner {
     excepted: bool,
 }
 
+impl Saying {
+    /// `None` for a result that is not one of the API's five words.
+    fn of(raw: &RawResult<'_>, source: &str, checks: &mut Checks, details: &mut Details, strings: &mut Strings) -> Option<Self> {
+        let category = strings.intern(raw.category.as_str());
+        Some(Self {
+            result: raw.result()?,
+            severity: raw.severity.as_str().parse().ok(),
+            check: checks.intern(source, raw.policy.as_str(), raw.rule.as_str(), strings),
+            message: strings.intern(raw.message.as_str()),
+            detail: details.intern(category, &raw.properties, strings),
+            category,
+        })
+    }
+}
+
 impl Ledger {
-    /// Takes a report in, in place of what was known of it.
-    pub(crate) fn put(&mut self, kind: u8, report: &Report<'_>) {
-        let namespace = self.strings.intern(report.metadata.namespace.as_str());
-        let name = ReportName::new(report.metadata.name.as_str(), &mut self.strings);
-        let mut rows = self.rows_of(kind, namespace, name, report);
+    /// Takes a report in as it came, in place of what was known of it.
+    ///
+    /// # Errors
+    /// As [`read_report`].
+    pub(crate) fn put(&mut self, kind: u8, json: &[u8]) -> Result<(), serde_json::Error> {
+        let Self { sayings, checks, details, strings, .. } = self;
+        let learn = |raw: &RawResult<'_>| {
+            let plain = raw.is_readable() && raw.resources().is_empty() && !raw.source.as_str().is_empty();
+            plain.then(|| Saying::of(raw, raw.source.as_str(), checks, details, strings)).flatten()
+        };
+        let Some(report) = sayings.read(json, learn) else {
+            self.put_report(kind, &read_report(json)?);
+            return Ok(());
+        };
+        let (namespace, name) = self.name_of(report.metadata.namespace.as_str(), report.metadata.name.as_str());
+        // A report without results says nothing of its scope.
+        let scope = report.scope.filter(|_| !report.results.is_empty()).map(|scope| self.resources.intern(&scope, &mut self.strings));
+        let mut rows = Vec::with_capacity(report.results.len());
+        for (position, (saying, time)) in report.results.into_iter().enumerate() {
+            let resource = match scope {
+                Some(resource) => resource,
+                None => self.resources.of_report(kind, namespace, name, position, &mut self.strings),
+            };
+            rows.push(self.enter(saying, resource, time));
+        }
+        self.put_rows(kind, namespace, name, rows, 0);
+        Ok(())
+    }
+
+    /// The same for a report that was read.
+    pub(crate) fn put_report(&mut self, kind: u8, report: &Report<'_>) {
+        let (namespace, name) = self.name_of(report.metadata.namespace.as_str(), report.metadata.name.as_str());
+        let rows = self.rows_of(kind, namespace, name, report);
+        self.put_rows(kind, namespace, name, rows, report.malformed);
+    }
+
+    fn name_of(&mut self, namespace: &str, name: &str) -> (StrId, ReportName) {
+        (self.strings.intern(namespace), ReportName::new(name, &mut self.strings))
+    }
+
+    fn put_rows(&mut self, kind: u8, namespace: StrId, name: ReportName, mut rows: Vec<Row>, malformed: u64) {
+        if self.guessing {
+            for row in &rows {
+                self.guess_owner(row.resource);
+            }
+        }
         rows.sort_unstable_by_key(|row| (row.resource, row.check, row.time, row.result));
         let old = self.reports.find(kind, namespace, name);
         if let Some(id) = old
-            && self.only_times_differ(id, &rows, report.malformed)
+            && self.only_times_differ(id, &rows, malformed)
         {
             self.retime(id, rows);
             return;
         }
+        let mut last = None;
         for row in &rows {
-            self.open(row.resource);
+            if last.replace(row.resource) != Some(row.resource) {
+                self.open(row.resource);
+            }
         }
         let id = match old {
             Some(id) => {
@@ -118,7 +193,7 @@ impl Ledger {
             }
             None => self.reports.add(kind, namespace, name),
         };
-        self.attach(id, rows, report.malformed);
+        self.attach(id, rows, malformed);
         self.changed = true;
     }
 
@@ -160,9 +235,10 @@ impl Ledger {
         for &resource in &named {
             self.open(resource);
         }
-        for resource in named {
+        for &resource in &named {
             self.resources.drop_report(resource, id);
         }
+        self.left.append(&mut named);
         self.malformed -= u64::from(self.reports.take(id).malformed);
         self.dropped = true;
     }
@@ -207,39 +283,31 @@ impl Ledger {
         let mut rows = Vec::with_capacity(report.results.len());
         let mut scope = None;
         for (position, result) in report.results.iter().enumerate() {
+            let source = if result.source.as_str().is_empty() { report.source.as_str() } else { result.source.as_str() };
+            let Some(saying) = Saying::of(result, source, &mut self.checks, &mut self.details, &mut self.strings) else { continue };
             let own = result.resources();
             if own.is_empty() {
                 let resource = match &report.scope {
                     Some(reference) => *scope.get_or_insert_with(|| self.resources.intern(reference, &mut self.strings)),
                     None => self.resources.of_report(kind, namespace, name, position, &mut self.strings),
                 };
-                self.push_row(&mut rows, report, result, resource);
-            } else {
-                for reference in own {
-                    let resource = self.resources.intern(reference, &mut self.strings);
-                    self.push_row(&mut rows, report, result, resource);
-                }
+                rows.push(self.enter(saying, resource, result.seconds()));
             }
-        }
-        if self.guessing {
-            for row in &rows {
-                self.guess_owner(row.resource);
+            for reference in own {
+                let resource = self.resources.intern(reference, &mut self.strings);
+                rows.push(self.enter(saying, resource, result.seconds()));
             }
         }
         rows
     }
 
-    fn push_row(&mut self, rows: &mut Vec<Row>, report: &Report<'_>, raw: &RawResult<'_>, resource: ResourceId) {
-        let Some(result) = raw.result() else { return };
-        let source = if raw.source.as_str().is_empty() { report.source.as_str() } else { raw.source.as_str() };
-        let severity = raw.severity.as_str().parse().ok();
-        let check = self.checks.intern(source, raw.policy.as_str(), raw.rule.as_str(), &mut self.strings);
-        let time = u32::try_from(raw.seconds().max(0)).unwrap_or(u32::MAX);
-        let category = self.strings.intern(raw.category.as_str());
+    /// The row of a result; what the result says of its policy is noted.
+    fn enter(&mut self, saying: Saying, resource: ResourceId, seconds: i64) -> Row {
+        let Saying { check, message, detail, category, result, severity } = saying;
+        let time = u32::try_from(seconds.max(0)).unwrap_or(u32::MAX);
         self.checks.saw(check, time);
         self.checks.describe(check, severity, category, &self.strings);
-        let detail = self.details.intern(category, &raw.properties, &mut self.strings);
-        rows.push(Row { check, resource, time, message: self.strings.intern(raw.message.as_str()), detail, result, severity });
+        Row { check, resource, time, message, detail, result, severity }
     }
 
     /// Takes the family of `resource` out of the tallies, unless it is out already.
@@ -261,7 +329,7 @@ impl Ledger {
         for root in roots {
             self.contribute(root, true);
         }
-        for id in open {
+        for id in open.into_iter().chain(std::mem::take(&mut self.left)) {
             self.resources.free_if_unused(id);
         }
     }
@@ -280,7 +348,13 @@ impl Ledger {
                 if slot.is_none() {
                     scratch.touched_checks.push(row.check);
                 }
-                if slot.is_none_or(|w| (w.time, w.result) < (row.time, row.result)) {
+                let beaten = slot.is_none_or(|w| match (w.time, w.result).cmp(&(row.time, row.result)) {
+                    Ordering::Less => true,
+                    // Whichever came first: one that is excused stands for both.
+                    Ordering::Equal => !w.excepted && details.names_exception(row.detail),
+                    Ordering::Greater => false,
+                });
+                if beaten {
                     *slot = Some(Winner { result: row.result, time: row.time, excepted: details.names_exception(row.detail) });
                 }
             }

@@ -34,6 +34,7 @@ impl Ledger {
 
     /// Drops checks, details and texts that no row names. Numbers change but keep their order, so rows stay sorted.
     pub(super) fn compact(&mut self) {
+        self.sayings.forget();
         let (mut checks, mut details) = (vec![false; self.checks.len()], vec![false; self.details.len()]);
         for row in self.reports.rows() {
             mark(&mut checks, row.check as usize);

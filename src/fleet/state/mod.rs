@@ -13,7 +13,7 @@ use super::delta::{Change, Delta, KyvernoFacts, ServerFacts, StreamEvent, Stream
 use super::ledger::{Existing, Known, Ledger};
 use crate::domain::{Exception, Link, Policy, PolicyKey, Sync, Tier};
 use crate::kinds::mode::{Kyverno, mode_in};
-use crate::kinds::report::{Reference, read_metadata, read_report};
+use crate::kinds::report::{Reference, read_metadata};
 use crate::kinds::{BlockedAdmission, Family, KindId, Namespace, Release, read_event, read_exception, read_policy};
 use bytes::Bytes;
 use hashbrown::HashMap;
@@ -65,10 +65,20 @@ pub struct EnvironmentState {
     existing_changed: bool,
     /// Events, or what decides whether they count, have changed.
     blocked_changed: bool,
-    changed: bool,
-    retimed: bool,
+    changes: Changes,
     generation: u64,
     content: u64,
+}
+
+/// What has changed since somebody looked last, by how soon it should be shown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Something that can be seen.
+    pub visible: bool,
+    /// Only the first list of a kind, which grows.
+    pub filling: bool,
+    /// Only times of evaluation.
+    pub retimed: bool,
 }
 
 /// `metadata` of an object of an owner kind.
@@ -122,8 +132,7 @@ impl EnvironmentState {
             needed_owners: BTreeSet::new(),
             existing_changed: false,
             blocked_changed: false,
-            changed: true,
-            retimed: false,
+            changes: Changes { visible: true, ..Changes::default() },
             generation: 0,
             content: 0,
         }
@@ -137,7 +146,7 @@ impl EnvironmentState {
                 if let Link::Retrying { since, .. } = &mut link {
                     *since = self.last_seen.or(*since);
                 }
-                self.changed |= self.link != link;
+                self.changes.visible |= self.link != link;
                 if matches!(link, Link::Listing | Link::Live | Link::Denied { .. }) {
                     self.last_seen = Some(now);
                 }
@@ -145,14 +154,14 @@ impl EnvironmentState {
             }
             Delta::Alive => self.last_seen = Some(now),
             Delta::Server(facts) => {
-                self.changed |= self.server != facts;
+                self.changes.visible |= self.server != facts;
                 self.server = facts;
             }
             Delta::Kyverno(facts) => {
-                self.changed |= !std::mem::replace(&mut self.looked_at_kyverno, true);
+                self.changes.visible |= !std::mem::replace(&mut self.looked_at_kyverno, true);
                 if self.facts != facts {
                     self.facts = facts;
-                    (self.changed, self.blocked_changed) = (true, true);
+                    (self.changes.visible, self.blocked_changed) = (true, true);
                     self.content += 1;
                 }
             }
@@ -164,21 +173,26 @@ impl EnvironmentState {
     }
 
     fn stream(&mut self, id: &StreamId, event: StreamEvent) {
+        if self.streams.is_new(id) {
+            self.sync_changed(id);
+        }
         match event {
             StreamEvent::State(sync) => {
                 self.set_sync(id, sync);
             }
             StreamEvent::ListStarted => {
-                self.streams.list_started(id);
+                if self.streams.list_started(id) {
+                    self.sync_changed(id);
+                }
                 self.start_list(id);
-                self.changed = true;
+                self.changes.visible = true;
             }
             StreamEvent::Listed { objects, total } => {
                 self.streams.listed(id, objects.len() as u64, total);
                 for object in &objects {
                     self.put(id, object);
                 }
-                self.changed = true;
+                self.changes.filling = true;
             }
             StreamEvent::ListEnded => {
                 self.end_list(id);
@@ -194,11 +208,11 @@ impl EnvironmentState {
             }
             StreamEvent::Skipped => {
                 self.streams.skipped(id);
-                self.changed = true;
+                self.changes.visible = true;
             }
             StreamEvent::Summaries(tally) => {
                 self.streams.summaries(id, tally);
-                self.changed = true;
+                self.changes.visible = true;
             }
             StreamEvent::NotInstalled => {
                 self.start_list(id);
@@ -209,17 +223,21 @@ impl EnvironmentState {
                 self.start_list(id);
                 self.end_list(id);
                 self.streams.remove(id);
-                (self.changed, self.existing_changed) = (true, true);
+                (self.changes.visible, self.existing_changed) = (true, true);
             }
         }
     }
 
     fn set_sync(&mut self, id: &StreamId, sync: Sync) {
         if self.streams.set(id, sync) {
-            self.changed = true;
-            self.existing_changed |= id.kind.kind().family == Family::Policy;
-            self.blocked_changed |= id.kind.kind().family == Family::Event;
+            self.sync_changed(id);
         }
+    }
+
+    fn sync_changed(&mut self, id: &StreamId) {
+        self.changes.visible = true;
+        self.existing_changed |= id.kind.kind().family == Family::Policy;
+        self.blocked_changed |= id.kind.kind().family == Family::Event;
     }
 
     fn start_list(&mut self, id: &StreamId) {
@@ -255,7 +273,7 @@ impl EnvironmentState {
     fn put(&mut self, id: &StreamId, object: &Bytes) {
         let kind = id.kind.kind();
         let read = match kind.family {
-            Family::Report => read_report(object).map(|report| self.ledger.put(index(id.kind), &report)).is_ok(),
+            Family::Report => self.ledger.put(index(id.kind), object).is_ok(),
             Family::Owner => self.put_owned(id, object),
             Family::Policy => self.put_policy(id, object),
             Family::Exception => value(object).and_then(|v| read_exception(kind, &v).ok()).is_some_and(|exception| {
@@ -269,16 +287,17 @@ impl EnvironmentState {
                 true
             }),
             Family::Event => value(object).is_some_and(|v| {
-                if let Some(event) = read_event(&v) {
-                    self.events.put(id.kind, text(&v, "namespace"), text(&v, "name"), event);
-                    self.blocked_changed = true;
-                }
+                let (namespace, name) = (text(&v, "namespace"), text(&v, "name"));
+                self.blocked_changed |= match read_event(&v) {
+                    Some(event) => self.events.put(id.kind, namespace, name, event),
+                    None => self.events.remove(id.kind, &namespace, &name),
+                };
                 true
             }),
         };
         if !read {
             self.streams.skipped(id);
-            self.changed = true;
+            self.changes.visible = true;
         }
     }
 
@@ -305,7 +324,7 @@ impl EnvironmentState {
             owner.map(|owner| Ledger::reference(&owner.api_version, &owner.kind, &metadata.namespace, &owner.name, &owner.uid));
         self.ledger.link(index(id.kind), &child, reference.as_ref());
         if let Some(needed) = owner.and_then(|owner| owner_kind(&owner.kind)) {
-            self.needed_owners.insert(needed);
+            self.changes.visible |= self.needed_owners.insert(needed);
         }
         true
     }
@@ -337,7 +356,7 @@ impl EnvironmentState {
     }
 
     fn content_changed(&mut self) {
-        self.changed = true;
+        self.changes.visible = true;
         self.content += 1;
     }
 
@@ -347,24 +366,29 @@ impl EnvironmentState {
             let existing = self.existing();
             self.ledger.set_existing(existing);
         }
+        let before = self.needed_owners.len();
+        self.needed_owners.extend(self.ledger.resource_kinds().filter_map(owner_kind));
         let guessing = KindId::of_family(Family::Owner).any(|kind| self.needed_owners.contains(&kind) && self.streams.is_denied(kind));
-        self.ledger.set_guessing(guessing);
+        self.changes.visible |= self.ledger.set_guessing(guessing) || before != self.needed_owners.len();
         self.ledger.settle();
         let (changed, retimed) = self.ledger.take_changes();
         if changed {
-            self.content_changed();
-            self.blocked_changed |= self.events.values().any(|event| event.doubtful);
-            for kind in self.ledger.resource_kinds() {
-                self.needed_owners.extend(owner_kind(kind));
+            self.content += 1;
+            if self.streams.is_filling() {
+                self.changes.filling = true;
+            } else {
+                self.changes.visible = true;
             }
+            self.blocked_changed |= self.events.values().any(|event| event.doubtful);
         }
-        self.retimed |= retimed;
-        self.changed |= self.blocked_changed;
+        self.changes.retimed |= retimed;
+        self.changes.visible |= self.blocked_changed;
     }
 
     /// Gives back what churn has left behind, and makes exact what only grows meanwhile (newest evaluation, worst severity of a policy that is
     /// known from results alone). Call it every few seconds, between batches.
     pub fn tidy(&mut self) {
+        self.settle();
         self.ledger.tidy();
         if self.ledger.take_changes().0 {
             self.content_changed();
@@ -376,9 +400,9 @@ impl EnvironmentState {
         &self.needed_owners
     }
 
-    /// (something visible changed, only evaluation times changed) since the last call.
-    pub fn take_changes(&mut self) -> (bool, bool) {
-        (std::mem::take(&mut self.changed), std::mem::take(&mut self.retimed))
+    /// What has changed since the last call.
+    pub fn take_changes(&mut self) -> Changes {
+        std::mem::take(&mut self.changes)
     }
 
     fn existing(&self) -> Existing {

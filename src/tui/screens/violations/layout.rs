@@ -13,7 +13,7 @@ use crate::tui::screens::violations::board::Unit;
 use crate::tui::screens::{Cx, Done, Screen, View};
 use crate::tui::theme::Role;
 use crossterm::event::{MouseButton, MouseEvent, MouseEventKind};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use std::sync::Arc;
@@ -132,8 +132,9 @@ impl Screen for Violations {
         match event.kind {
             MouseEventKind::Down(MouseButton::Left) => {
                 let Some(hit) = hit else { return };
-                let again =
-                    self.last_click.take().is_some_and(|(at, before)| before == hit && cx.now.duration_since(at) <= super::DOUBLE_CLICK);
+                let again = self.last_click.take().is_some_and(|(at, before)| {
+                    before == hit && (SignedDuration::ZERO..=super::DOUBLE_CLICK).contains(&cx.now.duration_since(at))
+                });
                 self.click(&hit, again, cx);
                 if !again {
                     self.last_click = Some((cx.now, hit));

@@ -8,6 +8,7 @@ use crate::engine::Failure;
 use crate::fleet::query::{BlockedRow, FindingRow};
 use crate::fleet::view::FleetView;
 use crate::tui::msg::Ask;
+use crate::tui::pace::due;
 use crate::tui::screens::Cx;
 use jiff::Timestamp;
 use std::sync::Arc;
@@ -56,7 +57,7 @@ impl Refused {
         if newest == Some(wanted) || self.pending.as_ref().is_some_and(|(_, w)| same_cell(w)) {
             return;
         }
-        if let Some(earliest) = self.last_asked.map(|last| last + PACE).filter(|earliest| *earliest > cx.now) {
+        if let Some(earliest) = self.last_asked.map(|last| last + PACE).filter(|earliest| !due(*earliest, PACE, cx.now)) {
             self.due = Some(earliest);
             return;
         }
@@ -67,7 +68,7 @@ impl Refused {
 
     /// Asks what had to wait.
     pub(super) fn clock(&mut self, cx: &mut Cx<'_>) {
-        if self.due.is_some_and(|due| due <= cx.now) {
+        if self.due.is_some_and(|at| due(at, PACE, cx.now)) {
             self.ask(cx);
         }
     }

@@ -10,6 +10,7 @@ use crate::fleet::query::{BlockedRow, FindingQuery, FindingRow};
 use crate::fleet::view::EnvironmentView;
 use crate::tui::filter::Filter;
 use crate::tui::msg::Ask;
+use crate::tui::pace::due;
 use crate::tui::screens::Cx;
 use crate::tui::words;
 use jiff::{SignedDuration, Timestamp};
@@ -136,7 +137,7 @@ impl Rows {
         if self.pending.as_ref().is_some_and(|p| p.target == *target) {
             return;
         }
-        if let Some(earliest) = self.last_asked.map(|last| last + PACE).filter(|earliest| *earliest > cx.now) {
+        if let Some(earliest) = self.last_asked.map(|last| last + PACE).filter(|earliest| !due(*earliest, PACE, cx.now)) {
             self.due = Some(earliest);
             return;
         }
@@ -149,7 +150,7 @@ impl Rows {
     /// Asks what had to wait.
     pub(super) fn clock(&mut self, cx: &mut Cx<'_>) {
         self.refused.clock(cx);
-        if self.due.is_some_and(|due| due <= cx.now) {
+        if self.due.is_some_and(|at| due(at, PACE, cx.now)) {
             self.ask(cx);
         }
     }
@@ -217,7 +218,7 @@ impl Rows {
     pub(super) fn shown(&self, now: Timestamp) -> Option<(&Target, &Result<Vec<FindingRow>, Failure>)> {
         let (target, _, answer) = self.shown.as_ref()?;
         let (wanted, _) = self.wanted.as_ref()?;
-        let lingers = self.pending.as_ref().is_some_and(|p| now < p.since + LINGER) || self.due.is_some();
+        let lingers = self.pending.as_ref().is_some_and(|p| !due(p.since + LINGER, LINGER, now)) || self.due.is_some();
         (target == wanted || lingers).then_some((target, answer))
     }
 
@@ -237,6 +238,12 @@ impl Rows {
     /// How many rows pass the filter.
     pub(super) fn matching(&self) -> usize {
         self.passing.len()
+    }
+
+    /// The filter that leaves nothing of rows that are there, and whether it was typed here; the one typed here is named first.
+    pub(super) fn hidden_by(&self) -> Option<(&Filter, bool)> {
+        let nothing = self.passing.is_empty() && self.passing_refusals.is_empty() && !self.rows().is_empty();
+        nothing.then_some(if self.filter.is_empty() { (&self.outer, false) } else { (&self.filter, true) })
     }
 
     /// Takes another filter.

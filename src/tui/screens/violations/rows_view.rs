@@ -8,9 +8,11 @@ use super::rows::{Line, Rows, headline};
 use crate::domain::{FindingResult, PolicyKey, Severity, Tier, clean};
 use crate::fleet::query::{BlockedRow, FindingRow};
 use crate::fleet::view::EnvironmentView;
+use crate::tui::filter::Filter;
+use crate::tui::keys::Verb;
 use crate::tui::pen::{Pen, Shade};
 use crate::tui::screens::View;
-use crate::tui::text::width;
+use crate::tui::text::{width, wrap};
 use crate::tui::theme::Role;
 use crate::tui::words;
 use ratatui::buffer::Buffer;
@@ -72,7 +74,9 @@ pub(super) fn draw(rows: &mut Rows, pane: &Pane<'_>, view: &View<'_>, area: Rect
         Shape::Waiting => "asking".to_owned(),
         Shape::Failed(_) => "not known".to_owned(),
         Shape::Rows => {
-            let head = headline(&target, rows.rows(), rows.matching());
+            // Where nothing is shown, a sentence of its own says so below.
+            let matching = if rows.hidden_by().is_some() { rows.rows().len() } else { rows.matching() };
+            let head = headline(&target, rows.rows(), matching);
             match rows.refusals().0 {
                 0 => head,
                 n => format!("{head}, {} refused", words::number(n)),
@@ -97,6 +101,12 @@ pub(super) fn draw(rows: &mut Rows, pane: &Pane<'_>, view: &View<'_>, area: Rect
                 let sentence = nothing_words(board, &target.key, environment, target.unit);
                 Pen::new(buffer, view.theme, body, 0).put("   ", Role::Text).rest_clean(&sentence, Role::Muted);
                 body = Rect { y: body.y.saturating_add(1), height: body.height.saturating_sub(1), ..body };
+            }
+            if let Some((filter, here)) = rows.hidden_by() {
+                let sentences = hidden_words(rows.rows().len(), filter, here, view);
+                // Under the middle of an empty pane nothing else stands; where refusals are listed, it goes above them.
+                let middle = if rows.lines.is_empty() { body.height.saturating_sub(2) / 2 } else { 0 };
+                body = hidden(&sentences, middle, view, body, buffer);
             }
             let production = environment.is_some_and(|e| e.tier == Tier::Production);
             list(rows, pane, production, view, body, buffer, hits);
@@ -127,6 +137,34 @@ fn nothing_words(board: &Board, key: &PolicyKey, environment: &EnvironmentView, 
             out
         }
     }
+}
+
+/// What a filter hides, and the way back.
+fn hidden_words(rows: usize, filter: &Filter, here: bool, view: &View<'_>) -> [String; 2] {
+    let what = if rows == 1 {
+        "The only row here does not pass".to_owned()
+    } else {
+        format!("None of {} rows passes", words::number(rows as u64))
+    };
+    let (clear, change) = (view.keys.of(Verb::Back), view.keys.of(Verb::Filter));
+    let (of, way) = if here {
+        ("", format!("{clear} clears it, {change} changes it."))
+    } else {
+        (" of the matrix", format!("{clear} goes back to it."))
+    };
+    [format!("{what} the filter{of}: {}", filter.source()), way]
+}
+
+/// Writes the sentences in the middle of each line, from line `first` on; what is left below them.
+fn hidden(sentences: &[String], first: u16, view: &View<'_>, body: Rect, buffer: &mut Buffer) -> Rect {
+    let columns = usize::from(body.width).saturating_sub(4);
+    let mut line = first;
+    for text in sentences.iter().flat_map(|sentence| wrap(&clean(sentence), columns)) {
+        let mut pen = Pen::new(buffer, view.theme, body, line);
+        pen.skip((usize::from(body.width).saturating_sub(width(&text))) / 2).put(&text, Role::Attention);
+        line += 1;
+    }
+    Rect { y: body.y.saturating_add(line), height: body.height.saturating_sub(line), ..body }
 }
 
 enum Shape {
