@@ -2,6 +2,7 @@
 
 mod fixture;
 mod formats;
+mod generated;
 
 use super::args::{Format, Show, StatusArgs};
 use super::document::Style;

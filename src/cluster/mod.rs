@@ -25,6 +25,8 @@ mod station;
 mod stream;
 mod subject;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub use object::read_object;
 pub use refusal::Refusal;

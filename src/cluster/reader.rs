@@ -71,7 +71,8 @@ impl Reader {
             Line::Object(change, object) => {
                 let object = line.slice_ref(object);
                 self.last = Some(object.clone());
-                if self.listing && change == Change::Put {
+                // While a list arrives things already change: what comes after a deletion stays after it, or an object that was made anew would go.
+                if self.listing && change == Change::Put && news.changed.is_empty() {
                     news.listed.push(object);
                 } else {
                     news.changed.push((change, object));
@@ -134,7 +135,8 @@ fn read_line(line: &[u8]) -> Line<'_> {
         let end = memchr::memchr(b'"', rest)?;
         let (word, rest) = rest.split_at(end);
         let object = rest.strip_prefix(b"\",\"object\":")?.strip_suffix(b"}")?;
-        Some((std::str::from_utf8(word).ok()?, object))
+        let whole = object.starts_with(b"{") && object.ends_with(b"}");
+        Some((std::str::from_utf8(word).ok()?, object)).filter(|_| whole)
     });
     let (word, object) = if let Some(found) = short {
         found

@@ -47,10 +47,19 @@ impl Lines {
             self.looked = 0;
         }
     }
+
+    /// Bytes that are held.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.buffer.len()
+    }
 }
 
 /// How deep a result of a report in a list stands: in the list, its items, a report, its results.
 const RESULT: u32 = 4;
+
+/// More than the key `items` is long, with the blanks around it.
+const KEY: usize = 64;
 
 /// Where in a list the splitter is.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +91,8 @@ pub(super) struct Items {
     escaped: bool,
     place: Place,
     envelope: Vec<u8>,
+    /// The envelope was too big, and is gone.
+    lost: bool,
 }
 
 impl Items {
@@ -152,7 +163,7 @@ impl Items {
             }
             Place::Envelope | Place::Item | Place::Skipped => {}
         }
-        self.depth += 1;
+        self.depth = self.depth.saturating_add(1);
     }
 
     fn closes(&mut self, byte: u8, out: &mut impl FnMut(Piece)) {
@@ -196,10 +207,27 @@ impl Items {
             self.buffer.clear();
             (self.looked, self.result) = (0, None);
         }
+        if self.place == Place::Envelope && self.envelope.len() + self.buffer.len() > BIGGEST {
+            self.lost = true;
+            self.envelope = Vec::new();
+            // What may still become the key of the items is kept.
+            let gone = self.buffer.len().saturating_sub(KEY);
+            let _ = self.buffer.split_to(gone);
+            (self.looked, self.result) = (self.looked.saturating_sub(gone), None);
+        }
     }
 
-    /// The list without its items, as JSON; call it at the end of the body.
+    /// Bytes that are held.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.buffer.len() + self.envelope.len()
+    }
+
+    /// The list without its items, as JSON; call it at the end of the body. An envelope that was too big is no JSON.
     pub(super) fn envelope(mut self) -> Vec<u8> {
+        if self.lost {
+            return Vec::new();
+        }
         self.envelope.extend_from_slice(&self.buffer);
         self.envelope
     }

@@ -8,7 +8,9 @@ use super::requests::{Requests, TABLE};
 use crate::domain::{FindingResult, Tally};
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -16,7 +18,7 @@ struct Table {
     #[serde(default)]
     column_definitions: Vec<Column>,
     #[serde(default)]
-    rows: Option<Vec<Row>>,
+    rows: Option<Vec<Part<Row>>>,
 }
 
 #[derive(Deserialize)]
@@ -24,62 +26,117 @@ struct Column {
     name: String,
 }
 
-#[derive(Deserialize)]
+/// One row, as far as it counts something.
+#[derive(Default)]
 struct Row {
-    #[serde(default)]
-    cells: Vec<Cell>,
+    cells: Cells,
 }
+
+#[derive(Default)]
+struct Cells(Vec<Cell>);
 
 /// A cell, as far as it counts something: a Table of many reports holds many texts, and none of them is needed.
 #[derive(Default)]
 struct Cell(u64);
 
-impl<'de> Deserialize<'de> for Cell {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(CellVisitor)
+/// Something of which a wrong shape costs only itself: it then is as if it were not there.
+trait Loose: Default {
+    fn number(_: u64) -> Self {
+        Self::default()
+    }
+    fn list<'de, A: SeqAccess<'de>>(mut list: A) -> Result<Self, A::Error> {
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Self::default())
+    }
+    fn map<'de, A: MapAccess<'de>>(mut map: A) -> Result<Self, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Self::default())
     }
 }
 
-struct CellVisitor;
+impl Loose for Cell {
+    fn number(number: u64) -> Self {
+        Self(number)
+    }
+}
 
-impl<'de> Visitor<'de> for CellVisitor {
-    type Value = Cell;
+impl Loose for Cells {
+    fn list<'de, A: SeqAccess<'de>>(mut list: A) -> Result<Self, A::Error> {
+        let mut all = Vec::new();
+        while let Some(Part(cell)) = list.next_element()? {
+            all.push(cell);
+        }
+        Ok(Self(all))
+    }
+}
+
+impl Loose for Row {
+    fn map<'de, A: MapAccess<'de>>(mut map: A) -> Result<Self, A::Error> {
+        let mut row = Self::default();
+        while let Some(key) = map.next_key::<Cow<'de, str>>()? {
+            if key == "cells" {
+                Part(row.cells) = map.next_value()?;
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(row)
+    }
+}
+
+/// Reads something [`Loose`].
+struct Part<T>(T);
+
+impl<'de, T: Loose> Deserialize<'de> for Part<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(PartVisitor(PhantomData)).map(Self)
+    }
+}
+
+struct PartVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Loose> Visitor<'de> for PartVisitor<T> {
+    type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a cell of a table")
+        f.write_str("a part of a table")
     }
-    fn visit_u64<E>(self, number: u64) -> Result<Self::Value, E> {
-        Ok(Cell(number))
+    fn visit_u64<E>(self, number: u64) -> Result<T, E> {
+        Ok(T::number(number))
     }
-    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
-        Ok(Cell(0))
+    fn visit_i64<E>(self, _: i64) -> Result<T, E> {
+        Ok(T::default())
     }
-    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
-        Ok(Cell(0))
+    fn visit_f64<E>(self, _: f64) -> Result<T, E> {
+        Ok(T::default())
     }
-    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
-        Ok(Cell(0))
+    fn visit_bool<E>(self, _: bool) -> Result<T, E> {
+        Ok(T::default())
     }
-    fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
-        Ok(Cell(0))
+    fn visit_str<E>(self, _: &str) -> Result<T, E> {
+        Ok(T::default())
     }
-    fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(Cell(0))
+    fn visit_unit<E>(self) -> Result<T, E> {
+        Ok(T::default())
     }
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Cell(0))
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<T, A::Error> {
+        T::list(list)
     }
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Cell(0))
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+        T::map(map)
     }
 }
 
 /// The sum of all reports' summaries under `path`; `None` if the server prints no such columns.
 pub(super) async fn summaries(requests: &Requests, path: &str) -> Result<Option<Tally>, Refusal> {
-    let table: Table = requests.json(&format!("{path}?resourceVersion=0&includeObject=None"), TABLE).await?;
-    Ok(sum(&table))
+    let path = format!("{path}?resourceVersion=0&includeObject=None");
+    let body = requests.get(&path, TABLE).await?;
+    read(&body).map_err(|error| Refusal::Server(format!("{path}: the answer cannot be read: {error}")))
+}
+
+/// The sum of a Table's rows; a row that cannot be read counts nothing.
+pub(super) fn read(json: &[u8]) -> Result<Option<Tally>, serde_json::Error> {
+    serde_json::from_slice(json).map(|table| sum(&table))
 }
 
 fn sum(table: &Table) -> Option<Tally> {
@@ -89,9 +146,9 @@ fn sum(table: &Table) -> Option<Tally> {
         return None;
     }
     let mut total = Tally::default();
-    for row in table.rows.as_deref().unwrap_or_default() {
+    for Part(row) in table.rows.as_deref().unwrap_or_default() {
         for (result, place) in &places {
-            total.add_many(*result, row.cells.get(*place).map_or(0, |cell| cell.0));
+            total.add_many(*result, row.cells.0.get(*place).map_or(0, |cell| cell.0));
         }
     }
     Some(total)

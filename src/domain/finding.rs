@@ -149,9 +149,10 @@ impl Tally {
         *self.slot(result) += 1;
     }
 
-    /// Counts `n` more of `result`.
+    /// Counts `n` more of `result`; stops at the biggest number there is.
     pub fn add_many(&mut self, result: FindingResult, n: u64) {
-        *self.slot(result) += n;
+        let slot = self.slot(result);
+        *slot = slot.saturating_add(n);
     }
 
     /// Takes one `result` away; never goes below zero.
@@ -162,19 +163,19 @@ impl Tally {
 
     /// Failures and errors: what a person has to look at.
     pub fn faults(&self) -> u64 {
-        self.fail + self.error
+        self.fail.saturating_add(self.error)
     }
 
     /// All results together.
     pub fn total(&self) -> u64 {
-        self.pass + self.fail + self.warn + self.error + self.skip
+        FindingResult::ALL.into_iter().fold(0, |total: u64, result| total.saturating_add(self.of(result)))
     }
 }
 
 impl AddAssign for Tally {
     fn add_assign(&mut self, other: Self) {
         for result in FindingResult::ALL {
-            *self.slot(result) += other.of(result);
+            self.add_many(result, other.of(result));
         }
     }
 }

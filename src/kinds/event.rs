@@ -106,7 +106,8 @@ fn resource_in_words(message: &str) -> Option<ResourceRef> {
 fn count(event: &Value) -> u64 {
     let paths: [&[&str]; 3] = [&["series", "count"], &["count"], &["deprecatedCount"]];
     let counts = paths.iter().filter_map(|path| json::get(event, path)?.as_u64());
-    counts.max().unwrap_or(1).max(1)
+    // The API has thirty-two bits for it.
+    counts.max().unwrap_or(1).clamp(1, u64::from(u32::MAX))
 }
 
 fn last_seen(event: &Value) -> Option<Timestamp> {

@@ -226,7 +226,7 @@ struct Lenient<'a> {
     #[serde(borrow, default)]
     scope: Option<&'a serde_json::value::RawValue>,
     #[serde(borrow, default)]
-    source: Text<'a>,
+    source: Option<&'a serde_json::value::RawValue>,
     #[serde(borrow, default)]
     results: RawResults<'a>,
 }
@@ -306,7 +306,7 @@ fn read_leniently(json: &[u8]) -> Result<Report<'_>, serde_json::Error> {
     let mut report = Report {
         metadata: lenient.metadata,
         scope: lenient.scope.and_then(|raw| serde_json::from_str(raw.get()).ok()),
-        source: lenient.source,
+        source: lenient.source.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default(),
         results: Vec::with_capacity(raw.len()),
         malformed: u64::from(misshapen),
     };
@@ -397,6 +397,12 @@ mod tests {
             assert_eq!(read_report(json.as_bytes()).unwrap().malformed, 1, "{results}");
         }
         assert_eq!(read_report(br#"{"metadata":{"name":"n"},"results":null}"#).unwrap().malformed, 0);
+    }
+
+    #[test]
+    fn a_report_outlives_its_own_source_and_scope() {
+        let json = br#"{"metadata":{"name":"n"},"source":["x"],"scope":7,"results":[{"source":"kyverno","policy":"p","result":"pass"}]}"#;
+        assert_eq!(read_report(json).unwrap().results.len(), 1);
     }
 
     #[test]

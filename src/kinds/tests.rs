@@ -1,5 +1,7 @@
 //! The contract that every entry of the registry keeps, and what readers make of hand-written manifests.
 
+mod generated;
+
 use super::*;
 use crate::domain::{Action, Mode, Readiness, RuleType, Severity};
 use serde_json::json;

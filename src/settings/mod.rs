@@ -13,6 +13,8 @@ mod reference;
 mod resolve;
 mod road;
 mod schema;
+#[cfg(test)]
+mod tests;
 
 pub use contexts::{Context, Contexts};
 pub use init::first_config;

@@ -109,7 +109,7 @@ pub(crate) fn monster(dice: &mut Dice) -> Value {
         0 => Value::Null,
         1 => json!(dice.one_in(2)),
         2 => json!(dice.number()),
-        3 => json!(-(dice.below(1000) as i64)),
+        3 => json!(-1000),
         4 => json!(i64::MIN),
         5 => json!(1.5e300),
         6 => json!([]),
@@ -190,6 +190,12 @@ pub(crate) fn broken(seeds: &[Vec<u8>], dice: &mut Dice) -> Vec<u8> {
         }
     }
     bytes
+}
+
+/// A text of at most so many parts, and now and then something that no person would type.
+pub(crate) fn broken_text(parts: &[&str], most: usize, dice: &mut Dice) -> String {
+    let text = dice.some(most, |dice| *dice.of(parts)).concat();
+    if dice.one_in(4) { String::from_utf8_lossy(&broken(&[text.into_bytes()], dice)).into_owned() } else { text }
 }
 
 /// The bytes in pieces of any size, as a network brings them; none is empty.

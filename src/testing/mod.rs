@@ -6,7 +6,7 @@
 mod broken;
 mod dice;
 
-pub(crate) use broken::{Document, broken, chunks, deep, monster};
+pub(crate) use broken::{Document, broken, broken_text, chunks, deep, monster};
 pub(crate) use dice::Dice;
 
 /// Runs `test` with as many dice as are asked for, `few` where nobody asks.

@@ -65,6 +65,20 @@ impl Chord {
     }
 }
 
+impl Chord {
+    /// As terminals send it, whatever the order in which a person writes it: shift and tab are one key, and shift is no part of a blank.
+    fn of_name(code: KeyCode, mut modifiers: KeyModifiers) -> Self {
+        match code {
+            KeyCode::Char(c) => Self::of_character(c, modifiers),
+            KeyCode::Tab | KeyCode::BackTab if code == KeyCode::BackTab || modifiers.contains(KeyModifiers::SHIFT) => {
+                modifiers.remove(KeyModifiers::SHIFT);
+                Self { code: KeyCode::BackTab, modifiers }
+            }
+            code => Self { code, modifiers },
+        }
+    }
+}
+
 impl FromStr for Chord {
     type Err = String;
 
@@ -73,7 +87,7 @@ impl FromStr for Chord {
         let mut modifiers = KeyModifiers::NONE;
         loop {
             if let Some((_, code)) = NAMED.iter().find(|(name, _)| *name == rest) {
-                return Ok(Self { code: *code, modifiers });
+                return Ok(Self::of_name(*code, modifiers));
             }
             let mut chars = rest.chars();
             if let (Some(c), None) = (chars.next(), chars.next()) {
@@ -341,6 +355,8 @@ mod tests {
         assert!("ctrl-nothing".parse::<Chord>().is_err());
         assert_eq!("shift-s".parse::<Chord>(), "S".parse());
         assert_eq!("ctrl-R".parse::<Chord>(), "ctrl-r".parse());
+        assert_eq!("shift-ctrl-tab".parse::<Chord>(), "ctrl-shift-tab".parse());
+        assert_eq!("shift-space".parse::<Chord>(), "space".parse());
         assert_eq!("shift-f5".parse::<Chord>().unwrap().to_string(), "shift-f5");
     }
 }

@@ -23,6 +23,8 @@ mod save;
 mod screens;
 mod source;
 mod terminal;
+#[cfg(test)]
+mod tests;
 mod text;
 mod theme;
 mod words;

@@ -1,5 +1,7 @@
 //! Tables of filters against one finding and one cell, and properties of the grammar.
 
+mod generated;
+
 use super::*;
 use crate::domain::{PolicyKey, Readiness, ResourceRef};
 use proptest::prelude::*;

@@ -1,10 +1,6 @@
 //! The state against small worlds.
 
-mod acts;
-mod count;
-mod history;
-mod model;
-mod world;
+mod generated;
 
 use super::*;
 use crate::domain::{Mode, Tally};

@@ -122,7 +122,7 @@ fn news(stream: &StreamId, dice: &mut Dice) -> News {
     match dice.below(60) {
         0..22 => News::Put(objects(2, dice)),
         22..27 => News::Again(dice.below(64)),
-        27..33 => News::Retimed(dice.below(64), dice.below(5) as i64 - 1, dice.one_in(3)),
+        27..33 => News::Retimed(dice.below(64), *dice.of(&[-1, 0, 1, 2, 3]), dice.one_in(3)),
         33..39 => News::Deleted(dice.below(64)),
         39..46 => News::Relist(dice.number() | dice.number(), objects(2, dice), !dice.one_in(4)),
         46 => News::ListStarted,

@@ -1,14 +1,20 @@
 //! After any history, what is kept up to date equals what the same objects give when they are listed once, in order, and a count of those objects.
 
-use super::acts::{Act, bytes, history, kyverno, now, streams};
-use super::count::{Count, count};
-use super::model::Model;
+mod acts;
+mod count;
+mod model;
+mod neighbours;
+mod world;
+
 use crate::domain::{ResourceRef, Sync, Tier};
 use crate::fleet::delta::{Change, Delta, StreamEvent};
 use crate::fleet::query::{BlockedRow, FindingQuery, FindingRow};
 use crate::fleet::state::{Changes, EnvironmentState, Identity};
 use crate::fleet::view::{EnvironmentView, KindView, PolicyCell};
 use crate::testing::many_cases;
+use acts::{Act, bytes, history, kyverno, now, streams};
+use count::{Count, count};
+use model::Model;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;

@@ -1,0 +1,3 @@
+//! What people may type and set.
+
+mod generated;
