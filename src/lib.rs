@@ -30,4 +30,6 @@ pub mod files;
 pub mod fleet;
 pub mod kinds;
 pub mod settings;
+#[cfg(test)]
+mod testing;
 pub mod tui;

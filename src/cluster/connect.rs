@@ -29,6 +29,8 @@ pub(super) struct Connection {
     pub(super) server: String,
     /// The exec plugin that gets the credentials, as a command line.
     pub(super) plugin: Option<String>,
+    /// The kubeconfig's context.
+    pub(super) context: Option<String>,
     /// What it was built from; `None` in a cluster, where the client reads its token again by itself.
     pub(super) concern: Option<Concern>,
     /// When new credentials should be got, if the plugin tells how long they last.
@@ -37,7 +39,8 @@ pub(super) struct Connection {
 
 /// Builds the client of an environment.
 pub(super) async fn connect(spec: &ClusterSpec) -> Result<Connection, Refusal> {
-    let (mut config, concern) = configure(spec).await?;
+    let (mut config, chosen) = configure(spec).await?;
+    let (context, concern) = chosen.unzip();
     config.connect_timeout = Some(spec.request_timeout.min(Duration::from_secs(10)));
     // Retries are ours: a list that is throttled should say so, not sit silently.
     config.default_retry = false;
@@ -73,7 +76,7 @@ pub(super) async fn connect(spec: &ClusterSpec) -> Result<Connection, Refusal> {
         Ok(Err(_)) => return Err(Refusal::Invalid("building the client failed".to_owned())),
         Err(_) => return Err(Refusal::Unauthorized(format!("the credentials did not arrive within {} s", LIMIT.as_secs()))),
     };
-    Ok(Connection { requests: Requests::new(clients, spec.request_timeout), server, plugin, concern, renew_at })
+    Ok(Connection { requests: Requests::new(clients, spec.request_timeout), server, plugin, context, concern, renew_at })
 }
 
 /// Takes the exec plugin out, if nothing else is configured that comes before it: we run it ourselves.
@@ -90,7 +93,7 @@ fn until_renewal(expires: Timestamp, now: Timestamp) -> Duration {
     left.saturating_sub(BEFORE_EXPIRY).max((left / 2).min(BEFORE_EXPIRY)).max(RENEW_AGAIN)
 }
 
-async fn configure(spec: &ClusterSpec) -> Result<(Config, Option<Concern>), Refusal> {
+async fn configure(spec: &ClusterSpec) -> Result<(Config, Option<(String, Concern)>), Refusal> {
     if is_in_cluster(spec) {
         return Ok((Config::incluster().map_err(|error| Refusal::Invalid(deepest(&error)))?, None));
     }
@@ -99,14 +102,14 @@ async fn configure(spec: &ClusterSpec) -> Result<(Config, Option<Concern>), Refu
     let chosen = timeout(LIMIT, chosen).await.map_err(|_| Refusal::Invalid("the kubeconfig cannot be read: no answer".to_owned()))?;
     let (concern, chosen) = chosen.map_err(|_| Refusal::Invalid("the kubeconfig cannot be read".to_owned()))?.map_err(Refusal::Invalid)?;
     let names_proxy = chosen.names_proxy();
-    let options = KubeConfigOptions { context: Some(chosen.context), ..KubeConfigOptions::default() };
+    let options = KubeConfigOptions { context: Some(chosen.context.clone()), ..KubeConfigOptions::default() };
     let config = Config::from_custom_kubeconfig(chosen.kubeconfig, &options).await;
     let mut config = config.map_err(|error| Refusal::Invalid(deepest(&error)))?;
     // kube 5.0 holds NO_PROXY against the proxy's own address instead of the server's (config/file_loader.rs, `proxy_url`).
     if !names_proxy && config.proxy_url.is_some() && bypasses_proxy(config.cluster_url.host().unwrap_or_default()) {
         config.proxy_url = None;
     }
-    Ok((config, Some(concern)))
+    Ok((config, Some((chosen.context, concern))))
 }
 
 fn bypasses_proxy(host: &str) -> bool {

@@ -148,6 +148,8 @@ impl Looker {
             return None;
         }
         let chosen = choose(&self.spec).ok()?;
+        // The context is pinned: another current one is no news.
+        self.spec.context.get_or_insert_with(|| chosen.context.clone());
         let named = chosen.files();
         if named != self.named {
             // The next look has more to look at, which is no change.

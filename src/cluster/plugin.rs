@@ -212,7 +212,7 @@ mod tests {
     #[tokio::test]
     async fn what_goes_wrong_is_said() {
         let table = [
-            ("echo first >&2; printf '\\033[31mlog in\\n\\n' >&2; exit 3", "failed (exit status: 3): [31mlog in"),
+            ("echo first >&2; printf '\\033[31mlog in\\n\\n' >&2; exit 3", "failed (exit status: 3): \u{fffd}[31mlog in"),
             ("echo hello", "answered with something that is no ExecCredential"),
             ("echo '{}'", "answered without a status"),
             ("echo '{\"status\":{\"token\":\"\"}}'", "gave neither a token nor a certificate with its key"),

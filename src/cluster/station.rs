@@ -148,6 +148,8 @@ impl Station {
             self.renewed = Some(Instant::now());
             let end = match connect(&self.spec).await {
                 Ok(mut connection) => {
+                    // From now on the context is pinned, whatever becomes the current one.
+                    self.spec.context = self.spec.context.take().or_else(|| connection.context.clone());
                     self.signals.current.send_replace(Some(connection.requests.clone()));
                     let end = self.session(&mut connection).await;
                     self.signals.current.send_replace(None);

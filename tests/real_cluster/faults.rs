@@ -36,6 +36,11 @@ fn let_pass(time: Duration) {
     eventually("time passes", time * 2, || if start.elapsed() < time { Err(start.elapsed().as_secs()) } else { Ok(()) });
 }
 
+/// The newest document fits, now or within the deadline; a fault that was over in a blink has left no document of its own.
+fn settled(watch: &mut Watch, what: &str, fits: impl Fn(&Value) -> bool) {
+    eventually(what, BACK, || if fits(watch.latest()) { Ok(()) } else { Err(watch.latest().to_string()) });
+}
+
 /// Nothing that was known became unknown or smaller in the documents from `first` on: nothing was written to the cluster in that time.
 fn nothing_was_forgotten(watch: &Watch, first: usize, name: &str) {
     let numbers = |status: &Value| ["findings", "owners", "policies", "malformed"].map(|key| environment(status, name)[key].clone());

@@ -8,7 +8,7 @@ use crate::fleet::query::{FindingQuery, FindingRow};
 use crate::fleet::strings::StrId;
 use hashbrown::HashMap;
 use jiff::Timestamp;
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 use std::sync::Arc;
 
 /// Texts already shared by earlier rows of the same answer.
@@ -42,7 +42,10 @@ impl Ledger {
             place(a)
                 .cmp(&place(b))
                 .then_with(|| (&ra.namespace, &ra.kind, &ra.name).cmp(&(&rb.namespace, &rb.kind, &rb.name)))
-                .then_with(|| (&a.key, &a.rule, &ra.uid).cmp(&(&b.key, &b.rule, &rb.uid)))
+                .then_with(|| (&a.key, &a.rule, &ra.uid, a.stale).cmp(&(&b.key, &b.rule, &rb.uid, b.stale)))
+                // Results that name no resource have nothing more to tell them apart than what they say.
+                .then_with(|| (&a.message, &a.exception, a.evaluated_at).cmp(&(&b.message, &b.exception, b.evaluated_at)))
+                .then_with(|| (&a.category, &a.properties, a.owner_guessed).cmp(&(&b.category, &b.properties, b.owner_guessed)))
         });
         rows
     }
@@ -69,12 +72,35 @@ impl Ledger {
                 continue;
             }
             match winners.iter_mut().find(|w| w.check == row.check) {
-                Some(winner) if (winner.time, winner.result) < (row.time, row.result) => *winner = row,
+                Some(winner)
+                    if (winner.time, winner.result).cmp(&(row.time, row.result)).then_with(|| self.by_words(winner, row)).is_lt() =>
+                {
+                    *winner = row;
+                }
                 Some(_) => {}
                 None => winners.push(row),
             }
         }
         winners
+    }
+
+    /// Which of two rows is told where neither is newer or worse: their words decide, so that the order in which they came does not.
+    fn by_words(&self, a: &Row, b: &Row) -> Ordering {
+        if (a.message, a.detail, a.severity) == (b.message, b.detail, b.severity) {
+            return Ordering::Equal;
+        }
+        let (one, other) = (self.details.get(a.detail), self.details.get(b.detail));
+        let text = |id: Option<StrId>| id.map_or("", |id| self.text(id));
+        let properties = |row: &Row| {
+            let pairs = self.details.get(row.detail).map(|d| d.properties.iter()).unwrap_or_default();
+            pairs.map(|&(key, value)| (self.text(key), self.text(value)))
+        };
+        // First the exception: the tallies count a result as excused if either is.
+        text(one.map(|d| d.exception))
+            .cmp(text(other.map(|d| d.exception)))
+            .then_with(|| (a.severity, self.text(a.message)).cmp(&(b.severity, self.text(b.message))))
+            .then_with(|| text(one.map(|d| d.category)).cmp(text(other.map(|d| d.category))))
+            .then_with(|| properties(a).cmp(properties(b)))
     }
 
     fn resource_rows(&self, id: ResourceId, query: &FindingQuery, wanted: &[bool], shared: &mut Shared, rows: &mut Vec<FindingRow>) {
@@ -105,7 +131,8 @@ impl Ledger {
                 let (group, stale) = (self.checks.group(row.check), self.checks.is_stale(row.check));
                 match groups.iter_mut().find(|g| (g.0, g.1) == (group, stale)) {
                     Some(known) => {
-                        if (known.2.result, known.2.time) < (row.result, row.time) {
+                        let (known_rank, rank) = ((known.2.result, known.2.time), (row.result, row.time));
+                        if known_rank.cmp(&rank).then_with(|| self.by_words(known.2, row)).is_lt() {
                             known.2 = row;
                         }
                         known.3 += u32::from(known.4 != id);

@@ -34,6 +34,7 @@ use checks::Checks;
 use hashbrown::{HashMap, HashSet};
 use resources::{ResourceId, Resources};
 use rows::{Details, ReportEntry, ReportName, Reports, Row};
+use std::cmp::Ordering;
 
 /// What one policy adds up to.
 #[derive(Debug, Clone)]
@@ -61,6 +62,8 @@ pub(crate) struct Ledger {
     sayings: Repeated<Saying>,
     /// Roots of families whose contribution is taken out at the moment.
     open: HashSet<ResourceId>,
+    /// Resources that a report has ceased to name in this batch.
+    left: Vec<ResourceId>,
     scratch: Scratch,
     /// Results in all reports that could not be read.
     malformed: u64,
@@ -138,7 +141,8 @@ impl Ledger {
             return Ok(());
         };
         let (namespace, name) = self.name_of(report.metadata.namespace.as_str(), report.metadata.name.as_str());
-        let scope = report.scope.as_ref().map(|scope| self.resources.intern(scope, &mut self.strings));
+        // A report without results says nothing of its scope.
+        let scope = report.scope.filter(|_| !report.results.is_empty()).map(|scope| self.resources.intern(&scope, &mut self.strings));
         let mut rows = Vec::with_capacity(report.results.len());
         for (position, (saying, time)) in report.results.into_iter().enumerate() {
             let resource = match scope {
@@ -231,9 +235,10 @@ impl Ledger {
         for &resource in &named {
             self.open(resource);
         }
-        for resource in named {
+        for &resource in &named {
             self.resources.drop_report(resource, id);
         }
+        self.left.append(&mut named);
         self.malformed -= u64::from(self.reports.take(id).malformed);
         self.dropped = true;
     }
@@ -324,7 +329,7 @@ impl Ledger {
         for root in roots {
             self.contribute(root, true);
         }
-        for id in open {
+        for id in open.into_iter().chain(std::mem::take(&mut self.left)) {
             self.resources.free_if_unused(id);
         }
     }
@@ -343,7 +348,13 @@ impl Ledger {
                 if slot.is_none() {
                     scratch.touched_checks.push(row.check);
                 }
-                if slot.is_none_or(|w| (w.time, w.result) < (row.time, row.result)) {
+                let beaten = slot.is_none_or(|w| match (w.time, w.result).cmp(&(row.time, row.result)) {
+                    Ordering::Less => true,
+                    // Whichever came first: one that is excused stands for both.
+                    Ordering::Equal => !w.excepted && details.names_exception(row.detail),
+                    Ordering::Greater => false,
+                });
+                if beaten {
                     *slot = Some(Winner { result: row.result, time: row.time, excepted: details.names_exception(row.detail) });
                 }
             }

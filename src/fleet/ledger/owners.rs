@@ -22,6 +22,11 @@ impl Ledger {
             return;
         }
         self.relink(child, parent, by);
+        if self.guessing {
+            // Either may have been unknown before; the child stays without an owner where the link would make a circle.
+            self.guess_owner(child);
+            self.guess_owner(parent);
+        }
     }
 
     fn relink(&mut self, child: ResourceId, parent: ResourceId, by: u8) {
@@ -43,7 +48,9 @@ impl Ledger {
     }
 
     fn cut(&mut self, child: ResourceId) {
-        if self.resources.parent(child).is_none() {
+        let Some(parent) = self.resources.parent(child) else { return };
+        // A guess was made because nothing is known of its owner, and nothing is.
+        if self.guessing && self.resources.is_guessed(parent) {
             return;
         }
         self.open(child);
@@ -52,6 +59,9 @@ impl Ledger {
         }
         self.open.insert(child);
         self.changed = true;
+        if self.guessing {
+            self.guess_owner(child);
+        }
     }
 
     /// The list of an owner kind is complete: links it did not name are gone. Pairs with [`Ledger::start_list`].
@@ -68,10 +78,10 @@ impl Ledger {
         self.resources.links_by(by)
     }
 
-    /// Whether owners are guessed by name, because an owner kind may not be read.
-    pub(crate) fn set_guessing(&mut self, guessing: bool) {
+    /// Says whether owners are guessed by name, because an owner kind may not be read; returns whether that is new.
+    pub(crate) fn set_guessing(&mut self, guessing: bool) -> bool {
         if self.guessing == guessing {
-            return;
+            return false;
         }
         self.guessing = guessing;
         if guessing {
@@ -83,6 +93,7 @@ impl Ledger {
                 self.cut(id);
             }
         }
+        true
     }
 
     /// Whether owners are guessed.

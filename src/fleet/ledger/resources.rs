@@ -172,14 +172,11 @@ impl Resources {
         }
     }
 
-    /// The owner at the top. Chains that bite their own tail (no API server makes one) end where they began.
+    /// The owner at the top. Every chain has one, however long it is: [`Resources::link`] makes no circles.
     pub(super) fn top(&self, id: ResourceId) -> ResourceId {
         let mut at = id;
-        for _ in 0..64 {
-            match self.node(at) {
-                Some(node) if node.parent != NONE => at = node.parent,
-                _ => break,
-            }
+        while let Some(parent) = self.parent(at) {
+            at = parent;
         }
         at
     }
@@ -194,9 +191,9 @@ impl Resources {
         self.node(id).is_some_and(|node| matches!(node.identity, Identity::Guessed(..)))
     }
 
-    /// Puts `child` under `parent`; the caller has opened both families. Refuses to make a circle.
+    /// Puts `child` under `parent`; the caller has opened both families. Refuses to make a circle: API servers let anybody write one.
     pub(super) fn link(&mut self, child: ResourceId, parent: ResourceId, by: u8, round: u32) {
-        if self.top(parent) == child || child == parent {
+        if std::iter::successors(Some(parent), |&at| self.parent(at)).any(|above| above == child) {
             return;
         }
         self.unlink(child);
@@ -284,12 +281,15 @@ impl Resources {
         }
     }
 
-    /// Forgets a resource that nothing names any more.
+    /// Forgets a resource that nothing names any more. A guess names nothing: it goes with the resource that it was made for.
     pub(super) fn free_if_unused(&mut self, id: ResourceId) {
-        let Some(node) = self.node_mut(id) else { return };
-        if !node.used || !node.reports.is_empty() || node.parent != NONE || node.first_child != NONE {
+        let Some(node) = self.node(id) else { return };
+        let (parent, is_named) = (node.parent, !node.reports.is_empty() || node.first_child != NONE);
+        if !node.used || is_named || (parent != NONE && !self.is_guessed(parent)) {
             return;
         }
+        self.unlink(id);
+        let Some(node) = self.node_mut(id) else { return };
         node.used = false;
         node.reports = Vec::new();
         let identity = node.identity;
@@ -298,6 +298,9 @@ impl Resources {
             entry.remove();
         }
         self.free.push(id);
+        if parent != NONE {
+            self.free_if_unused(parent);
+        }
     }
 
     /// Shows every text's number to `visit`. Call [`Resources::reindex`] after changing them.

@@ -161,6 +161,66 @@ fn owners_are_guessed_only_where_asked_for() {
     assert_eq!(totals(&ledger)["p0"].1.fail, 3);
 }
 
+#[test]
+fn a_guess_follows_whatever_comes_first_and_holds_nothing() {
+    let rs = |ledger: &mut Ledger, owner: Option<&str>| {
+        let reference = owner.map(|uid| Ledger::reference("apps/v1", "Deployment", "a", "web", uid));
+        ledger.link(PODS, &Ledger::reference("apps/v1", "ReplicaSet", "a", "web-7d4b9c6f5d", "rs"), reference.as_ref());
+        ledger.settle();
+    };
+    let report = |name: &str, kind: &str, uid: &str| {
+        format!(
+            r#"{{"metadata":{{"name":"{uid}","namespace":"a"}},"scope":{{"kind":"{kind}","namespace":"a","name":"{name}","uid":"{uid}"}},"results":[{{"source":"kyverno","policy":"p0","rule":"r","result":"fail"}}]}}"#
+        )
+    };
+    let mut ledger = Ledger::default();
+    ledger.set_guessing(true);
+    put(&mut ledger, POLICY_REPORT, &report("web-7d4b9c6f5d-x2x9z", "Pod", "pod"));
+    put(&mut ledger, POLICY_REPORT, &report("web-7d4b9c6f5d", "ReplicaSet", "rs"));
+    assert_eq!(totals(&ledger)["p0"].1.fail, 1, "both are guessed to be web's");
+    rs(&mut ledger, Some("deployment"));
+    assert_eq!(totals(&ledger)["p0"].1.fail, 1, "the Deployment that was not known meets what is guessed to be its");
+    rs(&mut ledger, None);
+    assert_eq!(totals(&ledger)["p0"].1.fail, 1, "without an owner it is guessed again");
+    for uid in ["pod", "rs"] {
+        ledger.remove(POLICY_REPORT, "a", uid);
+    }
+    ledger.settle();
+    assert_eq!(ledger.resources.all().count(), 0, "nothing is kept for the sake of a guess");
+}
+
+#[test]
+fn owners_may_be_a_long_chain_but_no_circle() {
+    let mut ledger = Ledger::default();
+    put(&mut ledger, POLICY_REPORT, &report_json("x", Some(0), &[(0, "r", Fail, 5, 0)]));
+    put(&mut ledger, POLICY_REPORT, &report_json("y", Some(99), &[(0, "r", Fail, 5, 99)]));
+    for child in 0..99 {
+        link(&mut ledger, child, Some(child + 1));
+    }
+    assert_eq!(totals(&ledger)["p0"].1.fail, 1, "what is at the bottom and at the top of a hundred is one");
+    link(&mut ledger, 99, Some(0));
+    link(&mut ledger, 50, Some(20));
+    put(&mut ledger, POLICY_REPORT, &report_json("x", Some(0), &[(0, "r", Error, 5, 0)]));
+    assert_eq!(totals(&ledger)["p0"].0.total(), 2);
+}
+
+#[test]
+fn of_equal_results_the_words_decide_and_not_who_came_first() {
+    let report = |name: &str, properties: &str, message: &str| {
+        format!(
+            r#"{{"metadata":{{"name":"{name}","namespace":"a"}},"scope":{{"kind":"Service","namespace":"a","name":"s","uid":"u"}},"results":[{{"source":"kyverno","policy":"p0","rule":"r","result":"skip","message":"{message}","properties":{{{properties}}},"timestamp":{{"seconds":5}}}}]}}"#
+        )
+    };
+    let (plain, excused) = (report("1", "", "z"), report("2", r#""exceptions":"e""#, "a"));
+    for order in [[&plain, &excused], [&excused, &plain]] {
+        let mut ledger = Ledger::default();
+        order.iter().for_each(|json| put(&mut ledger, POLICY_REPORT, json));
+        assert_eq!(ledger.sums()[0].excepted, 1);
+        let rows = [false, true].map(|by_owner| ledger.findings(&FindingQuery { by_owner, ..FindingQuery::default() }));
+        assert!(rows.iter().flatten().all(|row| (&*row.exception, &*row.message) == ("e", "a")), "{rows:?}");
+    }
+}
+
 /// What may happen to a ledger.
 #[derive(Debug, Clone)]
 enum Act {

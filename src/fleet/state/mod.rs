@@ -173,12 +173,17 @@ impl EnvironmentState {
     }
 
     fn stream(&mut self, id: &StreamId, event: StreamEvent) {
+        if self.streams.is_new(id) {
+            self.sync_changed(id);
+        }
         match event {
             StreamEvent::State(sync) => {
                 self.set_sync(id, sync);
             }
             StreamEvent::ListStarted => {
-                self.streams.list_started(id);
+                if self.streams.list_started(id) {
+                    self.sync_changed(id);
+                }
                 self.start_list(id);
                 self.changes.visible = true;
             }
@@ -225,10 +230,14 @@ impl EnvironmentState {
 
     fn set_sync(&mut self, id: &StreamId, sync: Sync) {
         if self.streams.set(id, sync) {
-            self.changes.visible = true;
-            self.existing_changed |= id.kind.kind().family == Family::Policy;
-            self.blocked_changed |= id.kind.kind().family == Family::Event;
+            self.sync_changed(id);
         }
+    }
+
+    fn sync_changed(&mut self, id: &StreamId) {
+        self.changes.visible = true;
+        self.existing_changed |= id.kind.kind().family == Family::Policy;
+        self.blocked_changed |= id.kind.kind().family == Family::Event;
     }
 
     fn start_list(&mut self, id: &StreamId) {
@@ -278,10 +287,11 @@ impl EnvironmentState {
                 true
             }),
             Family::Event => value(object).is_some_and(|v| {
-                if let Some(event) = read_event(&v) {
-                    self.events.put(id.kind, text(&v, "namespace"), text(&v, "name"), event);
-                    self.blocked_changed = true;
-                }
+                let (namespace, name) = (text(&v, "namespace"), text(&v, "name"));
+                self.blocked_changed |= match read_event(&v) {
+                    Some(event) => self.events.put(id.kind, namespace, name, event),
+                    None => self.events.remove(id.kind, &namespace, &name),
+                };
                 true
             }),
         };
@@ -314,7 +324,7 @@ impl EnvironmentState {
             owner.map(|owner| Ledger::reference(&owner.api_version, &owner.kind, &metadata.namespace, &owner.name, &owner.uid));
         self.ledger.link(index(id.kind), &child, reference.as_ref());
         if let Some(needed) = owner.and_then(|owner| owner_kind(&owner.kind)) {
-            self.needed_owners.insert(needed);
+            self.changes.visible |= self.needed_owners.insert(needed);
         }
         true
     }
@@ -356,8 +366,10 @@ impl EnvironmentState {
             let existing = self.existing();
             self.ledger.set_existing(existing);
         }
+        let before = self.needed_owners.len();
+        self.needed_owners.extend(self.ledger.resource_kinds().filter_map(owner_kind));
         let guessing = KindId::of_family(Family::Owner).any(|kind| self.needed_owners.contains(&kind) && self.streams.is_denied(kind));
-        self.ledger.set_guessing(guessing);
+        self.changes.visible |= self.ledger.set_guessing(guessing) || before != self.needed_owners.len();
         self.ledger.settle();
         let (changed, retimed) = self.ledger.take_changes();
         if changed {
@@ -368,9 +380,6 @@ impl EnvironmentState {
                 self.changes.visible = true;
             }
             self.blocked_changed |= self.events.values().any(|event| event.doubtful);
-            for kind in self.ledger.resource_kinds() {
-                self.needed_owners.extend(owner_kind(kind));
-            }
         }
         self.changes.retimed |= retimed;
         self.changes.visible |= self.blocked_changed;
@@ -379,6 +388,7 @@ impl EnvironmentState {
     /// Gives back what churn has left behind, and makes exact what only grows meanwhile (newest evaluation, worst severity of a policy that is
     /// known from results alone). Call it every few seconds, between batches.
     pub fn tidy(&mut self) {
+        self.settle();
         self.ledger.tidy();
         if self.ledger.take_changes().0 {
             self.content_changed();

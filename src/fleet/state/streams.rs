@@ -23,6 +23,13 @@ impl Default for Stream {
     }
 }
 
+impl Stream {
+    /// Objects that are left out of what is held.
+    fn left_out(&self) -> u64 {
+        self.skipped_in_list.unwrap_or(0).max(self.skipped)
+    }
+}
+
 /// All streams of an environment.
 #[derive(Debug, Default)]
 pub(super) struct Streams {
@@ -38,13 +45,25 @@ impl Streams {
         self.streams.iter().filter(move |(id, _)| id.kind == kind).map(|(_, stream)| stream)
     }
 
+    /// Notes a stream; returns whether it was not known before.
+    pub(super) fn is_new(&mut self, id: &StreamId) -> bool {
+        let before = self.streams.len();
+        self.of(id);
+        before != self.streams.len()
+    }
+
     /// Takes a new state over; returns whether it is another than before.
     pub(super) fn set(&mut self, id: &StreamId, sync: Sync) -> bool {
         let stream = self.of(id);
-        // A relist behind complete data is no step back: what is shown stays whole.
-        if stream.was_complete && matches!(sync, Sync::Connecting | Sync::Listing { .. }) {
-            return false;
+        if matches!(sync, Sync::Connecting | Sync::Listing { .. }) {
+            // A kind that was not served and comes (back) is not known until it has been listed.
+            stream.was_complete &= stream.sync != Sync::NotInstalled;
+            // A relist behind complete data is no step back: what is shown stays whole.
+            if stream.was_complete {
+                return false;
+            }
         }
+        let before = (stream.left_out(), stream.sync.clone());
         if sync.is_complete() {
             stream.was_complete = true;
             stream.summaries = None;
@@ -55,17 +74,14 @@ impl Streams {
         if matches!(sync, Sync::NotInstalled) {
             stream.skipped = 0;
         }
-        let changed = stream.sync != sync;
         stream.sync = sync;
-        changed
+        (stream.left_out(), &stream.sync) != (before.0, &before.1)
     }
 
-    pub(super) fn list_started(&mut self, id: &StreamId) {
-        let stream = self.of(id);
-        stream.skipped_in_list = Some(0);
-        if !stream.was_complete {
-            stream.sync = Sync::Listing { seen: 0, total: None };
-        }
+    /// A list starts; returns whether that makes another state.
+    pub(super) fn list_started(&mut self, id: &StreamId) -> bool {
+        self.of(id).skipped_in_list = Some(0);
+        self.set(id, Sync::Listing { seen: 0, total: None })
     }
 
     pub(super) fn listed(&mut self, id: &StreamId, objects: u64, told: Option<u64>) {
@@ -144,14 +160,14 @@ impl Streams {
 
     /// Objects that were left out, of all kinds.
     pub(super) fn skipped_of_all(&self) -> u64 {
-        self.streams.values().map(|stream| stream.skipped_in_list.unwrap_or(0).max(stream.skipped)).sum()
+        self.streams.values().map(|stream| stream.left_out()).sum()
     }
 
     /// Objects that were left out, by kind, where there are any.
     pub(super) fn skipped_by_kind(&self) -> Vec<(KindId, u64)> {
         let mut all: BTreeMap<KindId, u64> = BTreeMap::new();
         for (id, stream) in &self.streams {
-            *all.entry(id.kind).or_default() += stream.skipped_in_list.unwrap_or(0).max(stream.skipped);
+            *all.entry(id.kind).or_default() += stream.left_out();
         }
         all.into_iter().filter(|(_, skipped)| *skipped > 0).collect()
     }

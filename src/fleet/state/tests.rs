@@ -1,5 +1,11 @@
 //! The state against small worlds.
 
+mod acts;
+mod count;
+mod history;
+mod model;
+mod world;
+
 use super::*;
 use crate::domain::{Mode, Tally};
 use crate::fleet::query::FindingQuery;

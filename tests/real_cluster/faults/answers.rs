@@ -2,7 +2,7 @@
 //!
 //! A proxy gives the answers; behind it is a real API server. Each fault says how many requests it may cost at most.
 
-use super::{BACK, SOON, is, is_whole, let_pass, nothing_was_forgotten};
+use super::{BACK, SOON, is, is_whole, let_pass, nothing_was_forgotten, settled};
 use crate::support::cluster::{Cluster, Fleet, Options, User, crds};
 use crate::support::eventually;
 use crate::support::product::{Desk, Watch, environment, state_of};
@@ -42,7 +42,7 @@ impl Site<'_> {
 
     /// What was known stayed, and what changes now is followed.
     fn end(&mut self, first: usize) {
-        self.watch.until("everything is followed again", BACK, is_whole("dev"));
+        settled(&mut self.watch, "everything is followed again", is_whole("dev"));
         nothing_was_forgotten(&self.watch, first, "dev");
         self.seeded.churn(20);
         self.watch.until_true("and what changes afterwards", SOON, &[self.dev]);
@@ -84,7 +84,8 @@ fn answers_that_are_none() {
 /// 410 in a watch, and as a status; HTTP 500 in a watch, which is no reason to list.
 fn versions_that_are_too_old(site: &mut Site<'_>) {
     let event = |code: u16| {
-        let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": "told by a test", "code": code});
+        let status =
+            json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": "told by a test", "code": code});
         format!("{}\n", json!({"type": "ERROR", "object": status})).into_bytes()
     };
     let (mark, first) = site.begin();
@@ -186,7 +187,10 @@ fn a_kind_that_fails(site: &mut Site<'_>) {
     fault.heal();
     site.end(first);
     assert_eq!(site.proxy.count(mark, LISTS), 0, "it goes on from its version");
-    assert!(site.watch.seen[first..].iter().all(|(_, status)| environment(status, "dev")["state"] != "retrying"), "the server was never lost");
+    assert!(
+        site.watch.seen[first..].iter().all(|(_, status)| environment(status, "dev")["state"] != "retrying"),
+        "the server was never lost"
+    );
 }
 
 /// Rights that are taken away in the middle of a session, and given back.
@@ -245,7 +249,8 @@ fn a_gateway_without_a_server(site: &mut Site<'_>) {
 /// 200, but not from an API server: a login page, and JSON that somebody else speaks.
 fn somebody_else_answers(site: &mut Site<'_>) {
     let (mark, first) = site.begin();
-    let page = |kind: &str, body: &str| Fault::Answer { status: 200, headers: vec![("content-type", kind.to_owned())], body: body.to_owned() };
+    let page =
+        |kind: &str, body: &str| Fault::Answer { status: 200, headers: vec![("content-type", kind.to_owned())], body: body.to_owned() };
     let fault = site.proxy.fault("", page("text/html; charset=utf-8", "<html>\n<body>\nLog in\n</body>\n</html>\n"));
     site.proxy.drop_connections();
     let (_, status) = site.watch.until("it is no answer", SOON, is("dev", "retrying"));

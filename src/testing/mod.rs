@@ -1,0 +1,47 @@
+//! Generated cases for tests inside the crate: dice that fall the same way again, how many cases are run, and documents broken in every way.
+//!
+//! What lives here: nothing that knows what is tested. A case is a number: it prints when the case fails, and `POLICYDECK_SEED` runs it again,
+//! alone. `POLICYDECK_CASES` says how many cases each test runs; without it there are as many as a second or two allows.
+
+mod broken;
+mod dice;
+
+pub(crate) use broken::{Document, broken, chunks, deep, monster};
+pub(crate) use dice::Dice;
+
+/// Runs `test` with as many dice as are asked for, `few` where nobody asks.
+pub(crate) fn cases(name: &str, few: u64, test: impl FnMut(&mut Dice)) {
+    many_cases(name, few, 1, test);
+}
+
+/// As [`cases`], for tests of which each run counts as `each` cases.
+pub(crate) fn many_cases(name: &str, few: u64, each: u64, mut test: impl FnMut(&mut Dice)) {
+    if let Some(seed) = number("POLICYDECK_SEED") {
+        test(&mut Dice::new(seed));
+        return;
+    }
+    let first = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    for case in 0..number("POLICYDECK_CASES").unwrap_or(few).div_ceil(each) {
+        let told = Told { name, seed: first.wrapping_add(case) };
+        test(&mut Dice::new(told.seed));
+    }
+}
+
+/// How to run a case again, said if it fails.
+struct Told<'a> {
+    name: &'a str,
+    seed: u64,
+}
+
+impl Drop for Told<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}: this case alone: POLICYDECK_SEED={} cargo test --lib {}", self.name, self.seed, self.name);
+        }
+    }
+}
+
+fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable}={text} is no number")))
+}
