@@ -58,25 +58,57 @@ struct Plan {
     reports: usize,
     environments: usize,
     runs: usize,
-    /// Short, and without limits.
-    quick: bool,
-    growth: bool,
+    effort: Effort,
     json: Option<PathBuf>,
     /// Measure again with every line on standard input.
     again: bool,
 }
+
+/// How long is measured.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Effort {
+    /// Long enough to hold against limits.
+    Full,
+    /// At many sizes, for curves.
+    Growth,
+    /// Only to see that it works.
+    Quick,
+}
+
+impl Effort {
+    fn pick<T>(self, full: T, growth: T, quick: T) -> T {
+        match self {
+            Self::Full => full,
+            Self::Growth => growth,
+            Self::Quick => quick,
+        }
+    }
+
+    fn seconds(self, full: u64, growth: u64, quick: u64) -> Duration {
+        Duration::from_secs(self.pick(full, growth, quick))
+    }
+}
+
+/// Environments, and reports in each of them: 62,000, 250,000 and a million findings over 4, 16 and 40 environments, smaller clusters first.
+const SIZES: [(usize, usize); 9] = [(40, 78), (16, 195), (40, 312), (4, 781), (16, 781), (40, 1_250), (4, 3_125), (16, 3_125), (4, 12_500)];
 
 impl Plan {
     fn read(args: &[String]) -> Self {
         let after = |name: &str| args.iter().position(|arg| arg == name).and_then(|at| args.get(at + 1));
         let number = |name: &str, otherwise| after(name).map_or(otherwise, |text| text.parse().expect("a number"));
         let has = |name: &str| args.iter().any(|arg| arg == name);
+        let effort = if has("--growth") {
+            Effort::Growth
+        } else if has("--quick") {
+            Effort::Quick
+        } else {
+            Effort::Full
+        };
         Self {
             reports: number("--reports", 12_500),
             environments: number("--environments", NAMES.len()),
             runs: number("--runs", 1),
-            quick: has("--quick"),
-            growth: has("--growth"),
+            effort,
             json: after("--json").map(PathBuf::from),
             again: has("--again"),
         }
@@ -102,19 +134,19 @@ fn main() {
     println!("{}\ncommit {}", process::machine(), commit());
     let mut runs = Vec::new();
     let mut met = true;
-    if plan.growth {
-        for (environments, reports) in [(4, 781), (40, 313), (16, 781), (4, 3_125), (40, 1_250), (16, 3_125), (4, 12_500)] {
-            let mut outcome = world.measure(&Plan { reports, environments, quick: false, ..Plan::read(&[]) });
-            println!("{}", outcome.table(false));
+    if plan.effort == Effort::Growth {
+        for (environments, reports) in SIZES {
+            let mut outcome = world.measure(&Plan { reports, environments, ..Plan::read(&args) });
             outcome.note("environments", "environments", environments as f64, "");
             outcome.note("findings", "findings", (environments * reports * RESULTS) as f64, "");
+            println!("\n{}", outcome.table(false));
             runs.push(outcome.json());
         }
     } else {
         world.fill(plan.reports);
         while runs.len() < plan.runs || (plan.again && std::io::stdin().read_line(&mut String::new()).is_ok_and(|read| read > 0)) {
             let outcome = world.measure(&plan);
-            println!("\nrun {}\n{}", runs.len() + 1, outcome.table(!plan.quick));
+            println!("\nrun {}\n{}", runs.len() + 1, outcome.table(plan.effort == Effort::Full));
             met &= outcome.is_met();
             runs.push(outcome.json());
         }
@@ -125,7 +157,7 @@ fn main() {
         Some(path) => std::fs::write(path, format!("{document:#}\n")).expect("the file can be written"),
         None => println!("{document}"),
     }
-    if !plan.quick && !plan.growth {
+    if plan.effort == Effort::Full {
         println!("{}", if met { "every limit is met" } else { "not every limit is met" });
     }
 }
@@ -178,7 +210,7 @@ impl World {
     fn measure(&mut self, plan: &Plan) -> Outcome {
         self.fill(plan.reports);
         // The API servers fill their watch caches, and their garbage collectors calm down.
-        std::thread::sleep(Duration::from_secs(if plan.quick { 1 } else { 5 }));
+        std::thread::sleep(plan.effort.seconds(5, 5, 1));
         let contexts: Vec<String> = (0..plan.environments).map(|n| NAMES[n % NAMES.len()].to_owned()).collect();
         let (before, after) = (self.bare(&contexts), |world: &Self| world.bare(&contexts));
         let mut outcome = Outcome::default();
@@ -192,10 +224,10 @@ impl World {
         let cpu = process::cpu(&screen.pid());
         let requests = self.requests() - asked;
         // The bare clients run before and after, and the mean counts: whatever else the machine does then meets both.
-        let after = if plan.quick { before.clone() } else { after(self) };
+        let after = if plan.effort == Effort::Full { after(self) } else { before.clone() };
         let mean = |name: &'static str, of: fn(&Bare) -> f64| f64::midpoint(of(&before[name]), of(&after[name]));
         let faster = if mean("lists", |bare| bare.wall) < mean("streams", |bare| bare.wall) { "lists" } else { "streams" };
-        std::thread::sleep(Duration::from_secs(if plan.quick { 1 } else { 10 }));
+        std::thread::sleep(plan.effort.seconds(10, 5, 1));
         let (steady, peak) = process::memory(&screen.pid());
         outcome.against("totals", "totals on the screen", totals, ("tables", mean("tables", |bare| bare.wall)), 1.3);
         outcome.against("complete", "complete picture", complete, (faster, mean(faster, |bare| bare.wall)), 1.15);
@@ -210,7 +242,7 @@ impl World {
         outcome.limited("steady", "steady memory", steady, "MiB", 100.0);
         self.under_churn(&mut screen, &mut outcome, plan);
         drop(screen);
-        if !plan.growth {
+        if plan.effort != Effort::Growth {
             start_up(&self.fleet, &mut outcome, plan);
         }
         outcome
@@ -229,7 +261,7 @@ impl World {
     fn under_churn(&mut self, screen: &mut Screen, outcome: &mut Outcome, plan: &Plan) {
         let pid = screen.pid();
         let churn = Churn::start(self.clusters(), &self.filled, 2_000);
-        let (keys, changes) = if plan.quick { (20, 5) } else { (300, 60) };
+        let (keys, changes) = plan.effort.pick((300, 60), (120, 30), (20, 5));
         let (start, cpu, (bytes, _)) = (Instant::now(), process::cpu(&pid), screen.received());
         let latencies = key_to_frame(screen, keys);
         let window = start.elapsed().as_secs_f64();
@@ -239,14 +271,16 @@ impl World {
         let ages = self.ages(screen, changes);
         outcome.note("age p50", "age of data on the screen, p50", percentile(&ages, 0.5), "ms");
         outcome.limited("age p99", "age of data on the screen, p99", percentile(&ages, 0.99), "ms", 100.0);
+        let quiet = process::load(&pid, plan.effort.seconds(10, 10, 1));
+        outcome.note("update", "CPU for each finding rewritten", quiet / 2_000.0 * 1e6, "µs");
         outcome.note("churn", "findings rewritten a second", churn.stop(&mut self.filled), "");
         outcome.note("churn cpu", "CPU under churn and keys", load * 100.0, "%");
         outcome.note("terminal", "bytes to the terminal a second", received as f64 / window / 1000.0, "kB");
         let (now, peak) = process::memory(&pid);
         outcome.limited("churned", "steady memory after churn", now, "MiB", 100.0);
         outcome.limited("peak churned", "peak memory with churn", peak, "MiB", 150.0);
-        std::thread::sleep(Duration::from_secs(if plan.quick { 1 } else { 12 }));
-        let idle = process::load(&pid, Duration::from_secs(if plan.quick { 5 } else { 30 }));
+        std::thread::sleep(plan.effort.seconds(12, 11, 1));
+        let idle = process::load(&pid, plan.effort.seconds(30, 15, 5));
         outcome.limited("idle", "CPU at rest", idle * 100.0, "%", 1.0);
     }
 
@@ -332,7 +366,7 @@ fn percentile(values: &[f64], share: f64) -> f64 {
 /// What a command line waits for: `--version`, and the status of one small cluster beside kubectl.
 fn start_up(fleet: &Fleet, outcome: &mut Outcome, plan: &Plan) {
     let desk = Desk::with_config(fleet, "[[environments]]\nname = \"small\"\ncontext = \"small\"\nsteps = [{ mode = \"audit\" }]\n");
-    let runs = if plan.quick { 3 } else { 21 };
+    let runs = plan.effort.pick(21, 0, 3);
     let mut version = Vec::new();
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     let timed = |command: &mut Command| {

@@ -61,10 +61,6 @@ impl Outcome {
         self.lines.iter().all(Line::is_met)
     }
 
-    pub(crate) fn get(&self, key: &str) -> f64 {
-        self.lines.iter().find(|line| line.key == key).map_or(f64::NAN, |line| line.value)
-    }
-
     pub(crate) fn table(&self, judged: bool) -> String {
         let mut out = format!("{:<44} {:>10} {:<5} {:>26} {:>7} {:>7}\n", "", "policydeck", "", "bare", "ratio", "limit");
         for line in &self.lines {
