@@ -4,7 +4,7 @@
 //!
 //! kube's own client speaks HTTP/1.1 only, where each watch needs a connection, and each connection a handshake: some twenty-five for an environment.
 //! Over HTTP/2, as kubectl speaks it, they share one, which is also asked for a sign of life while nothing arrives. Reports stay on connections of
-//! their own: a Go server needs a third more time to send a big list in the frames of HTTP/2.
+//! their own: a Go server needs about a tenth more time to send a big list in the frames of HTTP/2, and a slow reader of one holds up nothing else.
 
 use http::Uri;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -21,9 +21,10 @@ use std::time::{Duration, Instant};
 use tower::{BoxError, Service, ServiceBuilder};
 use tower_http::decompression::DecompressionLayer;
 
-/// How often a connection that carries many streams is asked whether it is alive, and how long the answer may take.
-const PING: Duration = Duration::from_secs(10);
-const PONG: Duration = Duration::from_secs(10);
+/// How soon a connection that carries many streams is asked whether it is alive when nothing arrives, and how long the answer may take. A dead one would
+/// be used for every new attempt until then.
+const PING: Duration = Duration::from_secs(5);
+const PONG: Duration = Duration::from_secs(5);
 /// Bytes that may be on their way for one stream, and for all streams of a connection.
 const WINDOW: u32 = 1 << 20;
 const WINDOWS: u32 = 8 << 20;

@@ -27,14 +27,18 @@ impl Ledger {
         let wanted = self.checks.wanted(query.policy.as_ref(), query.with_stale);
         let mut shared = Shared::default();
         let mut rows = Vec::new();
-        if query.by_owner {
-            for root in self.resources.roots() {
-                self.owner_rows(root, query, &wanted, &mut shared, &mut rows);
+        match (self.faulty(query), query.by_owner) {
+            (Some(roots), true) => roots.into_iter().for_each(|root| self.owner_rows(root, query, &wanted, &mut shared, &mut rows)),
+            (Some(mut family), false) => {
+                while let Some(id) = family.pop() {
+                    self.resources.push_children(id, &mut family);
+                    self.resource_rows(id, query, &wanted, &mut shared, &mut rows);
+                }
             }
-        } else {
-            for id in self.resources.all() {
-                self.resource_rows(id, query, &wanted, &mut shared, &mut rows);
+            (None, true) => {
+                self.resources.roots().into_iter().for_each(|root| self.owner_rows(root, query, &wanted, &mut shared, &mut rows))
             }
+            (None, false) => self.resources.all().for_each(|id| self.resource_rows(id, query, &wanted, &mut shared, &mut rows)),
         }
         rows.sort_by(|a, b| {
             let place = |row: &FindingRow| (Reverse(row.result), Reverse(row.severity));
@@ -48,6 +52,13 @@ impl Ledger {
                 .then_with(|| (&a.category, &a.properties, a.owner_guessed).cmp(&(&b.category, &b.properties, b.owner_guessed)))
         });
         rows
+    }
+
+    /// The owners that can have rows, where only faults of one policy are asked for: the usual question, which must not cost a walk over the fleet.
+    fn faulty(&self, query: &FindingQuery) -> Option<Vec<ResourceId>> {
+        let only_faults = !query.results.is_empty() && query.results.iter().all(|result| result.is_fault());
+        let policy = query.policy.as_ref().filter(|_| only_faults && !query.with_stale)?;
+        Some(self.checks.faulty(policy).collect())
     }
 
     /// How many findings name each exception in their properties, by the text there (often one name, or several with commas).

@@ -1,6 +1,7 @@
 //! Checks (source, policy, rule), their groups without `autogen-`, the policies they belong to, and all running tallies.
 
 use super::PolicySum;
+use super::resources::ResourceId;
 use super::rows::keep_marked;
 use crate::domain::{FindingResult, PolicyKey, Severity, Tally};
 use crate::fleet::strings::{StrId, Strings};
@@ -79,6 +80,8 @@ struct PolicySlot {
     source: StrId,
     policy: StrId,
     key: PolicyKey,
+    /// Roots of families with a fault of this policy that counts, so that the rows behind a number are found without a walk over all resources.
+    faulty: HashSet<ResourceId>,
 }
 
 /// See the module.
@@ -109,7 +112,7 @@ impl Checks {
         }
         let slot = *self.policies_by_name.entry((source_id, policy_id)).or_insert_with(|| {
             let key = PolicyKey { source: Arc::from(source), id: Arc::new(policy_of_source(source, policy)) };
-            self.policies.push(PolicySlot { source: source_id, policy: policy_id, key });
+            self.policies.push(PolicySlot { source: source_id, policy: policy_id, key, faulty: HashSet::new() });
             (self.policies.len() - 1) as u32
         });
         let bare = strings.intern(bare_rule(rule));
@@ -223,14 +226,29 @@ impl Checks {
         (!check.stale).then_some(check.group)
     }
 
-    /// Adds an owner's worst result to a group (or takes it away).
-    pub(super) fn count_group(&mut self, group: u32, worst: FindingResult, add: bool) {
+    /// Adds the worst result of the owner `root` to a group (or takes it away).
+    pub(super) fn count_group(&mut self, group: u32, worst: FindingResult, root: ResourceId, add: bool) {
         let Some(group) = self.groups.get_mut(group as usize) else { return };
         if add {
             group.tally.add(worst);
         } else {
             group.tally.take(worst);
         }
+        if worst.is_fault()
+            && let Some(slot) = self.policies.get_mut(group.policy as usize)
+        {
+            // All that a family adds is taken away at once, so the first fault that goes takes its root along.
+            if add {
+                slot.faulty.insert(root);
+            } else {
+                slot.faulty.remove(&root);
+            }
+        }
+    }
+
+    /// The owners with faults of a policy that count.
+    pub(super) fn faulty(&self, policy: &PolicyKey) -> impl Iterator<Item = ResourceId> {
+        self.policies.iter().filter(|slot| slot.key == *policy).flat_map(|slot| slot.faulty.iter().copied())
     }
 
     /// All tallies to nothing.
@@ -240,6 +258,9 @@ impl Checks {
         }
         for group in &mut self.groups {
             group.tally = Tally::default();
+        }
+        for slot in &mut self.policies {
+            slot.faulty.clear();
         }
     }
 

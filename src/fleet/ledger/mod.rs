@@ -22,7 +22,7 @@ mod rows;
 mod tidy;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 pub(crate) use ask::seconds;
 pub(crate) use checks::{Existing, Known};
@@ -370,7 +370,7 @@ impl Ledger {
         }
         for group in scratch.touched_groups.drain(..) {
             if let Some(worst) = scratch.worst.get_mut(group as usize).and_then(Option::take) {
-                checks.count_group(group, worst, add);
+                checks.count_group(group, worst, root, add);
             }
         }
     }

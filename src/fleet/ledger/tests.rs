@@ -369,7 +369,18 @@ proptest! {
             let rows = ledger.findings(&FindingQuery { by_owner, ..FindingQuery::default() });
             let counted: u64 = expected.values().map(|(f, o, _)| if by_owner { o.total() } else { f.total() }).sum();
             prop_assert_eq!(rows.len() as u64, counted);
+            faults_are_found_without_a_walk(&ledger, by_owner);
         }
+    }
+}
+
+/// The faults of each policy, which have an index, are those among all rows, which have none.
+pub(in crate::fleet) fn faults_are_found_without_a_walk(ledger: &Ledger, by_owner: bool) {
+    let all = ledger.findings(&FindingQuery { by_owner, ..FindingQuery::default() });
+    for sum in ledger.sums() {
+        let faults = FindingQuery { policy: Some(sum.key.clone()), results: vec![Fail, Error], by_owner, ..FindingQuery::default() };
+        let expected: Vec<_> = all.iter().filter(|row| row.key == sum.key && row.result.is_fault()).cloned().collect();
+        assert_eq!(ledger.findings(&faults), expected, "{:?}", sum.key);
     }
 }
 

@@ -163,6 +163,9 @@ type Everything = (Essence, Vec<FindingRow>, Vec<FindingRow>, Vec<BlockedRow>, B
 fn everything(state: &mut EnvironmentState) -> Everything {
     let view = state.view();
     let rows = |by_owner: bool| state.findings(&FindingQuery { by_owner, with_stale: true, ..FindingQuery::default() });
+    for by_owner in [false, true] {
+        crate::fleet::ledger::tests::faults_are_found_without_a_walk(&state.ledger, by_owner);
+    }
     let uses = state.ledger.exception_uses().into_iter().map(|(names, uses)| (names.to_owned(), uses)).collect();
     (essence(&view), rows(false), rows(true), state.blocked_rows(None), uses)
 }
