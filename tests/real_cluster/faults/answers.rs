@@ -155,9 +155,10 @@ fn lines_that_are_no_events(site: &mut Site<'_>) {
     site.dev.api.post("/apis/wgpolicyk8s.io/v1alpha2/namespaces/team-00/policyreports", &report).unwrap().ok();
     site.watch.until("1 MB from etcd", SOON, |status| environment(status, "dev")["findings"]["fail"] == fails + 3_000);
     site.dev.kubectl(&["delete", "policyreport", "-n", "team-00", "big"]);
-    // The garbled line is forgotten with the next list.
-    site.proxy.act(REPORTS, &Act::Cut);
+    site.watch.until("and it goes", SOON, |status| environment(status, "dev")["findings"]["fail"] == fails);
+    // What was left out is forgotten with the next list.
     let gone = site.proxy.fault_times(1, WATCHES, Fault::status(410, "Expired", "too old"));
+    site.proxy.act(REPORTS, &Act::Cut);
     site.watch.until_true("the next list has everything", BACK, &[site.dev]);
     drop(gone);
 }
