@@ -37,7 +37,7 @@ const FIRST_SIGN: Duration = Duration::from_secs(10);
 /// A watch that lived for less is a failure, or a server that closes at once would be asked in a hot loop.
 const SHORT_LIFE: Duration = Duration::from_secs(1);
 /// A watch that lived for longer forgives the failures before it.
-const HEALTHY: Duration = Duration::from_secs(10);
+const HEALTHY: Duration = Duration::from_secs(2);
 /// How often a garbled watch leads to a new list at most.
 const GARBLED_AGAIN: Duration = Duration::from_secs(60);
 /// How soon something that is denied is asked for again.
