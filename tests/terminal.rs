@@ -173,6 +173,8 @@ fn the_demo_from_the_matrix_down_to_an_object_and_out() {
     let session = &mut demo.session;
     // On the first policy's first number: its rows, a finding, the object behind it.
     session.until("faults", |screen| screen.contents().contains("POLICY ↓ faults") && screen.contents().contains(" owners in "));
+    // Until owners are known there are so many rows that they are folded, and the cursor would stand on a namespace.
+    session.until("rows that are not folded", |screen| screen.contents().contains("✖"));
     session.keys("\r");
     session.until("the keys of the rows", |screen| screen.contents().lines().last().is_some_and(|line| line.contains("y yaml")));
     session.until("the cursor on a row", |screen| screen.contents().lines().any(|line| line.starts_with("▌  ✖")));

@@ -7,6 +7,7 @@
 mod support;
 
 mod bad_input;
+mod bare;
 mod faults;
 mod harness;
 mod live;

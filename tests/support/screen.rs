@@ -91,7 +91,7 @@ impl Session {
             while let Ok(n @ 1..) = reader.read(&mut buffer) {
                 parser.lock().unwrap().process(&buffer[..n]);
                 count.fetch_add(n as u64, Ordering::Relaxed);
-                count_escapes.fetch_add(buffer[..n].iter().filter(|byte| **byte == 0x1b).count() as u64, Ordering::Relaxed);
+                count_escapes.fetch_add(buffer[..n].split(|byte| *byte == 0x1b).skip(1).count() as u64, Ordering::Relaxed);
                 let held = open.changed.wait_while(open.reading.lock().unwrap(), |reading| *reading == Reading::Held).unwrap();
                 if *held == Reading::Over {
                     return;
