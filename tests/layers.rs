@@ -20,8 +20,8 @@ const LAYERS: [(&str, &[&str]); 10] = [
     ("demo", &["domain"]),
 ];
 
-/// Where everything is brought together.
-const ROOTS: [&str; 3] = ["lib", "main", "app"];
+/// Where everything is brought together; and what only tests use, which no layer may name.
+const ROOTS: [&str; 4] = ["lib", "main", "app", "testing"];
 
 /// Crates and modules that live in one place only.
 const CONFINED: [(&str, &[&str]); 12] = [

@@ -214,7 +214,9 @@ fn of_equal_results_the_words_decide_and_not_who_came_first() {
     let (plain, excused) = (report("1", "", "z"), report("2", r#""exceptions":"e""#, "a"));
     for order in [[&plain, &excused], [&excused, &plain]] {
         let mut ledger = Ledger::default();
-        order.iter().for_each(|json| put(&mut ledger, POLICY_REPORT, json));
+        for json in order {
+            put(&mut ledger, POLICY_REPORT, json);
+        }
         assert_eq!(ledger.sums()[0].excepted, 1);
         let rows = [false, true].map(|by_owner| ledger.findings(&FindingQuery { by_owner, ..FindingQuery::default() }));
         assert!(rows.iter().flatten().all(|row| (&*row.exception, &*row.message) == ("e", "a")), "{rows:?}");

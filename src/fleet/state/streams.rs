@@ -160,7 +160,7 @@ impl Streams {
 
     /// Objects that were left out, of all kinds.
     pub(super) fn skipped_of_all(&self) -> u64 {
-        self.streams.values().map(|stream| stream.left_out()).sum()
+        self.streams.values().map(Stream::left_out).sum()
     }
 
     /// Objects that were left out, by kind, where there are any.

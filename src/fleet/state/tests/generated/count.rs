@@ -39,6 +39,9 @@ pub(super) struct Count {
 /// What one result says: its time, how bad it is, and the exceptions that it names.
 type Said = (i64, FindingResult, bool, String);
 
+/// Policy, rule without `autogen-`, top owner, and whether it is stale.
+type Group = (Policy, String, String, bool);
+
 /// Policy, rule, and resource.
 type Key = (Policy, String, String);
 
@@ -90,7 +93,7 @@ fn findings(model: &Model, count: &mut Count) {
         }
     }
     let tops = Tops::of(model);
-    let mut groups: BTreeMap<(Policy, String, String, bool), (FindingResult, BTreeSet<String>)> = BTreeMap::new();
+    let mut groups: BTreeMap<Group, (FindingResult, BTreeSet<String>)> = BTreeMap::new();
     for ((policy, rule, _), ((time, result, excepted, exception), subject)) in kept {
         let stale = is_stale(model, &policy, &rule);
         let sum = count.policies.entry(policy.clone()).or_default();
