@@ -100,10 +100,15 @@ pub(super) async fn run(mut context: StreamContext) -> Ended {
         }
         match turned {
             Ok(Turned::Listed) => {}
-            Ok(Turned::Watched) if watched.is_none_or(|lived| lived >= SHORT_LIFE) => {}
-            Ok(Turned::Watched | Turned::Outdated) => {
+            Ok(Turned::Watched) if watched.is_none_or(|lived| lived >= SHORT_LIFE) => machine.outdated = 0,
+            Ok(Turned::Watched) => {
                 machine.failures += 1;
-                machine.pause(&context, None).await;
+                machine.wait_for_turn(&context, machine.failures).await;
+            }
+            // A new list is all it takes, and what is held is old until then: only one that is of no use is asked for later and later.
+            Ok(Turned::Outdated) => {
+                machine.outdated += 1;
+                machine.wait_for_turn(&context, machine.outdated - 1).await;
             }
             Err(Trouble::Gone) => return Ended::Unwanted,
             Err(Trouble::Refused(Refusal::NotFound(_))) => return Ended::NotServed,
@@ -122,6 +127,8 @@ struct Machine {
     /// A list was complete once.
     complete: bool,
     failures: u32,
+    /// Versions in a row that were too old, without a watch that lived.
+    outdated: u32,
     /// This stream must list in pages, whatever others do.
     paged: bool,
     /// The server keeps no history.
@@ -141,6 +148,7 @@ impl Machine {
             resume: None,
             complete: false,
             failures: 0,
+            outdated: 0,
             paged: false,
             hinted: false,
             opened: Instant::now(),
@@ -375,14 +383,29 @@ impl Machine {
         Ok(())
     }
 
+    /// Waits before a watch or list that is not asked for because of a refusal. What is held grows old meanwhile, which is said if it takes long.
+    async fn wait_for_turn(&self, context: &StreamContext, failures: u32) {
+        let pause = pause_after(failures);
+        if pause > SHORT_LIFE && self.complete {
+            // If nobody listens, the next turn notices.
+            let _ = context.state(Sync::Stale { since: super::station::now() }).await;
+        }
+        sleep(pause + context.jitter(pause / 4)).await;
+    }
+
     /// Waits longer after each failure in a row.
     async fn pause(&self, context: &StreamContext, asked: Option<Duration>) {
-        let pause = Duration::from_millis(250) * 2u32.saturating_pow(self.failures.saturating_sub(1).min(8));
-        let pause = pause.min(LONGEST_PAUSE);
+        let pause = pause_after(self.failures);
         // Streams that were throttled together must not come back together.
         let asked = asked.map_or(Duration::ZERO, |asked| asked + context.jitter((asked / 4).min(LONGEST_PAUSE)));
         sleep(asked.max(pause + context.jitter(pause / 4))).await;
     }
+}
+
+/// Longer after each failure in a row; nothing where there was none.
+fn pause_after(failures: u32) -> Duration {
+    let pause = Duration::from_millis(250) * 2u32.saturating_pow(failures.saturating_sub(1).min(8));
+    if failures == 0 { Duration::ZERO } else { pause.min(LONGEST_PAUSE) }
 }
 
 const SILENT: &str = "no streaming list";
