@@ -172,11 +172,11 @@ pub(super) async fn follow(spec: ClusterSpec, concern: watch::Sender<Option<Conc
             _ = ticks.tick() => {}
         }
         // A home folder may be on a network that hangs: nothing waits for it but this.
-        let looked = tokio::task::spawn_blocking(move || {
+        let look = tokio::task::spawn_blocking(move || {
             let seen = looker.look();
             (looker, seen)
         });
-        let Ok((back, seen)) = looked.await else { return };
+        let Ok((back, seen)) = look.await else { return };
         looker = back;
         if std::mem::take(&mut is_first) {
             concern.send_replace(seen);

@@ -264,7 +264,9 @@ impl Station {
                 Some(Doubt::OfOurOwn(Refusal::TooMany(asked))) => {
                     let quiet = asked.unwrap_or(QUIET).max(Duration::from_secs(1));
                     let quiet = quiet + jitter(quiet / 4);
-                    [&mut beat, &mut around, &mut at_kyverno].into_iter().for_each(|ticks| ticks.reset_after(quiet));
+                    for ticks in [&mut beat, &mut around, &mut at_kyverno] {
+                        ticks.reset_after(quiet);
+                    }
                 }
                 Some(doubt) => {
                     if let Some(end) = self.doubt(connection, doubt, &running).await {
