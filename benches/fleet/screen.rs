@@ -53,7 +53,7 @@ impl Screen {
         let mut input = pair.master.try_clone_reader().expect("a reader");
         let told = Arc::clone(&shown);
         let reader = std::thread::spawn(move || {
-            let mut buffer = [0; 1 << 16];
+            let mut buffer = vec![0; 1 << 16];
             while let Ok(read @ 1..) = input.read(&mut buffer) {
                 let mut shown = told.0.lock().expect("no panic");
                 shown.at = Instant::now();

@@ -169,7 +169,8 @@ fn read(out: &[u8]) -> Result<Credentials, String> {
     Ok(Credentials { token, identity, expires })
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use super::*;
     use std::time::Instant;

@@ -120,13 +120,11 @@ impl Items {
 
     /// Steps over a result that was seen before. One that was not begins here.
     fn steps_over(&mut self) -> bool {
-        match self.seen.length(self.buffer.get(self.looked..).unwrap_or_default()) {
-            Some(length) => self.looked += length,
-            None => {
-                self.result = Some(self.looked);
-                return false;
-            }
-        }
+        let Some(length) = self.seen.length(self.buffer.get(self.looked..).unwrap_or_default()) else {
+            self.result = Some(self.looked);
+            return false;
+        };
+        self.looked += length;
         true
     }
 

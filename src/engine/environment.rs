@@ -122,7 +122,8 @@ impl EnvironmentTask {
     /// The next moment at which all environments publish what fills them, together, so that the screen is drawn once for all of them.
     fn next_beat(&self) -> Instant {
         let since = self.started.elapsed();
-        self.started + FILLING * (since.div_duration_f64(FILLING) as u32 + 1)
+        let beats = since.as_millis() / FILLING.as_millis() + 1;
+        self.started + FILLING * u32::try_from(beats).unwrap_or(u32::MAX)
     }
 
     fn publish(&mut self) {

@@ -132,7 +132,7 @@ mod tests {
         let mut trouble = daily.trouble();
         daily.write_all(b"one\n").unwrap();
         daily.write_all(b"two\n").unwrap();
-        assert!(trouble.borrow_and_update().as_ref().is_some_and(|why| why.contains("No space left") && why.contains("2")));
+        assert!(trouble.borrow_and_update().as_ref().is_some_and(|why| why.contains("No space left") && why.contains('2')));
         fs::remove_file(&path).unwrap();
         daily.write_all(b"three\n").unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "three\n");

@@ -27,18 +27,19 @@ impl Ledger {
         let wanted = self.checks.wanted(query.policy.as_ref(), query.with_stale);
         let mut shared = Shared::default();
         let mut rows = Vec::new();
-        match (self.faulty(query), query.by_owner) {
-            (Some(roots), true) => roots.into_iter().for_each(|root| self.owner_rows(root, query, &wanted, &mut shared, &mut rows)),
-            (Some(mut family), false) => {
-                while let Some(id) = family.pop() {
-                    self.resources.push_children(id, &mut family);
-                    self.resource_rows(id, query, &wanted, &mut shared, &mut rows);
-                }
+        if query.by_owner {
+            for root in self.faulty(query).unwrap_or_else(|| self.resources.roots()) {
+                self.owner_rows(root, query, &wanted, &mut shared, &mut rows);
             }
-            (None, true) => {
-                self.resources.roots().into_iter().for_each(|root| self.owner_rows(root, query, &wanted, &mut shared, &mut rows))
+        } else if let Some(mut family) = self.faulty(query) {
+            while let Some(id) = family.pop() {
+                self.resources.push_children(id, &mut family);
+                self.resource_rows(id, query, &wanted, &mut shared, &mut rows);
             }
-            (None, false) => self.resources.all().for_each(|id| self.resource_rows(id, query, &wanted, &mut shared, &mut rows)),
+        } else {
+            for id in self.resources.all() {
+                self.resource_rows(id, query, &wanted, &mut shared, &mut rows);
+            }
         }
         rows.sort_by(|a, b| {
             let place = |row: &FindingRow| (Reverse(row.result), Reverse(row.severity));

@@ -198,11 +198,14 @@ impl<'a> Cursor<'a> {
         if self.take(b',').is_some() { Some(true) } else { self.take(end).map(|()| false) }
     }
 
-    /// A key without escapes, and the colon behind it.
+    /// A key of plain characters, and the colon behind it.
     fn key(&mut self) -> Option<&'a [u8]> {
         self.take(b'"')?;
         let end = memchr::memchr2(b'"', b'\\', self.0)?;
         let (key, rest) = self.0.split_at_checked(end)?;
+        if !key.iter().all(|byte| (b' '..=b'~').contains(byte)) {
+            return None;
+        }
         self.0 = rest;
         self.take(b'"')?;
         self.take(b':')?;
@@ -286,6 +289,7 @@ mod tests {
             r#"{"metadata":{"name":"n"},"results":[7]}"#,
             r#"{"metadata":{"name":"n"},"metadata":{"name":"m"}}"#,
             r#"{"metadata":{"name":"n"}}}"#,
+            "{\"metadata\":{\"name\":\"n\"},\"ki\nnd\":7}",
             r#"{"metadata":{"name":"n"},"results":[{"policy":"p","timestamp":{"nanos":0,"seconds":007}}]}"#,
             &good[..good.len() - 1],
         ];

@@ -226,7 +226,7 @@ fn another_cluster_takes_the_name(fleet: &Fleet, folder: &Path) {
         kubeconfig.clusters.into_iter().find(|named| named.name == name).unwrap().cluster
     };
     edit(&path, |kubeconfig| {
-        kubeconfig.clusters.iter_mut().filter(|named| named.name == "dev").for_each(|named| named.cluster = server("qac"))
+        kubeconfig.clusters.iter_mut().filter(|named| named.name == "dev").for_each(|named| named.cluster = server("qac"));
     });
     let (old, other) = (environment(watch.latest(), "dev")["server"].clone(), server("qac").unwrap().server.unwrap());
     assert_ne!(old, other.as_str());
