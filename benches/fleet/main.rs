@@ -261,7 +261,7 @@ impl World {
     fn under_churn(&mut self, screen: &mut Screen, outcome: &mut Outcome, plan: &Plan) {
         let pid = screen.pid();
         let churn = Churn::start(self.clusters(), &self.filled, 2_000);
-        let (keys, changes) = plan.effort.pick((300, 60), (120, 30), (20, 5));
+        let (keys, changes) = plan.effort.pick((300_u16, 60), (120, 30), (20, 5));
         let (start, cpu, (bytes, _)) = (Instant::now(), process::cpu(&pid), screen.received());
         let latencies = key_to_frame(screen, keys);
         let window = start.elapsed().as_secs_f64();
@@ -273,6 +273,7 @@ impl World {
         outcome.limited("age p99", "age of data on the screen, p99", percentile(&ages, 0.99), "ms", 100.0);
         let quiet = process::load(&pid, plan.effort.seconds(10, 10, 1));
         outcome.note("update", "CPU for each finding rewritten", quiet / 2_000.0 * 1e6, "µs");
+        outcome.note("key", "CPU for each key", (load - quiet).max(0.0) * window / f64::from(keys) * 1000.0, "ms");
         outcome.note("churn", "findings rewritten a second", churn.stop(&mut self.filled), "");
         outcome.note("churn cpu", "CPU under churn and keys", load * 100.0, "%");
         outcome.note("terminal", "bytes to the terminal a second", received as f64 / window / 1000.0, "kB");
@@ -336,7 +337,7 @@ fn is_live(text: &str, environments: usize) -> bool {
 }
 
 /// Presses a key `count` times at odd moments; milliseconds until the cursor is on another policy. Rows may change places meanwhile.
-fn key_to_frame(screen: &mut Screen, count: usize) -> Vec<f64> {
+fn key_to_frame(screen: &mut Screen, count: u16) -> Vec<f64> {
     let marked = |text: &str| {
         let mut lines = text.lines().enumerate();
         lines.find_map(|(place, line)| Some((place, line.strip_prefix('▌')?.split_whitespace().next()?.to_owned())))
