@@ -4,7 +4,7 @@
 //! Arrows point downwards only (`tests/layers.rs` holds it so):
 //!
 //! ```text
-//! main → app → { tui, cli } → engine → { cluster, files } → { kinds, fleet, settings } → domain
+//! main → app → { tui, cli } → engine → cluster → files → { kinds, fleet, settings } → domain
 //!          └→ demo (stands beside; an API server of its own that knows none of the above)
 //! ```
 //!

@@ -12,8 +12,8 @@ const LAYERS: [(&str, &[&str]); 10] = [
     ("kinds", &["domain"]),
     ("settings", &["domain"]),
     ("fleet", &["domain", "kinds"]),
-    ("cluster", &["domain", "kinds", "fleet", "settings"]),
     ("files", &["domain", "settings"]),
+    ("cluster", &["domain", "kinds", "fleet", "settings", "files"]),
     ("engine", &["domain", "kinds", "fleet", "settings", "cluster", "files"]),
     ("tui", &["domain", "kinds", "fleet", "settings", "engine"]),
     ("cli", &["domain", "kinds", "fleet", "settings", "engine"]),
@@ -68,7 +68,7 @@ fn lines(path: &Path, text: &str) -> Vec<(usize, String)> {
         if ends && line.starts_with("mod ") && line.ends_with('{') {
             break;
         }
-        ends = line.trim() == "#[cfg(test)]";
+        ends = line.trim() == "#[cfg(test)]" || (ends && line.starts_with("#["));
         let code = line.split("//").next().unwrap_or_default();
         out.push((index + 1, code.to_owned()));
     }

@@ -31,7 +31,7 @@ mod seed;
 use bare::Bare;
 use outcome::Outcome;
 use screen::Screen;
-use seed::{Churn, Filled, RESULTS, Random, SENTINEL, set_sentinel};
+use seed::{Churn, Filled, RESULTS, SENTINEL, set_sentinel};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -40,6 +40,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use support::cluster::{Cluster, Fleet, Options, crds, kubectl};
 use support::product::Desk;
+use support::seed::Random;
 
 /// The clusters that are filled, and a small one to start up on.
 const NAMES: [&str; 4] = ["dev", "qac", "staging", "production"];

@@ -4,6 +4,7 @@
 //! is on the screen. The resources themselves do not exist, so each is its own top owner.
 
 use crate::support::cluster::Cluster;
+use crate::support::seed::Random;
 use futures::StreamExt as _;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -117,35 +118,19 @@ const RULES: [(&str, &str, &str, &str); RESULTS] = [
     ),
 ];
 
-/// SplitMix64: the same numbers on every machine.
-#[derive(Clone)]
-pub(crate) struct Random(pub(crate) u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
+/// As most clusters have them.
+fn result(random: &mut Random) -> &'static str {
+    match random.below(1000) {
+        0..60 => "fail",
+        60..70 => "skip",
+        70..72 => "error",
+        _ => "pass",
     }
+}
 
-    pub(crate) fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
-    }
-
-    fn result(&mut self) -> &'static str {
-        match self.below(1000) {
-            0..60 => "fail",
-            60..70 => "skip",
-            70..72 => "error",
-            _ => "pass",
-        }
-    }
-
-    fn uuid(&mut self) -> String {
-        let (a, b) = (self.next(), self.next());
-        format!("{:08x}-{:04x}-4{:03x}-8{:03x}-{:012x}", a >> 32, (a >> 16) & 0xffff, a & 0xfff, b >> 52, b & 0xffff_ffff_ffff)
-    }
+fn uuid(random: &mut Random) -> String {
+    let (a, b) = (random.next(), random.next());
+    format!("{:08x}-{:04x}-4{:03x}-8{:03x}-{:012x}", a >> 32, (a >> 16) & 0xffff, a & 0xfff, b >> 52, b & 0xffff_ffff_ffff)
 }
 
 fn seconds() -> u64 {
@@ -223,8 +208,8 @@ impl Filled {
         let first = self.reports.len();
         for n in first..count {
             let kind = ["Pod", "Deployment", "Pod", "StatefulSet", "Pod", "DaemonSet"][n % 6];
-            let results = (0..RESULTS).map(|_| self.random.result()).collect();
-            let path = format!("{REPORTS}/namespaces/team-{:02}/policyreports/{}", n % NAMESPACES, self.random.uuid());
+            let results = (0..RESULTS).map(|_| result(&mut self.random)).collect();
+            let path = format!("{REPORTS}/namespaces/team-{:02}/policyreports/{}", n % NAMESPACES, uuid(&mut self.random));
             self.reports.push(Written { path, kind, results });
         }
         let there =
@@ -233,11 +218,11 @@ impl Filled {
             // A cluster that was kept from an earlier run: the same seeds have made the same reports.
             return;
         }
-        let random = self.random.clone();
+        let seed = self.random.0;
         let news = self.reports[first..].iter().enumerate();
         futures::stream::iter(news)
             .for_each_concurrent(16, |(n, report)| {
-                let mut random = Random(random.0 ^ n as u64);
+                let mut random = Random(seed ^ n as u64);
                 async move {
                     let (collection, name) = report.path.rsplit_once('/').expect("a path");
                     let mut body = report.body(&json!(seconds() - random.below(86_400)));

@@ -4,10 +4,11 @@
 
 use super::ClusterSpec;
 use super::refusal::deepest;
+use crate::files::{Stamp, content, stamp};
 use kube::config::{AuthInfo, Cluster, Kubeconfig};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -103,7 +104,7 @@ fn hash<'a>(entry: Option<&impl serde::Serialize>, files: impl Iterator<Item = &
     let mut hasher = DefaultHasher::new();
     entry.and_then(|entry| serde_json::to_value(entry).ok()).map(|value| value.to_string()).hash(&mut hasher);
     for file in files {
-        std::fs::read(file).ok().hash(&mut hasher);
+        content(Path::new(file)).hash(&mut hasher);
     }
     hasher.finish()
 }
@@ -117,14 +118,6 @@ fn own_files(spec: &ClusterSpec) -> Vec<PathBuf> {
     }
 }
 
-/// Enough of a file's metadata to know that it was not touched.
-type Stamp = Option<(SystemTime, u64)>;
-
-fn stamp(path: &PathBuf) -> Stamp {
-    let metadata = std::fs::metadata(path).ok()?;
-    Some((metadata.modified().ok()?, metadata.len()))
-}
-
 /// What was seen at the last look.
 struct Looker {
     spec: ClusterSpec,
@@ -136,7 +129,7 @@ struct Looker {
 impl Looker {
     /// Looks once; what concerns the environment, if the files have changed and are at rest. A file that cannot be read is no news: what runs, runs on.
     fn look(&mut self) -> Option<Concern> {
-        let stamps: Vec<Stamp> = own_files(&self.spec).iter().chain(&self.named).map(stamp).collect();
+        let stamps: Vec<Stamp> = own_files(&self.spec).iter().chain(&self.named).map(|path| stamp(path)).collect();
         if self.stamps.as_ref() != Some(&stamps) {
             let is_first = self.stamps.replace(stamps).is_none();
             self.at_rest = false;
@@ -153,7 +146,7 @@ impl Looker {
         let named = chosen.files();
         if named != self.named {
             // The next look has more to look at, which is no change.
-            self.stamps = Some(own_files(&self.spec).iter().chain(&named).map(stamp).collect());
+            self.stamps = Some(own_files(&self.spec).iter().chain(&named).map(|path| stamp(path)).collect());
             self.named = named;
         }
         Some(chosen.concern())

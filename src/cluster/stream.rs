@@ -30,7 +30,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 /// A watch that is silent for longer is taken for dead. API servers send a bookmark every minute (kubernetes/apiserver
 /// pkg/storage/cacher, `defaultBookmarkFrequency`); one that sends none is asked again from where it was, which costs one request.
-const SILENCE: Duration = Duration::from_secs(95);
+const SILENCE: Duration = Duration::from_secs(75);
 /// A streaming list answers at once, if only with the bookmark of an empty list. One that does not is no streaming list: the
 /// reports-server ignores the parameter (kyverno/reports-server pkg/api/polr.go).
 const FIRST_SIGN: Duration = Duration::from_secs(10);

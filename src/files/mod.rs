@@ -7,10 +7,12 @@ mod atomic;
 mod daily;
 pub mod log;
 mod paths;
+mod stamp;
 
 pub use atomic::{exists, read_text, write_atomic};
 pub use daily::Trouble;
 pub use paths::{Paths, expand, kubeconfigs};
+pub use stamp::{Stamp, content, stamp};
 
 use std::fmt;
 use std::io;

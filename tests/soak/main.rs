@@ -43,7 +43,7 @@ const SHAPES: [&[Shape]; 4] =
 /// The place of the one whose reports are in openreports.io.
 const OPENREPORTS: usize = 2;
 
-/// Until everything is well again. A watch that hangs alone takes 95 s to be found out.
+/// Until everything is well again. A watch that hangs alone takes 75 s to be found out.
 const PATIENCE: Duration = Duration::from_secs(150);
 
 /// How often each cluster is written to.

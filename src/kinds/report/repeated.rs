@@ -64,15 +64,16 @@ impl<T: Copy> Repeated<T> {
     /// that the report is no plain one. `None` is no error: [`super::read_report`] reads what is not read here.
     pub(crate) fn read<'a>(&mut self, json: &'a [u8], mut learn: impl FnMut(&RawResult<'_>) -> Option<T>) -> Option<PlainReport<'a, T>> {
         let mut at = Cursor(json.trim_ascii());
-        let (mut metadata, mut scope, mut results) = (None, None, None);
+        let (mut metadata, mut scope, mut results, mut source) = (None, None, None, None);
         at.take(b'{')?;
         loop {
             match at.key()? {
                 b"metadata" if metadata.is_none() => metadata = Some(at.value::<Metadata<'a>>()?),
                 b"scope" if scope.is_none() => scope = Some(at.value::<Option<Reference<'a>>>()?),
                 b"results" if results.is_none() => results = Some(self.results(&mut at, &mut learn)?),
+                b"source" if source.is_none() => source = Some(at.value::<IgnoredAny>()?),
                 // Twice the same key is for the long way to judge.
-                b"metadata" | b"scope" | b"results" => return None,
+                b"metadata" | b"scope" | b"results" | b"source" => return None,
                 _ => drop(at.value::<IgnoredAny>()?),
             }
             if at.more(b'}')? {
@@ -288,6 +289,7 @@ mod tests {
             r#"{"metadata":{"name":"n"},"results":null}"#,
             r#"{"metadata":{"name":"n"},"results":[7]}"#,
             r#"{"metadata":{"name":"n"},"metadata":{"name":"m"}}"#,
+            r#"{"metadata":{"name":"n"},"source":"a","source":"b"}"#,
             r#"{"metadata":{"name":"n"}}}"#,
             "{\"metadata\":{\"name\":\"n\"},\"ki\nnd\":7}",
             r#"{"metadata":{"name":"n"},"results":[{"policy":"p","timestamp":{"nanos":0,"seconds":007}}]}"#,

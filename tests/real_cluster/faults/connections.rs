@@ -18,7 +18,7 @@ const PAGES: &str = "/policyreports limit=";
 const LATER_PAGES: &str = "/policyreports continue=ey";
 const WATCHES: &str = "/policyreports watch=true !sendInitialEvents";
 
-/// A watch that is silent is opened again after 95 s.
+/// A watch that is silent is opened again after 75 s.
 const SILENT_FOR_TOO_LONG: Duration = Duration::from_secs(150);
 
 fn reports(status: &Value) -> String {
