@@ -201,6 +201,8 @@ fn spoil_one(page: Vec<u8>) -> Vec<u8> {
 /// kill -9 while a list is on its way: what was known by one program stays, what was half known by the other is never called whole.
 fn killed_in_the_middle_of_a_list(fleet: &Fleet, desk: &Desk, proxy: &Proxy, watch: &mut Watch) {
     let dev = fleet.cluster("dev");
+    // After many versions that were too old in a row the first program may still be waiting for its next list.
+    watch.until_true("everything until now is followed", BACK, &[dev]);
     let (mark, first) = begin(proxy, watch);
     let slow = proxy.fault_times(1, LISTS, Fault::Throttle(50_000));
     let mut second = desk.watch(&["status", "--watch"]);
