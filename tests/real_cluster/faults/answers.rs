@@ -256,8 +256,7 @@ fn somebody_else_answers(site: &mut Site<'_>) {
         |kind: &str, body: &str| Fault::Answer { status: 200, headers: vec![("content-type", kind.to_owned())], body: body.to_owned() };
     let fault = site.proxy.fault("", page("text/html; charset=utf-8", "<html>\n<body>\nLog in\n</body>\n</html>\n"));
     site.proxy.drop_connections();
-    let (_, status) = site.watch.until("it is no answer", SOON, is("dev", "retrying"));
-    assert!(message(&status).contains("a web page came"), "{}", message(&status));
+    site.watch.until("it is no answer", SOON, |status| is("dev", "retrying")(status) && message(status).contains("a web page came"));
     fault.heal();
     site.end(first);
     assert_eq!(site.proxy.count(mark, LISTS), 0, "streams go on from their versions");

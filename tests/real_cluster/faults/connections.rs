@@ -88,8 +88,10 @@ fn nothing_answers(proxy: &Proxy, watch: &mut Watch, seeded: &mut Seeded<'_>, de
     let (mark, first) = begin(proxy, watch);
     let fault = proxy.fault("", Fault::Stall);
     proxy.act("", &Act::Stall);
-    let (_, status) = watch.until("the silence is noticed", NOTICED, is("dev", "retrying"));
-    assert!(environment(&status, "dev")["message"].as_str().is_some_and(|words| words.contains("no answer within")), "{status}");
+    let (_, status) = watch.until("the silence is noticed", NOTICED, |status| {
+        is("dev", "retrying")(status)
+            && environment(status, "dev")["message"].as_str().is_some_and(|words| words.contains("no answer within"))
+    });
     assert_eq!(environment(&status, "qac")["state"], "live", "the others live on: {status}");
     let_pass(Duration::from_secs(8));
     assert!(fault.hits() <= 12, "{} requests while nothing answers", fault.hits());
