@@ -1,7 +1,7 @@
 //! Configurations and kubeconfigs of any text.
 
 use crate::settings::{Contexts, first_config, parse};
-use crate::testing::{broken, cases, deep};
+use crate::testing::{broken, cases, deep, many_cases};
 
 /// A configuration that says everything.
 const CONFIG: &str = r#"
@@ -63,7 +63,8 @@ fn kubeconfigs_of_any_text_are_read_or_refused() {
 
 #[test]
 fn texts_that_are_deeper_than_any_stack_or_bigger_than_they_look_are_refused() {
-    cases("texts_that_are_deeper", 60, |dice| {
+    // Each is a thousand times as long as what the other tests make, and takes as long.
+    many_cases("texts_that_are_deeper", 60_000, 1_000, |dice| {
         let deep = String::from_utf8_lossy(&deep(dice)).into_owned();
         drop(parse("config.toml", &format!("a = {deep}"), &[]));
         drop(parse("config.toml", &"[a.b]\nx.y.".repeat(2_000), &[]));
