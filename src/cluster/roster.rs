@@ -8,7 +8,7 @@ use super::discover::{Discovery, Served, is_on_demand, path};
 use super::refusal::Refusal;
 use super::requests::METADATA_LIST;
 use super::station::{LOOK_LIMIT, Named, Station, now};
-use super::stream::{Ended, run};
+use super::stream::{Ended, Place, run};
 use super::subject::StreamContext;
 use crate::domain::{Link, Sync};
 use crate::fleet::delta::{Delta, StreamEvent, StreamId};
@@ -90,8 +90,17 @@ impl Station {
         }
         let kyverno_changed = served.as_ref().is_none_or(|before| before.versions != now.versions);
         let scopes = self.scopes(connection).await;
-        for id in KindId::all() {
-            self.look_at_kind(connection, id, &now, &scopes, running).await;
+        // Those that start now with a Table are ahead of all others that start now.
+        let (ahead, tables) = watch::channel(());
+        let (first, rest): (Vec<KindId>, Vec<KindId>) = KindId::all().partition(|id| self.begins_with_a_table(*id));
+        for id in first {
+            let place = || Place::Ahead(ahead.clone());
+            self.look_at_kind(connection, id, &now, &scopes, running, &place).await;
+        }
+        drop(ahead);
+        for id in rest {
+            let place = || Place::Behind(tables.clone());
+            self.look_at_kind(connection, id, &now, &scopes, running, &place).await;
         }
         *served = Some(now);
         if kyverno_changed && let Some(now) = served.as_ref() {
@@ -101,6 +110,11 @@ impl Station {
         Ok(())
     }
 
+    /// Totals come from the summary columns of reports, long before the findings.
+    fn begins_with_a_table(&self, id: KindId) -> bool {
+        self.spec.summaries && id.kind().family == Family::Report
+    }
+
     async fn look_at_kind(
         &mut self,
         connection: &Connection,
@@ -108,6 +122,7 @@ impl Station {
         now: &Served,
         scopes: &BTreeSet<Arc<str>>,
         running: &mut Running,
+        place: &(dyn Fn() -> Place + Send + std::marker::Sync),
     ) {
         let wanted = !is_on_demand(id) || self.signals.needed_owners.borrow().contains(&id);
         let version = now.kinds.get(&id).copied().filter(|_| wanted);
@@ -137,7 +152,7 @@ impl Station {
             let stream = StreamId { kind: id, namespace };
             if !running.handles.contains_key(&stream) {
                 self.known.insert(stream.clone());
-                self.start(connection, stream, version, running);
+                self.start(connection, stream, version, running, place());
             }
         }
     }
@@ -179,7 +194,7 @@ impl Station {
         !gone
     }
 
-    fn start(&self, connection: &Connection, id: StreamId, version: &'static str, running: &mut Running) {
+    fn start(&self, connection: &Connection, id: StreamId, version: &'static str, running: &mut Running, place: Place) {
         let context = StreamContext {
             path: path(id.kind, version, &id.namespace),
             id: id.clone(),
@@ -192,7 +207,7 @@ impl Station {
             summaries: self.spec.summaries,
         };
         let named = id.clone();
-        let handle = running.tasks.spawn(async move { (named, run(context).await) });
+        let handle = running.tasks.spawn(async move { (named, run(context, place).await) });
         running.handles.insert(id, (handle, version));
     }
 

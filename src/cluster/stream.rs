@@ -26,6 +26,7 @@ use crate::kinds::Family;
 use http_body_util::BodyExt;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 /// A watch that is silent for longer is taken for dead. API servers send a bookmark every minute (kubernetes/apiserver
@@ -49,6 +50,17 @@ const FIRST_PAGE: usize = 100;
 const PAGE_BYTES: usize = 4 << 20;
 /// A server that always says version "1" keeps no history (the reports-server): its watch is only a hint, and lists are repeated.
 const RELIST_HINTED: Duration = Duration::from_secs(60);
+
+/// How long the small kinds wait for the Tables. Of a server that is slow with them, it is better to know something else soon.
+const TABLES_FIRST: Duration = Duration::from_millis(500);
+
+/// A stream's place at the start. The API server shares its cores among all that is asked: what the totals need comes first.
+pub(super) enum Place {
+    /// Lets the others wait until this is dropped.
+    Ahead(watch::Sender<()>),
+    /// Waits until all that are ahead have dropped theirs.
+    Behind(watch::Receiver<()>),
+}
 
 /// How a stream ended for good.
 #[derive(Debug, PartialEq, Eq)]
@@ -86,8 +98,16 @@ enum Turned {
 }
 
 /// Runs a stream until its kind is not served any more or nobody listens.
-pub(super) async fn run(mut context: StreamContext) -> Ended {
-    let mut machine = Machine::new();
+pub(super) async fn run(mut context: StreamContext, place: Place) -> Ended {
+    let ahead = match place {
+        Place::Ahead(ahead) => Some(ahead),
+        Place::Behind(mut tables) => {
+            // Whether they came, or took too long.
+            let _ = timeout(TABLES_FIRST, async { while tables.changed().await.is_ok() {} }).await;
+            None
+        }
+    };
+    let mut machine = Machine::new(ahead);
     loop {
         if context.up.wait_for(|up| *up).await.is_err() {
             return Ended::Unwanted;
@@ -122,6 +142,8 @@ pub(super) async fn run(mut context: StreamContext) -> Ended {
 }
 
 struct Machine {
+    /// The small kinds wait while this is held.
+    ahead: Option<watch::Sender<()>>,
     /// The version to watch from; `None` asks for a list.
     resume: Option<String>,
     /// A list was complete once.
@@ -143,8 +165,9 @@ struct Machine {
 }
 
 impl Machine {
-    fn new() -> Self {
+    fn new(ahead: Option<watch::Sender<()>>) -> Self {
         Self {
+            ahead,
             resume: None,
             complete: false,
             failures: 0,
@@ -198,6 +221,7 @@ impl Machine {
                 context.tell(StreamEvent::Summaries(tally)).await?;
             }
         }
+        self.ahead = None;
         if self.paged {
             return self.pages(context, Some(FIRST_PAGE)).await;
         }
