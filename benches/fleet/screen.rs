@@ -55,8 +55,9 @@ impl Screen {
         let reader = std::thread::spawn(move || {
             let mut buffer = vec![0; 1 << 16];
             while let Ok(read @ 1..) = input.read(&mut buffer) {
+                let at = Instant::now();
                 let mut shown = told.0.lock().expect("no panic");
-                shown.at = Instant::now();
+                shown.at = at;
                 shown.parser.process(&buffer[..read]);
                 shown.bytes += read as u64;
                 shown.frames += 1;

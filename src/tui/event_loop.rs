@@ -26,8 +26,8 @@ use tokio::time::{Instant, sleep_until};
 
 /// No more than this much input is taken before the screen is looked at again.
 const INPUT_PORTION: usize = 64;
-/// Between two frames of which the second answers keys: a key may come just after a frame that showed newer data.
-const KEY_PACE: Duration = Duration::from_millis(8);
+/// Between two frames of which the second answers keys: a key may come just after a frame that showed newer data, and keys may come in a flood.
+const KEY_PACE: Duration = Duration::from_millis(4);
 /// Between two frames that only show newer data.
 const DATA_PACE: Duration = Duration::from_millis(33);
 

@@ -1,4 +1,4 @@
-//! The way to the terminal: a thread of its own writes, so that a terminal that takes nothing keeps nobody else waiting.
+//! The way to the terminal: what it has no room for at once is written by a thread of its own, so that it keeps nobody else waiting.
 //!
 //! What lives here: [`Outlet`], which holds what waits to be written and says when all of it was taken; how to write to a terminal
 //! without being caught in it. What does not: what is written, when to draw.
@@ -51,6 +51,8 @@ struct Shared {
 struct State {
     waiting: Vec<u8>,
     writing: bool,
+    /// What waits is the rest of something that the terminal has begun to read.
+    begun: bool,
     /// Counts the times that the rest of what was being written was dropped.
     drops: u64,
 }
@@ -76,7 +78,14 @@ impl Outlet {
         let mut state = self.0.lock();
         let gone = matches!(*self.0.taken.borrow(), Taken::Gone(_));
         if !gone && state.waiting.len() + bytes.len() <= MOST {
-            state.waiting.extend_from_slice(bytes);
+            // A terminal that has room takes it at once; only what it has no room for needs the thread, and the time to wake it.
+            let idle = !state.writing && state.waiting.is_empty();
+            let written = if idle { self.0.line.write_now(bytes) } else { 0 };
+            if written == bytes.len() {
+                return;
+            }
+            state.begun |= written > 0;
+            state.waiting.extend_from_slice(&bytes[written..]);
             self.0.taken.send_if_modified(|taken| std::mem::replace(taken, Taken::NotYet) != Taken::NotYet);
             self.0.news.notify_one();
         }
@@ -98,7 +107,7 @@ impl Outlet {
         let end = Instant::now() + patience;
         let mut state = self.0.wait(self.0.lock(), Instant::now() + COURTESY.min(patience / 2));
         state.waiting.clear();
-        if state.writing {
+        if state.writing || std::mem::take(&mut state.begun) {
             state.drops += 1;
             state.waiting.extend_from_slice(CUT);
             self.0.line.discard();
@@ -132,7 +141,7 @@ impl Shared {
         loop {
             state = self.news.wait_while(state, |state| state.waiting.is_empty()).unwrap_or_else(PoisonError::into_inner);
             let (bytes, drops) = (std::mem::take(&mut state.waiting), state.drops);
-            state.writing = true;
+            (state.writing, state.begun) = (true, false);
             drop(state);
             let written = self.line.write(&bytes, || self.lock().drops != drops);
             state = self.lock();
@@ -160,7 +169,7 @@ use unix::Line;
 mod unix {
     use super::PORTION;
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
-    use rustix::fs::{Mode, OFlags, open};
+    use rustix::fs::{Mode, OFlags, fcntl_getfl, open};
     use rustix::io::Errno;
     use rustix::termios::{QueueSelector, tcflush, tcgetattr, ttyname};
     use std::io::{self, stdout};
@@ -184,6 +193,23 @@ mod unix {
                 Ok(own) => Ok(Self(own)),
                 Err(_) => stdout().as_fd().try_clone_to_owned().map(Self),
             }
+        }
+
+        /// Writes what there is room for now, and says how much. What fails is found out by [`Self::write`].
+        pub(super) fn write_now(&self, bytes: &[u8]) -> usize {
+            let mut written = 0;
+            // The handle that had to do in place of an own one may block.
+            if fcntl_getfl(&self.0).is_ok_and(|flags| flags.contains(OFlags::NONBLOCK)) {
+                while written < bytes.len() {
+                    let end = bytes.len().min(written + PORTION);
+                    match rustix::io::write(&self.0, &bytes[written..end]) {
+                        Ok(more @ 1..) => written += more,
+                        Err(Errno::INTR) => {}
+                        _ => break,
+                    }
+                }
+            }
+            written
         }
 
         /// Writes all of it, or until the rest is unwanted.
@@ -237,6 +263,11 @@ mod elsewhere {
         #[expect(clippy::unnecessary_wraps, reason = "the same face as on unix")]
         pub(super) fn open() -> io::Result<Self> {
             Ok(Self)
+        }
+
+        /// Nothing: it might block.
+        pub(super) fn write_now(&self, _: &[u8]) -> usize {
+            0
         }
 
         pub(super) fn write(&self, bytes: &[u8], unwanted: impl Fn() -> bool) -> io::Result<()> {
