@@ -14,6 +14,7 @@ use crate::cli::show::{Request, Streams, show};
 use crate::cli::{Exit, Problem};
 use crate::engine::EngineHandle;
 use crate::files::{self, FileError, Paths, TemporaryFolder, Trouble};
+use crate::ops::road::Road;
 use crate::settings::ColorChoice;
 use load::Loaded;
 use std::ffi::OsString;
@@ -114,7 +115,9 @@ fn run_to_end(work: impl Future<Output = Result<Exit, Problem>>) -> Result<Exit,
 }
 
 async fn run_show(command: &Show, globals: &Globals) -> Result<Exit, Problem> {
-    let loaded = load::load(globals, wiring::actions())?;
+    // Where a policy stands on its road shows only on the whole of it.
+    let whole = matches!(command, Show::Gate(_)).then(|| Globals { environments: Vec::new(), ..globals.clone() });
+    let loaded = load::load(whole.as_ref().unwrap_or(globals), wiring::actions())?;
     let mut err = io::stderr();
     for warning in &loaded.warnings {
         writeln!(err, "{warning}")?;
@@ -125,6 +128,7 @@ async fn run_show(command: &Show, globals: &Globals) -> Result<Exit, Problem> {
         style: style(globals, &loaded, terminal),
         wait: globals.wait,
         environments: loaded.options.environments.len(),
+        road: Road::new(loaded.options.environments.clone()),
         terminal,
     };
     let engine = wiring::start_engine(&loaded, false);

@@ -29,6 +29,7 @@ pub mod engine;
 pub mod files;
 pub mod fleet;
 pub mod kinds;
+pub mod ops;
 pub mod settings;
 #[cfg(test)]
 mod testing;

@@ -113,6 +113,18 @@ pub enum Show {
     },
     /// Policies with their rules and what these do
     Policies,
+    /// Whether a policy may move on, and what is lacking: exit status 0 open, 3 closed, 4 unknown
+    Gate(GateArgs),
+}
+
+/// Arguments of `gate`.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct GateArgs {
+    /// name, kind/name or kind/namespace/name
+    pub policy: String,
+    /// The step it would go to, ENV or ENV:MODE; without it, the next on the road
+    #[arg(long, value_name = "STEP")]
+    pub to: Option<String>,
 }
 
 /// Arguments of `status`.
@@ -215,7 +227,7 @@ fn grammars() -> String {
          values take * and ?, quotes make them literal; plain words are looked for in policy, rule, message, namespace and name.\n\
          Fields: {}.\n\n\
          --fail-on: counts ({}) compared with = != < <= > >=, or alone for \"any\"; complete, incomplete; and, or, not, ( ).\n\n\
-         Exit status: 0 done, 1 failed, 2 usage or configuration, 3 --fail-on holds, 4 unknown or incomplete, 130 interrupted.",
+         Exit status: 0 done, 1 failed, 2 usage or configuration, 3 a gate is closed or --fail-on holds, 4 unknown or incomplete, 130 interrupted.",
         fields.join(", "),
         FailOn::counts().collect::<Vec<_>>().join(", "),
     )

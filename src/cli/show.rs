@@ -1,6 +1,6 @@
 //! Running the commands that show the fleet: wait, ask, write, and say how it ended.
 
-use super::args::{Format, Show, StatusArgs};
+use super::args::{Format, GateArgs, Show, StatusArgs};
 use super::document::{self, Document, Head, Style};
 use super::fail_on::FailOn;
 use super::findings::NotOne;
@@ -8,11 +8,12 @@ use super::items::{FindingItem, PolicyItem, StatusItem};
 use super::scope::{Scope, Scoped, narrow, results};
 use super::settle::settle;
 use super::source::Source;
-use super::{Exit, Problem, findings, policies, status, violations};
-use crate::domain::PolicyId;
+use super::{Exit, Problem, findings, gate, policies, status, violations};
+use crate::domain::{self, PolicyId, clean};
 use crate::fleet::filter::{Field, Verdict};
 use crate::fleet::query::FindingQuery;
 use crate::fleet::view::FleetView;
+use crate::ops::road::Road;
 use jiff::Timestamp;
 use std::io::Write;
 use std::time::Duration;
@@ -29,6 +30,8 @@ pub struct Request {
     pub wait: Duration,
     /// How many environments there are.
     pub environments: usize,
+    /// The whole road, whatever part of it is looked at.
+    pub road: Road,
     /// Whether the output is a terminal, so that `--watch` may draw over what it drew.
     pub terminal: bool,
 }
@@ -51,6 +54,7 @@ pub async fn show(command: &Show, source: &impl Source, request: &Request, strea
         Show::Violations => show_violations(source, request, streams).await,
         Show::Findings { policy } => show_findings(policy.as_deref(), source, request, streams).await,
         Show::Policies => show_policies(source, request, streams).await,
+        Show::Gate(args) => show_gate(args, source, request, streams).await,
     }
 }
 
@@ -228,6 +232,24 @@ async fn show_findings(policy: Option<&str>, source: &impl Source, request: &Req
     }
     document.finish()?;
     explain(&environments, streams)
+}
+
+async fn show_gate(args: &GateArgs, source: &impl Source, request: &Request, streams: &mut Streams<'_>) -> Result<Exit, Problem> {
+    let fleet = settle(source.fleet(), request.environments, request.wait).await;
+    let policy = choose(&args.policy, &fleet, &[])?;
+    let now = Timestamp::now();
+    let judged =
+        source.gate(&request.road, &policy, args.to.as_deref(), now).await.map_err(|why| Problem::usage(format!("{policy}: {why}")))?;
+    let item = gate::item(&judged);
+    let head = Head::new("Gate", now, judged.verdict != domain::Verdict::Unknown);
+    if request.style.format == Format::Table {
+        writeln!(streams.out, "{}", clean(&gate::sentence(&judged)))?;
+        let rows: Vec<gate::ConditionRow> = item.conditions.into_iter().map(gate::ConditionRow).collect();
+        document::write(streams.out, request.style, head, (), &rows)?;
+    } else {
+        document::write(streams.out, request.style, head, (), &[item])?;
+    }
+    Ok(gate::exit(judged.verdict))
 }
 
 /// The policy that the argument means among what passes the filter, else among all.

@@ -1,8 +1,11 @@
 //! What commands ask of the engine: its handle, or a fixture in tests.
 
-use crate::engine::{EngineHandle, Failure};
+use crate::domain::{Gate, PolicyId};
+use crate::engine::{EngineHandle, Failure, gates};
 use crate::fleet::query::{FindingQuery, FindingRow, PolicyRow};
 use crate::fleet::view::FleetView;
+use crate::ops::road::Road;
+use jiff::Timestamp;
 use std::future::Future;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -15,6 +18,8 @@ pub trait Source {
     fn findings(&self, environment: &str, query: FindingQuery) -> impl Future<Output = Result<Vec<FindingRow>, Failure>>;
     /// Policies of one environment, with their modes in a namespace.
     fn policies(&self, environment: &str, namespace: Option<String>) -> impl Future<Output = Result<Vec<PolicyRow>, Failure>>;
+    /// The gate before the step that `to` names, or before the next.
+    fn gate(&self, road: &Road, policy: &PolicyId, to: Option<&str>, now: Timestamp) -> impl Future<Output = Result<Gate, String>>;
 }
 
 impl Source for EngineHandle {
@@ -28,5 +33,9 @@ impl Source for EngineHandle {
 
     fn policies(&self, environment: &str, namespace: Option<String>) -> impl Future<Output = Result<Vec<PolicyRow>, Failure>> {
         Self::policies(self, environment, namespace)
+    }
+
+    async fn gate(&self, road: &Road, policy: &PolicyId, to: Option<&str>, now: Timestamp) -> Result<Gate, String> {
+        gates::gather(self, Some(policy)).await.gate(road, policy, to, &gates::Nobody, now)
     }
 }

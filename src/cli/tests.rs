@@ -12,6 +12,7 @@ use super::show::{Request, Streams, show};
 use super::{Exit, Problem};
 use crate::domain::{FindingResult, Link, Mode, Sync};
 use crate::fleet::filter::Filter;
+use crate::ops::road::Road;
 use fixture::{Fixture, cell, denied, environment, finding, key, partial};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -22,6 +23,7 @@ fn request(format: Format) -> Request {
         style: Style { format, color: false, ascii: false, compact: false },
         wait: Duration::from_secs(60),
         environments: 2,
+        road: Road::default(),
         terminal: false,
     }
 }

@@ -5,14 +5,19 @@
 use super::discover::Served;
 use super::refusal::Refusal;
 use super::requests::{JSON, Requests};
+use crate::domain::time::parse_duration;
 use crate::fleet::delta::KyvernoFacts;
 use crate::kinds::Release;
 use crate::kinds::mode::Kyverno;
+use jiff::SignedDuration;
 use serde_json::Value;
 use std::sync::Arc;
 
-/// Labels of the admission controller's Deployment, the same from Kyverno 1.10 on (`charts/kyverno/templates/admission-controller`).
-const DEPLOYMENTS: &str = "/apis/apps/v1/deployments?resourceVersion=0&labelSelector=app.kubernetes.io%2Fcomponent%3Dadmission-controller";
+/// Labels of the admission and reports controllers' Deployments, the same from Kyverno 1.10 on (`charts/kyverno/templates/*/_helpers.tpl`).
+const DEPLOYMENTS: &str = "/apis/apps/v1/deployments?resourceVersion=0&labelSelector=app.kubernetes.io%2Fcomponent%20in%20(admission-controller%2Creports-controller)";
+/// The reports controller's flag, and what it is where it is not given (kyverno/kyverno `cmd/reports-controller/main.go`).
+const SCAN_FLAG: &str = "--backgroundScanInterval=";
+const SCAN_INTERVAL: SignedDuration = SignedDuration::from_hours(1);
 const WEBHOOKS: &str = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/kyverno-resource-validating-webhook-cfg";
 
 /// What a look at the installation found.
@@ -45,16 +50,18 @@ pub(super) async fn look(requests: &Requests, served: &Served) -> Looked {
 async fn facts(requests: &Requests, served: &Served, faults: &mut Faults) -> KyvernoFacts {
     if !served.has_kyverno() {
         let notes = vec![Arc::from("Kyverno is not installed (no kyverno.io API). Policies and reports will appear here when it is.")];
-        return KyvernoFacts { installed: false, version: None, kyverno: Kyverno::new(Release::UNKNOWN), notes };
+        return KyvernoFacts { installed: false, version: None, kyverno: Kyverno::new(Release::UNKNOWN), scan_interval: None, notes };
     }
     let mut notes: Vec<Arc<str>> = Vec::new();
-    let deployment = match deployment(requests, faults).await {
-        Ok(deployment) => deployment,
+    let deployments = match deployments(requests, faults).await {
+        Ok(deployments) => deployments,
         Err(why) => {
             notes.push(Arc::from(format!("the Kyverno version is told from the API only: {why}")));
-            None
+            Vec::new()
         }
     };
+    let deployment = deployments.iter().find(|one| component(one) == Some("admission-controller")).cloned();
+    let scan_interval = deployments.iter().find(|one| component(one) == Some("reports-controller")).and_then(scan_interval);
     let image = deployment.as_ref().and_then(image);
     let exact = image.as_deref().and_then(Release::from_text);
     let release = match exact {
@@ -67,10 +74,10 @@ async fn facts(requests: &Requests, served: &Served, faults: &mut Faults) -> Kyv
         _ => Some(Arc::from(release.to_string())),
     };
     let kyverno = exclusions(requests, deployment.as_ref(), Kyverno::new(release), &mut notes, faults).await;
-    KyvernoFacts { installed: true, version, kyverno, notes }
+    KyvernoFacts { installed: true, version, kyverno, scan_interval, notes }
 }
 
-async fn deployment(requests: &Requests, faults: &mut Faults) -> Result<Option<Value>, String> {
+async fn deployments(requests: &Requests, faults: &mut Faults) -> Result<Vec<Value>, String> {
     let list: Value = requests.json(DEPLOYMENTS, JSON).await.map_err(|refusal| {
         faults.note(&refusal);
         match refusal {
@@ -81,7 +88,24 @@ async fn deployment(requests: &Requests, faults: &mut Faults) -> Result<Option<V
     let items = list.get("items").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let is_kyverno =
         |item: &&Value| text(item, &["metadata", "labels", "app.kubernetes.io/part-of"]).is_some_and(|v| v.contains("kyverno"));
-    Ok(items.iter().find(is_kyverno).cloned())
+    Ok(items.iter().filter(is_kyverno).cloned().collect())
+}
+
+fn component(deployment: &Value) -> Option<&str> {
+    text(deployment, &["metadata", "labels", "app.kubernetes.io/component"])
+}
+
+/// How often everything is scanned again; `None` where it is not, or where the flag cannot be read. The last flag counts.
+fn scan_interval(reports_controller: &Value) -> Option<SignedDuration> {
+    let containers = reports_controller.pointer("/spec/template/spec/containers")?.as_array()?;
+    let flags: Vec<&str> = containers.iter().filter_map(|one| one.get("args")?.as_array()).flatten().filter_map(Value::as_str).collect();
+    if flags.contains(&"--backgroundScan=false") {
+        return None;
+    }
+    match flags.iter().rev().find_map(|flag| flag.strip_prefix(SCAN_FLAG)) {
+        Some(interval) => parse_duration(interval).ok(),
+        None => Some(SCAN_INTERVAL),
+    }
 }
 
 /// The image of Kyverno's own container.
@@ -149,7 +173,19 @@ fn text<'a>(value: &'a Value, path: &[&str]) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
-    use super::tag;
+    use super::{SCAN_INTERVAL, scan_interval, tag};
+    use jiff::SignedDuration;
+    use serde_json::json;
+
+    #[test]
+    fn the_scan_interval_is_the_reports_controllers_flag() {
+        let of = |args: &[&str]| scan_interval(&json!({"spec": {"template": {"spec": {"containers": [{"args": args}]}}}}));
+        assert_eq!(of(&[]), Some(SCAN_INTERVAL));
+        assert_eq!(of(&["--v=2", "--backgroundScanInterval=30m"]), Some(SignedDuration::from_mins(30)));
+        assert_eq!(of(&["--backgroundScanInterval=1h", "--backgroundScanInterval=1h30m0s"]), Some(SignedDuration::from_mins(90)));
+        assert_eq!(of(&["--backgroundScanInterval=often"]), None);
+        assert_eq!(of(&["--backgroundScan=false"]), None);
+    }
 
     #[test]
     fn tags_are_read_from_any_image() {

@@ -27,10 +27,12 @@ mod subject;
 mod table;
 #[cfg(test)]
 mod tests;
+mod write;
 
 pub use object::read_object;
 pub use refusal::Refusal;
 pub use station::{Signals, Station};
+pub use write::{Address, FIELD_MANAGER, Write, WriteError, Written, cluster_uid, read, schema, write};
 
 use crate::domain::Tier;
 use std::path::PathBuf;

@@ -23,7 +23,7 @@ pub(super) const METADATA: &str = "application/json;as=PartialObjectMetadata;g=m
 pub(super) const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io";
 
 /// Who asks, as the API server's audit log shows it.
-const AGENT: &str = concat!("policydeck/", env!("CARGO_PKG_VERSION"));
+pub(super) const AGENT: &str = concat!("policydeck/", env!("CARGO_PKG_VERSION"));
 
 /// The most that an answer read as a whole may hold: a list page is near 4 MB, a Table of 100,000 reports near 25 MB.
 const MOST: usize = 256 << 20;
@@ -53,6 +53,11 @@ impl Requests {
 
     fn clients(&self) -> Clients {
         self.clients.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The client for small requests.
+    pub(super) fn client(&self) -> kube::Client {
+        self.clients().shared
     }
 
     /// The same with a shorter limit, for questions whose answer is small: a server that does not answer them in time is gone.
@@ -135,7 +140,7 @@ fn header<'a>(response: &'a Response<Body>, name: &HeaderName) -> Option<&'a str
     response.headers().get(name).and_then(|value| value.to_str().ok())
 }
 
-async fn collect(body: Body) -> Result<Bytes, Refusal> {
+pub(super) async fn collect(body: Body) -> Result<Bytes, Refusal> {
     let collected = Limited::new(body, MOST).collect().await.map_err(|error| Refusal::Unreachable(super::refusal::deepest(&*error)))?;
     Ok(collected.to_bytes())
 }

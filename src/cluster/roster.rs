@@ -102,6 +102,13 @@ impl Station {
             let place = || Place::Behind(tables.clone());
             self.look_at_kind(connection, id, &now, &scopes, running, &place).await;
         }
+        self.signals.served.send_if_modified(|known| {
+            let changed = *known != now.kinds;
+            if changed {
+                known.clone_from(&now.kinds);
+            }
+            changed
+        });
         *served = Some(now);
         if kyverno_changed && let Some(now) = served.as_ref() {
             self.look_at_kyverno(connection, now).await?;

@@ -24,7 +24,7 @@ use crate::fleet::delta::{Delta, ServerFacts, StreamEvent, StreamId};
 use crate::kinds::KindId;
 use jiff::Timestamp;
 use serde::Deserialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc, watch};
@@ -54,12 +54,19 @@ pub struct Signals {
     pub reconnect: Arc<Notify>,
     /// Owner kinds that findings need.
     pub needed_owners: watch::Sender<BTreeSet<KindId>>,
+    /// The version that each kind is served in, as of the last look around.
+    pub served: watch::Sender<BTreeMap<KindId, &'static str>>,
     pub(super) current: watch::Sender<Option<Requests>>,
 }
 
 impl Default for Signals {
     fn default() -> Self {
-        Self { reconnect: Arc::new(Notify::new()), needed_owners: watch::Sender::new(BTreeSet::new()), current: watch::Sender::new(None) }
+        Self {
+            reconnect: Arc::new(Notify::new()),
+            needed_owners: watch::Sender::new(BTreeSet::new()),
+            served: watch::Sender::new(BTreeMap::new()),
+            current: watch::Sender::new(None),
+        }
     }
 }
 
@@ -385,7 +392,7 @@ pub(super) struct NamedMetadata {
     #[serde(default)]
     pub(super) name: String,
     #[serde(default)]
-    uid: String,
+    pub(super) uid: String,
 }
 
 /// What tells one cluster from another: the uid of its namespace kube-system; `None` where it is not told.

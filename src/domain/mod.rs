@@ -5,6 +5,7 @@
 
 mod exception;
 mod finding;
+mod gate;
 mod mode;
 pub mod near;
 mod policy;
@@ -15,10 +16,11 @@ pub mod time;
 
 pub use exception::Exception;
 pub use finding::{FindingResult, Severity, Tally};
+pub use gate::{Amount, Condition, ConditionName, ConditionState, Gate, Stop, Verdict};
 pub use mode::{Action, Mode};
 pub use policy::{
-    Cel, LabelSelector, ManagedBy, NamespaceFilter, Override, Policy, PolicyId, PolicyKey, Reach, Readiness, Requirement, Revision, Rule,
-    RuleType,
+    Cel, Entered, Hold, LabelSelector, ManagedBy, NamespaceFilter, Override, Policy, PolicyId, PolicyKey, Reach, Readiness, Requirement,
+    Revision, Rule, RuleType,
 };
 pub use resource::ResourceRef;
 pub use sync::{Link, Sync, Tier};

@@ -238,6 +238,26 @@ pub struct ManagedBy {
     pub reference: String,
 }
 
+/// The moment from which on a policy may be what it is, as far as the object itself tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entered {
+    /// When.
+    pub at: Timestamp,
+    /// What tells so, in words.
+    pub source: String,
+    /// Who wrote it: the field manager, or whom our annotation names; empty where nobody is named.
+    pub actor: String,
+}
+
+/// Somebody's wish that a policy stays where it is: the annotations that `hold` writes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hold {
+    /// Why.
+    pub reason: String,
+    /// Who.
+    pub by: String,
+}
+
 /// A policy of any kind, as read from its manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
@@ -277,4 +297,8 @@ pub struct Policy {
     pub created_at: Option<Timestamp>,
     /// `metadata.generation`.
     pub generation: i64,
+    /// Since when it may be what it is; `None` where nothing tells.
+    pub entered: Option<Entered>,
+    /// Whether somebody holds it.
+    pub hold: Option<Hold>,
 }

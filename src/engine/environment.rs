@@ -30,6 +30,7 @@ pub(super) enum Question {
     Policies(Option<String>, oneshot::Sender<Vec<PolicyRow>>),
     Blocked(Option<PolicyKey>, oneshot::Sender<Vec<BlockedRow>>),
     Exceptions(oneshot::Sender<Vec<ExceptionRow>>),
+    Oldest(Option<PolicyKey>, oneshot::Sender<Vec<(PolicyKey, Option<Timestamp>)>>),
 }
 
 /// See the module.
@@ -144,6 +145,7 @@ impl EnvironmentTask {
             Question::Findings(query, answer) => drop(answer.send(self.state.findings(&query))),
             Question::Policies(namespace, answer) => drop(answer.send(self.state.policy_rows(namespace.as_deref()))),
             Question::Blocked(policy, answer) => drop(answer.send(self.state.blocked_rows(policy.as_ref()))),
+            Question::Oldest(policy, answer) => drop(answer.send(self.state.oldest_results(policy.as_ref()))),
             Question::Exceptions(answer) => drop(answer.send(self.state.exception_rows())),
         }
     }

@@ -11,13 +11,16 @@
 //! All channels are bounded: a slow reader slows the download, it never fills the memory.
 
 mod environment;
+pub mod gates;
 
-use crate::cluster::{ClusterSpec, Refusal, Signals, Station, read_object};
-use crate::domain::{PolicyKey, ResourceRef};
+use crate::cluster::{Address, ClusterSpec, Refusal, Signals, Station, read, read_object};
+use crate::domain::{PolicyId, PolicyKey, ResourceRef};
 use crate::fleet::query::{BlockedRow, ExceptionRow, FindingQuery, FindingRow, PolicyRow};
 use crate::fleet::state::{EnvironmentState, Identity};
 use crate::fleet::view::FleetView;
+use crate::kinds::KindId;
 use environment::{EnvironmentTask, Question};
+use jiff::Timestamp;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -170,10 +173,46 @@ impl EngineHandle {
         self.ask(environment, Question::Exceptions).await
     }
 
+    /// When the oldest result of each policy of one environment was evaluated, of all policies or of one; `None` where a result has no time.
+    pub async fn oldest_results(
+        &self,
+        environment: &str,
+        policy: Option<PolicyKey>,
+    ) -> Result<Vec<(PolicyKey, Option<Timestamp>)>, Failure> {
+        self.ask(environment, |answer| Question::Oldest(policy, answer)).await
+    }
+
     /// The live object behind a reference, fetched from the API server now, as it came (managedFields removed).
     pub async fn object(&self, environment: &str, reference: ResourceRef) -> Result<serde_json::Value, Failure> {
         let signals = &self.environment(environment)?.signals;
         read_object(signals, &reference).await.map_err(|refusal| object_failure(environment, &reference, &refusal))
+    }
+
+    /// The policy as the API server has it now, whole; `None` where there is none.
+    pub async fn policy_object(&self, environment: &str, policy: &PolicyId) -> Result<Option<serde_json::Value>, Failure> {
+        let address = self.address(environment, policy)?;
+        let signals = &self.environment(environment)?.signals;
+        read(signals, &address)
+            .await
+            .map_err(|refusal| Failure { what: format!("{environment}: {policy}: {refusal}"), hint: String::new() })
+    }
+
+    /// Where a policy is, or would be, in an environment. The error says that the kind is not served there.
+    pub fn address(&self, environment: &str, policy: &PolicyId) -> Result<Address, Failure> {
+        let served = self.environment(environment)?.signals.served.borrow().clone();
+        let id = KindId::find(&policy.group, &policy.kind);
+        let found = id.and_then(|id| served.get(&id).map(|version| (id.kind(), *version)));
+        let (kind, version) = found.ok_or_else(|| Failure {
+            what: format!("{environment} does not serve {}.{}", policy.kind, policy.group),
+            hint: "install a Kyverno that has this kind there, or write the policy in a kind that it serves".to_owned(),
+        })?;
+        Ok(Address {
+            group: policy.group.clone(),
+            version: version.to_owned(),
+            plural: kind.plural.to_owned(),
+            namespace: policy.namespace.clone().unwrap_or_default(),
+            name: policy.name.clone(),
+        })
     }
 
     /// Drops the connection of one environment and connects anew at once.

@@ -6,6 +6,7 @@ use crate::domain::{Link, Sync, Tally};
 use crate::kinds::KindId;
 use crate::kinds::mode::Kyverno;
 use bytes::Bytes;
+use jiff::SignedDuration;
 use std::sync::Arc;
 
 /// One list-and-watch: a kind, in all namespaces (empty) or in one.
@@ -52,6 +53,8 @@ pub struct KyvernoFacts {
     pub version: Option<Arc<str>>,
     /// What modes depend on.
     pub kyverno: Kyverno,
+    /// How often Kyverno scans everything again; `None` where it does not, or where that may not be read.
+    pub scan_interval: Option<SignedDuration>,
     /// What had to be assumed because it could not be read, in sentences.
     pub notes: Vec<Arc<str>>,
 }

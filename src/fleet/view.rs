@@ -4,7 +4,7 @@
 //! grows with the number of policies, never with the number of findings; rows behind a number are asked for ([`super::query`]).
 
 use crate::domain::{Link, Mode, PolicyKey, Readiness, Revision, Severity, Sync, Tally, Tier};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
 
 /// All environments, in the order of the configuration (the road).
@@ -31,6 +31,8 @@ pub struct EnvironmentView {
     pub kubernetes: Option<Arc<str>>,
     /// Kyverno version, e.g. `v1.19.1`, or what could be told of it from the API (`≥1.17`).
     pub kyverno: Option<Arc<str>>,
+    /// How often Kyverno scans everything again; `None` where it does not, or where that may not be read.
+    pub scan_interval: Option<SignedDuration>,
     /// Whether the server answers.
     pub link: Link,
     /// Whether every number below counts everything: all kinds that can exist are live.

@@ -46,6 +46,8 @@ fn read(kind: &Kind, object: &Value, source: &'static str, rule_type: RuleType) 
         deprecated: None,
         created_at: meta.created_at,
         generation: meta.generation,
+        entered: meta.entered,
+        hold: meta.hold,
     })
 }
 

@@ -32,6 +32,8 @@ pub(super) fn read(kind: &Kind, object: &Value) -> Result<Policy, Unreadable> {
         }),
         created_at: meta.created_at,
         generation: meta.generation,
+        entered: meta.entered,
+        hold: meta.hold,
     })
 }
 

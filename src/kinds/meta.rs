@@ -2,8 +2,9 @@
 //!
 //! What lives here: reading `metadata`. What does not: `spec` and `status` of any kind.
 
+use super::entered::{entered, hold};
 use super::{Kind, Unreadable, json};
-use crate::domain::{PolicyId, Severity};
+use crate::domain::{Entered, Hold, PolicyId, Severity};
 use jiff::Timestamp;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -16,6 +17,8 @@ pub(super) struct Meta {
     pub(super) annotations: BTreeMap<String, String>,
     pub(super) created_at: Option<Timestamp>,
     pub(super) generation: i64,
+    pub(super) entered: Option<Entered>,
+    pub(super) hold: Option<Hold>,
 }
 
 impl Meta {
@@ -35,6 +38,8 @@ impl Meta {
             annotations: json::text_map(object, &["metadata", "annotations"]),
             created_at: json::time(object, &["metadata", "creationTimestamp"]),
             generation: json::get(object, &["metadata", "generation"]).and_then(Value::as_i64).unwrap_or_default(),
+            entered: entered(object),
+            hold: hold(object),
         })
     }
 

@@ -8,6 +8,7 @@
 mod cel;
 mod cleanup;
 mod cluster_policy;
+mod entered;
 mod event;
 mod exception;
 mod json;

@@ -9,6 +9,7 @@ mod support;
 mod bad_input;
 mod bare;
 mod faults;
+mod gates;
 mod harness;
 mod live;
 mod modes;

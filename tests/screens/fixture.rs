@@ -61,6 +61,7 @@ pub(crate) fn environment(name: &str, cells: Vec<PolicyCell>) -> EnvironmentView
         cluster_uid: None,
         kubernetes: Some("v1.33.1".into()),
         kyverno: Some("v1.15.3".into()),
+        scan_interval: None,
         link: Link::Live,
         complete: true,
         last_seen: Some(ago(1)),

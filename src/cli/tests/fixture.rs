@@ -2,11 +2,15 @@
 
 use crate::cli::source::Source;
 use crate::domain::{
-    Action, FindingResult, Link, Mode, Policy, PolicyId, PolicyKey, Readiness, ResourceRef, Revision, RuleType, Severity, Sync, Tally, Tier,
+    Action, FindingResult, Gate, Link, Mode, Policy, PolicyId, PolicyKey, Readiness, ResourceRef, Revision, RuleType, Severity, Sync,
+    Tally, Tier,
 };
 use crate::engine::Failure;
 use crate::fleet::query::{FindingQuery, FindingRow, PolicyRow, RuleRow};
 use crate::fleet::view::{EnvironmentView, FleetView, KindView, PolicyCell};
+use crate::ops::gate::{Evidence, Question, judge};
+use crate::ops::road::Road;
+use jiff::Timestamp;
 use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -72,6 +76,13 @@ impl Source for Fixture {
         let mode = if namespace.is_some() { Mode::Enforce } else { Mode::Mixed };
         std::future::ready(self.answer(vec![policy("disallow-latest-tag", mode)]))
     }
+
+    async fn gate(&self, road: &Road, policy: &PolicyId, to: Option<&str>, now: Timestamp) -> Result<Gate, String> {
+        let standing = road.standing(policy, &self.receiver.borrow());
+        let to = road.target(to, standing)?;
+        let (evidence, environment) = (Evidence::default(), self.receiver.borrow().environments.first().cloned());
+        Ok(judge(road, &Question { policy, standing: &standing, to, environment: environment.as_deref(), evidence: &evidence, now }))
+    }
 }
 
 fn fleet(environments: Vec<EnvironmentView>) -> FleetView {
@@ -121,6 +132,7 @@ pub(super) fn environment(name: &str) -> EnvironmentView {
         cluster_uid: Some(format!("uid-{name}").into()),
         kubernetes: Some("v1.36.3".into()),
         kyverno: Some("v1.19.1".into()),
+        scan_interval: None,
         link: Link::Live,
         complete: true,
         last_seen: Some("2026-11-23T12:00:00Z".parse().unwrap()),
@@ -224,6 +236,8 @@ pub(super) fn policy(name: &str, mode: Mode) -> PolicyRow {
         deprecated: Some("ValidatingPolicy"),
         created_at: None,
         generation: 1,
+        entered: None,
+        hold: None,
     };
     let rule =
         RuleRow { name: "validate-image-tag".into(), rule_type: RuleType::Validate, mode, overrides: vec!["enforce in checkout".into()] };

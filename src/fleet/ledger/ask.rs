@@ -3,7 +3,7 @@
 use super::Ledger;
 use super::resources::ResourceId;
 use super::rows::Row;
-use crate::domain::{FindingResult, ResourceRef};
+use crate::domain::{FindingResult, PolicyKey, ResourceRef};
 use crate::fleet::query::{FindingQuery, FindingRow};
 use crate::fleet::strings::StrId;
 use hashbrown::HashMap;
@@ -74,6 +74,24 @@ impl Ledger {
             }
         }
         uses.into_iter().map(|(names, uses)| (self.text(names), uses)).collect()
+    }
+
+    /// When the oldest result of each policy was evaluated, of all or of one; `None` where one of its results has no time. What is stale is left out.
+    pub(crate) fn oldest(&self, policy: Option<&PolicyKey>) -> Vec<(PolicyKey, Option<Timestamp>)> {
+        let wanted = self.checks.wanted(policy, false);
+        let mut oldest: HashMap<u32, u32> = HashMap::new();
+        for id in self.resources.all().filter(|&id| !self.resources.reports(id).is_empty()) {
+            for row in self.winners(id, &wanted) {
+                oldest.entry(row.check).and_modify(|time| *time = row.time.min(*time)).or_insert(row.time);
+            }
+        }
+        let mut policies: HashMap<PolicyKey, u32> = HashMap::new();
+        for (check, time) in oldest {
+            if let Some((key, ..)) = self.checks.names(check) {
+                policies.entry(key.clone()).and_modify(|known| *known = time.min(*known)).or_insert(time);
+            }
+        }
+        policies.into_iter().map(|(key, time)| (key, seconds(time))).collect()
     }
 
     /// The row that counts for each check of a resource: the newest, then the worse.

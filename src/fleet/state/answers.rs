@@ -9,6 +9,7 @@ use crate::kinds::mode::{mode_in, overrides_in_words, policy_mode, rule_mode};
 use crate::kinds::report::source_of_kind;
 use crate::kinds::{Family, KindId, Namespace};
 use hashbrown::HashMap;
+use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -50,6 +51,7 @@ impl EnvironmentState {
             cluster_uid: self.server.cluster_uid.clone(),
             kubernetes: self.server.kubernetes.clone(),
             kyverno: self.facts.version.clone(),
+            scan_interval: self.facts.scan_interval,
             link,
             complete,
             last_seen: self.last_seen,
@@ -242,6 +244,11 @@ impl EnvironmentState {
             None => policy_mode(policy, kyverno),
         };
         PolicyRow { key: kept.key.clone(), mode, rules: policy.rules.iter().map(rule_row).collect(), policy: Arc::clone(policy) }
+    }
+
+    /// When the oldest result of each policy was evaluated, of all or of one; `None` where one of its results has no time.
+    pub fn oldest_results(&self, policy: Option<&PolicyKey>) -> Vec<(PolicyKey, Option<Timestamp>)> {
+        self.ledger.oldest(policy)
     }
 
     /// All exceptions, with the results that name them.

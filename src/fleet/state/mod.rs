@@ -114,7 +114,13 @@ struct OwnerReference {
 impl EnvironmentState {
     /// An environment of which nothing is known yet.
     pub fn new(identity: Identity) -> Self {
-        let facts = KyvernoFacts { installed: true, version: None, kyverno: Kyverno::new(Release::UNKNOWN), notes: Vec::new() };
+        let facts = KyvernoFacts {
+            installed: true,
+            version: None,
+            kyverno: Kyverno::new(Release::UNKNOWN),
+            scan_interval: None,
+            notes: Vec::new(),
+        };
         Self {
             identity,
             link: Link::Connecting,

@@ -11,7 +11,7 @@ use serde_json::json;
 fn state() -> EnvironmentState {
     let mut state = EnvironmentState::new(Identity { name: "dev".into(), tier: Tier::Normal, context: "kind-dev".into() });
     let kyverno = Kyverno::new(Release::exactly(19));
-    state.apply(Delta::Kyverno(KyvernoFacts { installed: true, version: None, kyverno, notes: Vec::new() }), now());
+    state.apply(Delta::Kyverno(KyvernoFacts { installed: true, version: None, kyverno, scan_interval: None, notes: Vec::new() }), now());
     state
 }
 

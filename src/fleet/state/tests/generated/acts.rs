@@ -167,7 +167,13 @@ pub(super) fn bytes(object: &Value) -> Bytes {
 }
 
 pub(super) fn kyverno(minor: u16) -> Delta {
-    let facts = KyvernoFacts { installed: true, version: None, kyverno: Kyverno::new(Release::exactly(13 + minor)), notes: Vec::new() };
+    let facts = KyvernoFacts {
+        installed: true,
+        version: None,
+        kyverno: Kyverno::new(Release::exactly(13 + minor)),
+        scan_interval: None,
+        notes: Vec::new(),
+    };
     Delta::Kyverno(facts)
 }
 

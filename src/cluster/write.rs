@@ -1,0 +1,288 @@
+//! Writing one object: what was asked for, what the API server said, and whether it is certain that it happened.
+//!
+//! What lives here: create, patch, replace and delete, as dry runs or in earnest, and reading the object back. What does not: what is written and
+//! why (`ops`), in which order, and what is noted about it (`engine`).
+//!
+//! Every write says `fieldValidation=Strict`: a field that this server does not know is refused instead of dropped (Kubernetes 1.25 and later; Kyverno
+//! has no conversion between its versions, so a dropped field may be the mode).
+
+use super::pages::percent;
+use super::refusal::{Refusal, deepest};
+use super::requests::{AGENT, JSON, Requests, collect};
+use super::station::Named;
+use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT, WARNING};
+use http::{HeaderMap, Method, Request, StatusCode};
+use kube::client::Body;
+use serde_json::{Value, json};
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// The name under which all writes appear in managedFields.
+pub const FIELD_MANAGER: &str = "policydeck";
+/// A write that meets webhooks may take as long as these may (Kyverno's `webhookTimeout` is 10 s; 30 s is the most that Kubernetes allows).
+const LIMIT: Duration = Duration::from_secs(35);
+
+/// Where an object is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Address {
+    /// API group; empty for the core group.
+    pub group: String,
+    /// Version.
+    pub version: String,
+    /// Plural, as in URLs.
+    pub plural: String,
+    /// Namespace; empty for cluster-wide objects.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+}
+
+impl Address {
+    fn collection(&self) -> String {
+        let root = if self.group.is_empty() { format!("/api/{}", self.version) } else { format!("/apis/{}/{}", self.group, self.version) };
+        let namespace = if self.namespace.is_empty() { String::new() } else { format!("/namespaces/{}", percent(&self.namespace)) };
+        format!("{root}{namespace}/{}", self.plural)
+    }
+
+    fn object(&self) -> String {
+        format!("{}/{}", self.collection(), percent(&self.name))
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/", self.plural)?;
+        if !self.namespace.is_empty() {
+            write!(f, "{}/", self.namespace)?;
+        }
+        f.write_str(&self.name)
+    }
+}
+
+/// What is written.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Write {
+    /// A new object.
+    Create(Value),
+    /// An RFC 6902 patch, whose `test` operations are the precondition.
+    Patch(Value),
+    /// The whole object; its `metadata.resourceVersion` is the precondition.
+    Replace(Value),
+    /// Nothing any more, where the object is still this one.
+    Delete {
+        /// `metadata.uid`.
+        uid: String,
+        /// `metadata.resourceVersion`.
+        resource_version: String,
+    },
+}
+
+/// What the API server made of a write.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Written {
+    /// The object as it is now; of a deletion, what the server said.
+    pub object: Value,
+    /// What the server and its webhooks warn of, as written: clean it before it reaches a terminal.
+    pub warnings: Vec<String>,
+}
+
+/// Why a write did not, or may not have, happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WriteError {
+    /// It was refused: nothing has changed.
+    Refused(Refusal),
+    /// The object is not what it was taken for, or exists already: nothing has changed.
+    Moved(String),
+    /// It was never sent: nothing has changed.
+    NotSent(String),
+    /// It was sent, and no answer tells what became of it: read the object.
+    Unknown(String),
+}
+
+impl fmt::Display for WriteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(refusal) => refusal.fmt(f),
+            Self::Moved(why) | Self::NotSent(why) | Self::Unknown(why) => f.write_str(why),
+        }
+    }
+}
+
+/// Writes, or with `dry_run` has the server and its webhooks check what they would do.
+///
+/// # Errors
+/// See [`WriteError`]; also while the environment is not connected.
+pub async fn write(signals: &super::Signals, address: &Address, write: &Write, dry_run: bool) -> Result<Written, WriteError> {
+    let requests = signals.current.borrow().clone().ok_or_else(|| WriteError::NotSent("not connected".to_owned()))?;
+    send(&requests, address, write, dry_run).await
+}
+
+/// The object as it is now, whole; `None` if there is none.
+///
+/// # Errors
+/// A [`Refusal`], also while the environment is not connected.
+pub async fn read(signals: &super::Signals, address: &Address) -> Result<Option<Value>, Refusal> {
+    let requests = connected(signals)?;
+    match requests.json::<Value>(&address.object(), JSON).await {
+        Ok(object) => Ok(Some(object)),
+        Err(Refusal::NotFound(_)) => Ok(None),
+        Err(refusal) => Err(refusal),
+    }
+}
+
+/// The UID of the namespace `kube-system`: which cluster this is, asked now.
+///
+/// # Errors
+/// A [`Refusal`], also while the environment is not connected.
+pub async fn cluster_uid(signals: &super::Signals) -> Result<String, Refusal> {
+    let named: Named = connected(signals)?.json("/api/v1/namespaces/kube-system", JSON).await?;
+    Ok(named.metadata.uid)
+}
+
+/// The OpenAPI v3 document of a group and version, for telling which fields this server knows.
+///
+/// # Errors
+/// A [`Refusal`], also while the environment is not connected.
+pub async fn schema(signals: &super::Signals, group: &str, version: &str) -> Result<Value, Refusal> {
+    connected(signals)?.json(&format!("/openapi/v3/apis/{group}/{version}"), JSON).await
+}
+
+fn connected(signals: &super::Signals) -> Result<Requests, Refusal> {
+    signals.current.borrow().clone().ok_or_else(|| Refusal::Unreachable("not connected".to_owned()))
+}
+
+async fn send(requests: &Requests, address: &Address, write: &Write, dry_run: bool) -> Result<Written, WriteError> {
+    let request = request(address, write, dry_run).map_err(|error| WriteError::NotSent(error.to_string()))?;
+    let answer = timeout(LIMIT, async {
+        let response = requests.client().send(request).await.map_err(|error| unanswered(&error))?;
+        let (head, body) = response.into_parts();
+        let body = collect(body).await.map_err(|refusal| WriteError::Unknown(format!("the answer broke off: {refusal}")))?;
+        Ok((head, body))
+    });
+    let (head, body) = answer.await.map_err(|_| WriteError::Unknown(format!("no answer within {} s", LIMIT.as_secs())))??;
+    if !head.status.is_success() {
+        return Err(refused(head.status, &body));
+    }
+    let object = serde_json::from_slice(&body).map_err(|error| WriteError::Unknown(format!("the answer cannot be read: {error}")))?;
+    Ok(Written { object, warnings: warnings(&head.headers) })
+}
+
+fn request(address: &Address, write: &Write, dry_run: bool) -> Result<Request<Body>, Box<dyn Error + Send + Sync>> {
+    let (method, path, kind, body) = match write {
+        Write::Create(object) => (Method::POST, address.collection(), JSON, object.clone()),
+        Write::Patch(patch) => (Method::PATCH, address.object(), "application/json-patch+json", patch.clone()),
+        Write::Replace(object) => (Method::PUT, address.object(), JSON, object.clone()),
+        Write::Delete { uid, resource_version } => {
+            let options =
+                json!({"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid, "resourceVersion": resource_version}});
+            (Method::DELETE, address.object(), JSON, options)
+        }
+    };
+    let mut query = if method == Method::DELETE { String::new() } else { format!("fieldManager={FIELD_MANAGER}&fieldValidation=Strict") };
+    if dry_run {
+        query.push_str("&dryRun=All");
+    }
+    let request = Request::builder().method(method).uri(format!("{path}?{}", query.trim_start_matches('&')));
+    let request = request.header(ACCEPT, JSON).header(CONTENT_TYPE, kind).header(USER_AGENT, AGENT);
+    Ok(request.body(Body::from(serde_json::to_vec(&body)?))?)
+}
+
+/// A request without an answer was not sent only if no connection could be made.
+fn unanswered(error: &kube::Error) -> WriteError {
+    let mut at: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(cause) = at {
+        if let Some(http) = cause.downcast_ref::<hyper_util::client::legacy::Error>() {
+            return if http.is_connect() { WriteError::NotSent(deepest(error)) } else { WriteError::Unknown(deepest(error)) };
+        }
+        at = cause.source();
+    }
+    match Refusal::from_kube(error) {
+        refusal @ Refusal::Unauthorized(_) => WriteError::Refused(refusal),
+        other => WriteError::Unknown(other.to_string()),
+    }
+}
+
+fn refused(status: StatusCode, body: &[u8]) -> WriteError {
+    let refusal = Refusal::from_response(status, None, body);
+    match status {
+        // Somebody between us and the API server, or the API server of itself, gave up waiting: it may go on nevertheless.
+        StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => WriteError::Unknown(refusal.to_string()),
+        StatusCode::CONFLICT => {
+            let said = serde_json::from_slice::<Value>(body).ok();
+            let words = said.as_ref().and_then(|said| said.get("message")?.as_str()).unwrap_or("somebody else has changed it");
+            WriteError::Moved(words.to_owned())
+        }
+        _ => WriteError::Refused(refusal),
+    }
+}
+
+/// The texts of `Warning: 299 - "text"` headers (RFC 7234 §5.5, as Kubernetes sends them: KEP-1693).
+fn warnings(headers: &HeaderMap) -> Vec<String> {
+    let texts = headers.get_all(WARNING).iter().filter_map(|value| std::str::from_utf8(value.as_bytes()).ok());
+    texts.flat_map(quoted).collect()
+}
+
+/// The quoted strings of a header, without their escapes.
+fn quoted(header: &str) -> Vec<String> {
+    let mut out = Vec::new();
+    let mut letters = header.chars();
+    while letters.any(|letter| letter == '"') {
+        let mut text = String::new();
+        while let Some(letter) = letters.next() {
+            match letter {
+                '"' => break,
+                '\\' => text.extend(letters.next()),
+                letter => text.push(letter),
+            }
+        }
+        out.push(text);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address() -> Address {
+        let text = str::to_owned;
+        Address { group: text("kyverno.io"), version: text("v1"), plural: text("policies"), namespace: text("team a"), name: text("p") }
+    }
+
+    #[test]
+    fn requests_are_strict_named_and_guarded() {
+        let of = |write, dry_run| {
+            let request = request(&address(), &write, dry_run).unwrap();
+            format!("{} {}", request.method(), request.uri())
+        };
+        let names = "fieldManager=policydeck&fieldValidation=Strict";
+        let root = "/apis/kyverno.io/v1/namespaces/team%20a/policies";
+        assert_eq!(of(Write::Create(json!({})), true), format!("POST {root}?{names}&dryRun=All"));
+        assert_eq!(of(Write::Patch(json!([])), false), format!("PATCH {root}/p?{names}"));
+        assert_eq!(of(Write::Replace(json!({})), false), format!("PUT {root}/p?{names}"));
+        let delete = Write::Delete { uid: "u".to_owned(), resource_version: "7".to_owned() };
+        assert_eq!(of(delete, true), format!("DELETE {root}/p?dryRun=All"));
+    }
+
+    #[test]
+    fn only_an_answer_says_that_nothing_happened() {
+        let status = |code: u16| refused(StatusCode::from_u16(code).unwrap(), br#"{"message":"why"}"#);
+        assert_eq!(status(409), WriteError::Moved("why".to_owned()));
+        assert!(matches!(status(504), WriteError::Unknown(_)));
+        assert!(matches!(status(502), WriteError::Unknown(_)));
+        for code in [400, 401, 403, 404, 422, 429, 500, 503] {
+            assert!(matches!(status(code), WriteError::Refused(_)), "{code}");
+        }
+    }
+
+    #[test]
+    fn warnings_are_read_whole() {
+        let mut headers = HeaderMap::new();
+        headers.append(WARNING, r#"299 - "a \"quoted\" word""#.parse().unwrap());
+        headers.append(WARNING, r#"299 - "one", 299 - "two""#.parse().unwrap());
+        headers.append(WARNING, "299 -".parse().unwrap());
+        assert_eq!(warnings(&headers), ["a \"quoted\" word", "one", "two"]);
+    }
+}

@@ -1,0 +1,175 @@
+//! Gates: what must hold before a policy may leave a step of its road.
+
+use super::{Mode, PolicyId};
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+use std::fmt;
+use std::sync::Arc;
+
+/// Where on the road: an environment, and what the policy does there.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Stop {
+    /// The environment's name.
+    pub environment: Arc<str>,
+    /// The mode of the step; of a policy that stands on none, the mode it has.
+    pub mode: Mode,
+}
+
+impl fmt::Display for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} · {}", self.environment, self.mode)
+    }
+}
+
+/// What is asked of a policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ConditionName {
+    /// Long enough at this step, with this revision.
+    Soak,
+    /// Few enough failures and errors remain.
+    Violations,
+    /// Few enough admissions were refused.
+    Blocked,
+    /// Results are of this step and not old.
+    Fresh,
+    /// The policy is in force.
+    Ready,
+    /// No exception that the policy relies on has expired.
+    Exceptions,
+    /// Nobody holds it.
+    Hold,
+    /// The target is not frozen.
+    Freeze,
+}
+
+impl ConditionName {
+    /// All, in the order they are shown.
+    pub const ALL: [Self; 8] =
+        [Self::Soak, Self::Violations, Self::Blocked, Self::Fresh, Self::Ready, Self::Exceptions, Self::Hold, Self::Freeze];
+
+    /// The word used on screens and in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Soak => "soak",
+            Self::Violations => "violations",
+            Self::Blocked => "blocked",
+            Self::Fresh => "fresh",
+            Self::Ready => "ready",
+            Self::Exceptions => "exceptions",
+            Self::Hold => "hold",
+            Self::Freeze => "freeze",
+        }
+    }
+}
+
+/// How it stands with a condition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ConditionState {
+    /// It holds.
+    Met,
+    /// It does not.
+    Unmet,
+    /// What would tell could not be seen.
+    Unknown,
+}
+
+impl ConditionState {
+    /// The word used on screens and in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Met => "met",
+            Self::Unmet => "unmet",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// A number of a condition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Amount {
+    /// How many.
+    Count(u64),
+    /// How long.
+    Time(SignedDuration),
+}
+
+impl Amount {
+    /// As a whole number: things, or seconds.
+    pub fn number(self) -> i64 {
+        match self {
+            Self::Count(count) => i64::try_from(count).unwrap_or(i64::MAX),
+            Self::Time(time) => time.as_secs(),
+        }
+    }
+}
+
+/// One condition with its number, its limit and where the number comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Condition {
+    /// Which.
+    pub name: ConditionName,
+    /// How it stands.
+    pub state: ConditionState,
+    /// What it is; `None` where that is not known or there is no number.
+    pub value: Option<Amount>,
+    /// What it may be.
+    pub limit: Option<Amount>,
+    /// Where the number comes from.
+    pub source: String,
+    /// A sentence for people, without a full stop.
+    pub reason: String,
+}
+
+/// Whether a policy may move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// Every condition is met.
+    Open,
+    /// One is not met.
+    Closed,
+    /// None is unmet, but one is unknown; which lets nothing through by itself.
+    Unknown,
+}
+
+impl Verdict {
+    /// The verdict over conditions. Without any, nothing was looked at, and nothing is known.
+    pub fn of(conditions: &[Condition]) -> Self {
+        let any = |state| conditions.iter().any(|condition| condition.state == state);
+        if any(ConditionState::Unmet) {
+            Self::Closed
+        } else if conditions.is_empty() || any(ConditionState::Unknown) {
+            Self::Unknown
+        } else {
+            Self::Open
+        }
+    }
+
+    /// The word used on screens and in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Closed => "closed",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// What stands between a policy and a step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gate {
+    /// The policy.
+    pub policy: PolicyId,
+    /// Where it stands; `None` where it is nowhere on the road yet.
+    pub from: Option<Stop>,
+    /// Where it would go.
+    pub to: Stop,
+    /// Whether it may.
+    pub verdict: Verdict,
+    /// The earliest time at which a closed gate can open, as far as only time is lacking; `None` where it is open or where that is not known.
+    pub opens_at: Option<Timestamp>,
+    /// Every condition.
+    pub conditions: Vec<Condition>,
+}

@@ -1,0 +1,144 @@
+//! Gates over a running engine: gathering what they are judged from.
+//!
+//! What lives here: the questions that are asked of environments, and whoever observed them over time. What does not: the verdict (`ops::gate`).
+//! Nothing is asked of an API server: all of it is in what is streamed.
+
+use super::EngineHandle;
+use crate::domain::{Gate, Hold, PolicyId, PolicyKey};
+use crate::fleet::query::{ExceptionRow, PolicyRow};
+use crate::fleet::view::{EnvironmentView, FleetView, KindView};
+use crate::ops::gate::{Evidence, Observed, Question, Relied, Start, judge};
+use crate::ops::road::{Road, RoadStep, Standing};
+use jiff::Timestamp;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// What was observed of a policy in an environment over time, and is not in the cluster any more.
+pub trait Observer: Sync {
+    /// Since when the present revision and mode hold, as far as somebody saw that; and what was seen since then, or since `start`.
+    fn observed(
+        &self,
+        view: &EnvironmentView,
+        policy: &PolicyKey,
+        start: Option<&Start>,
+        now: Timestamp,
+    ) -> (Option<Start>, Option<Observed>);
+}
+
+/// Nobody has observed anything.
+#[derive(Debug, Clone, Copy)]
+pub struct Nobody;
+
+impl Observer for Nobody {
+    fn observed(&self, _: &EnvironmentView, _: &PolicyKey, _: Option<&Start>, _: Timestamp) -> (Option<Start>, Option<Observed>) {
+        (None, None)
+    }
+}
+
+/// What was gathered of all environments for one moment.
+#[derive(Debug)]
+pub struct Gathered {
+    fleet: Arc<FleetView>,
+    environments: HashMap<Arc<str>, Known>,
+}
+
+/// What one environment answered; `None` where it did not.
+#[derive(Debug, Default)]
+struct Known {
+    policies: Option<Vec<PolicyRow>>,
+    exceptions: Option<Vec<ExceptionRow>>,
+    oldest: HashMap<PolicyKey, Option<Timestamp>>,
+}
+
+/// Asks every environment: about one policy, or about all.
+pub async fn gather(engine: &EngineHandle, policy: Option<&PolicyId>) -> Gathered {
+    let fleet = Arc::clone(&engine.fleet().borrow());
+    let mut environments = HashMap::new();
+    for view in &fleet.environments {
+        let key = policy.and_then(|policy| view.cells.iter().find(|cell| *cell.key.id == *policy)).map(|cell| cell.key.clone());
+        let here = policy.is_none() || key.is_some();
+        let known = Known {
+            policies: engine.policies(&view.name, None).await.ok(),
+            exceptions: if exceptions_are_known(view) { engine.exceptions(&view.name).await.ok() } else { None },
+            oldest: if here {
+                engine.oldest_results(&view.name, key).await.unwrap_or_default().into_iter().collect()
+            } else {
+                HashMap::new()
+            },
+        };
+        environments.insert(Arc::clone(&view.name), known);
+    }
+    Gathered { fleet, environments }
+}
+
+fn exceptions_are_known(view: &EnvironmentView) -> bool {
+    let readable = |kind: &KindView| kind.kind != "PolicyException" || kind.sync.is_complete();
+    !view.kinds.is_empty() && view.kinds.iter().all(readable)
+}
+
+impl Gathered {
+    /// The gate between where a policy stands and the step that `to` names (`ENV`, `ENV:MODE`; nothing names the next step).
+    ///
+    /// # Errors
+    /// Why there is no such step, in words.
+    pub fn gate(&self, road: &Road, policy: &PolicyId, to: Option<&str>, observer: &impl Observer, now: Timestamp) -> Result<Gate, String> {
+        let standing = road.standing(policy, &self.fleet);
+        let to = road.target(to, standing)?;
+        Ok(self.gate_to(road, policy, standing, to, observer, now))
+    }
+
+    fn gate_to(&self, road: &Road, policy: &PolicyId, standing: Standing, to: RoadStep, observer: &impl Observer, now: Timestamp) -> Gate {
+        let place = match standing {
+            Standing::Nowhere => None,
+            Standing::On(step) => Some(step.environment),
+            Standing::Beside { environment, .. } => Some(environment),
+        };
+        let name = place.map(|place| road.name(place));
+        let view = self.fleet.environments.iter().find(|view| name.as_ref() == Some(&view.name));
+        let mut evidence = view.map(|view| self.evidence(view, policy, observer, now)).unwrap_or_default();
+        let target = road.name(to.environment);
+        // A hold where it would go counts as well as one where it is.
+        evidence.holds = match (view, self.holds(&target, policy)) {
+            (None, there) => there,
+            (Some(_), there) if name.as_ref() == Some(&target) => there,
+            (Some(_), there) => evidence.holds.zip(there).map(|(here, there)| [here, there].concat()),
+        };
+        judge(road, &Question { policy, standing: &standing, to, environment: view.map(|view| &**view), evidence: &evidence, now })
+    }
+
+    fn row(&self, environment: &str, policy: &PolicyId) -> Option<&PolicyRow> {
+        self.environments.get(environment)?.policies.as_ref()?.iter().find(|row| *row.key.id == *policy)
+    }
+
+    /// Holds on a policy in an environment; none where it is not there, `None` where that is not known.
+    fn holds(&self, environment: &str, policy: &PolicyId) -> Option<Vec<Hold>> {
+        self.environments.get(environment)?.policies.as_ref()?;
+        Some(self.row(environment, policy).and_then(|row| row.policy.hold.clone()).into_iter().collect())
+    }
+
+    fn evidence(&self, view: &EnvironmentView, policy: &PolicyId, observer: &impl Observer, now: Timestamp) -> Evidence {
+        let Some(row) = self.row(&view.name, policy) else { return Evidence::default() };
+        let known = self.environments.get(&view.name);
+        let entered = row.policy.entered.clone();
+        let told = entered.map(|entered| Start { at: entered.at, revision: row.policy.revision.0.clone(), source: entered.source });
+        let (seen, observed) = observer.observed(view, &row.key, told.as_ref(), now);
+        let exceptions = known.and_then(|known| known.exceptions.as_ref());
+        Evidence {
+            start: seen.or(told),
+            observed,
+            oldest_result: known.and_then(|known| known.oldest.get(&row.key).copied().flatten()),
+            exceptions: exceptions.map(|rows| rows.iter().filter(|row| names(row, policy)).map(relied).collect()),
+            holds: self.holds(&view.name, policy),
+        }
+    }
+}
+
+fn names(row: &ExceptionRow, policy: &PolicyId) -> bool {
+    let exception = &row.exception;
+    exception.group == policy.group && exception.policies.iter().any(|(name, _)| *name == policy.report_name() || *name == policy.name)
+}
+
+fn relied(row: &ExceptionRow) -> Relied {
+    let exception = &row.exception;
+    Relied { name: format!("{}/{}", exception.namespace, exception.name), expires_at: exception.expires_at, uses: row.uses }
+}
