@@ -3,80 +3,14 @@
 use super::document::Item;
 use super::table::{Cell, Column, Role};
 use crate::domain::time::brief;
-use crate::domain::{Amount, Condition, ConditionState, Gate, PolicyId, Stop, Verdict};
-use jiff::Timestamp;
+use super::rows::maybe;
+use crate::domain::{Amount, Condition, ConditionState, Gate, Stop, Verdict};
 use serde::Serialize;
 
-/// A gate.
+/// A gate, as an item.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct GateItem {
-    /// Which policy.
-    pub policy: PolicyId,
-    /// Where it stands; null where it is nowhere on the road.
-    pub from: Option<StopItem>,
-    /// Where it would go.
-    pub to: StopItem,
-    /// Whether it may.
-    pub verdict: &'static str,
-    /// When a closed gate can open at the earliest.
-    pub opens_at: Option<Timestamp>,
-    /// Every condition.
-    pub conditions: Vec<ConditionItem>,
-}
-
-/// A step of the road.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct StopItem {
-    /// Environment.
-    pub environment: String,
-    /// Mode.
-    pub mode: &'static str,
-}
-
-/// A condition. Numbers of `soak` and `fresh` are seconds.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct ConditionItem {
-    /// Its name.
-    pub name: &'static str,
-    /// met, unmet or unknown.
-    pub state: &'static str,
-    /// Its number.
-    pub value: Option<i64>,
-    /// What it may be.
-    pub limit: Option<i64>,
-    /// Where the number comes from.
-    pub source: String,
-    /// Why, in words.
-    pub reason: String,
-    #[serde(skip)]
-    shown: (String, String),
-}
-
-/// The item of a gate.
-pub fn item(gate: &Gate) -> GateItem {
-    let stop = |stop: &Stop| StopItem { environment: stop.environment.to_string(), mode: stop.mode.as_str() };
-    GateItem {
-        policy: gate.policy.clone(),
-        from: gate.from.as_ref().map(stop),
-        to: stop(&gate.to),
-        verdict: gate.verdict.as_str(),
-        opens_at: gate.opens_at,
-        conditions: gate.conditions.iter().map(condition).collect(),
-    }
-}
-
-fn condition(condition: &Condition) -> ConditionItem {
-    ConditionItem {
-        name: condition.name.as_str(),
-        state: condition.state.as_str(),
-        value: condition.value.map(Amount::number),
-        limit: condition.limit.map(Amount::number),
-        source: condition.source.clone(),
-        reason: condition.reason.clone(),
-        shown: (condition.value.map(amount).unwrap_or_default(), condition.limit.map(amount).unwrap_or_default()),
-    }
-}
+#[serde(transparent)]
+pub struct GateItem(pub Gate);
 
 /// A number for people: `3`, `5d 02h`.
 pub fn amount(amount: Amount) -> String {
@@ -113,7 +47,7 @@ impl Item for GateItem {
     }
 
     fn row(&self, (): &(), _: bool) -> Vec<Cell> {
-        vec![Cell::plain(&self.policy.to_string()), Cell::plain(self.verdict), Cell::plain(""), Cell::plain(""), Cell::plain("")]
+        vec![Cell::plain(&self.0.policy.to_string()), Cell::plain(self.0.verdict.as_str()), Cell::empty(), Cell::empty(), Cell::empty()]
     }
 
     fn csv_columns() -> Vec<&'static str> {
@@ -121,34 +55,35 @@ impl Item for GateItem {
     }
 
     fn csv_rows(&self) -> Vec<Vec<String>> {
-        let stop = |stop: &StopItem| format!("{}:{}", stop.environment, stop.mode);
-        let number = |number: Option<i64>| number.map(|number| number.to_string()).unwrap_or_default();
-        let row = |condition: &ConditionItem| {
+        let gate = &self.0;
+        let stop = |stop: &Stop| format!("{}:{}", stop.environment, stop.mode);
+        let row = |condition: &Condition| {
             vec![
-                self.policy.to_string(),
-                self.from.as_ref().map(stop).unwrap_or_default(),
-                stop(&self.to),
-                self.verdict.to_owned(),
-                self.opens_at.map(|at| at.to_string()).unwrap_or_default(),
-                condition.name.to_owned(),
-                condition.state.to_owned(),
-                number(condition.value),
-                number(condition.limit),
+                gate.policy.to_string(),
+                gate.from.as_ref().map(stop).unwrap_or_default(),
+                stop(&gate.to),
+                gate.verdict.as_str().to_owned(),
+                maybe(gate.opens_at),
+                condition.name.as_str().to_owned(),
+                condition.state.as_str().to_owned(),
+                maybe(condition.value.map(Amount::number)),
+                maybe(condition.limit.map(Amount::number)),
                 condition.source.clone(),
                 condition.reason.clone(),
             ]
         };
-        self.conditions.iter().map(row).collect()
+        gate.conditions.iter().map(row).collect()
     }
 
     fn identifiers(&self) -> Vec<String> {
-        vec![self.policy.to_string()]
+        vec![self.0.policy.to_string()]
     }
 }
 
 /// A condition as a row of its own: what the table of `gate` shows.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct ConditionRow(pub ConditionItem);
+#[serde(transparent)]
+pub struct ConditionRow(pub Condition);
 
 impl Item for ConditionRow {
     type Context = ();
@@ -158,14 +93,15 @@ impl Item for ConditionRow {
     }
 
     fn row(&self, (): &(), ascii: bool) -> Vec<Cell> {
-        let (mark, plain, role) = match self.0.state {
-            state if state == ConditionState::Met.as_str() => ("✓", "+", Role::Dim),
-            state if state == ConditionState::Unmet.as_str() => ("✗", "x", Role::Fault),
-            _ => ("?", "?", Role::Attention),
+        let condition = &self.0;
+        let (mark, plain, role) = match condition.state {
+            ConditionState::Met => ("✓", "+", Role::Dim),
+            ConditionState::Unmet => ("✗", "x", Role::Fault),
+            ConditionState::Unknown => ("?", "?", Role::Attention),
         };
-        let state = format!("{} {}", if ascii { plain } else { mark }, self.0.state);
-        let (value, limit) = &self.0.shown;
-        vec![Cell::plain(self.0.name), Cell::new(&state, role), Cell::plain(value), Cell::plain(limit), Cell::plain(&self.0.reason)]
+        let state = format!("{} {}", if ascii { plain } else { mark }, condition.state.as_str());
+        let shown = |number: Option<Amount>| Cell::plain(&number.map(amount).unwrap_or_default());
+        vec![Cell::plain(condition.name.as_str()), Cell::new(&state, role), shown(condition.value), shown(condition.limit), Cell::plain(&condition.reason)]
     }
 
     fn csv_columns() -> Vec<&'static str> {
@@ -177,6 +113,6 @@ impl Item for ConditionRow {
     }
 
     fn identifiers(&self) -> Vec<String> {
-        vec![self.0.name.to_owned()]
+        vec![self.0.name.as_str().to_owned()]
     }
 }

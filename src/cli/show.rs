@@ -240,14 +240,13 @@ async fn show_gate(args: &GateArgs, source: &impl Source, request: &Request, str
     let now = Timestamp::now();
     let judged =
         source.gate(&request.road, &policy, args.to.as_deref(), now).await.map_err(|why| Problem::usage(format!("{policy}: {why}")))?;
-    let item = gate::item(&judged);
     let head = Head::new("Gate", now, judged.verdict != domain::Verdict::Unknown);
     if request.style.format == Format::Table {
         writeln!(streams.out, "{}", clean(&gate::sentence(&judged)))?;
-        let rows: Vec<gate::ConditionRow> = item.conditions.into_iter().map(gate::ConditionRow).collect();
+        let rows: Vec<gate::ConditionRow> = judged.conditions.iter().cloned().map(gate::ConditionRow).collect();
         document::write(streams.out, request.style, head, (), &rows)?;
     } else {
-        document::write(streams.out, request.style, head, (), &[item])?;
+        document::write(streams.out, request.style, head, (), &[gate::GateItem(judged.clone())])?;
     }
     Ok(gate::exit(judged.verdict))
 }

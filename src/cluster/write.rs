@@ -141,6 +141,21 @@ pub async fn cluster_uid(signals: &super::Signals) -> Result<String, Refusal> {
     Ok(named.metadata.uid)
 }
 
+/// The user whom the API server takes us for (SelfSubjectReview, Kubernetes 1.28 and later); `None` where it does not say.
+pub async fn whoami(signals: &super::Signals) -> Option<String> {
+    let requests = connected(signals).ok()?;
+    let address = Address {
+        group: "authentication.k8s.io".to_owned(),
+        version: "v1".to_owned(),
+        plural: "selfsubjectreviews".to_owned(),
+        namespace: String::new(),
+        name: String::new(),
+    };
+    let review = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"});
+    let written = send(&requests, &address, &Write::Create(review), false).await.ok()?;
+    written.object.pointer("/status/userInfo/username").and_then(Value::as_str).map(str::to_owned)
+}
+
 /// The OpenAPI v3 document of a group and version, for telling which fields this server knows.
 ///
 /// # Errors

@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 /// Where on the road: an environment, and what the policy does there.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct Stop {
     /// The environment's name.
     pub environment: Arc<str>,
@@ -105,8 +105,14 @@ impl Amount {
     }
 }
 
-/// One condition with its number, its limit and where the number comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+impl Serialize for Amount {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_i64(self.number())
+    }
+}
+
+/// One condition with its number, its limit and where the number comes from. In JSON the numbers of `soak` and `fresh` are seconds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Condition {
     /// Which.
     pub name: ConditionName,
@@ -158,7 +164,8 @@ impl Verdict {
 }
 
 /// What stands between a policy and a step.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Gate {
     /// The policy.
     pub policy: PolicyId,

@@ -6,6 +6,7 @@ use crate::fleet::delta::Delta;
 use crate::fleet::query::{BlockedRow, ExceptionRow, FindingQuery, FindingRow, PolicyRow};
 use crate::fleet::state::{Changes, EnvironmentState};
 use crate::fleet::view::FleetView;
+use crate::kinds::mode::Kyverno;
 use jiff::Timestamp;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +31,7 @@ pub(super) enum Question {
     Policies(Option<String>, oneshot::Sender<Vec<PolicyRow>>),
     Blocked(Option<PolicyKey>, oneshot::Sender<Vec<BlockedRow>>),
     Exceptions(oneshot::Sender<Vec<ExceptionRow>>),
+    Kyverno(oneshot::Sender<Kyverno>),
     Oldest(Option<PolicyKey>, oneshot::Sender<Vec<(PolicyKey, Option<Timestamp>)>>),
 }
 
@@ -146,6 +148,7 @@ impl EnvironmentTask {
             Question::Policies(namespace, answer) => drop(answer.send(self.state.policy_rows(namespace.as_deref()))),
             Question::Blocked(policy, answer) => drop(answer.send(self.state.blocked_rows(policy.as_ref()))),
             Question::Oldest(policy, answer) => drop(answer.send(self.state.oldest_results(policy.as_ref()))),
+            Question::Kyverno(answer) => drop(answer.send(self.state.kyverno().clone())),
             Question::Exceptions(answer) => drop(answer.send(self.state.exception_rows())),
         }
     }

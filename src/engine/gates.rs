@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 /// What was observed of a policy in an environment over time, and is not in the cluster any more.
-pub trait Observer: Sync {
+pub trait Observer: Send + Sync {
     /// Since when the present revision and mode hold, as far as somebody saw that; and what was seen since then, or since `start`.
     fn observed(
         &self,
@@ -81,13 +81,13 @@ impl Gathered {
     ///
     /// # Errors
     /// Why there is no such step, in words.
-    pub fn gate(&self, road: &Road, policy: &PolicyId, to: Option<&str>, observer: &impl Observer, now: Timestamp) -> Result<Gate, String> {
+    pub fn gate(&self, road: &Road, policy: &PolicyId, to: Option<&str>, observer: &dyn Observer, now: Timestamp) -> Result<Gate, String> {
         let standing = road.standing(policy, &self.fleet);
         let to = road.target(to, standing)?;
         Ok(self.gate_to(road, policy, standing, to, observer, now))
     }
 
-    fn gate_to(&self, road: &Road, policy: &PolicyId, standing: Standing, to: RoadStep, observer: &impl Observer, now: Timestamp) -> Gate {
+    fn gate_to(&self, road: &Road, policy: &PolicyId, standing: Standing, to: RoadStep, observer: &dyn Observer, now: Timestamp) -> Gate {
         let place = match standing {
             Standing::Nowhere => None,
             Standing::On(step) => Some(step.environment),
@@ -116,7 +116,7 @@ impl Gathered {
         Some(self.row(environment, policy).and_then(|row| row.policy.hold.clone()).into_iter().collect())
     }
 
-    fn evidence(&self, view: &EnvironmentView, policy: &PolicyId, observer: &impl Observer, now: Timestamp) -> Evidence {
+    fn evidence(&self, view: &EnvironmentView, policy: &PolicyId, observer: &dyn Observer, now: Timestamp) -> Evidence {
         let Some(row) = self.row(&view.name, policy) else { return Evidence::default() };
         let known = self.environments.get(&view.name);
         let entered = row.policy.entered.clone();

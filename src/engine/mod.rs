@@ -19,6 +19,7 @@ use crate::fleet::query::{BlockedRow, ExceptionRow, FindingQuery, FindingRow, Po
 use crate::fleet::state::{EnvironmentState, Identity};
 use crate::fleet::view::FleetView;
 use crate::kinds::KindId;
+use crate::kinds::mode::Kyverno;
 use environment::{EnvironmentTask, Question};
 use jiff::Timestamp;
 use std::sync::Arc;
@@ -171,6 +172,11 @@ impl EngineHandle {
     /// All exceptions of one environment.
     pub async fn exceptions(&self, environment: &str) -> Result<Vec<ExceptionRow>, Failure> {
         self.ask(environment, Question::Exceptions).await
+    }
+
+    /// What modes depend on in an environment, as far as it could be found out.
+    pub async fn kyverno(&self, environment: &str) -> Result<Kyverno, Failure> {
+        self.ask(environment, Question::Kyverno).await
     }
 
     /// When the oldest result of each policy of one environment was evaluated, of all policies or of one; `None` where a result has no time.

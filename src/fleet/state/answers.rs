@@ -5,7 +5,7 @@ use crate::domain::{Link, Mode, PolicyId, PolicyKey, Readiness, Rule, Sync, Tall
 use crate::fleet::ledger::{PolicySum, seconds};
 use crate::fleet::query::{BlockedRow, ExceptionRow, FindingQuery, FindingRow, PolicyRow, RuleRow};
 use crate::fleet::view::{EnvironmentView, KindView, PolicyCell};
-use crate::kinds::mode::{mode_in, overrides_in_words, policy_mode, rule_mode};
+use crate::kinds::mode::{Kyverno, mode_in, overrides_in_words, policy_mode, rule_mode};
 use crate::kinds::report::source_of_kind;
 use crate::kinds::{Family, KindId, Namespace};
 use hashbrown::HashMap;
@@ -244,6 +244,11 @@ impl EnvironmentState {
             None => policy_mode(policy, kyverno),
         };
         PolicyRow { key: kept.key.clone(), mode, rules: policy.rules.iter().map(rule_row).collect(), policy: Arc::clone(policy) }
+    }
+
+    /// What modes depend on, as far as it could be found out.
+    pub fn kyverno(&self) -> &Kyverno {
+        &self.facts.kyverno
     }
 
     /// When the oldest result of each policy was evaluated, of all or of one; `None` where one of its results has no time.

@@ -1,0 +1,401 @@
+//! Carrying a plan out, so that at every moment it is known, or can be found out, what was done.
+//!
+//! What lives here: rehearsal, the last look, the order of archive, intent, write and outcome, finding out what became of a write that got no
+//! answer, and following the effect. What does not: the plan.
+
+use super::outcome::{Outcome, StepOutcome};
+use super::{Declined, Operator, Request, kind_of};
+use crate::cluster::{self, Address, Refusal, Write, WriteError, Written};
+use crate::domain::journal::{Record, Standing, StepResult, Verb as Done};
+use crate::domain::{Link, Mode, PolicyId, Verdict};
+use crate::engine::Failure;
+use crate::files::archive::{UndoArchive, write_undo};
+use crate::files::journal::Journal;
+use crate::files::who;
+use crate::kinds::KindId;
+use crate::kinds::set_mode::written_mode;
+use crate::kinds::transfer::bare;
+use crate::ops::plan::{Basis, Direction, Expect, ObjectRef, Operation, Plan, Step, Verb, pin_again};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::time::{Instant, sleep, timeout};
+
+/// How long the fate of a write without an answer is looked for.
+const FIND_OUT: Duration = Duration::from_secs(45);
+/// How long a policy is followed until it is in force.
+const FOLLOW: Duration = Duration::from_secs(30);
+/// How often a write is tried again where only the status had moved on.
+const TRIES: usize = 3;
+
+impl Operator {
+    /// Has the servers and their webhooks check every write of a plan, without writing.
+    pub async fn rehearse(&self, plan: &Plan) -> Outcome {
+        let mut steps = Vec::new();
+        for step in &plan.steps {
+            let (result, reason, warnings) = match self.send(step, true).await {
+                Ok(written) => (StepResult::Done, "dry run: accepted".to_owned(), written.warnings),
+                Err(error) => (result_of(&error), words(step, &error), Vec::new()),
+            };
+            steps.push(told(step, result, reason, warnings));
+        }
+        Outcome { plan: plan.id.clone(), undo: None, dry_run: true, steps }
+    }
+
+    /// Carries a confirmed plan out. Everything that may have changed since it was made is looked at again first; the first write that does not
+    /// succeed is the last one.
+    pub async fn carry_out(&self, plan: &Plan) -> Result<Outcome, Declined> {
+        if plan.direction == Direction::Up {
+            self.gate_again(plan).await?;
+        }
+        let plan = self.pinned(plan).await?;
+        let rehearsed = self.rehearse(&plan).await;
+        if !rehearsed.is_done() {
+            return Ok(Outcome { dry_run: false, ..rehearsed });
+        }
+        let undo = self.archive(&plan).await?;
+        let mut outcome = Outcome { plan: plan.id.clone(), undo: Some(undo.clone()), dry_run: false, steps: Vec::new() };
+        for step in &plan.steps {
+            if outcome.is_done() {
+                let done = self.step(&plan, step, &undo).await?;
+                outcome.steps.push(done);
+            } else {
+                outcome.steps.push(told(step, StepResult::Skipped, "a write before it did not succeed".to_owned(), Vec::new()));
+            }
+        }
+        Ok(outcome)
+    }
+
+    /// The gate as it is now, for a plan that makes a policy refuse more: a plan may lie in a file for days.
+    async fn gate_again(&self, plan: &Plan) -> Result<(), Declined> {
+        for step in &plan.steps {
+            let Some((policy, mode)) = self.lands(step).await? else { continue };
+            let to = format!("{}:{mode}", step.environment);
+            let gate = self.gate(&policy, Some(&to), Timestamp::now()).await?;
+            let acknowledged = plan.gate.get("acknowledged").and_then(Value::as_str).map(str::to_owned);
+            self.pass(&gate, &Request { ticket: None, acknowledge: acknowledged })?;
+            debug_assert!(gate.verdict != Verdict::Closed);
+        }
+        Ok(())
+    }
+
+    /// The policy that a step writes, and the mode it will have.
+    async fn lands(&self, step: &Step) -> Result<Option<(PolicyId, Mode)>, Declined> {
+        let Some(after) = &step.after else { return Ok(None) };
+        let policy = policy_of(&step.object);
+        let kind = kind_of(&policy)?;
+        let kyverno = self.engine.kyverno(&step.environment).await?;
+        let mode = written_mode(kind, after, &kyverno);
+        Ok(mode.ok().map(|mode| (policy, mode)))
+    }
+
+    /// The plan with its preconditions on the objects as they are now, if they still say what they said.
+    async fn pinned(&self, plan: &Plan) -> Result<Plan, Declined> {
+        let mut now = Vec::new();
+        for basis in &plan.basis {
+            let kind = kind_of(&policy_of(&basis.object)).or_else(|_| super::kind_of(&any_policy()))?;
+            let seen = self.see(&basis.environment, kind).await?;
+            let live = self.read(&basis.environment, &basis.object).await?;
+            now.push(Basis::of(&seen.place(), basis.object.clone(), live.as_ref()));
+        }
+        pin_again(plan, &now).map_err(Declined::Usage)
+    }
+
+    /// Saves what is there before anything is written.
+    async fn archive(&self, plan: &Plan) -> Result<PathBuf, Declined> {
+        let first = plan.basis.first().ok_or_else(|| Declined::Usage("the plan says nothing of what it was made from".to_owned()))?;
+        let view = self.view(&first.environment);
+        let undo = UndoArchive {
+            created_at: Timestamp::now(),
+            environment: first.environment.clone(),
+            server: first.server.clone(),
+            cluster_uid: first.cluster_uid.clone(),
+            kyverno: view.and_then(|view| view.kyverno.as_deref().map(str::to_owned)),
+            who: who(self.seen_as(&first.environment).await),
+            why: plan.operation.to_string(),
+            plan: plan.id.clone(),
+            objects: plan.steps.iter().filter_map(|step| step.before.clone()).collect(),
+        };
+        let folder = self.keeping.archives.clone();
+        blocking(move || write_undo(&folder, &undo)).await
+    }
+
+    /// One write: intent on the disk, write, outcome on the disk, effect.
+    async fn step(&self, plan: &Plan, step: &Step, undo: &Path) -> Result<StepOutcome, Declined> {
+        let mut intent = Record::intent(Timestamp::now(), who(self.seen_as(&step.environment).await), verb_of(plan.operation));
+        let basis = plan.basis.iter().find(|basis| basis.environment == step.environment && basis.object == step.object);
+        intent.environment = Some(step.environment.clone());
+        intent.cluster_uid = basis.map(|basis| basis.cluster_uid.clone());
+        intent.server = basis.map(|basis| basis.server.clone());
+        intent.object = Some(policy_of(&step.object));
+        intent.plan = Some(plan.id.clone());
+        intent.gate = Some(plan.gate.clone()).filter(|gate| !gate.is_null());
+        intent.ticket.clone_from(&plan.ticket);
+        intent.undo = Some(undo.display().to_string());
+        intent.before = basis.and_then(|basis| basis.mode.map(|mode| Standing { revision: basis.revision.clone(), mode }));
+        let landing = self.lands(step).await.ok().flatten();
+        intent.after = landing.as_ref().map(|(_, mode)| Standing { revision: revision_of(step), mode: *mode });
+        let journal = self.keeping.journal.clone();
+        let entry = blocking(move || Journal::open(&journal).append(intent)).await?;
+
+        let (result, mut reason, warnings) = self.write(step).await;
+        if result == StepResult::Done
+            && let Some((policy, mode)) = &landing
+        {
+            reason = self.follow(&step.environment, policy, *mode).await;
+        }
+        let outcome = entry.outcome(Timestamp::now(), result, Some(reason.clone()));
+        let journal = self.keeping.journal.clone();
+        if let Err(error) = blocking(move || Journal::open(&journal).append(outcome)).await {
+            // What was done is done; that the journal lacks its outcome is said, and shows there as unknown.
+            reason = format!("{reason}; the journal lacks this outcome: {error}");
+        }
+        Ok(told(step, result, reason, warnings))
+    }
+
+    /// Sends a write until it is known what became of it.
+    async fn write(&self, step: &Step) -> (StepResult, String, Vec<String>) {
+        let mut step = step.clone();
+        for _ in 0..TRIES {
+            match self.send(&step, false).await {
+                Ok(written) => return (StepResult::Done, "written".to_owned(), written.warnings),
+                Err(WriteError::Unknown(why)) => {
+                    let (result, reason) = self.find_out(&step, &why).await;
+                    return (result, reason, Vec::new());
+                }
+                Err(error @ (WriteError::Moved(_) | WriteError::Refused(Refusal::Invalid(_)))) => {
+                    // A status moves the resource version, and a failed test of it is answered like any invalid patch.
+                    match self.pin_step(&step).await {
+                        Some(pinned) => step = pinned,
+                        None => return (StepResult::Refused, words(&step, &error), Vec::new()),
+                    }
+                }
+                Err(error) => return (result_of(&error), words(&step, &error), Vec::new()),
+            }
+        }
+        (StepResult::Refused, format!("{} changes all the time", step.object), Vec::new())
+    }
+
+    /// The step for the object as it is now, if nothing but its status and version moved.
+    async fn pin_step(&self, step: &Step) -> Option<Step> {
+        let live = self.read(&step.environment, &step.object).await.ok()??;
+        let before = step.before.as_ref()?;
+        if bare(&live) != bare(before) {
+            return None;
+        }
+        let text = |path: &str| live.pointer(path).and_then(Value::as_str).map(str::to_owned);
+        let now = Expect { uid: text("/metadata/uid")?, resource_version: text("/metadata/resourceVersion")? };
+        if step.expect() == Some(&now) {
+            return None;
+        }
+        let mut pinned = step.clone();
+        if let Verb::Patch { expect, .. } | Verb::Replace { expect, .. } | Verb::Delete { expect } = &mut pinned.verb {
+            *expect = now;
+        }
+        Some(pinned)
+    }
+
+    /// What became of a write that got no answer: the object tells, once it can be read again.
+    async fn find_out(&self, step: &Step, why: &str) -> (StepResult, String) {
+        let deadline = Instant::now() + FIND_OUT;
+        loop {
+            if let Ok(live) = self.read(&step.environment, &step.object).await {
+                let is = live.as_ref().map(bare);
+                if carries(live.as_ref(), step) {
+                    return (StepResult::Done, format!("the answer was lost ({why}), but the cluster shows the change"));
+                }
+                if is == step.before.as_ref().map(bare) {
+                    return (StepResult::Failed, format!("the answer was lost ({why}), and the cluster shows that nothing changed"));
+                }
+                return (StepResult::Unknown, format!("the answer was lost ({why}), and {} is neither what it was nor what it was to be", step.object));
+            }
+            if Instant::now() >= deadline {
+                return (StepResult::Unknown, format!("the answer was lost ({why}), and the cluster could not be read since"));
+            }
+            sleep(Duration::from_millis(500)).await;
+        }
+    }
+
+    /// Waits until the environment shows the mode; what it shows in the end.
+    async fn follow(&self, environment: &str, policy: &PolicyId, mode: Mode) -> String {
+        let mut fleet = self.engine.fleet();
+        let reached = fleet.wait_for(|fleet| {
+            let view = fleet.environments.iter().find(|view| &*view.name == environment);
+            view.is_some_and(|view| view.cells.iter().any(|cell| *cell.key.id == *policy && cell.mode == mode))
+        });
+        let reached = timeout(FOLLOW, reached).await.is_ok_and(|reached| reached.is_ok());
+        let view = self.view(environment);
+        let cell = view.as_ref().and_then(|view| view.cells.iter().find(|cell| *cell.key.id == *policy));
+        match (reached, cell) {
+            (true, Some(cell)) => format!("{mode} now, {} failures and errors", cell.owners.fail + cell.owners.error),
+            (_, Some(cell)) if cell.mode == Mode::NotReady => {
+                format!("written, but not in force after {} s: Kyverno has not admitted it; look at its status, or roll back", FOLLOW.as_secs())
+            }
+            (_, Some(cell)) => format!("written, but {environment} shows {} after {} s", cell.mode, FOLLOW.as_secs()),
+            (_, None) => format!("written, but {environment} does not show it after {} s", FOLLOW.as_secs()),
+        }
+    }
+
+    async fn send(&self, step: &Step, dry_run: bool) -> Result<Written, WriteError> {
+        let environment = self.engine.environment(&step.environment).map_err(|failure| WriteError::NotSent(failure.what))?;
+        let write = match &step.verb {
+            Verb::Create { manifest } => Write::Create(manifest.clone()),
+            Verb::Patch { patch, expect } => Write::Patch(guarded(patch, expect)),
+            Verb::Replace { manifest, expect } => Write::Replace(identified(manifest, expect)),
+            Verb::Delete { expect } => Write::Delete { uid: expect.uid.clone(), resource_version: expect.resource_version.clone() },
+        };
+        cluster::write(&environment.signals, &address(&step.object), &write, dry_run).await
+    }
+
+    pub(super) async fn read(&self, environment: &str, object: &ObjectRef) -> Result<Option<Value>, Failure> {
+        let signals = &self.engine.environment(environment)?.signals;
+        let read = cluster::read(signals, &address(object)).await;
+        read.map_err(|refusal| Failure { what: format!("{environment}: {object}: {refusal}"), hint: String::new() })
+    }
+
+    /// Whether Kyverno answers its webhooks: a dry run of a policy passes through them. `None` where that could not be told.
+    pub(super) async fn kyverno_answers(&self, environment: &str) -> Option<bool> {
+        let signals = &self.engine.environment(environment).ok()?.signals;
+        let address = Address {
+            group: "kyverno.io".into(),
+            version: signals.served.borrow().get(&KindId::find("kyverno.io", "ClusterPolicy")?).copied()?.into(),
+            plural: "clusterpolicies".into(),
+            namespace: String::new(),
+            name: "policydeck-probe".into(),
+        };
+        let probe = json!({"apiVersion": format!("kyverno.io/{}", address.version), "kind": "ClusterPolicy", "metadata": {"name": address.name},
+            "spec": {"rules": [{"name": "probe", "match": {"any": [{"resources": {"kinds": ["ConfigMap"]}}]}, "validate": {"message": "probe", "pattern": {"kind": "ConfigMap"}}}]}});
+        match cluster::write(signals, &address, &Write::Create(probe), true).await {
+            Ok(_) => Some(true),
+            Err(WriteError::Refused(refusal)) if refusal.to_string().contains("failed calling webhook") => Some(false),
+            Err(WriteError::Refused(Refusal::Server(_) | Refusal::Forbidden(_)) | WriteError::NotSent(_) | WriteError::Unknown(_)) => None,
+            Err(_) => Some(true),
+        }
+    }
+
+    fn view(&self, environment: &str) -> Option<std::sync::Arc<crate::fleet::view::EnvironmentView>> {
+        let fleet = self.engine.fleet().borrow().clone();
+        fleet.environments.iter().find(|view| &*view.name == environment && !matches!(view.link, Link::Connecting)).cloned()
+    }
+
+    /// The user whom the cluster sees.
+    async fn seen_as(&self, environment: &str) -> Option<String> {
+        let signals = &self.engine.environment(environment).ok()?.signals;
+        cluster::whoami(signals).await
+    }
+}
+
+fn any_policy() -> PolicyId {
+    PolicyId { group: "kyverno.io".into(), kind: "ClusterPolicy".into(), namespace: None, name: String::new() }
+}
+
+/// Whether the object is what the step was to make of it. Servers fill in defaults, so what the step wrote has to be there, not alone.
+fn carries(live: Option<&Value>, step: &Step) -> bool {
+    match (live, &step.after) {
+        (None, None) => true,
+        (Some(live), Some(after)) => contains(&bare(live), &bare(after)),
+        _ => false,
+    }
+}
+
+/// Whether everything in `part` is in `whole` as well.
+fn contains(whole: &Value, part: &Value) -> bool {
+    match (whole, part) {
+        (Value::Object(whole), Value::Object(part)) => part.iter().all(|(key, value)| whole.get(key).is_some_and(|found| contains(found, value))),
+        (Value::Array(whole), Value::Array(part)) => whole.len() == part.len() && whole.iter().zip(part).all(|(whole, part)| contains(whole, part)),
+        (whole, part) => whole == part,
+    }
+}
+
+fn revision_of(step: &Step) -> Option<crate::domain::Revision> {
+    let kind = KindId::find(&step.object.group, &step.object.kind)?.kind();
+    Some(crate::kinds::revision::revision(kind, step.after.as_ref()?))
+}
+
+fn policy_of(object: &ObjectRef) -> PolicyId {
+    PolicyId { group: object.group.clone(), kind: object.kind.clone(), namespace: object.namespace.clone(), name: object.name.clone() }
+}
+
+fn address(object: &ObjectRef) -> Address {
+    Address {
+        group: object.group.clone(),
+        version: object.version.clone(),
+        plural: object.plural.clone(),
+        namespace: object.namespace.clone().unwrap_or_default(),
+        name: object.name.clone(),
+    }
+}
+
+/// The patch with tests in front that hold only for the object it is meant for.
+fn guarded(patch: &json_patch::Patch, expect: &Expect) -> Value {
+    let test = |path: &str, value: &str| json!({"op": "test", "path": path, "value": value});
+    let mut operations = vec![test("/metadata/uid", &expect.uid), test("/metadata/resourceVersion", &expect.resource_version)];
+    if let Ok(Value::Array(rest)) = serde_json::to_value(patch) {
+        operations.extend(rest);
+    }
+    Value::Array(operations)
+}
+
+/// The object with the identity it is to replace.
+fn identified(manifest: &Value, expect: &Expect) -> Value {
+    let mut object = manifest.clone();
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.insert("uid".to_owned(), Value::from(expect.uid.as_str()));
+        metadata.insert("resourceVersion".to_owned(), Value::from(expect.resource_version.as_str()));
+    }
+    object
+}
+
+fn told(step: &Step, result: StepResult, reason: String, warnings: Vec<String>) -> StepOutcome {
+    StepOutcome {
+        environment: step.environment.clone(),
+        verb: step.verb.as_str(),
+        object: step.object.clone(),
+        result,
+        reason,
+        diff: step.diff.clone(),
+        warnings,
+    }
+}
+
+fn result_of(error: &WriteError) -> StepResult {
+    match error {
+        WriteError::Refused(_) | WriteError::Moved(_) => StepResult::Refused,
+        WriteError::NotSent(_) => StepResult::Failed,
+        WriteError::Unknown(_) => StepResult::Unknown,
+    }
+}
+
+/// What a failed write means, and what to do.
+fn words(step: &Step, error: &WriteError) -> String {
+    let said = error.to_string();
+    match error {
+        WriteError::Moved(_) => format!("somebody else changed {} in {} meanwhile: look at it and plan again ({said})", step.object, step.environment),
+        WriteError::Refused(_) if said.contains("failed calling webhook") => {
+            format!("Kyverno is down in {}, and no policy can be changed until it is back; `unblock` lets workloads through meanwhile ({said})", step.environment)
+        }
+        _ => said,
+    }
+}
+
+fn verb_of(operation: Operation) -> Done {
+    match operation {
+        Operation::Promote => Done::Promote,
+        Operation::Demote => Done::Demote,
+        Operation::Rollback => Done::Rollback,
+        Operation::Hold => Done::Hold,
+        Operation::Release => Done::Release,
+        Operation::Unblock => Done::Unblock,
+        Operation::Undo => Done::Other("undo".to_owned()),
+    }
+}
+
+/// Does what may block on a thread that may.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, crate::files::FileError> + Send + 'static) -> Result<T, Declined> {
+    let failed = |what: String| Declined::Failed(Failure { what, hint: "nothing more was written".to_owned() });
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done.map_err(|error| failed(error.what)),
+        Err(_) => Err(failed("a task was ended".to_owned())),
+    }
+}

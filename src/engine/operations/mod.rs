@@ -1,0 +1,223 @@
+//! Operations over a running engine, on one path for screen and command line: gate, plan, rehearsal, confirmation, execution, journal, effect.
+//!
+//! What lives here: gathering what a plan is made from ([`Operator`]), and carrying plans out (`execute`). What does not: what a plan says (`ops`), how a
+//! single write is sent (`cluster`), asking for confirmation (the faces).
+//!
+//! ```text
+//! gate ─▶ plan ─▶ rehearse (server dry run) ─▶ [confirmation] ─▶ gate again ─▶ basis again ─▶ archive ─▶ intent ─▶ write ─▶ outcome ─▶ effect
+//! ```
+
+mod execute;
+mod outcome;
+mod seen;
+
+pub use outcome::{Outcome, StepOutcome};
+
+use super::gates::{Observer, gather};
+use super::{EngineHandle, Failure};
+use crate::domain::{Gate, Mode, PolicyId, Verdict};
+use crate::kinds::{Kind, KindId};
+use crate::ops::plan::Plan;
+use crate::ops::road::{Road, Standing};
+use crate::ops::{Facts, Refusal, demote, hold, promote, rollback, unblock};
+use crate::settings::StepMode;
+use jiff::Timestamp;
+use seen::Seen;
+use serde_json::Value;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Where operations leave their traces.
+#[derive(Debug, Clone)]
+pub struct Keeping {
+    /// The journal's folder.
+    pub journal: PathBuf,
+    /// The folder of undo archives.
+    pub archives: PathBuf,
+}
+
+/// Who asks, and why it may be.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    /// The ticket that allows it.
+    pub ticket: Option<String>,
+    /// Why an unknown gate may be passed.
+    pub acknowledge: Option<String>,
+}
+
+/// Why there is no plan, or why one is not carried out.
+#[derive(Debug)]
+pub enum Declined {
+    /// The gate is not open.
+    Gate(Box<Gate>),
+    /// The operation is refused.
+    Refused(Box<Refusal>),
+    /// Something could not be read or asked.
+    Failed(Failure),
+    /// It was asked for in a way that means nothing.
+    Usage(String),
+}
+
+impl fmt::Display for Declined {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Gate(gate) => write!(f, "the gate to {} is {}", gate.to, gate.verdict.as_str()),
+            Self::Refused(refusal) => refusal.fmt(f),
+            Self::Failed(failure) if failure.hint.is_empty() => f.write_str(&failure.what),
+            Self::Failed(failure) => write!(f, "{}. {}", failure.what, failure.hint),
+            Self::Usage(why) => f.write_str(why),
+        }
+    }
+}
+
+impl From<Refusal> for Declined {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(Box::new(refusal))
+    }
+}
+
+impl From<Failure> for Declined {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+/// Makes plans and carries them out.
+#[derive(Clone)]
+pub struct Operator {
+    engine: EngineHandle,
+    road: Road,
+    keeping: Keeping,
+    /// An unknown gate may be passed with a reason.
+    acknowledge: bool,
+    observer: Arc<dyn Observer + Send + Sync>,
+    /// Who asks, as plans and annotations say it.
+    by: String,
+}
+
+impl fmt::Debug for Operator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Operator").field("by", &self.by).finish_non_exhaustive()
+    }
+}
+
+impl Operator {
+    /// An operator on the whole road.
+    pub fn new(engine: EngineHandle, road: Road, keeping: Keeping, acknowledge: bool, observer: Arc<dyn Observer + Send + Sync>, by: String) -> Self {
+        Self { engine, road, keeping, acknowledge, observer, by }
+    }
+
+    /// The gate before the step that `to` names, or before the next, and the plan that goes there if it may.
+    pub async fn promote(&self, policy: &PolicyId, to: Option<&str>, request: &Request) -> Result<Plan, Declined> {
+        let now = Timestamp::now();
+        let gate = self.gate(policy, to, now).await?;
+        let evidence = self.pass(&gate, request)?;
+        let mode = if gate.to.mode == Mode::Enforce { StepMode::Enforce } else { StepMode::Audit };
+        let kind = kind_of(policy)?;
+        let target = self.see(&gate.to.environment, kind).await?;
+        let existing = self.engine.policy_object(&gate.to.environment, policy).await?;
+        let elsewhere = gate.from.as_ref().filter(|from| from.environment != gate.to.environment);
+        let source = match elsewhere {
+            Some(from) => {
+                let object = self.engine.policy_object(&from.environment, policy).await?;
+                let object = object.ok_or_else(|| Failure { what: format!("{policy} is gone from {}", from.environment), hint: String::new() })?;
+                Some((self.see(&from.environment, kind).await?, object))
+            }
+            None => None,
+        };
+        let input = promote::Input {
+            kind,
+            source: source.as_ref().map(|(place, object)| promote::Source { place: place.place(), object }),
+            target: target.place(),
+            existing: existing.as_ref(),
+            mode,
+            facts: self.facts(now, request, &evidence),
+        };
+        Ok(promote::plan(&input)?)
+    }
+
+    /// The plan that makes a policy of one environment audit again. Down is never gated.
+    pub async fn demote(&self, policy: &PolicyId, environment: &str, request: &Request) -> Result<Plan, Declined> {
+        let kind = kind_of(policy)?;
+        let place = self.see(environment, kind).await?;
+        let existing = self.existing(policy, environment).await?;
+        let facts = self.facts(Timestamp::now(), request, &Value::Null);
+        Ok(demote::plan(&demote::Input { kind, place: place.place(), existing: &existing, facts })?)
+    }
+
+    /// The plan that puts a policy of one environment back to what it was.
+    pub async fn rollback(&self, policy: &PolicyId, environment: &str, former: &Value, request: &Request) -> Result<Plan, Declined> {
+        let kind = kind_of(policy)?;
+        let place = self.see(environment, kind).await?;
+        let existing = self.engine.policy_object(environment, policy).await?;
+        let facts = self.facts(Timestamp::now(), request, &Value::Null);
+        Ok(rollback::plan(&rollback::Input { kind, place: place.place(), existing: existing.as_ref(), former, facts })?)
+    }
+
+    /// The plan that keeps a policy where it is; without a reason, the one that lets it go.
+    pub async fn hold(&self, policy: &PolicyId, environment: &str, reason: Option<&str>, request: &Request) -> Result<Plan, Declined> {
+        let kind = kind_of(policy)?;
+        let place = self.see(environment, kind).await?;
+        let existing = self.existing(policy, environment).await?;
+        let facts = self.facts(Timestamp::now(), request, &Value::Null);
+        let input = hold::Input { kind, place: place.place(), existing: &existing, reason: reason.unwrap_or_default(), facts };
+        Ok(if reason.is_some() { hold::hold(&input)? } else { hold::release(&input)? })
+    }
+
+    /// The plan that takes Kyverno's resource webhooks away, so that workloads get through while it is down.
+    pub async fn unblock(&self, environment: &str, request: &Request) -> Result<Plan, Declined> {
+        let kind = kind_of(&PolicyId { group: "kyverno.io".into(), kind: "ClusterPolicy".into(), namespace: None, name: String::new() })?;
+        let place = self.see(environment, kind).await?;
+        let mut configurations = [None, None];
+        for (found, which) in configurations.iter_mut().zip(unblock::CONFIGURATIONS) {
+            *found = self.read(environment, &unblock::address(which)).await?;
+        }
+        let answers = self.kyverno_answers(environment).await;
+        let facts = self.facts(Timestamp::now(), request, &Value::Null);
+        let input = unblock::Input { place: place.place(), configurations: configurations.each_ref().map(Option::as_ref), answers, facts };
+        Ok(unblock::plan(&input)?)
+    }
+
+    /// The policy's gate now.
+    pub async fn gate(&self, policy: &PolicyId, to: Option<&str>, now: Timestamp) -> Result<Gate, Declined> {
+        let gathered = gather(&self.engine, Some(policy)).await;
+        gathered.gate(&self.road, policy, to, &*self.observer, now).map_err(|why| Declined::Usage(format!("{policy}: {why}")))
+    }
+
+    /// What is kept of an open gate. One that is unknown may be passed with a reason, where the configuration allows that; a closed one never.
+    fn pass(&self, gate: &Gate, request: &Request) -> Result<Value, Declined> {
+        let mut evidence = serde_json::to_value(gate).unwrap_or_default();
+        match (gate.verdict, &request.acknowledge) {
+            (Verdict::Open, _) => {}
+            (Verdict::Unknown, Some(reason)) if self.acknowledge && !reason.trim().is_empty() => evidence["acknowledged"] = Value::from(reason.as_str()),
+            _ => return Err(Declined::Gate(Box::new(gate.clone()))),
+        }
+        Ok(evidence)
+    }
+
+    async fn existing(&self, policy: &PolicyId, environment: &str) -> Result<Value, Declined> {
+        let found = self.engine.policy_object(environment, policy).await?;
+        found.ok_or_else(|| Failure { what: format!("{policy} does not exist in {environment}"), hint: String::new() }.into())
+    }
+
+    fn facts<'a>(&'a self, at: Timestamp, request: &'a Request, gate: &'a Value) -> Facts<'a> {
+        Facts { at, by: &self.by, ticket: request.ticket.as_deref(), gate }
+    }
+
+    async fn see(&self, environment: &str, kind: &'static Kind) -> Result<Seen, Declined> {
+        let settings = self.road.environments().iter().find(|one| one.name == environment);
+        let settings = settings.ok_or_else(|| Declined::Usage(format!("there is no environment `{environment}` on the road")))?;
+        Seen::look(&self.engine, settings, kind).await.map_err(Declined::Failed)
+    }
+
+    /// Where the policy stands.
+    pub fn standing(&self, policy: &PolicyId) -> Standing {
+        self.road.standing(policy, &self.engine.fleet().borrow())
+    }
+}
+
+fn kind_of(policy: &PolicyId) -> Result<&'static Kind, Declined> {
+    let id = KindId::find(&policy.group, &policy.kind);
+    id.map(KindId::kind).ok_or_else(|| Declined::Usage(format!("{policy} is of a kind that only other tools' reports name")))
+}
