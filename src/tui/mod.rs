@@ -145,7 +145,8 @@ pub async fn run_on(source: impl Source, options: TuiOptions) -> Result<(), TuiE
     let mut guard = terminal::Guard::new().map_err(TuiError::Terminal)?;
     let mut terminal = Terminal::new(CrosstermBackend::new(guard.writer())).map_err(TuiError::Terminal)?;
     let mut app = App::new(options, Timestamp::now());
-    let ended = event_loop::run(&mut terminal, terminal::input(), source, &mut app, &mut guard, Timestamp::now).await;
+    let input = terminal::input().map_err(TuiError::Terminal)?;
+    let ended = event_loop::run(&mut terminal, input, source, &mut app, &mut guard, Timestamp::now).await;
     let gone = guard.is_gone();
     // Its own last words come before the screen is left.
     drop(terminal);

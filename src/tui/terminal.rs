@@ -8,13 +8,14 @@ use super::msg::Msg;
 use super::outlet::{Outlet, Taken};
 use crossterm::clipboard::CopyToClipboard;
 use crossterm::cursor::{Hide, Show};
-use crossterm::event::{DisableBracketedPaste, DisableMouseCapture, EnableBracketedPaste, EnableMouseCapture, Event, EventStream};
+use crossterm::event::{self, DisableBracketedPaste, DisableMouseCapture, EnableBracketedPaste, EnableMouseCapture, Event};
 use crossterm::queue;
 use crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
-use futures::{Stream, StreamExt as _};
+use futures::Stream;
 use std::io::{self, Write};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
@@ -144,19 +145,14 @@ async fn watch_over(outlet: Outlet, mut ending: Ending) {
     std::process::exit(1);
 }
 
-/// Keys, the mouse and sizes, read in a task of their own and not in the loop: crossterm reads a terminal that is gone over and over
-/// and never returns (0.29, `event/source/unix/mio.rs`).
-pub(super) fn input() -> impl Stream<Item = io::Result<Event>> + Unpin {
+/// Keys, the mouse and sizes, read by a thread of its own. Not in the loop: crossterm reads a terminal that is gone over and over and never returns
+/// (0.29, `event/source/unix/mio.rs`). And not in a task: a key would wait there for whatever a worker is folding.
+pub(super) fn input() -> io::Result<impl Stream<Item = io::Result<Event>> + Unpin> {
     let (sender, mut receiver) = mpsc::channel(INPUT);
-    tokio::spawn(async move {
-        let mut events = EventStream::new();
-        while let Some(event) = events.next().await {
-            if sender.send(event).await.is_err() {
-                return;
-            }
-        }
-    });
-    futures::stream::poll_fn(move |cx| receiver.poll_recv(cx))
+    // It ends with the program, or at the next key after the screen was left.
+    let read_on = move || while sender.blocking_send(event::read()).is_ok() {};
+    thread::Builder::new().name("keys".to_owned()).spawn(read_on)?;
+    Ok(futures::stream::poll_fn(move |cx| receiver.poll_recv(cx)))
 }
 
 impl Drop for Guard {
