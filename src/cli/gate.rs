@@ -1,9 +1,9 @@
 //! `gate`: one item per gate, with its conditions.
 
 use super::document::Item;
+use super::rows::maybe;
 use super::table::{Cell, Column, Role};
 use crate::domain::time::brief;
-use super::rows::maybe;
 use crate::domain::{Amount, Condition, ConditionState, Gate, Stop, Verdict};
 use serde::Serialize;
 
@@ -101,7 +101,13 @@ impl Item for ConditionRow {
         };
         let state = format!("{} {}", if ascii { plain } else { mark }, condition.state.as_str());
         let shown = |number: Option<Amount>| Cell::plain(&number.map(amount).unwrap_or_default());
-        vec![Cell::plain(condition.name.as_str()), Cell::new(&state, role), shown(condition.value), shown(condition.limit), Cell::plain(&condition.reason)]
+        vec![
+            Cell::plain(condition.name.as_str()),
+            Cell::new(&state, role),
+            shown(condition.value),
+            shown(condition.limit),
+            Cell::plain(&condition.reason),
+        ]
     }
 
     fn csv_columns() -> Vec<&'static str> {
