@@ -5,6 +5,7 @@
 
 mod exception;
 mod finding;
+pub mod journal;
 mod mode;
 pub mod near;
 mod policy;
@@ -22,4 +23,4 @@ pub use policy::{
 };
 pub use resource::ResourceRef;
 pub use sync::{Link, Sync, Tier};
-pub use text::{clean, clean_lines};
+pub use text::{clean, clean_lines, escape_json};
