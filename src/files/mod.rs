@@ -1,18 +1,21 @@
 //! The only place that touches the disk.
 //!
 //! What lives here: where things are kept, reading, writing so that a crash leaves the old or the new file and nothing between,
-//! temporary folders, the log. What does not: what the files mean.
+//! temporary folders, the log, the journal. What does not: what the files mean.
 
 mod atomic;
 mod daily;
+pub mod journal;
 pub mod log;
 mod paths;
 mod stamp;
+mod who;
 
 pub use atomic::{exists, read_text, write_atomic};
 pub use daily::Trouble;
 pub use paths::{Paths, expand, kubeconfigs};
 pub use stamp::{Stamp, content, stamp};
+pub use who::who;
 
 use std::fmt;
 use std::io;
