@@ -11,6 +11,7 @@ pub mod document;
 pub mod fail_on;
 pub mod findings;
 pub mod items;
+pub mod journal;
 pub mod policies;
 pub mod reason;
 mod rows;
