@@ -5,6 +5,7 @@
 
 mod exception;
 mod finding;
+mod hold;
 pub mod journal;
 mod mode;
 pub mod near;
@@ -16,6 +17,7 @@ pub mod time;
 
 pub use exception::Exception;
 pub use finding::{FindingResult, Severity, Tally};
+pub use hold::Hold;
 pub use mode::{Action, Mode};
 pub use policy::{
     Cel, LabelSelector, ManagedBy, NamespaceFilter, Override, Policy, PolicyId, PolicyKey, Reach, Readiness, Requirement, Revision, Rule,

@@ -10,6 +10,7 @@ mod cleanup;
 mod cluster_policy;
 mod event;
 mod exception;
+pub mod hold;
 mod json;
 pub mod managed_by;
 mod meta;
