@@ -3,6 +3,7 @@
 //! What lives here: from a command line to a running face. What does not: anything a layer could do itself. The seam to engine,
 //! screen and demo is in `wiring`, files and flags become settings in `load`, commands without an engine are in `housekeeping`.
 
+mod audit;
 mod housekeeping;
 mod load;
 mod wiring;
@@ -56,6 +57,7 @@ fn dispatch(args: Args, arguments: &[OsString]) -> Result<Exit, Problem> {
         Some(Command::Version) => housekeeping::version(&globals),
         Some(Command::Completion { shell }) => housekeeping::completion(shell, arguments),
         Some(Command::Paths) => housekeeping::paths(&globals),
+        Some(Command::Audit(command)) => audit::run(&command, &globals),
         Some(Command::Config(command)) => housekeeping::config(&command, &globals),
         Some(Command::Demo(demo)) => run_demo(&demo, globals),
         Some(Command::Show(command)) => with_runtime(&globals, |_| run_show(&command, &globals)),

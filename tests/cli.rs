@@ -243,3 +243,104 @@ fn a_reader_that_leaves_is_no_error() {
     child.wait().unwrap();
     assert_eq!(out, "0\n");
 }
+
+/// Three entries: a promotion with its outcome, and one that nobody knows the end of. Returns the month's file.
+fn journal(home: &Home) -> std::path::PathBuf {
+    use policydeck::domain::PolicyId;
+    use policydeck::domain::journal::{Record, StepResult, Verb, Who};
+    let paths: serde_json::Value = serde_json::from_str(&home.run(&["paths", "-o", "json"]).out).unwrap();
+    let data = paths["items"].as_array().unwrap().iter().find(|item| item["name"] == "data").unwrap()["path"].as_str().unwrap().to_owned();
+    let mut journal = policydeck::files::journal::Journal::open(&Path::new(&data).join("journal"));
+    let now = jiff::Timestamp::now();
+    let intent = |environment: &str, name: &str| {
+        let who = Who { user: "ana".into(), kubeconfig_user: None, host: "lap".into() };
+        let mut record = Record::intent(now, who, Verb::Promote);
+        record.environment = Some(environment.into());
+        record.object = Some(PolicyId { group: "kyverno.io".into(), kind: "ClusterPolicy".into(), namespace: None, name: name.into() });
+        record.plan = Some(format!("plan-{name}"));
+        record
+    };
+    let one = journal.append(intent("qac", "no-latest")).unwrap();
+    journal.append(one.outcome(now, StepResult::Done, None)).unwrap();
+    journal.append(intent("production", "run-as-\u{1b}[2Jroot")).unwrap();
+    Path::new(&data).join("journal").join(now.strftime("%Y-%m.jsonl").to_string())
+}
+
+#[test]
+fn the_journal_shows_what_became_of_everything() {
+    let home = Home::new();
+    let ran = home.run(&["audit", "show", "-o", "json"]);
+    let document: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!((ran.status, &document["kind"], &document["items"]), (0, &"Journal".into(), &serde_json::json!([])));
+    assert!(ran.err.contains("there is no journal yet"), "{}", ran.err);
+    assert_eq!(std::fs::read_dir(home.0.path()).unwrap().count(), 0, "nothing is written");
+
+    journal(&home);
+    let ran = home.run(&["audit", "show", "-o", "json"]);
+    let document: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    let results: Vec<_> =
+        document["items"].as_array().unwrap().iter().map(|item| (item["phase"].clone(), item["result"].clone())).collect();
+    let expected = [("intent", None), ("outcome", Some("done")), ("intent", Some("unknown"))];
+    assert_eq!((ran.status, ran.err.as_str()), (0, ""));
+    assert_eq!(results, expected.map(|(phase, result)| (phase.into(), serde_json::json!(result))));
+    for (flags, seqs) in [
+        (&["-e", "qac"][..], "1\n2\n"),
+        (&["--policy", "ClusterPolicy/no-latest"], "1\n2\n"),
+        (&["--plan", "plan-no-latest", "--since", "1h"], "1\n2\n"),
+        (&["-e", "qac", "-e", "production"], "1\n2\n3\n"),
+        (&["--policy", "other"], ""),
+    ] {
+        let ran = home.run(&[&["audit", "show", "-o", "name"], flags].concat());
+        assert_eq!((ran.status, ran.out.as_str()), (0, seqs), "{flags:?}");
+    }
+    for format in ["table", "csv", "yaml", "json"] {
+        let ran = home.run(&["audit", "show", "-o", format]);
+        assert!(ran.out.contains("no-latest") && !ran.out.contains('\u{1b}'), "{format}: {}", ran.out);
+    }
+    for args in [&["audit", "show", "--since", "soon"][..], &["audit", "show", "--filter", "x"], &["audit", "export"], &["audit"]] {
+        assert_eq!(home.run(args).status, 2, "{args:?}");
+    }
+}
+
+#[test]
+fn a_journal_that_was_touched_is_told_with_its_place() {
+    let home = Home::new();
+    let file = journal(&home);
+    let ran = home.run(&["audit", "verify"]);
+    assert_eq!(ran.status, 0, "{}", ran.err);
+    assert!(ran.err.contains("3 entries, all as they were written; the last one is 3 with the hash "), "{}", ran.err);
+    let name = file.file_name().unwrap().to_str().unwrap().to_owned();
+    let text = std::fs::read_to_string(&file).unwrap();
+    for (touched, place, problem) in [
+        (text.replacen("\"done\"", "\"failed\"", 1), format!("{name}:2"), "changed"),
+        (text.lines().step_by(2).flat_map(|line| [line, "\n"]).collect(), format!("{name}:2"), "removed"),
+        (text.lines().take(2).flat_map(|line| [line, "\n"]).collect(), name.clone(), "truncated"),
+    ] {
+        std::fs::write(&file, &touched).unwrap();
+        let ran = home.run(&["audit", "verify", "-o", "name"]);
+        assert_eq!((ran.status, ran.out.trim()), (1, place.as_str()), "{}", ran.err);
+        let ran = home.run(&["audit", "verify", "-o", "json"]);
+        let document: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+        assert_eq!(document["items"][0]["problem"], problem);
+    }
+    std::fs::write(&file, text.replacen("\"done\"", "\"failed\"", 1)).unwrap();
+    let ran = home.run(&["audit", "show", "-o", "name"]);
+    assert_eq!((ran.status, ran.out.as_str()), (4, "1\n3\n"), "what is there is shown: {}", ran.err);
+    assert!(ran.err.contains(&format!("{name}:2: ")), "{}", ran.err);
+}
+
+#[test]
+fn an_export_holds_every_line_and_where_they_end() {
+    let home = Home::new();
+    assert_eq!(home.run(&["audit", "export", "--out", home.path("none").to_str().unwrap()]).status, 1);
+    let file = journal(&home);
+    let out = home.path("export.jsonl");
+    let ran = home.run(&["audit", "export", "--out", out.to_str().unwrap()]);
+    assert_eq!((ran.status, ran.out.trim()), (0, out.to_str().unwrap()), "{}", ran.err);
+    let exported = std::fs::read_to_string(&out).unwrap();
+    let (head, lines) = exported.split_once('\n').unwrap();
+    assert_eq!(lines, std::fs::read_to_string(file).unwrap());
+    let head: serde_json::Value = serde_json::from_str(head).unwrap();
+    let last: serde_json::Value = serde_json::from_str(lines.lines().last().unwrap()).unwrap();
+    assert_eq!((&head["kind"], &head["entries"], &head["lastHash"]), (&"JournalExport".into(), &3.into(), &last["hash"]));
+}

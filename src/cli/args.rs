@@ -5,6 +5,7 @@ use crate::domain::time::parse_duration;
 use crate::fleet::filter::{Field, Filter};
 use clap::{Args as ClapArgs, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use jiff::SignedDuration;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -83,6 +84,9 @@ pub enum Command {
     /// Commands that show the fleet.
     #[command(flatten)]
     Show(Show),
+    /// The journal: what was done, by whom, and what became of it
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// A fleet of four clusters to try everything on, without a cluster
     Demo(Demo),
     /// Write, check and describe the configuration
@@ -153,6 +157,35 @@ pub struct Demo {
     /// A command to run on the demo instead of the screen
     #[command(subcommand)]
     pub show: Option<Show>,
+}
+
+/// Commands about the journal.
+#[derive(Debug, Clone, Subcommand)]
+pub enum AuditCommand {
+    /// Entries, oldest first
+    Show(AuditShow),
+    /// Check that nothing was changed, removed or cut off; status 1 and the place where it was
+    Verify,
+    /// Write all entries to a file, with the last hash in its first line
+    Export {
+        /// The file; what is in it is replaced
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+}
+
+/// Arguments of `audit show`.
+#[derive(Debug, Clone, Default, ClapArgs)]
+pub struct AuditShow {
+    /// Only what happened in this time, for example 7d
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub since: Option<SignedDuration>,
+    /// Only on this policy: name, kind/name or kind/namespace/name
+    #[arg(long, value_name = "POLICY")]
+    pub policy: Option<String>,
+    /// Only of this plan
+    #[arg(long, value_name = "ID")]
+    pub plan: Option<String>,
 }
 
 /// Commands about the configuration.

@@ -2,11 +2,10 @@
 
 use super::args::Format;
 use super::table::{Cell, Column, Table};
-use crate::domain::clean;
+use crate::domain::{clean, escape_json};
 use jiff::Timestamp;
 use serde::Serialize;
 use std::borrow::Cow;
-use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::marker::PhantomData;
 
@@ -152,11 +151,11 @@ impl<'o, T: Item> Document<'o, T> {
         if self.style.compact || T::LONG {
             let json = serde_json::to_string(item)?;
             let glue = if self.style.compact { "" } else { "\n    " };
-            return write!(self.out, "{comma}{glue}{}", escape(&json));
+            return write!(self.out, "{comma}{glue}{}", escape_json(&json));
         }
         let json = serde_json::to_string_pretty(item)?;
         // Strings hold no line breaks in JSON, so every line is one of the layout.
-        write!(self.out, "{comma}\n    {}", escape(&json).replace('\n', "\n    "))
+        write!(self.out, "{comma}\n    {}", escape_json(&json).replace('\n', "\n    "))
     }
 
     fn drain_csv(&mut self) -> io::Result<()> {
@@ -195,37 +194,13 @@ pub fn write<T: Item>(out: &mut dyn Write, style: Style, head: Head, context: T:
     document.finish()
 }
 
-/// JSON that is the same value and drives no terminal: control characters that JSON allows are written as escapes.
-fn escape(json: &str) -> Cow<'_, str> {
-    if json.chars().all(|c| c == '\n' || !needs_escape(c)) {
-        return Cow::Borrowed(json);
-    }
-    let mut out = String::with_capacity(json.len() + 16);
-    for c in json.chars() {
-        if c != '\n' && needs_escape(c) {
-            let _ = write!(out, "\\u{:04x}", u32::from(c));
-        } else {
-            out.push(c);
-        }
-    }
-    Cow::Owned(out)
-}
-
-fn needs_escape(c: char) -> bool {
-    if c == ' ' || c.is_ascii_graphic() {
-        return false;
-    }
-    let mut buffer = [0; 4];
-    matches!(clean(c.encode_utf8(&mut buffer)), Cow::Owned(_))
-}
-
 /// `- …`, one item of a YAML list.
 fn yaml_item<T: Serialize>(item: &T) -> io::Result<String> {
     let json = serde_json::to_string(item)?;
     // What would drive a terminal, and lines that begin with a tab (which other readers refuse in blocks), go in as JSON: it is YAML, too.
-    let awkward = json.contains("\\t") || json.contains("\\u") || matches!(escape(&json), Cow::Owned(_));
+    let awkward = json.contains("\\t") || json.contains("\\u") || matches!(escape_json(&json), Cow::Owned(_));
     if awkward {
-        return Ok(format!("- {}\n", escape(&json)));
+        return Ok(format!("- {}\n", escape_json(&json)));
     }
     let yaml = serde_saphyr::to_string(&[item]).map_err(io::Error::other)?;
     Ok(if yaml.ends_with('\n') { yaml } else { yaml + "\n" })

@@ -57,7 +57,8 @@ pub fn find<'p>(argument: &str, policies: impl IntoIterator<Item = &'p PolicyId>
     }
 }
 
-fn names(argument: &str, id: &PolicyId) -> bool {
+/// Whether `argument` is a name of the policy, in any of the forms above.
+pub(super) fn names(argument: &str, id: &PolicyId) -> bool {
     let kind = |kind: &str| kind.eq_ignore_ascii_case(&id.kind);
     match argument.split('/').collect::<Vec<_>>()[..] {
         [name] => id.name == name,

@@ -12,6 +12,7 @@ pub mod fail_on;
 pub mod findings;
 pub mod gate;
 pub mod items;
+pub mod journal;
 pub mod policies;
 pub mod reason;
 mod rows;

@@ -6,6 +6,8 @@
 mod exception;
 mod finding;
 mod gate;
+mod hold;
+pub mod journal;
 mod mode;
 pub mod near;
 mod policy;
@@ -17,11 +19,12 @@ pub mod time;
 pub use exception::Exception;
 pub use finding::{FindingResult, Severity, Tally};
 pub use gate::{Amount, Condition, ConditionName, ConditionState, Gate, Stop, Verdict};
+pub use hold::Hold;
 pub use mode::{Action, Mode};
 pub use policy::{
-    Cel, Entered, Hold, LabelSelector, ManagedBy, NamespaceFilter, Override, Policy, PolicyId, PolicyKey, Reach, Readiness, Requirement,
+    Cel, Entered, LabelSelector, ManagedBy, NamespaceFilter, Override, Policy, PolicyId, PolicyKey, Reach, Readiness, Requirement,
     Revision, Rule, RuleType,
 };
 pub use resource::ResourceRef;
 pub use sync::{Link, Sync, Tier};
-pub use text::{clean, clean_lines};
+pub use text::{clean, clean_lines, escape_json};

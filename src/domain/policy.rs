@@ -1,6 +1,6 @@
 //! A policy as every kind of it is read: identity, rules, what it does, and who keeps it.
 
-use super::{Action, Severity};
+use super::{Action, Hold, Severity};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -247,15 +247,6 @@ pub struct Entered {
     pub source: String,
     /// Who wrote it: the field manager, or whom our annotation names; empty where nobody is named.
     pub actor: String,
-}
-
-/// Somebody's wish that a policy stays where it is: the annotations that `hold` writes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Hold {
-    /// Why.
-    pub reason: String,
-    /// Who.
-    pub by: String,
 }
 
 /// A policy of any kind, as read from its manifest.

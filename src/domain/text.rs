@@ -1,6 +1,7 @@
 //! Text from clusters is not to be trusted: it may hold control characters that would drive the terminal.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
 /// Whether a character may reach a terminal or a log: no C0/C1 controls, no bidirectional overrides, no invisible line breaks.
 fn is_safe(c: char) -> bool {
@@ -32,6 +33,24 @@ pub fn clean_lines(text: &str) -> Vec<String> {
     text.lines().map(|line| clean(&line.replace('\t', "    ")).into_owned()).collect()
 }
 
+/// JSON that is the same value and drives no terminal: what may not reach one is written as an escape. Line breaks of a layout stay.
+pub fn escape_json(json: &str) -> Cow<'_, str> {
+    let stays = |c: char| c == '\n' || is_safe(c);
+    if json.chars().all(stays) {
+        return Cow::Borrowed(json);
+    }
+    let mut out = String::with_capacity(json.len() + 16);
+    for c in json.chars() {
+        if stays(c) {
+            out.push(c);
+        } else {
+            // All of them are in the basic plane, so one escape is enough.
+            let _ = write!(out, "\\u{:04x}", u32::from(c));
+        }
+    }
+    Cow::Owned(out)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -46,6 +65,16 @@ mod tests {
         assert_eq!(clean("a\x1b[31mred\x07"), "a\u{fffd}[31mred\u{fffd}");
         assert_eq!(clean("one\r\n\ttwo"), "one two");
         assert_eq!(clean("abc\u{202e}def\u{9b}2J"), "abc\u{fffd}def\u{fffd}2J");
+    }
+
+    #[test]
+    fn json_stays_the_same_value() {
+        let value = serde_json::json!({"a\u{9b}": "\u{1b}[2J\u{202e}\u{7f}\n größer"});
+        let text = value.to_string();
+        let safe = escape_json(&text);
+        assert!(safe.chars().all(is_safe), "{safe}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&safe).unwrap(), value);
+        assert!(matches!(escape_json("{\n  \"a\": 1\n}"), Cow::Borrowed(_)));
     }
 
     #[test]

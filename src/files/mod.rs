@@ -1,18 +1,22 @@
 //! The only place that touches the disk.
 //!
 //! What lives here: where things are kept, reading, writing so that a crash leaves the old or the new file and nothing between,
-//! temporary folders, the log. What does not: what the files mean.
+//! temporary folders, the log, the journal, archives. What does not: what the files mean.
 
+pub mod archive;
 mod atomic;
 mod daily;
+pub mod journal;
 pub mod log;
 mod paths;
 mod stamp;
+mod who;
 
 pub use atomic::{exists, read_text, write_atomic};
 pub use daily::Trouble;
 pub use paths::{Paths, expand, kubeconfigs};
 pub use stamp::{Stamp, content, stamp};
+pub use who::who;
 
 use std::fmt;
 use std::io;

@@ -18,6 +18,16 @@ pub struct Paths {
 }
 
 impl Paths {
+    /// The journal's folder.
+    pub fn journal(&self) -> PathBuf {
+        self.data.join("journal")
+    }
+
+    /// The folder of archives, unless the configuration names another.
+    pub fn archives(&self) -> PathBuf {
+        self.data.join("archives")
+    }
+
     /// The folders of this user on this platform. Nothing is made.
     pub fn find() -> Result<Self, FileError> {
         let project = ProjectDirs::from("dev", "policydeck", "policydeck").ok_or_else(no_home)?;

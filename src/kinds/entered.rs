@@ -1,9 +1,9 @@
 //! Since when a policy is what it is, as far as the object itself tells.
 //!
-//! What lives here: reading our annotations, managedFields and the creation time; whether somebody holds it. What does not: what was seen to happen (history), which goes first.
+//! What lives here: reading our annotation, managedFields and the creation time. What does not: what was seen to happen (history), which goes first.
 
 use super::json;
-use crate::domain::{Entered, Hold};
+use crate::domain::Entered;
 use jiff::SignedDuration;
 use serde_json::Value;
 
@@ -45,13 +45,6 @@ fn annotated(object: &Value) -> Option<Entered> {
     let at = annotation(AT)?.parse().ok()?;
     let actor = annotation("policydeck.dev/by").unwrap_or("policydeck").to_owned();
     Some(Entered { at, source: format!("annotation {AT}"), actor })
-}
-
-/// The hold that annotations tell of.
-pub(super) fn hold(object: &Value) -> Option<Hold> {
-    let annotation = |key: &str| json::text(object, &["metadata", "annotations", key]).map(str::to_owned);
-    let reason = annotation("policydeck.dev/hold")?;
-    Some(Hold { reason, by: annotation("policydeck.dev/held-by").unwrap_or_else(|| "somebody".to_owned()) })
 }
 
 /// The creation time of an object that was never changed.

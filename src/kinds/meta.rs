@@ -2,7 +2,8 @@
 //!
 //! What lives here: reading `metadata`. What does not: `spec` and `status` of any kind.
 
-use super::entered::{entered, hold};
+use super::entered::entered;
+use super::hold::read_hold;
 use super::{Kind, Unreadable, json};
 use crate::domain::{Entered, Hold, PolicyId, Severity};
 use jiff::Timestamp;
@@ -39,7 +40,7 @@ impl Meta {
             created_at: json::time(object, &["metadata", "creationTimestamp"]),
             generation: json::get(object, &["metadata", "generation"]).and_then(Value::as_i64).unwrap_or_default(),
             entered: entered(object),
-            hold: hold(object),
+            hold: read_hold(object),
         })
     }
 

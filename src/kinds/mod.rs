@@ -11,6 +11,7 @@ mod cluster_policy;
 mod entered;
 mod event;
 mod exception;
+pub mod hold;
 mod json;
 pub mod managed_by;
 mod meta;

@@ -160,9 +160,14 @@ fn hold(evidence: &Evidence) -> Condition {
         None => unknown(ConditionName::Hold, "annotations", "whether somebody holds it could not be read"),
         Some(holds) => match holds.first() {
             None => met(ConditionName::Hold, "annotations", "none"),
-            Some(first) => unmet(ConditionName::Hold, "annotations", &format!("held by {}: {}", clean(&first.by), clean(&first.reason))),
+            Some(first) => unmet(ConditionName::Hold, "annotations", &held(first)),
         },
     }
+}
+
+fn held(hold: &Hold) -> String {
+    let why = if hold.reason.is_empty() { String::new() } else { format!(": {}", clean(&hold.reason)) };
+    format!("held by {}{why}", clean(hold.by.as_deref().unwrap_or("somebody")))
 }
 
 /// Whether the target is frozen, and until when: windows that follow each other without a break are one.

@@ -328,7 +328,7 @@ fn from_audit() -> Vec<Row> {
             Held,
             Unmet,
             on(|s| {
-                s.evidence.holds = Some(vec![Hold { reason: "audit".into(), by: "jane".into() }]);
+                s.evidence.holds = Some(vec![Hold { reason: "audit".into(), by: Some("jane".into()), at: None }]);
             }),
         ),
         ("holds may not be read", Unknown, Held, Dark, on(|s| s.evidence.holds = None)),
@@ -559,7 +559,7 @@ proptest! {
             situation.evidence.exceptions = relied(Some(ago(1)), 1);
         }
         if held {
-            situation.evidence.holds = Some(vec![Hold { reason: "r".into(), by: "b".into() }]);
+            situation.evidence.holds = Some(vec![Hold { reason: "r".into(), by: None, at: None }]);
         }
         let before = situation.gate().verdict;
         for what in forgotten {
