@@ -84,6 +84,9 @@ pub enum Command {
     /// Commands that show the fleet.
     #[command(flatten)]
     Show(Show),
+    /// Commands that change something.
+    #[command(flatten)]
+    Act(Act),
     /// The journal: what was done, by whom, and what became of it
     #[command(subcommand)]
     Audit(AuditCommand),
@@ -119,6 +122,145 @@ pub enum Show {
     Policies,
     /// Whether a policy may move on, and what is lacking: exit status 0 open, 3 closed, 4 unknown
     Gate(GateArgs),
+}
+
+/// Commands that change something, each after a confirmation.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Act {
+    /// Bring policies to the next step of the road, if their gates are open
+    Promote(PromoteArgs),
+    /// Make policies audit again where they enforce; never gated
+    Demote(PolicyArgs),
+    /// Put a policy back to what it was
+    Rollback(RollbackArgs),
+    /// Keep policies where they are until they are released
+    Hold(HoldArgs),
+    /// Let held policies go on
+    Release(PolicyArgs),
+    /// While Kyverno is down: let workloads through, by removing its resource webhooks
+    Unblock(UnblockArgs),
+}
+
+impl Act {
+    /// What every operation can be told.
+    pub fn flags(&self) -> &ActFlags {
+        match self {
+            Self::Promote(args) => &args.flags,
+            Self::Demote(args) | Self::Release(args) => &args.flags,
+            Self::Rollback(args) => &args.flags,
+            Self::Hold(args) => &args.flags,
+            Self::Unblock(args) => &args.flags,
+        }
+    }
+
+    /// The policies that are named.
+    pub fn policies(&self) -> &[String] {
+        match self {
+            Self::Promote(args) => &args.policies,
+            Self::Demote(args) | Self::Release(args) => &args.policies,
+            Self::Rollback(args) => std::slice::from_ref(&args.policy),
+            Self::Hold(args) => &args.policies,
+            Self::Unblock(_) => &[],
+        }
+    }
+}
+
+/// What every operation can be told.
+#[derive(Debug, Clone, Default, ClapArgs)]
+pub struct ActFlags {
+    /// Have the servers and their webhooks check it, and write nothing: none, client (only the plan) or server
+    #[arg(long, value_name = "HOW", num_args = 0..=1, require_equals = true, default_value = "none", default_missing_value = "server")]
+    pub dry_run: DryRun,
+    /// Write the plan to a file, for somebody else to carry out
+    #[arg(long, value_name = "FILE", conflicts_with = "plan")]
+    pub plan_out: Option<PathBuf>,
+    /// Carry out the plan in this file
+    #[arg(long, value_name = "FILE")]
+    pub plan: Option<PathBuf>,
+    /// The ticket that allows it
+    #[arg(long, value_name = "ID")]
+    pub ticket: Option<String>,
+    /// Yes, without asking; not for production
+    #[arg(long)]
+    pub yes: bool,
+    /// The environment's name, typed: yes for production
+    #[arg(long, value_name = "NAME")]
+    pub confirm: Option<String>,
+}
+
+/// How much of an operation is only tried.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum DryRun {
+    /// Nothing: it is done.
+    #[default]
+    None,
+    /// Only the plan is made.
+    Client,
+    /// The servers check every write.
+    Server,
+}
+
+/// Arguments of `promote`.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct PromoteArgs {
+    /// name, kind/name or kind/namespace/name
+    #[arg(required_unless_present = "plan")]
+    pub policies: Vec<String>,
+    /// The step to go to, ENV or ENV:MODE; without it, the next on the road
+    #[arg(long, value_name = "STEP")]
+    pub to: Option<String>,
+    /// Pass a gate that is unknown, for this reason; a closed gate stays closed
+    #[arg(long, value_name = "REASON")]
+    pub acknowledge_unknown: Option<String>,
+    /// What every operation can be told.
+    #[command(flatten)]
+    pub flags: ActFlags,
+}
+
+/// Arguments of `demote` and `release`.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct PolicyArgs {
+    /// name, kind/name or kind/namespace/name
+    #[arg(required_unless_present = "plan")]
+    pub policies: Vec<String>,
+    /// What every operation can be told.
+    #[command(flatten)]
+    pub flags: ActFlags,
+}
+
+/// Arguments of `rollback`.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct RollbackArgs {
+    /// name, kind/name or kind/namespace/name
+    pub policy: String,
+    /// The archive to take it from; without it, the newest that has it as it is not now
+    #[arg(long, value_name = "FOLDER")]
+    pub archive: Option<PathBuf>,
+    /// What every operation can be told.
+    #[command(flatten)]
+    pub flags: ActFlags,
+}
+
+/// Arguments of `hold`.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct HoldArgs {
+    /// name, kind/name or kind/namespace/name
+    #[arg(required_unless_present = "plan")]
+    pub policies: Vec<String>,
+    /// Why
+    #[arg(long, value_name = "TEXT", required_unless_present = "plan")]
+    pub reason: Option<String>,
+    /// What every operation can be told.
+    #[command(flatten)]
+    pub flags: ActFlags,
+}
+
+/// Arguments of `unblock`.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct UnblockArgs {
+    /// What every operation can be told.
+    #[command(flatten)]
+    pub flags: ActFlags,
 }
 
 /// Arguments of `gate`.
@@ -260,7 +402,7 @@ fn grammars() -> String {
          values take * and ?, quotes make them literal; plain words are looked for in policy, rule, message, namespace and name.\n\
          Fields: {}.\n\n\
          --fail-on: counts ({}) compared with = != < <= > >=, or alone for \"any\"; complete, incomplete; and, or, not, ( ).\n\n\
-         Exit status: 0 done, 1 failed, 2 usage or configuration, 3 a gate is closed or --fail-on holds, 4 unknown or incomplete, 130 interrupted.",
+         Exit status: 0 done, 1 failed, 2 usage or configuration, 3 a gate is closed or --fail-on holds, 4 unknown or incomplete, 5 partly done, 130 interrupted.",
         fields.join(", "),
         FailOn::counts().collect::<Vec<_>>().join(", "),
     )

@@ -23,14 +23,24 @@ pub struct Head {
     pub generated_at: Timestamp,
     /// Whether nothing is missing.
     pub complete: bool,
+    /// What stands beside the items.
+    #[serde(skip)]
+    beside: Vec<(&'static str, serde_json::Value)>,
 }
 
 impl Head {
+    /// The same with something beside the items.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: serde_json::Value) -> Self {
+        self.beside.push((name, value));
+        self
+    }
+
     /// A head of the current version.
     pub fn new(kind: &'static str, generated_at: Timestamp, complete: bool) -> Self {
         // Finer than a millisecond is noise.
         let generated_at = generated_at.round(jiff::Unit::Millisecond).unwrap_or(generated_at);
-        Self { api_version: API_VERSION, kind, generated_at, complete }
+        Self { api_version: API_VERSION, kind, generated_at, complete, beside: Vec::new() }
     }
 }
 
@@ -100,23 +110,34 @@ impl<'o, T: Item> Document<'o, T> {
     }
 
     fn write_head(&mut self) -> io::Result<()> {
-        let Head { api_version, kind, generated_at, complete } = &self.head;
+        let Head { api_version, kind, generated_at, complete, beside } = &self.head;
+        // JSON's scalars are YAML's, too.
+        let beside = |before: &str, colon: &str, after: &str| -> String {
+            let each = |(name, value): &(&str, serde_json::Value)| {
+                let name = if colon == ": " && before.is_empty() { (*name).to_owned() } else { format!("\"{name}\"") };
+                format!("{before}{name}{colon}{}{after}", escape_json(&value.to_string()))
+            };
+            beside.iter().map(each).collect()
+        };
         match (&mut self.body, self.style.format, self.style.compact) {
             (Body::Csv(csv), ..) => csv.write_record(T::csv_columns()).map_err(io::Error::other),
             (_, Format::Json, true) => write!(
                 self.out,
-                r#"{{"apiVersion":"{api_version}","kind":"{kind}","generatedAt":"{generated_at}","complete":{complete},"items":["#
+                r#"{{"apiVersion":"{api_version}","kind":"{kind}","generatedAt":"{generated_at}","complete":{complete},{}"items":["#,
+                beside("", ":", ",")
             ),
             (_, Format::Json, false) => write!(
                 self.out,
-                "{{\n  \"apiVersion\": \"{api_version}\",\n  \"kind\": \"{kind}\",\n  \"generatedAt\": \"{generated_at}\",\n  \"complete\": {complete},\n  \"items\": ["
+                "{{\n  \"apiVersion\": \"{api_version}\",\n  \"kind\": \"{kind}\",\n  \"generatedAt\": \"{generated_at}\",\n  \"complete\": {complete},\n{}  \"items\": [",
+                beside("  ", ": ", ",\n")
             ),
             (_, Format::Yaml, compact) => {
                 // Several documents in a row need a separator.
                 let separator = if compact { "---\n" } else { "" };
                 write!(
                     self.out,
-                    "{separator}apiVersion: {api_version}\nkind: {kind}\ngeneratedAt: \"{generated_at}\"\ncomplete: {complete}\nitems:"
+                    "{separator}apiVersion: {api_version}\nkind: {kind}\ngeneratedAt: \"{generated_at}\"\ncomplete: {complete}\n{}items:",
+                    beside("", ": ", "\n")
                 )
             }
             _ => Ok(()),

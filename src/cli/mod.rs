@@ -12,6 +12,8 @@ pub mod fail_on;
 pub mod findings;
 pub mod gate;
 pub mod items;
+// pub mod outcome;
+// pub mod preview;
 pub mod journal;
 pub mod policies;
 pub mod reason;

@@ -252,7 +252,7 @@ async fn show_gate(args: &GateArgs, source: &impl Source, request: &Request, str
 }
 
 /// The policy that the argument means among what passes the filter, else among all.
-fn choose(argument: &str, fleet: &FleetView, environments: &[Scoped]) -> Result<PolicyId, Problem> {
+pub fn choose(argument: &str, fleet: &FleetView, environments: &[Scoped]) -> Result<PolicyId, Problem> {
     let passing = environments.iter().flat_map(|environment| environment.cells.iter().map(|cell| &*cell.key.id));
     let all = fleet.environments.iter().flat_map(|view| view.cells.iter().map(|cell| &*cell.key.id));
     let found = match findings::find(argument, passing) {

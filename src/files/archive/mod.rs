@@ -113,6 +113,18 @@ pub fn write_undo(folder: &Path, undo: &UndoArchive) -> Result<PathBuf, FileErro
     write().map_err(|error| FileError::new("write an archive into", folder, &error))
 }
 
+/// The archives in a folder, the newest first by their names, which begin with the time. Whether they are whole is found out by [`read_archive`].
+pub fn newest_first(folder: &Path) -> Result<Vec<PathBuf>, FileError> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(FileError::new("read", folder, &error)),
+    };
+    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(|path| path.join(MANIFEST).is_file()).collect();
+    paths.sort_by(|a, b| b.file_name().cmp(&a.file_name()));
+    Ok(paths)
+}
+
 /// Reads an archive. Fails where it is not complete, or anything in it is not as it was written.
 pub fn read_archive(path: &Path) -> Result<Archive, FileError> {
     let manifest = Manifest::parse(&read(&path.join(MANIFEST))?).map_err(|why| damaged(&path.join(MANIFEST), &why))?;

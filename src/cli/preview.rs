@@ -1,0 +1,77 @@
+//! A plan in words, before somebody agrees to it: where first, then why it may, what changes, what to know, and how it is taken back.
+
+use super::gate::{amount, sentence};
+use crate::domain::{Condition, Gate, Tier, clean};
+use crate::engine::operations::Outcome;
+use crate::ops::plan::Plan;
+use crate::settings::EnvironmentSettings;
+use std::fmt::Write as _;
+
+/// The preview of a plan, with what the servers said of it where they were asked.
+pub fn preview(plan: &Plan, environments: &[EnvironmentSettings], rehearsed: Option<&Outcome>) -> String {
+    let mut out = String::new();
+    let mut line = |label: &str, text: &str| {
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "{label:<8}{}", clean(text));
+    };
+    let target = plan.steps.first().map(|step| step.environment.as_str()).unwrap_or_default();
+    let settings = environments.iter().find(|one| one.name == target);
+    let basis = plan.basis.iter().find(|basis| basis.environment == target);
+    let production = if settings.is_some_and(|one| one.tier == Tier::Production) { "PRODUCTION " } else { "" };
+    let what = plan.steps.first().map(|step| step.object.to_string()).unwrap_or_default();
+    line(plan.operation.as_str(), &format!("{what} in {production}{target}"));
+    if let Some(basis) = basis {
+        let context = settings.and_then(|one| one.context.as_deref()).unwrap_or("in cluster");
+        line("where", &format!("context {context} · {} · cluster {}", basis.server, basis.cluster_uid));
+    }
+    line("by", &format!("{}{}", plan.made_by, plan.ticket.as_ref().map(|ticket| format!(" · ticket {ticket}")).unwrap_or_default()));
+    if let Some(gate) = gate(plan) {
+        line("gate", &gate);
+    }
+    for step in &plan.steps {
+        line("change", &format!("{} {} in {}", step.verb.as_str(), step.object, step.environment));
+        for diff in &step.diff {
+            line("", &format!("  {diff}"));
+        }
+    }
+    for note in &plan.notes {
+        line("note", note);
+    }
+    for warning in &plan.warnings {
+        line("warning", warning);
+    }
+    for step in rehearsed.into_iter().flat_map(|outcome| &outcome.steps) {
+        line("server", &format!("{}: {}", step.environment, step.reason));
+        for warning in &step.warnings {
+            line("kyverno", warning);
+        }
+    }
+    line("undo", plan.undo.words());
+    line("plan", &plan.id);
+    out
+}
+
+fn gate(plan: &Plan) -> Option<String> {
+    let verdict = plan.gate.get("verdict")?.as_str()?.to_uppercase();
+    let conditions = plan.gate.get("conditions")?.as_array()?;
+    let state = |condition: &serde_json::Value| {
+        let text = |key: &str| condition.get(key).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
+        format!("{} {}", text("name"), text("state"))
+    };
+    let states: Vec<String> = conditions.iter().map(state).collect();
+    let reason = plan.gate.get("acknowledged").and_then(serde_json::Value::as_str);
+    let acknowledged = reason.map(|reason| format!("; unknown acknowledged: {reason}")).unwrap_or_default();
+    Some(format!("{verdict}: {}{acknowledged}", states.join(" · ")))
+}
+
+/// A gate that is not open, condition by condition.
+pub fn closed(gate: &Gate) -> String {
+    let mut out = format!("{}\n", clean(&sentence(gate)));
+    let row = |condition: &Condition| {
+        let value = condition.value.map(amount).unwrap_or_default();
+        let limit = condition.limit.map(|limit| format!(" of {}", amount(limit))).unwrap_or_default();
+        format!("  {:<8}{:<11} {value}{limit}  {}\n", condition.state.as_str(), condition.name.as_str(), clean(&condition.reason))
+    };
+    out.extend(gate.conditions.iter().map(row));
+    out
+}
