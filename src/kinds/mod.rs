@@ -1,6 +1,6 @@
 //! The only place that knows a Kubernetes kind's fields: which kinds are streamed, and how their objects are read.
 //!
-//! What lives here: the registry, one reader per kind of object, revisions, modes, and who keeps an object. What does not: network
+//! What lives here: the registry, one reader per kind of object, revisions, modes and how they are set, and who keeps an object. What does not: network
 //! and state. Objects travel as JSON values everywhere else, so a field that nobody here reads is never lost.
 //!
 //! A new kind is one file (or one function in its family's file) and one line in [`REGISTRY`].
@@ -8,6 +8,7 @@
 mod cel;
 mod cleanup;
 mod cluster_policy;
+pub mod edit;
 mod event;
 mod exception;
 mod json;
@@ -20,6 +21,7 @@ mod release;
 pub mod report;
 pub mod revision;
 mod selector;
+pub mod set_mode;
 mod wildcard;
 
 pub use event::{BlockedAdmission, read_event};
