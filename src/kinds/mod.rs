@@ -22,6 +22,7 @@ pub mod report;
 pub mod revision;
 mod selector;
 pub mod set_mode;
+pub mod transfer;
 mod wildcard;
 
 pub use event::{BlockedAdmission, read_event};
