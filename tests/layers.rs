@@ -7,16 +7,17 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Each layer with those it may use. A folder or file of `src` that is not here fails.
-const LAYERS: [(&str, &[&str]); 10] = [
+const LAYERS: [(&str, &[&str]); 11] = [
     ("domain", &[]),
     ("kinds", &["domain"]),
     ("settings", &["domain"]),
     ("fleet", &["domain", "kinds"]),
-    ("files", &["domain", "settings"]),
-    ("cluster", &["domain", "kinds", "fleet", "settings", "files"]),
-    ("engine", &["domain", "kinds", "fleet", "settings", "cluster", "files"]),
-    ("tui", &["domain", "kinds", "fleet", "settings", "engine"]),
-    ("cli", &["domain", "kinds", "fleet", "settings", "engine"]),
+    ("ops", &["domain", "kinds", "settings", "fleet"]),
+    ("files", &["domain", "settings", "ops"]),
+    ("cluster", &["domain", "kinds", "fleet", "settings", "ops", "files"]),
+    ("engine", &["domain", "kinds", "fleet", "settings", "ops", "cluster", "files"]),
+    ("tui", &["domain", "kinds", "fleet", "settings", "ops", "engine"]),
+    ("cli", &["domain", "kinds", "fleet", "settings", "ops", "engine"]),
     ("demo", &["domain"]),
 ];
 
@@ -29,7 +30,7 @@ const CONFINED: [(&str, &[&str]); 12] = [
     ("crossterm", &["tui"]),
     ("tui_input", &["tui"]),
     ("kube", &["cluster", "demo"]),
-    ("std::fs", &["files"]),
+    ("std::fs", &["files", "testing"]),
     ("tokio::fs", &["files"]),
     ("tempfile", &["files"]),
     ("directories", &["files"]),

@@ -211,7 +211,7 @@ fn published_policies_against_published_crds() {
             ]
             .as_slice(),
         ),
-        ("1.15.3", &[]),
+        ("1.15.3", &[("policyexception-cel", "spec.images")]),
         ("1.19.0", &[]),
     ] {
         let crds = crds(release);

@@ -1,0 +1,28 @@
+//! Operations as plans: what would be written, from what, and how it is taken back. Nothing here writes anything or reads a clock.
+//!
+//! What lives here: one pure `plan()` per operation, the plan itself, its preview as a diff, and why an operation is refused. What does not:
+//! gates, reading the cluster, asking for confirmation, writing.
+//!
+//! A new operation is one file with a `plan()` and a word in [`plan::Operation`].
+
+mod draft;
+mod guard;
+mod place;
+mod refusal;
+mod undo;
+mod warnings;
+
+pub mod demote;
+pub mod diff;
+pub mod hold;
+pub mod plan;
+pub mod promote;
+pub mod rollback;
+pub mod unblock;
+
+pub use place::{Facts, Place};
+pub use refusal::{Commit, Refusal};
+pub use undo::undo;
+
+#[cfg(test)]
+mod tests;
