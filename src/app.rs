@@ -3,7 +3,7 @@
 //! What lives here: from a command line to a running face. What does not: anything a layer could do itself. The seam to engine,
 //! screen and demo is in `wiring`, files and flags become settings in `load`, commands without an engine are in `housekeeping`.
 
-// mod act;
+mod act;
 mod audit;
 mod housekeeping;
 mod load;
@@ -61,7 +61,7 @@ fn dispatch(args: Args, arguments: &[OsString]) -> Result<Exit, Problem> {
         Some(Command::Audit(command)) => audit::run(&command, &globals),
         Some(Command::Config(command)) => housekeeping::config(&command, &globals),
         Some(Command::Demo(demo)) => run_demo(&demo, globals),
-            Some(Command::Act(_)) => Ok(Exit::Usage),
+        Some(Command::Act(_)) => Ok(Exit::Usage),
         Some(Command::Show(command)) => with_runtime(&globals, |_| run_show(&command, &globals)),
         None => with_runtime(&globals, |log| run_screen(&globals, None, log)),
     }

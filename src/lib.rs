@@ -4,7 +4,7 @@
 //! Arrows point downwards only (`tests/layers.rs` holds it so):
 //!
 //! ```text
-//! main → app → { tui, cli } → engine → cluster → files → { kinds, fleet, settings } → domain
+//! main → app → { tui, cli } → engine → cluster → files → ops → { kinds, fleet, settings } → domain
 //!          └→ demo (stands beside; an API server of its own that knows none of the above)
 //! ```
 //!
@@ -14,6 +14,7 @@
 //! | `domain` | the words: policy, mode, finding, tally, sync state | I/O, JSON shapes, screens |
 //! | `kinds` | the only place that knows a Kubernetes kind's fields; modes | network, state |
 //! | `fleet` | one environment's state and how messages change it; what others may see of it | I/O, clocks |
+//! | `ops` | operations as plans: what would be written, from what, and how it is taken back | carrying them out, gates |
 //! | `settings` | configuration: text in, values and named errors out | files, clusters |
 //! | `cluster` | the only place that speaks to Kubernetes | meaning, screens |
 //! | `files` | the only place that touches the disk | meaning |

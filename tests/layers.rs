@@ -30,7 +30,7 @@ const CONFINED: [(&str, &[&str]); 12] = [
     ("crossterm", &["tui"]),
     ("tui_input", &["tui"]),
     ("kube", &["cluster", "demo"]),
-    ("std::fs", &["files"]),
+    ("std::fs", &["files", "testing"]),
     ("tokio::fs", &["files"]),
     ("tempfile", &["files"]),
     ("directories", &["files"]),

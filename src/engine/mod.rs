@@ -12,6 +12,7 @@
 
 mod environment;
 pub mod gates;
+pub mod operations;
 
 use crate::cluster::{Address, ClusterSpec, Refusal, Signals, Station, read, read_object};
 use crate::domain::{PolicyId, PolicyKey, ResourceRef};

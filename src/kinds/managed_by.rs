@@ -14,6 +14,43 @@ pub fn managed_by(object: &Value) -> Option<ManagedBy> {
     [kyverno, argo_cd, flux_kustomize, flux_helm, fleet, config_sync, kapp, helm].iter().find_map(|detect| detect(object))
 }
 
+/// The tools that keep objects by themselves, and put them back within minutes: all but Helm, which acts when somebody runs it, and Kyverno.
+const RECONCILERS: [&str; 5] = ["Argo CD", "Flux", "Fleet", "Config Sync", "kapp"];
+
+/// Whether that tool keeps its objects as git says, and would put a change back.
+pub fn is_gitops(keeper: &ManagedBy) -> bool {
+    RECONCILERS.contains(&keeper.tool.as_str())
+}
+
+/// Beginnings of label and annotation keys that are a tool's own, with the tool (see the detectors below for their sources).
+const MARKS: [(&str, &str); 10] = [
+    ("argocd.argoproj.io/", "Argo CD"),
+    ("kustomize.toolkit.fluxcd.io/", "Flux"),
+    ("helm.toolkit.fluxcd.io/", "Flux"),
+    ("meta.helm.sh/", "Helm"),
+    ("helm.sh/", "Helm"),
+    ("objectset.rio.cattle.io/", "Fleet"),
+    ("configmanagement.gke.io/", "Config Sync"),
+    ("configsync.gke.io/", "Config Sync"),
+    ("kapp.k14s.io/", "kapp"),
+    ("generate.kyverno.io/", "Kyverno"),
+];
+
+/// Keys that several tools use: Argo CD up to 2.x finds its objects by `app.kubernetes.io/instance`, and would prune a copy that carries it;
+/// Helm, Config Sync and Kyverno write `app.kubernetes.io/managed-by`; Config Sync and others that build on kubernetes-sigs/cli-utils write
+/// `config.k8s.io/owning-inventory`.
+const SHARED_MARKS: [&str; 3] = ["app.kubernetes.io/instance", "app.kubernetes.io/managed-by", "config.k8s.io/owning-inventory"];
+
+/// Whether a label or annotation belongs to the tool that keeps the object, not to what the object says: it may not travel to another cluster.
+pub fn is_mark(key: &str) -> bool {
+    SHARED_MARKS.contains(&key) || MARKS.iter().any(|(beginning, _)| key.starts_with(beginning))
+}
+
+/// The tool that a label or annotation speaks of; empty where several use it.
+pub fn tool_of_mark(key: &str) -> &'static str {
+    MARKS.iter().find(|(beginning, _)| key.starts_with(beginning)).map_or("", |(_, tool)| tool)
+}
+
 fn keeper(tool: &str, reference: impl Into<String>) -> ManagedBy {
     ManagedBy { tool: tool.to_owned(), reference: reference.into() }
 }
@@ -181,6 +218,28 @@ mod tests {
         ] {
             assert_eq!(of(&labels, &annotations), "nobody", "{labels} {annotations}");
         }
+    }
+
+    #[test]
+    fn marks_stay_where_they_are() {
+        for (key, tool) in [
+            ("argocd.argoproj.io/tracking-id", "Argo CD"),
+            ("kustomize.toolkit.fluxcd.io/name", "Flux"),
+            ("helm.toolkit.fluxcd.io/namespace", "Flux"),
+            ("meta.helm.sh/release-name", "Helm"),
+            ("helm.sh/chart", "Helm"),
+            ("objectset.rio.cattle.io/hash", "Fleet"),
+            ("configsync.gke.io/resource-id", "Config Sync"),
+            ("kapp.k14s.io/association", "kapp"),
+            ("app.kubernetes.io/instance", ""),
+            ("app.kubernetes.io/managed-by", ""),
+        ] {
+            assert!(is_mark(key) && tool_of_mark(key) == tool, "{key}");
+        }
+        for key in ["policies.kyverno.io/title", "pod-policies.kyverno.io/autogen-controllers", "app.kubernetes.io/part-of", "team"] {
+            assert!(!is_mark(key), "{key}");
+        }
+        assert!(is_gitops(&keeper("Argo CD", "a")) && !is_gitops(&keeper("Helm", "a")) && !is_gitops(&keeper("Kyverno", "a")));
     }
 
     #[test]

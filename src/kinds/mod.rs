@@ -1,6 +1,6 @@
 //! The only place that knows a Kubernetes kind's fields: which kinds are streamed, and how their objects are read.
 //!
-//! What lives here: the registry, one reader per kind of object, revisions, modes, and who keeps an object. What does not: network
+//! What lives here: the registry, one reader per kind of object, revisions, modes and how they are set, and who keeps an object. What does not: network
 //! and state. Objects travel as JSON values everywhere else, so a field that nobody here reads is never lost.
 //!
 //! A new kind is one file (or one function in its family's file) and one line in [`REGISTRY`].
@@ -8,6 +8,7 @@
 mod cel;
 mod cleanup;
 mod cluster_policy;
+pub mod edit;
 mod entered;
 mod event;
 mod exception;
@@ -22,6 +23,8 @@ mod release;
 pub mod report;
 pub mod revision;
 mod selector;
+pub mod set_mode;
+pub mod transfer;
 mod wildcard;
 
 pub use event::{BlockedAdmission, read_event};

@@ -101,14 +101,19 @@ const MODE: &[&str] = &[
 
 /// The revision of a policy.
 pub fn revision(kind: &Kind, object: &Value) -> Revision {
+    Revision(digest(&normalise(kind, object)))
+}
+
+/// The first twelve hex digits of the SHA-256 of a JSON value, in whatever order its members stand.
+pub fn digest(value: &Value) -> String {
     let mut text = String::new();
-    write_canonical(&normalise(kind, object), &mut text);
+    write_canonical(value, &mut text);
     let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
     let mut hex = String::with_capacity(12);
     for byte in digest.as_ref().iter().take(6) {
         let _ = write!(hex, "{byte:02x}");
     }
-    Revision(hex)
+    hex
 }
 
 /// The normal form of a policy: equal forms say the same. For comparing and showing, not for applying.

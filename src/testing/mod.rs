@@ -5,9 +5,11 @@
 
 mod broken;
 mod dice;
+mod shared;
 
 pub(crate) use broken::{Document, broken, broken_text, chunks, deep, monster};
 pub(crate) use dice::Dice;
+pub(crate) use shared::documents;
 
 /// Runs `test` with as many dice as are asked for, `few` where nobody asks.
 pub(crate) fn cases(name: &str, few: u64, test: impl FnMut(&mut Dice)) {

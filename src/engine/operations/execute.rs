@@ -208,7 +208,10 @@ impl Operator {
                 if is == step.before.as_ref().map(bare) {
                     return (StepResult::Failed, format!("the answer was lost ({why}), and the cluster shows that nothing changed"));
                 }
-                return (StepResult::Unknown, format!("the answer was lost ({why}), and {} is neither what it was nor what it was to be", step.object));
+                return (
+                    StepResult::Unknown,
+                    format!("the answer was lost ({why}), and {} is neither what it was nor what it was to be", step.object),
+                );
             }
             if Instant::now() >= deadline {
                 return (StepResult::Unknown, format!("the answer was lost ({why}), and the cluster could not be read since"));
@@ -230,7 +233,10 @@ impl Operator {
         match (reached, cell) {
             (true, Some(cell)) => format!("{mode} now, {} failures and errors", cell.owners.fail + cell.owners.error),
             (_, Some(cell)) if cell.mode == Mode::NotReady => {
-                format!("written, but not in force after {} s: Kyverno has not admitted it; look at its status, or roll back", FOLLOW.as_secs())
+                format!(
+                    "written, but not in force after {} s: Kyverno has not admitted it; look at its status, or roll back",
+                    FOLLOW.as_secs()
+                )
             }
             (_, Some(cell)) => format!("written, but {environment} shows {} after {} s", cell.mode, FOLLOW.as_secs()),
             (_, None) => format!("written, but {environment} does not show it after {} s", FOLLOW.as_secs()),
@@ -302,8 +308,12 @@ fn carries(live: Option<&Value>, step: &Step) -> bool {
 /// Whether everything in `part` is in `whole` as well.
 fn contains(whole: &Value, part: &Value) -> bool {
     match (whole, part) {
-        (Value::Object(whole), Value::Object(part)) => part.iter().all(|(key, value)| whole.get(key).is_some_and(|found| contains(found, value))),
-        (Value::Array(whole), Value::Array(part)) => whole.len() == part.len() && whole.iter().zip(part).all(|(whole, part)| contains(whole, part)),
+        (Value::Object(whole), Value::Object(part)) => {
+            part.iter().all(|(key, value)| whole.get(key).is_some_and(|found| contains(found, value)))
+        }
+        (Value::Array(whole), Value::Array(part)) => {
+            whole.len() == part.len() && whole.iter().zip(part).all(|(whole, part)| contains(whole, part))
+        }
         (whole, part) => whole == part,
     }
 }
@@ -371,9 +381,14 @@ fn result_of(error: &WriteError) -> StepResult {
 fn words(step: &Step, error: &WriteError) -> String {
     let said = error.to_string();
     match error {
-        WriteError::Moved(_) => format!("somebody else changed {} in {} meanwhile: look at it and plan again ({said})", step.object, step.environment),
+        WriteError::Moved(_) => {
+            format!("somebody else changed {} in {} meanwhile: look at it and plan again ({said})", step.object, step.environment)
+        }
         WriteError::Refused(_) if said.contains("failed calling webhook") => {
-            format!("Kyverno is down in {}, and no policy can be changed until it is back; `unblock` lets workloads through meanwhile ({said})", step.environment)
+            format!(
+                "Kyverno is down in {}, and no policy can be changed until it is back; `unblock` lets workloads through meanwhile ({said})",
+                step.environment
+            )
         }
         _ => said,
     }

@@ -104,7 +104,14 @@ impl fmt::Debug for Operator {
 
 impl Operator {
     /// An operator on the whole road.
-    pub fn new(engine: EngineHandle, road: Road, keeping: Keeping, acknowledge: bool, observer: Arc<dyn Observer + Send + Sync>, by: String) -> Self {
+    pub fn new(
+        engine: EngineHandle,
+        road: Road,
+        keeping: Keeping,
+        acknowledge: bool,
+        observer: Arc<dyn Observer + Send + Sync>,
+        by: String,
+    ) -> Self {
         Self { engine, road, keeping, acknowledge, observer, by }
     }
 
@@ -121,7 +128,8 @@ impl Operator {
         let source = match elsewhere {
             Some(from) => {
                 let object = self.engine.policy_object(&from.environment, policy).await?;
-                let object = object.ok_or_else(|| Failure { what: format!("{policy} is gone from {}", from.environment), hint: String::new() })?;
+                let object =
+                    object.ok_or_else(|| Failure { what: format!("{policy} is gone from {}", from.environment), hint: String::new() })?;
                 Some((self.see(&from.environment, kind).await?, object))
             }
             None => None,
@@ -190,7 +198,9 @@ impl Operator {
         let mut evidence = serde_json::to_value(gate).unwrap_or_default();
         match (gate.verdict, &request.acknowledge) {
             (Verdict::Open, _) => {}
-            (Verdict::Unknown, Some(reason)) if self.acknowledge && !reason.trim().is_empty() => evidence["acknowledged"] = Value::from(reason.as_str()),
+            (Verdict::Unknown, Some(reason)) if self.acknowledge && !reason.trim().is_empty() => {
+                evidence["acknowledged"] = Value::from(reason.as_str())
+            }
             _ => return Err(Declined::Gate(Box::new(gate.clone()))),
         }
         Ok(evidence)

@@ -1,8 +1,10 @@
 //! Reports, policies, exceptions, events and namespaces that are wrong in any way: no panic, and what is wrong costs only itself.
 
-use crate::domain::Mode;
+use crate::domain::{Action, Mode};
 use crate::kinds::mode::{Kyverno, mode_in, overrides_in_words, policy_mode, rule_mode};
 use crate::kinds::report::{RawResult, Repeated, read_metadata, read_report};
+use crate::kinds::set_mode::{satisfies, set_mode, written_mode};
+use crate::kinds::transfer::{Stamp, manifest_for, stamp, unknown_fields};
 use crate::kinds::{Family, KindId, Namespace, Release, read_event, read_exception, read_policy};
 use crate::testing::{Dice, Document, broken, cases, deep, monster};
 use serde_json::{Value, json};
@@ -143,6 +145,52 @@ fn policies_and_exceptions_are_read_if_they_have_a_name() {
             drop(overrides_in_words(rule, &policy));
             assert_ne!(rule_mode(&policy, rule, &kyverno, Some(dice.of(&namespaces))), Mode::Absent);
         }
+    });
+}
+
+#[test]
+fn modes_are_set_as_asked_or_refused() {
+    cases("modes_are_set_as_asked_or_refused", 10_000, |dice| {
+        let (kind, object) = dice.of(&OBJECTS);
+        if kind.kind().family == Family::Exception {
+            return;
+        }
+        let mut document = Document(object.clone());
+        dice.some(3, |_| ()).iter().for_each(|()| document.twist(dice));
+        let kyverno = Kyverno::new(Release::exactly(10 + dice.below(11) as u16));
+        let target = *dice.of(&[Action::Audit, Action::Enforce]);
+        let Ok(change) = set_mode(kind.kind(), &document.0, target, &kyverno) else { return };
+        let mut patched = document.0.clone();
+        json_patch::patch(&mut patched, &change.patch).unwrap();
+        assert_eq!(patched, change.after);
+        let mode = written_mode(kind.kind(), &change.after, &kyverno).unwrap();
+        let acts = kind.kind().kind.ends_with("MutatingPolicy") || kind.kind().kind.ends_with("GeneratingPolicy");
+        assert!(satisfies(mode, target) || acts, "{mode}: {}", document.0);
+    });
+}
+
+#[test]
+fn what_travels_has_no_trace_of_where_it_was() {
+    cases("what_travels_has_no_trace", 10_000, |dice| {
+        let (kind, object) = dice.of(&OBJECTS);
+        let mut documents = [Document(object.clone()), Document(object.clone())];
+        for document in &mut documents {
+            document.0["metadata"]["uid"] = json!("u");
+            document.0["metadata"]["labels"] = json!({"app.kubernetes.io/instance": "x", "team": "a"});
+            dice.some(3, |_| ()).iter().for_each(|()| document.twist(dice));
+        }
+        let [source, existing] = documents;
+        drop(unknown_fields(&source.0, &existing.0, &source.0));
+        let existing = dice.one_in(2).then_some(&existing.0);
+        let Ok(mut transfer) = manifest_for(kind.kind(), &source.0, existing, kind.kind().versions) else { return };
+        let metadata = transfer.object["metadata"].as_object().unwrap();
+        assert!(!metadata.contains_key("uid") && transfer.object.get("status").is_none());
+        let kept = existing.and_then(|existing| existing.pointer("/metadata/labels/app.kubernetes.io~1instance"));
+        assert_eq!(transfer.object.pointer("/metadata/labels/app.kubernetes.io~1instance"), kept);
+        assert_eq!(KindId::of_object(&transfer.object), Some(*kind));
+        let facts = Stamp { by: "jane".to_owned(), ..Stamp::default() };
+        stamp(&mut transfer.object, &facts).unwrap();
+        assert_eq!(transfer.object["metadata"]["annotations"]["policydeck.dev/by"], json!("jane"));
     });
 }
 

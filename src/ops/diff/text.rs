@@ -1,0 +1,32 @@
+//! A unified diff of two objects as YAML.
+
+use crate::domain::clean_lines;
+use crate::kinds::transfer::bare;
+use serde_json::Value;
+use similar::TextDiff;
+
+/// Lines around a change, as `diff -u` has them.
+const AROUND: usize = 3;
+
+/// An object as YAML, without what its server writes: as somebody would commit it.
+pub fn yaml(object: &Value) -> String {
+    let object = bare(object);
+    // Any JSON value can be written as YAML; JSON is YAML, too, if it ever cannot.
+    serde_saphyr::to_string(&object).unwrap_or_else(|_| format!("{object:#}\n"))
+}
+
+/// The unified diff from `before` to `after`, with `name` in its head; empty where nothing differs. Nothing in it drives a terminal.
+pub fn unified(before: Option<&Value>, after: Option<&Value>, name: &str) -> String {
+    let text = |object: Option<&Value>| object.map(yaml).unwrap_or_default();
+    let (old, new) = (text(before), text(after));
+    if old == new {
+        return String::new();
+    }
+    let side = |exists: bool, word: &str| if exists { format!("{word}/{name}") } else { "/dev/null".to_owned() };
+    let diff = TextDiff::from_lines(&old, &new);
+    let text =
+        diff.unified_diff().context_radius(AROUND).header(&side(before.is_some(), "before"), &side(after.is_some(), "after")).to_string();
+    let mut safe = clean_lines(&text).join("\n");
+    safe.push('\n');
+    safe
+}
