@@ -235,7 +235,7 @@ impl Step {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Undo {
-    /// By the plan that [`super::undo`] makes; here it is in words.
+    /// By the plan that [`super::undo()`] makes; here it is in words.
     Plan(String),
     /// By something else, or not at all; the words say.
     Otherwise(String),
