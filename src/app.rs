@@ -61,7 +61,7 @@ fn dispatch(args: Args, arguments: &[OsString]) -> Result<Exit, Problem> {
         Some(Command::Audit(command)) => audit::run(&command, &globals),
         Some(Command::Config(command)) => housekeeping::config(&command, &globals),
         Some(Command::Demo(demo)) => run_demo(&demo, globals),
-        Some(Command::Act(_)) => Ok(Exit::Usage),
+        Some(Command::Act(command)) => with_runtime(&globals, |_| act::run(&command, &globals)),
         Some(Command::Show(command)) => with_runtime(&globals, |_| run_show(&command, &globals)),
         None => with_runtime(&globals, |log| run_screen(&globals, None, log)),
     }

@@ -14,6 +14,7 @@ mod harness;
 mod live;
 mod modes;
 mod rights;
+mod rollouts;
 mod shapes;
 mod terminal_faults;
 mod truth;

@@ -1,0 +1,205 @@
+//! The road, walked on real API servers with the real Kyverno: promoted, refused, enforced, demoted, rolled back, held, unblocked.
+
+use crate::support::cluster::{Cluster, Fleet, Options};
+use crate::support::eventually;
+use crate::support::product::{Answer, Desk};
+use serde_json::Value;
+use std::time::Duration;
+
+/// Enforcement follows a change within seconds, a report within half a minute.
+const SOON: Duration = Duration::from_secs(60);
+const REPORTED: Duration = Duration::from_secs(180);
+
+const CONFIG: &str = r#"
+[[environments]]
+name = "dev"
+context = "dev"
+steps = [{ mode = "audit" }, { mode = "enforce", max_blocked = 50 }]
+
+[[environments]]
+name = "live"
+context = "live"
+tier = "production"
+steps = [{ mode = "audit" }, { mode = "enforce" }]
+"#;
+
+const POLICY: &str = "{apiVersion: kyverno.io/v1, kind: ClusterPolicy, metadata: {name: no-latest, annotations: {meta.helm.sh/release-name: policies, \
+     meta.helm.sh/release-namespace: kyverno}, labels: {team: platform}}, spec: {validationFailureAction: Audit, background: true, rules: [{name: tag, match: \
+     {any: [{resources: {kinds: [Pod], namespaces: [shop]}}]}, validate: {message: no latest, pattern: {spec: {containers: [{image: '!*:latest'}]}}}}]}}";
+
+fn pod(name: &str, image: &str) -> String {
+    format!(
+        "{{apiVersion: v1, kind: Pod, metadata: {{name: {name}, namespace: shop}}, spec: {{containers: [{{name: c, image: '{image}'}}]}}}}"
+    )
+}
+
+fn policy(cluster: &Cluster) -> Value {
+    cluster.api.get("/apis/kyverno.io/v1/clusterpolicies/no-latest").unwrap().ok()
+}
+
+fn action(cluster: &Cluster) -> String {
+    policy(cluster)["spec"]["validationFailureAction"].as_str().unwrap().to_owned()
+}
+
+/// Whether a Pod with a mutable tag is let in, once that is so.
+fn bad_pod_is(cluster: &Cluster, admitted: bool) {
+    eventually("Kyverno does what the policy says", SOON, || {
+        let made = cluster.try_kubectl(&["create", "--dry-run=server", "-f", "-"], &pod("bad", "nginx:latest"));
+        if made.status.success() == admitted { Ok(()) } else { Err(format!("{made:?}")) }
+    });
+}
+
+fn document(answer: &Answer) -> Value {
+    serde_json::from_str(&answer.stdout).unwrap_or_else(|error| panic!("{error}: {answer:?}"))
+}
+
+fn run(desk: &Desk, args: &[&str], status: i32) -> Answer {
+    let answer = desk.run(args);
+    assert_eq!(answer.status, Some(status), "{args:?}: {answer:?}");
+    answer
+}
+
+/// The promotion once its gate is open.
+fn promote_when_open(desk: &Desk, args: &[&str]) -> Answer {
+    let mut last = None;
+    eventually("the gate opens", REPORTED, || {
+        let answer = desk.run(&[&["promote", "no-latest", "-o", "json"], args].concat());
+        let open = !matches!(answer.status, Some(3 | 4));
+        let said = format!("{answer:?}");
+        last = Some(answer);
+        if open { Ok(()) } else { Err(said) }
+    });
+    let answer = last.unwrap();
+    assert_eq!(answer.status, Some(0), "{answer:?}");
+    answer
+}
+
+fn start(fleet: &Fleet) {
+    for cluster in fleet.clusters() {
+        cluster.namespace("shop");
+    }
+    let dev = fleet.cluster("dev");
+    dev.apply(POLICY);
+    dev.kubectl(&["wait", "--for=condition=Ready", "clusterpolicy/no-latest", "--timeout=60s"]);
+    dev.apply(&pod("web", "nginx:latest"));
+}
+
+#[test]
+fn a_policy_walks_the_whole_road_and_back() {
+    let Some(fleet) = Fleet::start(&["dev", "live"], Options { kyverno: true, scan: Some("30s"), ..Options::default() }) else { return };
+    let (dev, live) = (fleet.cluster("dev"), fleet.cluster("live"));
+    start(&fleet);
+    let desk = Desk::with_config(&fleet, CONFIG);
+
+    // A violation stands: refused, in words, and nothing has changed.
+    eventually("the violation closes the gate", REPORTED, || {
+        let answer = desk.run(&["promote", "no-latest", "--yes"]);
+        if answer.status == Some(3) && answer.stderr.contains("violations") { Ok(()) } else { Err(format!("{answer:?}")) }
+    });
+    assert_eq!(action(dev), "Audit");
+
+    // It is mended; a dry run writes nothing; then it is enforced.
+    dev.kubectl(&["delete", "pod", "web", "-n", "shop", "--now"]);
+    dev.apply(&pod("web", "nginx:1.27"));
+    let tried = document(&promote_when_open(&desk, &["--dry-run"]));
+    assert_eq!((tried["dryRun"].as_bool(), &tried["items"][0]["result"]), (Some(true), &Value::from("done")), "{tried:#}");
+    assert_eq!(action(dev), "Audit", "a dry run writes nothing");
+    let unconfirmed = run(&desk, &["promote", "no-latest"], 2);
+    assert!(unconfirmed.stderr.contains("--yes"), "{unconfirmed:?}");
+    bad_pod_is(dev, true);
+    let promoted = document(&promote_when_open(&desk, &["--yes", "--ticket", "CHG-1"]));
+    let step = &promoted["items"][0];
+    assert_eq!((&step["environment"], &step["verb"], &step["result"]), (&"dev".into(), &"patch".into(), &"done".into()), "{promoted:#}");
+    assert!(step["diff"][0].as_str().unwrap().contains("Audit → Enforce"), "{promoted:#}");
+    let annotations = policy(dev)["metadata"]["annotations"].clone();
+    assert_eq!((&annotations["policydeck.dev/ticket"], &annotations["policydeck.dev/plan"]), (&"CHG-1".into(), &promoted["plan"]));
+    assert_eq!(action(dev), "Enforce");
+    bad_pod_is(dev, false);
+
+    // To production: the name has to be typed, the mode is audit there, and what Helm owns in dev stays in dev.
+    let wrong = run(&desk, &["promote", "no-latest", "--yes"], 2);
+    assert!(wrong.stderr.contains("--confirm live") && wrong.stderr.contains("PRODUCTION live"), "{wrong:?}");
+    let created = document(&promote_when_open(&desk, &["--confirm", "live"]));
+    assert_eq!((&created["items"][0]["verb"], &created["items"][0]["environment"]), (&"create".into(), &"live".into()), "{created:#}");
+    let there = policy(live);
+    assert_eq!((action(live).as_str(), &there["metadata"]["labels"]["team"]), ("Audit", &"platform".into()));
+    assert_eq!(there["metadata"]["annotations"].get("meta.helm.sh/release-name"), None, "{there:#}");
+    assert!(there["metadata"]["annotations"]["policydeck.dev/promoted-from"].as_str().unwrap().starts_with("dev@"), "{there:#}");
+
+    // Down is never gated.
+    let demoted = document(&run(&desk, &["demote", "no-latest", "-e", "dev", "--yes", "-o", "json"], 0));
+    assert_eq!(demoted["items"][0]["result"], "done", "{demoted:#}");
+    assert_eq!(action(dev), "Audit");
+    bad_pod_is(dev, true);
+    run(&desk, &["demote", "no-latest", "-e", "dev", "--yes"], 1);
+
+    // Somebody breaks it; it is put back to what it was.
+    dev.kubectl(&[
+        "patch",
+        "clusterpolicy",
+        "no-latest",
+        "--type=json",
+        "-p",
+        r#"[{"op": "replace", "path": "/spec/rules/0/validate/message", "value": "broken"}]"#,
+    ]);
+    let back = document(&run(&desk, &["rollback", "no-latest", "-e", "dev", "--yes", "-o", "json"], 0));
+    assert_eq!(
+        (&back["items"][0]["result"], &policy(dev)["spec"]["rules"][0]["validate"]["message"]),
+        (&"done".into(), &"no latest".into()),
+        "{back:#}"
+    );
+    assert_eq!(action(dev), "Audit", "a rollback never makes a policy refuse more");
+
+    // Held, it does not move.
+    run(&desk, &["hold", "no-latest", "-e", "dev", "--reason", "audit week", "--yes"], 0);
+    eventually("the hold shows", SOON, || {
+        let gate = desk.run(&["gate", "no-latest", "--to", "live:enforce"]);
+        let held = desk.run(&["gate", "no-latest"]);
+        if held.stdout.contains("audit week") || gate.stdout.contains("audit week") { Ok(()) } else { Err(format!("{held:?}")) }
+    });
+    run(&desk, &["release", "no-latest", "-e", "dev", "--yes"], 0);
+
+    // The journal remembers all of it, and nobody has changed it since.
+    let journal = document(&run(&desk, &["audit", "show", "-o", "json"], 0));
+    let entries = journal["items"].as_array().unwrap();
+    let verbs: Vec<&str> =
+        entries.iter().filter(|entry| entry["phase"] == "outcome").map(|entry| entry["verb"].as_str().unwrap()).collect();
+    assert_eq!(verbs, ["promote", "promote", "demote", "rollback", "hold", "release"], "{journal:#}");
+    assert_eq!(entries.len(), 12, "an intent before every outcome");
+    assert_eq!(entries[0]["gate"]["verdict"], "open", "{journal:#}");
+    run(&desk, &["audit", "verify"], 0);
+}
+
+#[test]
+fn a_kyverno_that_is_down_is_told_from_one_that_refuses() {
+    let Some(fleet) = Fleet::start(&["dev"], Options { kyverno: true, scan: Some("30s"), ..Options::default() }) else { return };
+    let dev = fleet.cluster("dev");
+    start(&fleet);
+    let config = "[[environments]]\nname = \"dev\"\ncontext = \"dev\"\nsteps = [{ mode = \"audit\" }, { mode = \"enforce\" }]\n";
+    let desk = Desk::with_config(&fleet, config);
+
+    // What Kyverno's webhook refuses is refused at the dry run, in its words.
+    dev.kubectl(&["patch", "clusterpolicy", "no-latest", "--type=merge", "-p", "{\"spec\": {\"validationFailureAction\": \"Enforce\"}}"]);
+    bad_pod_is(dev, false);
+    let up = run(&desk, &["unblock", "-e", "dev", "--confirm", "dev"], 1);
+    assert!(up.stderr.contains("Kyverno answers in dev"), "{up:?}");
+
+    // Without Kyverno nothing that the policy matches gets in, and no policy can be changed.
+    dev.signal("kyverno-admission", "KILL");
+    eventually("requests fail", SOON, || {
+        let made = dev.try_kubectl(&["create", "--dry-run=server", "-f", "-"], &pod("any", "nginx:1.27"));
+        if String::from_utf8_lossy(&made.stderr).contains("failed calling webhook") { Ok(()) } else { Err(format!("{made:?}")) }
+    });
+    let down = run(&desk, &["demote", "no-latest", "-e", "dev", "--yes"], 1);
+    assert!(down.stdout.contains("Kyverno is down in dev") && down.stdout.contains("unblock"), "{down:?}");
+    let unblocked = document(&run(&desk, &["unblock", "-e", "dev", "--confirm", "dev", "-o", "json"], 0));
+    assert_eq!(unblocked["items"].as_array().unwrap().len(), 2, "{unblocked:#}");
+    let made = dev.try_kubectl(&["create", "--dry-run=server", "-f", "-"], &pod("any", "nginx:latest"));
+    assert!(made.status.success(), "workloads get through: {made:?}");
+
+    // Kyverno is back, and so are its webhooks.
+    fleet.start_kyverno(&["dev"], false);
+    bad_pod_is(dev, false);
+    run(&desk, &["demote", "no-latest", "-e", "dev", "--yes"], 0);
+    bad_pod_is(dev, true);
+}
