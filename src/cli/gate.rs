@@ -2,7 +2,6 @@
 
 use super::document::Item;
 use super::table::{Cell, Column, Role};
-use crate::domain::time::brief;
 use crate::domain::{Amount, Condition, ConditionState, Gate, PolicyId, Stop, Verdict};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -67,6 +66,7 @@ pub fn item(gate: &Gate) -> GateItem {
 }
 
 fn condition(condition: &Condition) -> ConditionItem {
+    let shown = |amount: Option<Amount>| amount.map(|amount| amount.to_string()).unwrap_or_default();
     ConditionItem {
         name: condition.name.as_str(),
         state: condition.state.as_str(),
@@ -74,18 +74,7 @@ fn condition(condition: &Condition) -> ConditionItem {
         limit: condition.limit.map(Amount::number),
         source: condition.source.clone(),
         reason: condition.reason.clone(),
-        shown: (condition.value.map(amount).unwrap_or_default(), condition.limit.map(amount).unwrap_or_default()),
-    }
-}
-
-/// A number for people: `3`, `5d 02h`.
-pub fn amount(amount: Amount) -> String {
-    match amount {
-        Amount::Count(count) => count.to_string(),
-        Amount::Time(time) => {
-            let hours = time.as_hours().max(0);
-            if hours >= 24 { format!("{}d {:02}h", hours / 24, hours % 24) } else { brief(time) }
-        }
+        shown: (shown(condition.value), shown(condition.limit)),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::fleet::view::{EnvironmentView, FleetView, KindView};
 use crate::ops::gate::{Evidence, Observed, Question, Relied, Start, judge};
 use crate::ops::road::{Road, RoadStep, Standing};
 use jiff::Timestamp;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// What was observed of a policy in an environment over time, and is not in the cluster any more.
@@ -77,6 +77,14 @@ fn exceptions_are_known(view: &EnvironmentView) -> bool {
 }
 
 impl Gathered {
+    /// Every policy of any environment with an action on violations, in order: only such a policy has a road.
+    pub fn with_action(&self) -> Vec<PolicyId> {
+        let rows = self.environments.values().filter_map(|known| known.policies.as_ref()).flatten();
+        let acting = rows.filter(|row| row.rules.iter().any(|rule| rule.rule_type.has_action()));
+        let ids: BTreeSet<&PolicyId> = acting.map(|row| &*row.key.id).collect();
+        ids.into_iter().cloned().collect()
+    }
+
     /// The gate between where a policy stands and the step that `to` names (`ENV`, `ENV:MODE`; nothing names the next step).
     ///
     /// # Errors

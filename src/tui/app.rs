@@ -13,7 +13,8 @@ use super::overlays::palette::Palette;
 use super::overlays::{Outcome, Overlay, Surroundings};
 use super::pace::due;
 use super::pen::Pen;
-use super::screens::{Cx, Done, REGISTRY, Screen, View};
+use super::screens::{Cx, Done, Screen, View};
+use super::stage::Stage;
 use super::theme::{Role, Theme};
 use super::{Saver, TuiOptions, save, words};
 use crate::domain::clean;
@@ -51,8 +52,7 @@ pub struct App {
     theme: Theme,
     fleet: Arc<FleetView>,
     pause: Option<Pause>,
-    screens: Vec<Box<dyn Screen>>,
-    current: usize,
+    stage: Stage,
     overlay: Option<Box<dyn Overlay>>,
     typing: Option<Typing>,
     log: Log,
@@ -75,8 +75,7 @@ impl App {
             options,
             fleet: Arc::default(),
             pause: None,
-            screens: REGISTRY.iter().map(super::screens::Entry::make).collect(),
-            current: 0,
+            stage: Stage::new(),
             overlay: None,
             typing: None,
             log: Log::default(),
@@ -101,7 +100,10 @@ impl App {
             Msg::Mouse(event) => self.mouse(event, &mut effects),
             Msg::Redraw => self.redraw = true,
             Msg::Fleet(fleet) => self.fleet(fleet, &mut effects),
-            Msg::Answer(number, answer) => self.with_screen(&mut effects, |screen, cx| screen.answered(number, &answer, cx)),
+            // Whoever asked may not be shown any more.
+            Msg::Answer(number, answer) => self.with_stage(&mut effects, |stage, cx| {
+                stage.all_mut().for_each(|screen| screen.answered(number, &answer, cx));
+            }),
             Msg::Saved(Ok(place)) => self.say(format!("saved as {}", clean(&place))),
             Msg::Saved(Err(why)) => self.tell(format!("not saved: {}", clean(&why))),
             Msg::Clock => self.clock(&mut effects),
@@ -113,7 +115,7 @@ impl App {
 
     /// When the clock should call: at the next second, or before it if a screen waits for something.
     pub fn wake(&self) -> Timestamp {
-        self.screens[self.current].wake().map_or(self.tick, |at| at.min(self.tick))
+        self.stage.screen().wake().map_or(self.tick, |at| at.min(self.tick))
     }
 
     /// Carries out [`Effect::Save`].
@@ -133,13 +135,43 @@ impl App {
 
     /// Calls the current screen with its surroundings, and takes what it said.
     fn with_screen<T>(&mut self, effects: &mut Vec<Effect>, act: impl FnOnce(&mut dyn Screen, &mut Cx<'_>) -> T) -> T {
+        self.with_stage(effects, |stage, cx| act(stage.screen_mut(), cx))
+    }
+
+    fn with_stage<T>(&mut self, effects: &mut Vec<Effect>, act: impl FnOnce(&mut Stage, &mut Cx<'_>) -> T) -> T {
         let mut say = None;
-        let mut cx = Cx { fleet: &self.fleet, now: self.now, effects, last_number: &mut self.last_number, say: &mut say };
-        let out = act(self.screens[self.current].as_mut(), &mut cx);
+        let mut cx = Cx {
+            fleet: &self.fleet,
+            now: self.now,
+            effects,
+            last_number: &mut self.last_number,
+            road: &self.options.road,
+            witness: &self.options.witness,
+            paused: self.pause.is_some(),
+            say: &mut say,
+        };
+        let out = act(&mut self.stage, &mut cx);
         if let Some(text) = say {
             self.say(text);
         }
         out
+    }
+
+    /// Does what came out of a verb or a click.
+    fn done(&mut self, done: Done, verb: Option<Verb>, effects: &mut Vec<Effect>) {
+        match done {
+            Done::Outermost if verb == Some(Verb::Leave) => effects.push(Effect::Quit),
+            Done::Yes | Done::Outermost => {}
+            Done::Window(note) => self.overlay = Some(Box::new(note)),
+            Done::GoTo(place) => self.with_stage(effects, |stage, cx| stage.send(|screen| screen.go_to(&place, cx))),
+            Done::Return => self.show(effects, Stage::give_back),
+            Done::NextScreen => self.show(effects, |stage| stage.step(verb != Some(Verb::PreviousScreen))),
+        }
+    }
+
+    fn show(&mut self, effects: &mut Vec<Effect>, which: impl FnOnce(&mut Stage)) {
+        which(&mut self.stage);
+        self.with_screen(effects, |screen, cx| screen.shown(cx));
     }
 
     fn say(&mut self, text: String) {
@@ -178,14 +210,14 @@ impl App {
         if self.said.as_ref().is_some_and(|(_, until)| due(*until, SAID_FOR, self.now)) {
             self.said = None;
         }
-        if self.screens[self.current].wake().is_some_and(|at| at <= self.now) {
+        if self.stage.screen().wake().is_some_and(|at| at <= self.now) {
             self.dirty = true;
         }
         self.with_screen(effects, |screen, cx| screen.clock(cx));
     }
 
     fn key(&mut self, event: KeyEvent, effects: &mut Vec<Effect>) {
-        let own = REGISTRY[self.current].keys;
+        let own = self.stage.entry().keys;
         let verb = self.options.keys.lookup(own, Chord::from(event));
         if let Some(mut overlay) = self.overlay.take() {
             let outcome = self.look(|view, around| overlay.key(event, verb, view, around));
@@ -203,7 +235,7 @@ impl App {
 
     fn run(&mut self, verb: Verb, effects: &mut Vec<Effect>) {
         self.said = None;
-        if let Some(why) = self.screens[self.current].blocked(verb, &self.fleet) {
+        if let Some(why) = self.stage.screen().blocked(verb, &self.fleet) {
             self.say(why.to_owned());
             return;
         }
@@ -215,7 +247,7 @@ impl App {
             Verb::Messages => self.overlay = Some(Box::<Messages>::default()),
             Verb::Palette => self.overlay = Some(Box::<Palette>::default()),
             Verb::Filter => {
-                let before = self.screens[self.current].filter().to_owned();
+                let before = self.stage.screen().filter().to_owned();
                 self.typing = Some(Typing { input: Input::new(before.clone()), before, problem: None });
             }
             Verb::Pause => self.pause(effects),
@@ -226,15 +258,11 @@ impl App {
                 effects.push(Effect::Save(save::text(&picture)));
             }
             Verb::Reconnect => self.reconnect(effects),
-            verb => match self.with_screen(effects, |screen, cx| screen.run(verb, cx)) {
-                Done::Outermost if verb == Verb::Leave => effects.push(Effect::Quit),
-                Done::NextScreen => {
-                    let len = self.screens.len();
-                    self.current = if verb == Verb::NextScreen { (self.current + 1) % len } else { (self.current + len - 1) % len };
-                    self.with_screen(effects, |screen, cx| screen.fleet_changed(cx));
-                }
-                Done::Yes | Done::Outermost => {}
-            },
+            Verb::Screen(place) => self.show(effects, |stage| stage.show(usize::from(place))),
+            verb => {
+                let done = self.with_screen(effects, |screen, cx| screen.run(verb, cx));
+                self.done(done, Some(verb), effects);
+            }
         }
     }
 
@@ -248,7 +276,7 @@ impl App {
 
     /// The selected environment; while none is, all that are lost.
     fn reconnect(&mut self, effects: &mut Vec<Effect>) {
-        let selected = self.screens[self.current].environment();
+        let selected = self.stage.screen().environment();
         let names: Vec<_> = match selected {
             Some(name) => vec![name],
             None => self.fleet.environments.iter().filter(|e| !e.link.is_up()).map(|e| e.name.clone()).collect(),
@@ -326,15 +354,24 @@ impl App {
             }
             return;
         }
-        self.with_screen(effects, |screen, cx| screen.mouse(event, cx));
+        let done = self.with_screen(effects, |screen, cx| screen.mouse(event, cx));
+        self.done(done, None, effects);
     }
 
     /// Calls `act` with what drawing and windows may see.
     fn look<T>(&self, act: impl FnOnce(&View<'_>, &Surroundings<'_>) -> T) -> T {
-        let view = View { fleet: &self.fleet, now: self.now, theme: &self.theme, zone: &self.options.time_zone, keys: &self.options.keys };
-        let screen = &self.screens[self.current];
+        let options = &self.options;
+        let view = View {
+            fleet: &self.fleet,
+            now: self.now,
+            theme: &self.theme,
+            zone: &options.time_zone,
+            road: &options.road,
+            keys: &options.keys,
+        };
+        let screen = self.stage.screen();
         let blocked = |verb| screen.blocked(verb, &self.fleet);
-        let entry = &REGISTRY[self.current];
+        let entry = self.stage.entry();
         act(&view, &Surroundings { screen: (entry.title, entry.keys), blocked: &blocked, log: &self.log })
     }
 
@@ -352,22 +389,22 @@ impl App {
         }
         self.area = area;
         let areas = frame::divide(area);
-        let (fleet, theme, zone, keys) =
-            (self.fleet.clone(), self.theme.clone(), self.options.time_zone.clone(), self.options.keys.clone());
-        let view = View { fleet: &fleet, now: self.now, theme: &theme, zone: &zone, keys: &keys };
-        self.screens[self.current].draw(&view, areas.body, buffer);
+        let (fleet, theme, options) = (&self.fleet, &self.theme, &self.options);
+        let (zone, keys) = (&options.time_zone, &options.keys);
+        let view = View { fleet, now: self.now, theme, zone, road: &options.road, keys };
+        self.stage.screen_mut().draw(&view, areas.body, buffer);
         let header = Header { read_only: self.options.read_only };
         frame::header(&header, &view, areas.header, buffer);
         let paused = self.pause.as_ref().map(|p| {
             let waits = if p.updates == 1 { "1 update waits" } else { &format!("{} updates wait", words::number(p.updates)) };
-            format!("PAUSED since {}: {waits} ({} goes on)", words::clock(p.since, &zone), keys.of(Verb::Pause))
+            format!("PAUSED since {}: {waits} ({} goes on)", words::clock(p.since, zone), keys.of(Verb::Pause))
         });
-        let status = self.screens[self.current].status(&view);
-        frame::tabs(self.current, self.options.banner.as_deref(), &status, paused.as_deref(), &view, areas.tabs, buffer);
+        let status = self.stage.screen().status(&view);
+        frame::tabs(self.stage.place(), self.options.banner.as_deref(), &status, paused.as_deref(), &view, areas.tabs, buffer);
         self.message(&view, areas.message, buffer);
-        let screen = &self.screens[self.current];
-        let blocked = |verb| screen.blocked(verb, &fleet).is_some();
-        frame::footer(REGISTRY[self.current].keys, screen.hints(), &blocked, &view, areas.footer, buffer);
+        let screen = self.stage.screen();
+        let blocked = |verb| screen.blocked(verb, fleet).is_some();
+        frame::footer(self.stage.entry().keys, screen.hints(), &blocked, &view, areas.footer, buffer);
         if let Some(mut overlay) = self.overlay.take() {
             self.look(|view, around| overlay.draw(view, around, area, buffer));
             self.overlay = Some(overlay);
@@ -381,7 +418,7 @@ impl App {
             pen.put(" /", Role::Accent).put(&clean(typing.input.value()), Role::Strong).put(view.theme.symbols.caret, Role::Accent);
             match &typing.problem {
                 Some(problem) => pen.put("   ", Role::Text).rest_clean(problem, Role::Attention),
-                None => pen.put("   ", Role::Text).rest_clean(self.screens[self.current].filter_hint(), Role::Muted),
+                None => pen.put("   ", Role::Text).rest_clean(self.stage.screen().filter_hint(), Role::Muted),
             };
         } else if let Some((text, _)) = &self.said {
             Pen::new(buffer, view.theme, area, 0).put(" ", Role::Text).rest_clean(text, Role::Accent);
