@@ -3,6 +3,8 @@
 //! What lives here: [`App`]: what is shown, what lies over it, what waits. `update` does no I/O and reads no clock: the time comes
 //! in with each message, and what must happen outside goes out as [`Effect`]s. What does not: the loop, the terminal.
 
+mod typing;
+
 use super::frame::{self, Header};
 use super::keys::{Chord, Verb};
 use super::msg::{Effect, Msg};
@@ -19,14 +21,13 @@ use super::theme::{Role, Theme};
 use super::{Saver, TuiOptions, save, words};
 use crate::domain::clean;
 use crate::fleet::view::FleetView;
-use crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers, MouseEvent, MouseEventKind};
+use crossterm::event::{KeyEvent, MouseEvent, MouseEventKind};
 use jiff::{SignedDuration, Timestamp};
 use ratatui::Frame;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use std::sync::Arc;
-use tui_input::Input;
-use tui_input::backend::crossterm::EventHandler;
+use typing::Typing;
 
 /// How long a passing sentence stays on the message line.
 const SAID_FOR: SignedDuration = SignedDuration::from_secs(4);
@@ -37,13 +38,6 @@ struct Pause {
     since: Timestamp,
     waiting: Option<Arc<FleetView>>,
     updates: u64,
-}
-
-/// A filter being typed, and the one to go back to.
-struct Typing {
-    input: Input,
-    before: String,
-    problem: Option<String>,
 }
 
 /// See the module.
@@ -246,10 +240,7 @@ impl App {
             Verb::Help => self.overlay = Some(Box::<Help>::default()),
             Verb::Messages => self.overlay = Some(Box::<Messages>::default()),
             Verb::Palette => self.overlay = Some(Box::<Palette>::default()),
-            Verb::Filter => {
-                let before = self.stage.screen().filter().to_owned();
-                self.typing = Some(Typing { input: Input::new(before.clone()), before, problem: None });
-            }
+            Verb::Filter => self.typing = Some(Typing::new(self.stage.screen().filter())),
             Verb::Pause => self.pause(effects),
             Verb::Save if self.options.save.is_none() => self.say("there is no place to save to".to_owned()),
             Verb::Save => {
@@ -288,53 +279,6 @@ impl App {
         let shown: Vec<_> = names.iter().map(|n| clean(n).into_owned()).collect();
         self.say(format!("connecting anew: {}", shown.join(", ")));
         effects.extend(names.into_iter().map(Effect::Reconnect));
-    }
-
-    fn type_filter(&mut self, event: KeyEvent, effects: &mut Vec<Effect>) {
-        let Some(typing) = &mut self.typing else { return };
-        match (event.code, event.modifiers) {
-            (KeyCode::Char('c'), KeyModifiers::CONTROL) => {
-                effects.push(Effect::Quit);
-                return;
-            }
-            (KeyCode::Enter, _) => {
-                let (problem, before) = (typing.problem.take(), typing.before.clone());
-                self.typing = None;
-                if let Some(problem) = problem {
-                    self.apply_filter(&before, effects);
-                    self.say(problem);
-                }
-                return;
-            }
-            (KeyCode::Esc, _) => {
-                self.typing = None;
-                self.apply_filter("", effects);
-                return;
-            }
-            _ => {
-                typing.input.handle_event(&Event::Key(event));
-            }
-        }
-        let text = typing.input.value().to_owned();
-        self.apply_filter(&text, effects);
-    }
-
-    /// The filter works while it is typed; what is not understood (yet) leaves the last one in force.
-    fn apply_filter(&mut self, text: &str, effects: &mut Vec<Effect>) {
-        let problem = self.with_screen(effects, |screen, cx| screen.set_filter(text, cx)).err();
-        if let Some(typing) = &mut self.typing {
-            typing.problem = problem;
-        }
-    }
-
-    fn paste(&mut self, text: &str, effects: &mut Vec<Effect>) {
-        if let Some(overlay) = &mut self.overlay {
-            overlay.paste(text);
-        } else if let Some(typing) = &mut self.typing {
-            let value = format!("{}{}", typing.input.value(), clean(text));
-            typing.input = Input::new(value.clone());
-            self.apply_filter(&value, effects);
-        }
     }
 
     fn mouse(&mut self, event: MouseEvent, effects: &mut Vec<Effect>) {

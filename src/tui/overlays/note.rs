@@ -68,6 +68,9 @@ impl Overlay for Note {
 
     fn draw(&mut self, view: &View<'_>, _around: &Surroundings<'_>, area: Rect, buffer: &mut Buffer) {
         let columns = usize::from(area.width).saturating_sub(8).clamp(20, 90);
-        self.scroll = text(&self.title, &self.lines(columns), self.scroll, view, area, buffer);
+        let mut lines = self.lines(columns);
+        // Sentences are made where nobody knows what the terminal can show.
+        lines.iter_mut().flatten().for_each(|(text, _)| *text = text.replace('·', view.theme.symbols.middot));
+        self.scroll = text(&self.title, &lines, self.scroll, view, area, buffer);
     }
 }

@@ -39,7 +39,11 @@ impl Asking {
     pub(super) fn want(&mut self, opens: Option<Timestamp>, cx: &mut Cx<'_>) {
         self.due = None;
         let asked_once = self.last.is_some();
-        if cx.fleet.environments.is_empty() || (cx.paused && asked_once) {
+        if cx.fleet.environments.is_empty() {
+            return;
+        }
+        if cx.paused && asked_once {
+            self.due = Some(cx.now + PACE);
             return;
         }
         if self.pending.is_some_and(|(_, since)| !due(since + JUDGED_ANEW, JUDGED_ANEW, cx.now)) {

@@ -107,7 +107,9 @@ pub(super) fn group(gate: &Result<Gate, String>) -> Group {
 pub(super) fn lacking(gate: &Gate) -> Vec<&Condition> {
     let wanted = if gate.verdict == Verdict::Unknown { ConditionState::Unknown } else { ConditionState::Unmet };
     let mut lacking: Vec<&Condition> = gate.conditions.iter().filter(|condition| condition.state == wanted).collect();
-    lacking.sort_by_key(|condition| is_time(condition));
+    if gate.verdict == Verdict::Closed {
+        lacking.sort_by_key(|condition| is_time(condition));
+    }
     lacking
 }
 

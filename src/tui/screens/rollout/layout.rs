@@ -68,11 +68,11 @@ impl Screen for Rollout {
         }
     }
 
-    /// `2 may move · 1 waits · 3 stuck · 1 unknown · judged 14:32:05`
+    /// `2 open · 1 wait · 3 stuck · 1 unknown · judged 14:32:05`
     fn status(&self, view: &View<'_>) -> String {
         let Some(judged) = self.judged else { return String::new() };
         let of = |group, word: &str| (self.board.count(group), word.to_owned());
-        let counts = [of(Group::Open, "may move"), of(Group::Waits, "waiting"), of(Group::Stuck, "stuck"), of(Group::Unknown, "unknown")];
+        let counts = [of(Group::Open, "open"), of(Group::Waits, "wait"), of(Group::Stuck, "stuck"), of(Group::Unknown, "unknown")];
         let said = counts.into_iter().filter(|(n, _)| *n > 0).map(|(n, word)| format!("{} {word}", words::number(n as u64)));
         let parts: Vec<String> = said.chain([format!("judged {}", words::clock(judged, view.zone))]).collect();
         parts.join(&format!(" {} ", view.theme.symbols.middot))
@@ -94,6 +94,7 @@ impl Screen for Rollout {
             self.judged = Some(cx.now);
             self.board.take(gates, cx.fleet);
             self.list(cx);
+            self.asking.want(self.board.opens(cx.now), cx);
         }
     }
 
@@ -178,9 +179,9 @@ impl Rollout {
             return (Rect { width: left, ..area }, right);
         }
         let board = u16::try_from(self.board.lines.len() + board_view::frame_rows(&self.board)).unwrap_or(u16::MAX);
+        // A headline and eight conditions: where a gate stands does not depend on what it says, unless there is room for all of that.
         let needed = self.selected().map_or(0, |row| panel::needed(row, view, area.width));
-        // Nine lines are all conditions, one line each: the place of a gate does not depend on what it says.
-        let panel = u16::try_from(needed).unwrap_or(u16::MAX).clamp(9, (area.height / 2).max(9));
+        let panel = u16::try_from(needed).ok().filter(|needed| (9..=area.height / 2).contains(needed)).unwrap_or(9);
         let upper = board.clamp(LEAST_BOARD, area.height.saturating_sub(panel).max(LEAST_BOARD));
         (Rect { height: upper, ..area }, Rect { y: area.y + upper, height: area.height - upper, ..area })
     }
@@ -215,7 +216,7 @@ impl Rollout {
     fn draw_panel(&mut self, view: &View<'_>, area: Rect, alone: bool, buffer: &mut Buffer) {
         let Some(row) = self.board.listed(self.place) else { return };
         let cursor = self.condition_place().filter(|_| self.focus == Focus::Panel).map(|(place, _)| place);
-        let panel = panel::Panel { row, cursor, named: alone || area.width >= 100 || area.x > 0 };
+        let panel = panel::Panel { row, cursor, named: alone };
         panel::draw(&panel, view, area, buffer, &mut self.hits);
     }
 }

@@ -16,7 +16,7 @@ mod wording;
 
 use super::lists::{Hits, moved};
 use super::{ALL, Cx, Done, Place, REVERSE, SORT, SORT_BACK, Screen};
-use crate::domain::{ConditionName, PolicyId, clean};
+use crate::domain::{ConditionName, ConditionState, PolicyId, clean};
 use crate::tui::keys::{Binding, Verb};
 use crate::tui::overlays::note::Note;
 use crate::tui::theme::Role;
@@ -171,8 +171,8 @@ impl Rollout {
             return Some(Done::GoTo(Place::Faults { policy: row.key.clone(), environment: Arc::clone(&from.environment) }));
         }
         let state = match condition.state {
-            crate::domain::ConditionState::Met => Role::Good,
-            crate::domain::ConditionState::Unmet | crate::domain::ConditionState::Unknown => Role::Attention,
+            ConditionState::Met => Role::Good,
+            ConditionState::Unmet | ConditionState::Unknown => Role::Attention,
         };
         let note = Note::new(format!("{} of {}", condition.name.as_str(), clean(&row.key.id.report_name())))
             .say("state", condition.state.as_str().to_owned(), state)

@@ -6,7 +6,7 @@ use super::Hit;
 use super::board::{Group, Row};
 use super::board_view::spans;
 use super::wording::{self, Spans};
-use crate::domain::{Condition, Gate, Verdict, clean};
+use crate::domain::{Condition, ConditionState, Gate, Verdict, clean};
 use crate::tui::keys::Verb;
 use crate::tui::pen::{Pen, Shade};
 use crate::tui::screens::View;
@@ -52,10 +52,12 @@ fn blocks<'a>(gate: &'a Gate, view: &View<'_>, columns: u16, wraps: bool) -> Vec
     let room = usize::from(columns).saturating_sub(4 + NAME + value_columns(columns) + 1);
     let block = |(place, condition): (usize, &'a Condition)| {
         let text = sentence(condition, view);
+        // What holds needs nobody.
+        let role = if condition.state == ConditionState::Met { Role::Muted } else { Role::Text };
         let reason = if wraps && room >= 20 {
-            wording::wrapped(&text, room, Role::Text, view)
+            wording::wrapped(&text, room, role, view)
         } else {
-            vec![wording::cut(wording::marked(&text, Role::Text, view), room, view.theme.symbols.cut)]
+            vec![wording::cut(wording::marked(&text, role, view), room, view.theme.symbols.cut)]
         };
         Block { place, condition, reason }
     };
@@ -119,7 +121,7 @@ fn headline(panel: &Panel<'_>, view: &View<'_>, area: Rect, buffer: &mut Buffer)
     }
     let (end, role) = match &panel.row.gate {
         Ok(gate) => {
-            pen.put(if panel.named { "next: " } else { "next step: " }, Role::Muted);
+            pen.put(if panel.named && area.width < 60 { "next: " } else { "next step: " }, Role::Muted);
             spans(&mut pen, &wording::stop(&gate.to, view));
             (wording::verdict_sentence(gate, view), role(panel.row, gate))
         }
@@ -169,5 +171,5 @@ fn draw_block(block: &Block<'_>, selected: bool, view: &View<'_>, area: Rect, li
 }
 
 fn role_of_value(condition: &Condition, state: Role) -> Role {
-    if condition.state == crate::domain::ConditionState::Met { Role::Muted } else { state }
+    if condition.state == ConditionState::Met { Role::Muted } else { state }
 }

@@ -59,6 +59,8 @@ pub(super) fn stop(stop: &Stop, view: &View<'_>) -> Spans {
 pub(super) fn marked(text: &str, role: Role, view: &View<'_>) -> Spans {
     let mut out: Spans = Vec::new();
     let mut plain = String::new();
+    // Sentences are made where nobody knows what the terminal can show.
+    let text = &text.replace('·', view.theme.symbols.middot);
     let is_inside = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '/');
     for piece in text.split_inclusive(|c: char| !is_inside(c)) {
         let word = piece.trim_end_matches(|c: char| !is_inside(c));

@@ -32,11 +32,12 @@ impl Violations {
     }
 
     /// Whether one leaves what one was sent to; then things are listed as before.
-    fn leave_visit(&mut self) -> bool {
+    fn leave_visit(&mut self, cx: &mut Cx<'_>) -> bool {
         let Some(guest) = self.guest.take() else { return false };
         let still = self.policy.as_ref() == Some(&guest.policy) && self.environment.as_ref() == Some(&guest.environment);
         if still {
             self.listing = guest.before;
+            self.list(cx);
         }
         still
     }
@@ -72,7 +73,7 @@ impl Violations {
                 self.rows.set_filter(Filter::default(), cx);
             } else {
                 self.focus = Focus::Matrix;
-                if self.leave_visit() {
+                if self.leave_visit(cx) {
                     return Done::Return;
                 }
             }
