@@ -21,11 +21,11 @@ const GATES_AT_ONCE: usize = 16;
 
 /// Whoever observed policies over time, for the gates. Nobody, unless one is named.
 #[derive(Clone)]
-pub struct Witness(Arc<dyn Observer + Send + Sync>);
+pub struct Witness(Arc<dyn Observer + Send>);
 
 impl Witness {
     /// Gates are judged by what `observer` saw.
-    pub fn new(observer: impl Observer + Send + Sync + 'static) -> Self {
+    pub fn new(observer: impl Observer + Send + 'static) -> Self {
         Self(Arc::new(observer))
     }
 }

@@ -315,7 +315,7 @@ fn forty_environments_and_long_names() {
         })
         .collect();
     for (columns, rows) in [(80, 24), (200, 60)] {
-        let mut deck = opened(Deck::new(many.clone(), (columns, rows)));
+        let deck = opened(Deck::new(many.clone(), (columns, rows)));
         snapshot!(format!("rollout_forty_{columns}x{rows}"), deck.keys("right right").text());
     }
     let long = vec![cell(&"x".repeat(253), Mode::Audit, Some(Severity::High), 7), cell("evil\u{1b}[2J\u{202e}name", Mode::Audit, None, 1)];

@@ -87,14 +87,14 @@ fn is_time(condition: &Condition) -> bool {
     matches!(condition.name, ConditionName::Soak | ConditionName::Freeze)
 }
 
-fn is_unmet(condition: &&Condition) -> bool {
+fn is_unmet(condition: &Condition) -> bool {
     condition.state == ConditionState::Unmet
 }
 
 /// Where a gate belongs.
 pub(super) fn group(gate: &Result<Gate, String>) -> Group {
     let Ok(gate) = gate else { return Group::End };
-    let only_time = gate.opens_at.is_some() && gate.conditions.iter().filter(is_unmet).all(is_time);
+    let only_time = gate.opens_at.is_some() && gate.conditions.iter().filter(|condition| is_unmet(condition)).all(is_time);
     match gate.verdict {
         Verdict::Open => Group::Open,
         Verdict::Closed if only_time => Group::Waits,
@@ -169,7 +169,7 @@ impl Board {
 
     /// The place of a policy in the order.
     pub(super) fn place(&self, id: &PolicyId) -> Option<usize> {
-        self.order.iter().position(|at| *self.rows[*at].key.id == *id)
+        self.order.iter().position(|at| self.rows.get(*at).is_some_and(|row| *row.key.id == *id))
     }
 
     /// The line of a place.

@@ -163,11 +163,11 @@ fn row(drawing: &Drawing<'_>, place: usize, view: &View<'_>, area: Rect, line: u
         spans(&mut pen, &wording::cut(next(&gate.to, columns, view), columns.next - 1, symbols.cut));
     }
     pen.skip(columns.next.saturating_sub(usize::from(pen.x() - from)));
-    let (shape, word, role) = wording::verdict(row, symbols);
+    let (mark, word, role) = wording::verdict(row, symbols);
     if columns.words {
-        pen.put(shape, role).put(" ", role).field(word, columns.verdict - 2, role);
+        pen.put(mark, role).put(" ", role).field(word, columns.verdict - 2, role);
     } else {
-        pen.field(shape, columns.verdict, role);
+        pen.field(mark, columns.verdict, role);
     }
     waits(&mut pen, row, columns.rest, view);
     pen.finish();

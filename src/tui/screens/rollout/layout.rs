@@ -70,7 +70,7 @@ impl Screen for Rollout {
 
     /// `2 open · 1 wait · 3 stuck · 1 unknown · judged 14:32:05`
     fn status(&self, view: &View<'_>) -> String {
-        let Some(judged) = self.judged else { return String::new() };
+        let Some(judged) = self.judged.filter(|_| !self.board.rows().is_empty()) else { return String::new() };
         let of = |group, word: &str| (self.board.count(group), word.to_owned());
         let counts = [of(Group::Open, "open"), of(Group::Waits, "wait"), of(Group::Stuck, "stuck"), of(Group::Unknown, "unknown")];
         let said = counts.into_iter().filter(|(n, _)| *n > 0).map(|(n, word)| format!("{} {word}", words::number(n as u64)));
@@ -92,8 +92,7 @@ impl Screen for Rollout {
             && self.asking.is_answered(number)
         {
             self.judged = Some(cx.now);
-            self.board.take(gates, cx.fleet);
-            self.list(cx);
+            self.list_after(|board| board.take(gates, cx.fleet), cx);
             self.asking.want(self.board.opens(cx.now), cx);
         }
     }

@@ -16,7 +16,7 @@ mod wording;
 
 use super::lists::{Hits, moved};
 use super::{ALL, Cx, Done, Place, REVERSE, SORT, SORT_BACK, Screen};
-use crate::domain::{ConditionName, ConditionState, PolicyId, clean};
+use crate::domain::{Condition, ConditionName, ConditionState, PolicyId, clean};
 use crate::tui::keys::{Binding, Verb};
 use crate::tui::overlays::note::Note;
 use crate::tui::theme::Role;
@@ -92,9 +92,15 @@ struct Rollout {
 impl Rollout {
     /// Works out the order anew; the selected policy keeps its line on screen even if it moved in the order.
     fn list(&mut self, cx: &Cx<'_>) {
+        self.list_after(|_| (), cx);
+    }
+
+    /// The same after the rows became others.
+    fn list_after(&mut self, change: impl FnOnce(&mut Board), cx: &Cx<'_>) {
         let keep = self.policy.clone().filter(|_| self.chosen);
         let line = |board: &Board, id: &PolicyId| board.place(id).map(|place| board.line(place));
         let before = keep.as_ref().and_then(|id| line(&self.board, id)).map(|line| line.saturating_sub(self.top));
+        change(&mut self.board);
         self.board.list(&self.listing, cx.fleet, cx.now);
         match keep.as_ref().and_then(|id| self.board.place(id)) {
             Some(place) => {
@@ -225,16 +231,12 @@ impl Rollout {
 
     /// An environment is a filter here: it stays to be seen, and esc clears it.
     fn only_environment(&mut self, number: u8, cx: &mut Cx<'_>) {
-        let name = match usize::from(number).checked_sub(1) {
-            None => None,
-            Some(place) => match cx.fleet.environments.get(place) {
-                Some(environment) => Some(environment.name.clone()),
-                None => {
-                    *cx.say = Some(format!("there is no environment {number}"));
-                    return;
-                }
-            },
-        };
+        let wanted = usize::from(number).checked_sub(1);
+        let name = wanted.and_then(|place| cx.fleet.environments.get(place)).map(|environment| environment.name.clone());
+        if wanted.is_some() && name.is_none() {
+            *cx.say = Some(format!("there is no environment {number}"));
+            return;
+        }
         match self.listing.filter.with_environment(name.as_deref()) {
             Ok(filter) => {
                 self.listing.filter = filter;
@@ -249,12 +251,13 @@ impl Rollout {
         let name = clean(&row.key.id.report_name()).into_owned();
         match &row.gate {
             Ok(gate) if self.focus == Focus::Panel => {
-                let mut text = format!("{name}: {} to {}\n", gate.verdict.as_str(), clean(&gate.to.to_string()));
-                for condition in &gate.conditions {
-                    let parts = [condition.name.as_str(), condition.state.as_str(), &wording::value(condition), &clean(&condition.reason)];
-                    let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
-                    text.push_str(&format!("{}\n", parts.join("; ")));
-                }
+                let line = |condition: &Condition| {
+                    let (value, reason) = (wording::value(condition), clean(&condition.reason));
+                    let parts = [condition.name.as_str(), condition.state.as_str(), &value, &reason];
+                    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ") + "\n"
+                };
+                let conditions: String = gate.conditions.iter().map(line).collect();
+                let text = format!("{name}: {} to {}\n{conditions}", gate.verdict.as_str(), clean(&gate.to.to_string()));
                 cx.copy(&format!("the gate of {name}"), text);
             }
             _ => cx.copy(&name, name.clone()),

@@ -119,16 +119,13 @@ fn headline(panel: &Panel<'_>, view: &View<'_>, area: Rect, buffer: &mut Buffer)
         let room = pen.room() / 3;
         pen.put(&crate::tui::text::fit(&name, room, symbols.cut), Role::Strong).put(&format!(" {} ", symbols.crumb), Role::Muted);
     }
-    let (end, role) = match &panel.row.gate {
-        Ok(gate) => {
-            pen.put(if panel.named && area.width < 60 { "next: " } else { "next step: " }, Role::Muted);
-            spans(&mut pen, &wording::stop(&gate.to, view));
-            (wording::verdict_sentence(gate, view), role(panel.row, gate))
-        }
-        Err(_) => {
-            pen.put("no next step", Role::Muted);
-            (String::new(), Role::Muted)
-        }
+    let (end, role) = if let Ok(gate) = &panel.row.gate {
+        pen.put(if panel.named && area.width < 60 { "next: " } else { "next step: " }, Role::Muted);
+        spans(&mut pen, &wording::stop(&gate.to, view));
+        (wording::verdict_sentence(gate, view), role(panel.row, gate))
+    } else {
+        pen.put("no next step", Role::Muted);
+        (String::new(), Role::Muted)
     };
     pen.put(" ", Role::Text);
     let tail = if end.is_empty() { 0 } else { width(&end) + 4 };

@@ -80,12 +80,12 @@ impl Sieve {
         let of_verdicts = self.verdicts.iter().all(|(wanted, list)| *wanted == verdict.is_some_and(|verdict| list.contains(&verdict)));
         of_verdicts
             && self.filter.names(&[&id.name, id.namespace.as_deref().unwrap_or_default(), &id.kind])
-            && (!self.filter.has_fields() || self.around(row, fleet).any(|(at, cell)| self.allows(at, cell, row, now)))
+            && (!self.filter.has_fields() || Self::around(row, fleet).any(|(at, cell)| self.allows(at, cell, row, now)))
     }
 
     /// Where a row stands and where it would go; at the end of the road, wherever it is. With the environment to ask about cells, as it may not be
     /// where it would go.
-    fn around<'a>(&self, row: &'a Row, fleet: &'a FleetView) -> impl Iterator<Item = (&'a EnvironmentView, &'a EnvironmentView)> {
+    fn around<'a>(row: &'a Row, fleet: &'a FleetView) -> impl Iterator<Item = (&'a EnvironmentView, &'a EnvironmentView)> {
         let of = |name: &str| fleet.environments.iter().find(|environment| *environment.name == *name).map(|environment| &**environment);
         let (from, to) = match &row.gate {
             Ok(gate) => (gate.from.as_ref().and_then(|from| of(&from.environment)), of(&gate.to.environment)),

@@ -3,6 +3,8 @@
 //! What lives here: sentences. What does not: standing problems' remedies (`notices`).
 
 use super::board::{Board, Group, Listing};
+use super::board_view::spans;
+use super::wording;
 use crate::domain::clean;
 use crate::tui::keys::Verb;
 use crate::tui::pen::Pen;
@@ -23,7 +25,9 @@ pub(super) fn draw(board: &Board, listing: &Listing, judged: bool, view: &View<'
     let columns = usize::from(area.width).saturating_sub(6);
     for (i, text) in sentences.iter().enumerate() {
         for part in wrap(&clean(text), columns) {
-            Pen::new(buffer, view.theme, area, line).put("   ", Role::Text).put(&part, if i == 0 { role } else { Role::Muted });
+            let mut pen = Pen::new(buffer, view.theme, area, line);
+            pen.put("   ", Role::Text);
+            spans(&mut pen, &wording::marked(&part, if i == 0 { role } else { Role::Muted }, view));
             line += 1;
         }
     }
@@ -77,7 +81,7 @@ fn sentences(board: &Board, listing: &Listing, judged: bool, view: &View<'_>) ->
 
 fn at_the_end(board: &Board, view: &View<'_>) -> Vec<String> {
     let count = board.count(Group::End) as u64;
-    let shows = format!("{} shows {}.", view.keys.of(ALL), words::counted(count, "policy", "policies"));
+    let shows = format!("{} shows {}.", view.keys.of(ALL), if count == 1 { "it" } else { "them" });
     let mut steps = view.road.steps();
     if steps.next().is_some() && steps.next().is_none() {
         let what = "the road has one step: nothing to promote to".to_owned();
@@ -86,9 +90,9 @@ fn at_the_end(board: &Board, view: &View<'_>) -> Vec<String> {
     let what = if count == 1 {
         "The only policy with a road has reached its end".to_owned()
     } else {
-        format!("All {} with a road have reached its end", words::counted(count, "policy", "policies"))
+        format!("{} with a road, and all have reached its end", words::counted(count, "policy", "policies"))
     };
     let last = view.road.steps().next_back().map(|step| view.road.stop(step));
-    let end = last.map(|stop| format!(": {}", super::wording::plain(&super::wording::stop(&stop, view)))).unwrap_or_default();
+    let end = last.map(|stop| format!(": {stop}")).unwrap_or_default();
     vec![format!("{what}{end}."), shows]
 }

@@ -213,8 +213,3 @@ pub(super) fn verdict_sentence(gate: &Gate, view: &View<'_>) -> String {
         other => other.as_str().to_uppercase(),
     }
 }
-
-/// The words alone.
-pub(super) fn plain(spans: &Spans) -> String {
-    spans.iter().map(|(text, _)| text.as_str()).collect()
-}
