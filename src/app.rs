@@ -175,6 +175,7 @@ async fn run_screen(globals: &Globals, banner: Option<String>, log: Trouble) -> 
         read_only: globals.read_only,
         banner,
         keys: loaded.settings.keys.clone(),
+        road: wiring::road(&loaded),
         log: Some(log),
     };
     wiring::run_tui(wiring::start_engine(&loaded, true), style).await

@@ -7,6 +7,8 @@
 mod deck;
 #[path = "screens/fixture.rs"]
 mod fixture;
+#[path = "screens/rollout.rs"]
+mod rollout;
 
 use deck::{Deck, event};
 use fixture::{answer, cell, environment, fleet};

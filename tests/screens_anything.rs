@@ -24,13 +24,14 @@ fn any_key() -> impl Strategy<Value = Msg> {
 }
 
 fn any_fleet() -> impl Strategy<Value = Vec<EnvironmentView>> {
-    (0_usize..7).prop_map(|n| match n {
+    (0_usize..8).prop_map(|n| match n {
         0 => fixture::sketch(),
         1 => fixture::one_lost(),
         2 => fixture::starting(),
         3 => fixture::troubled(),
         4 => fixture::nothing_wrong(),
         5 => Vec::new(),
+        6 => fixture::gates::rollout(),
         _ => {
             let mut view = environment("唯一", vec![cell(&"長".repeat(80), Mode::Mixed, None, 3)]);
             view.link = Link::Stale { since: ago(99) };
@@ -45,6 +46,7 @@ enum Step {
     Fleet(Vec<EnvironmentView>),
     Size(u16, u16),
     Later(i64),
+    Rollout,
 }
 
 fn any_step() -> impl Strategy<Value = Step> {
@@ -56,6 +58,7 @@ fn any_step() -> impl Strategy<Value = Step> {
     prop_oneof![
         10 => any_key().prop_map(|m| Step::Msg(Box::new(m))),
         2 => mouse,
+        1 => Just(Step::Rollout),
         1 => ".{0,12}".prop_map(|text| Step::Msg(Box::new(Msg::Paste(text)))),
         2 => any_fleet().prop_map(Step::Fleet),
         2 => (1_u16..=200, 1_u16..=60).prop_map(|(w, h)| Step::Size(w, h)),
@@ -78,6 +81,7 @@ proptest! {
                 Step::Fleet(environments) => deck.replace(environments),
                 Step::Size(w, h) => size = (w, h),
                 Step::Later(ms) => deck.later(ms),
+                Step::Rollout => ": r o l l o u t enter enter enter".split(' ').for_each(|key| deck.send(Msg::Key(event(key)))),
             }
             let outer = ratatui::layout::Rect::new(0, 0, size.0 + 4, size.1 + 4);
             let inner = ratatui::layout::Rect::new(2, 2, size.0, size.1);

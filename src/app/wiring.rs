@@ -7,6 +7,7 @@ use crate::cluster::ClusterSpec;
 use crate::demo::{Demo, DemoOptions, Scenario};
 use crate::engine::{self, EngineHandle};
 use crate::files::{self, Trouble};
+use crate::ops::road::Road;
 use crate::settings::EnvironmentSettings;
 use crate::tui::{self, ColorDepth, Keymap, Saver, TuiOptions};
 use std::collections::BTreeMap;
@@ -43,6 +44,13 @@ pub(super) fn start_engine(loaded: &Loaded, summaries: bool) -> EngineHandle {
     engine::start(options.environments.iter().map(spec).collect())
 }
 
+/// The road: the whole one, even if only some of its environments are watched. A step that nobody watches is not skipped for that.
+pub(super) fn road(loaded: &Loaded) -> Road {
+    let (whole, watched) = (&loaded.settings.environments, &loaded.options.environments);
+    let configured = watched.iter().all(|one| whole.iter().any(|other| other.name == one.name));
+    Road::new(if configured { whole } else { watched }.clone())
+}
+
 /// How the screen is to look, from flags and configuration.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ScreenStyle {
@@ -56,6 +64,8 @@ pub(super) struct ScreenStyle {
     pub(super) banner: Option<String>,
     /// Keys from the configuration, by action.
     pub(super) keys: BTreeMap<String, String>,
+    /// The road that policies go.
+    pub(super) road: Road,
     /// What becomes of the log.
     pub(super) log: Option<Trouble>,
 }
@@ -73,6 +83,7 @@ pub(super) async fn run_tui(engine: EngineHandle, style: ScreenStyle) -> Result<
         banner: style.banner,
         read_only: style.read_only,
         keys,
+        road: style.road,
         save: Some(Saver::new(save)),
         trouble: style.log,
         ..TuiOptions::default()

@@ -3,7 +3,6 @@
 use super::document::Item;
 use super::rows::maybe;
 use super::table::{Cell, Column, Role};
-use crate::domain::time::brief;
 use crate::domain::{Amount, Condition, ConditionState, Gate, Stop, Verdict};
 use serde::Serialize;
 
@@ -11,17 +10,6 @@ use serde::Serialize;
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(transparent)]
 pub struct GateItem(pub Gate);
-
-/// A number for people: `3`, `5d 02h`.
-pub fn amount(amount: Amount) -> String {
-    match amount {
-        Amount::Count(count) => count.to_string(),
-        Amount::Time(time) => {
-            let hours = time.as_hours().max(0);
-            if hours >= 24 { format!("{}d {:02}h", hours / 24, hours % 24) } else { brief(time) }
-        }
-    }
-}
 
 /// The exit status of a verdict.
 pub fn exit(verdict: Verdict) -> super::Exit {
@@ -100,7 +88,7 @@ impl Item for ConditionRow {
             ConditionState::Unknown => ("?", "?", Role::Attention),
         };
         let state = format!("{} {}", if ascii { plain } else { mark }, condition.state.as_str());
-        let shown = |number: Option<Amount>| Cell::plain(&number.map(amount).unwrap_or_default());
+        let shown = |number: Option<Amount>| Cell::plain(&maybe(number));
         vec![
             Cell::plain(condition.name.as_str()),
             Cell::new(&state, role),

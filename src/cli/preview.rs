@@ -1,6 +1,7 @@
 //! A plan in words, before somebody agrees to it: where first, then why it may, what changes, what to know, and how it is taken back.
 
-use super::gate::{amount, sentence};
+use super::gate::sentence;
+use super::rows::maybe;
 use crate::domain::{Condition, Gate, Tier, clean};
 use crate::engine::operations::Outcome;
 use crate::ops::plan::Plan;
@@ -68,8 +69,8 @@ fn gate(plan: &Plan) -> Option<String> {
 pub fn closed(gate: &Gate) -> String {
     let mut out = format!("{}\n", clean(&sentence(gate)));
     let row = |condition: &Condition| {
-        let value = condition.value.map(amount).unwrap_or_default();
-        let limit = condition.limit.map(|limit| format!(" of {}", amount(limit))).unwrap_or_default();
+        let value = maybe(condition.value);
+        let limit = condition.limit.map(|limit| format!(" of {limit}")).unwrap_or_default();
         format!("  {:<8}{:<11} {value}{limit}  {}\n", condition.state.as_str(), condition.name.as_str(), clean(&condition.reason))
     };
     out.extend(gate.conditions.iter().map(row));

@@ -1,5 +1,6 @@
 //! Gates: what must hold before a policy may leave a step of its road.
 
+use super::time::brief;
 use super::{Mode, PolicyId};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -108,6 +109,19 @@ impl Amount {
 impl Serialize for Amount {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_i64(self.number())
+    }
+}
+
+impl fmt::Display for Amount {
+    /// For people: `3`, `5d 02h`, `7d`, `20m`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Count(count) => write!(f, "{count}"),
+            Self::Time(time) => match (time.as_hours() / 24, time.as_hours() % 24) {
+                (days, hours) if days > 0 && hours > 0 => write!(f, "{days}d {hours:02}h"),
+                _ => f.write_str(&brief(*time)),
+            },
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::fleet::view::{EnvironmentView, FleetView, KindView};
 use crate::ops::gate::{Evidence, Observed, Question, Relied, Start, judge};
 use crate::ops::road::{Road, RoadStep, Standing};
 use jiff::Timestamp;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// What was observed of a policy in an environment over time, and is not in the cluster any more.
@@ -76,7 +76,21 @@ fn exceptions_are_known(view: &EnvironmentView) -> bool {
     !view.kinds.is_empty() && view.kinds.iter().all(readable)
 }
 
+/// Whether every policy of this kind is seen: else one that is not there may only not have been read yet.
+fn is_read(view: &EnvironmentView, policy: &PolicyId) -> bool {
+    let kind = view.kinds.iter().find(|kind| kind.kind == policy.kind && kind.group == policy.group);
+    view.link.is_up() && kind.is_some_and(|kind| kind.sync.is_complete())
+}
+
 impl Gathered {
+    /// Every policy of any environment with an action on violations, in order: only such a policy has a road.
+    pub fn with_action(&self) -> Vec<PolicyId> {
+        let rows = self.environments.values().filter_map(|known| known.policies.as_ref()).flatten();
+        let acting = rows.filter(|row| row.rules.iter().any(|rule| rule.rule_type.has_action()));
+        let ids: BTreeSet<&PolicyId> = acting.map(|row| &*row.key.id).collect();
+        ids.into_iter().cloned().collect()
+    }
+
     /// The gate between where a policy stands and the step that `to` names (`ENV`, `ENV:MODE`; nothing names the next step).
     ///
     /// # Errors
@@ -112,7 +126,8 @@ impl Gathered {
 
     /// Holds on a policy in an environment; none where it is not there, `None` where that is not known.
     fn holds(&self, environment: &str, policy: &PolicyId) -> Option<Vec<Hold>> {
-        self.environments.get(environment)?.policies.as_ref()?;
+        let view = self.fleet.environments.iter().find(|view| *view.name == *environment)?;
+        self.environments.get(environment)?.policies.as_ref().filter(|_| is_read(view, policy))?;
         Some(self.row(environment, policy).and_then(|row| row.policy.hold.clone()).into_iter().collect())
     }
 

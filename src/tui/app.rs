@@ -3,6 +3,8 @@
 //! What lives here: [`App`]: what is shown, what lies over it, what waits. `update` does no I/O and reads no clock: the time comes
 //! in with each message, and what must happen outside goes out as [`Effect`]s. What does not: the loop, the terminal.
 
+mod typing;
+
 use super::frame::{self, Header};
 use super::keys::{Chord, Verb};
 use super::msg::{Effect, Msg};
@@ -13,19 +15,19 @@ use super::overlays::palette::Palette;
 use super::overlays::{Outcome, Overlay, Surroundings};
 use super::pace::due;
 use super::pen::Pen;
-use super::screens::{Cx, Done, REGISTRY, Screen, View};
+use super::screens::{Cx, Done, Screen, View};
+use super::stage::Stage;
 use super::theme::{Role, Theme};
 use super::{Saver, TuiOptions, save, words};
 use crate::domain::clean;
 use crate::fleet::view::FleetView;
-use crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers, MouseEvent, MouseEventKind};
+use crossterm::event::{KeyEvent, MouseEvent, MouseEventKind};
 use jiff::{SignedDuration, Timestamp};
 use ratatui::Frame;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use std::sync::Arc;
-use tui_input::Input;
-use tui_input::backend::crossterm::EventHandler;
+use typing::Typing;
 
 /// How long a passing sentence stays on the message line.
 const SAID_FOR: SignedDuration = SignedDuration::from_secs(4);
@@ -38,21 +40,13 @@ struct Pause {
     updates: u64,
 }
 
-/// A filter being typed, and the one to go back to.
-struct Typing {
-    input: Input,
-    before: String,
-    problem: Option<String>,
-}
-
 /// See the module.
 pub struct App {
     options: TuiOptions,
     theme: Theme,
     fleet: Arc<FleetView>,
     pause: Option<Pause>,
-    screens: Vec<Box<dyn Screen>>,
-    current: usize,
+    stage: Stage,
     overlay: Option<Box<dyn Overlay>>,
     typing: Option<Typing>,
     log: Log,
@@ -75,8 +69,7 @@ impl App {
             options,
             fleet: Arc::default(),
             pause: None,
-            screens: REGISTRY.iter().map(super::screens::Entry::make).collect(),
-            current: 0,
+            stage: Stage::new(),
             overlay: None,
             typing: None,
             log: Log::default(),
@@ -101,7 +94,10 @@ impl App {
             Msg::Mouse(event) => self.mouse(event, &mut effects),
             Msg::Redraw => self.redraw = true,
             Msg::Fleet(fleet) => self.fleet(fleet, &mut effects),
-            Msg::Answer(number, answer) => self.with_screen(&mut effects, |screen, cx| screen.answered(number, &answer, cx)),
+            // Whoever asked may not be shown any more.
+            Msg::Answer(number, answer) => self.with_stage(&mut effects, |stage, cx| {
+                stage.all_mut().for_each(|screen| screen.answered(number, &answer, cx));
+            }),
             Msg::Saved(Ok(place)) => self.say(format!("saved as {}", clean(&place))),
             Msg::Saved(Err(why)) => self.tell(format!("not saved: {}", clean(&why))),
             Msg::Clock => self.clock(&mut effects),
@@ -113,7 +109,7 @@ impl App {
 
     /// When the clock should call: at the next second, or before it if a screen waits for something.
     pub fn wake(&self) -> Timestamp {
-        self.screens[self.current].wake().map_or(self.tick, |at| at.min(self.tick))
+        self.stage.screen().wake().map_or(self.tick, |at| at.min(self.tick))
     }
 
     /// Carries out [`Effect::Save`].
@@ -133,13 +129,43 @@ impl App {
 
     /// Calls the current screen with its surroundings, and takes what it said.
     fn with_screen<T>(&mut self, effects: &mut Vec<Effect>, act: impl FnOnce(&mut dyn Screen, &mut Cx<'_>) -> T) -> T {
+        self.with_stage(effects, |stage, cx| act(stage.screen_mut(), cx))
+    }
+
+    fn with_stage<T>(&mut self, effects: &mut Vec<Effect>, act: impl FnOnce(&mut Stage, &mut Cx<'_>) -> T) -> T {
         let mut say = None;
-        let mut cx = Cx { fleet: &self.fleet, now: self.now, effects, last_number: &mut self.last_number, say: &mut say };
-        let out = act(self.screens[self.current].as_mut(), &mut cx);
+        let mut cx = Cx {
+            fleet: &self.fleet,
+            now: self.now,
+            effects,
+            last_number: &mut self.last_number,
+            road: &self.options.road,
+            witness: &self.options.witness,
+            paused: self.pause.is_some(),
+            say: &mut say,
+        };
+        let out = act(&mut self.stage, &mut cx);
         if let Some(text) = say {
             self.say(text);
         }
         out
+    }
+
+    /// Does what came out of a verb or a click.
+    fn done(&mut self, done: Done, verb: Option<Verb>, effects: &mut Vec<Effect>) {
+        match done {
+            Done::Outermost if verb == Some(Verb::Leave) => effects.push(Effect::Quit),
+            Done::Yes | Done::Outermost => {}
+            Done::Window(note) => self.overlay = Some(Box::new(note)),
+            Done::GoTo(place) => self.with_stage(effects, |stage, cx| stage.send(|screen| screen.go_to(&place, cx))),
+            Done::Return => self.show(effects, Stage::give_back),
+            Done::NextScreen => self.show(effects, |stage| stage.step(verb != Some(Verb::PreviousScreen))),
+        }
+    }
+
+    fn show(&mut self, effects: &mut Vec<Effect>, which: impl FnOnce(&mut Stage)) {
+        which(&mut self.stage);
+        self.with_screen(effects, |screen, cx| screen.shown(cx));
     }
 
     fn say(&mut self, text: String) {
@@ -178,14 +204,14 @@ impl App {
         if self.said.as_ref().is_some_and(|(_, until)| due(*until, SAID_FOR, self.now)) {
             self.said = None;
         }
-        if self.screens[self.current].wake().is_some_and(|at| at <= self.now) {
+        if self.stage.screen().wake().is_some_and(|at| at <= self.now) {
             self.dirty = true;
         }
         self.with_screen(effects, |screen, cx| screen.clock(cx));
     }
 
     fn key(&mut self, event: KeyEvent, effects: &mut Vec<Effect>) {
-        let own = REGISTRY[self.current].keys;
+        let own = self.stage.entry().keys;
         let verb = self.options.keys.lookup(own, Chord::from(event));
         if let Some(mut overlay) = self.overlay.take() {
             let outcome = self.look(|view, around| overlay.key(event, verb, view, around));
@@ -203,7 +229,7 @@ impl App {
 
     fn run(&mut self, verb: Verb, effects: &mut Vec<Effect>) {
         self.said = None;
-        if let Some(why) = self.screens[self.current].blocked(verb, &self.fleet) {
+        if let Some(why) = self.stage.screen().blocked(verb, &self.fleet) {
             self.say(why.to_owned());
             return;
         }
@@ -214,10 +240,7 @@ impl App {
             Verb::Help => self.overlay = Some(Box::<Help>::default()),
             Verb::Messages => self.overlay = Some(Box::<Messages>::default()),
             Verb::Palette => self.overlay = Some(Box::<Palette>::default()),
-            Verb::Filter => {
-                let before = self.screens[self.current].filter().to_owned();
-                self.typing = Some(Typing { input: Input::new(before.clone()), before, problem: None });
-            }
+            Verb::Filter => self.typing = Some(Typing::new(self.stage.screen().filter())),
             Verb::Pause => self.pause(effects),
             Verb::Save if self.options.save.is_none() => self.say("there is no place to save to".to_owned()),
             Verb::Save => {
@@ -226,15 +249,11 @@ impl App {
                 effects.push(Effect::Save(save::text(&picture)));
             }
             Verb::Reconnect => self.reconnect(effects),
-            verb => match self.with_screen(effects, |screen, cx| screen.run(verb, cx)) {
-                Done::Outermost if verb == Verb::Leave => effects.push(Effect::Quit),
-                Done::NextScreen => {
-                    let len = self.screens.len();
-                    self.current = if verb == Verb::NextScreen { (self.current + 1) % len } else { (self.current + len - 1) % len };
-                    self.with_screen(effects, |screen, cx| screen.fleet_changed(cx));
-                }
-                Done::Yes | Done::Outermost => {}
-            },
+            Verb::Screen(place) => self.show(effects, |stage| stage.show(usize::from(place))),
+            verb => {
+                let done = self.with_screen(effects, |screen, cx| screen.run(verb, cx));
+                self.done(done, Some(verb), effects);
+            }
         }
     }
 
@@ -248,7 +267,7 @@ impl App {
 
     /// The selected environment; while none is, all that are lost.
     fn reconnect(&mut self, effects: &mut Vec<Effect>) {
-        let selected = self.screens[self.current].environment();
+        let selected = self.stage.screen().environment();
         let names: Vec<_> = match selected {
             Some(name) => vec![name],
             None => self.fleet.environments.iter().filter(|e| !e.link.is_up()).map(|e| e.name.clone()).collect(),
@@ -260,53 +279,6 @@ impl App {
         let shown: Vec<_> = names.iter().map(|n| clean(n).into_owned()).collect();
         self.say(format!("connecting anew: {}", shown.join(", ")));
         effects.extend(names.into_iter().map(Effect::Reconnect));
-    }
-
-    fn type_filter(&mut self, event: KeyEvent, effects: &mut Vec<Effect>) {
-        let Some(typing) = &mut self.typing else { return };
-        match (event.code, event.modifiers) {
-            (KeyCode::Char('c'), KeyModifiers::CONTROL) => {
-                effects.push(Effect::Quit);
-                return;
-            }
-            (KeyCode::Enter, _) => {
-                let (problem, before) = (typing.problem.take(), typing.before.clone());
-                self.typing = None;
-                if let Some(problem) = problem {
-                    self.apply_filter(&before, effects);
-                    self.say(problem);
-                }
-                return;
-            }
-            (KeyCode::Esc, _) => {
-                self.typing = None;
-                self.apply_filter("", effects);
-                return;
-            }
-            _ => {
-                typing.input.handle_event(&Event::Key(event));
-            }
-        }
-        let text = typing.input.value().to_owned();
-        self.apply_filter(&text, effects);
-    }
-
-    /// The filter works while it is typed; what is not understood (yet) leaves the last one in force.
-    fn apply_filter(&mut self, text: &str, effects: &mut Vec<Effect>) {
-        let problem = self.with_screen(effects, |screen, cx| screen.set_filter(text, cx)).err();
-        if let Some(typing) = &mut self.typing {
-            typing.problem = problem;
-        }
-    }
-
-    fn paste(&mut self, text: &str, effects: &mut Vec<Effect>) {
-        if let Some(overlay) = &mut self.overlay {
-            overlay.paste(text);
-        } else if let Some(typing) = &mut self.typing {
-            let value = format!("{}{}", typing.input.value(), clean(text));
-            typing.input = Input::new(value.clone());
-            self.apply_filter(&value, effects);
-        }
     }
 
     fn mouse(&mut self, event: MouseEvent, effects: &mut Vec<Effect>) {
@@ -326,15 +298,24 @@ impl App {
             }
             return;
         }
-        self.with_screen(effects, |screen, cx| screen.mouse(event, cx));
+        let done = self.with_screen(effects, |screen, cx| screen.mouse(event, cx));
+        self.done(done, None, effects);
     }
 
     /// Calls `act` with what drawing and windows may see.
     fn look<T>(&self, act: impl FnOnce(&View<'_>, &Surroundings<'_>) -> T) -> T {
-        let view = View { fleet: &self.fleet, now: self.now, theme: &self.theme, zone: &self.options.time_zone, keys: &self.options.keys };
-        let screen = &self.screens[self.current];
+        let options = &self.options;
+        let view = View {
+            fleet: &self.fleet,
+            now: self.now,
+            theme: &self.theme,
+            zone: &options.time_zone,
+            road: &options.road,
+            keys: &options.keys,
+        };
+        let screen = self.stage.screen();
         let blocked = |verb| screen.blocked(verb, &self.fleet);
-        let entry = &REGISTRY[self.current];
+        let entry = self.stage.entry();
         act(&view, &Surroundings { screen: (entry.title, entry.keys), blocked: &blocked, log: &self.log })
     }
 
@@ -352,22 +333,22 @@ impl App {
         }
         self.area = area;
         let areas = frame::divide(area);
-        let (fleet, theme, zone, keys) =
-            (self.fleet.clone(), self.theme.clone(), self.options.time_zone.clone(), self.options.keys.clone());
-        let view = View { fleet: &fleet, now: self.now, theme: &theme, zone: &zone, keys: &keys };
-        self.screens[self.current].draw(&view, areas.body, buffer);
+        let (fleet, theme, options) = (&self.fleet, &self.theme, &self.options);
+        let (zone, keys) = (&options.time_zone, &options.keys);
+        let view = View { fleet, now: self.now, theme, zone, road: &options.road, keys };
+        self.stage.screen_mut().draw(&view, areas.body, buffer);
         let header = Header { read_only: self.options.read_only };
         frame::header(&header, &view, areas.header, buffer);
         let paused = self.pause.as_ref().map(|p| {
             let waits = if p.updates == 1 { "1 update waits" } else { &format!("{} updates wait", words::number(p.updates)) };
-            format!("PAUSED since {}: {waits} ({} goes on)", words::clock(p.since, &zone), keys.of(Verb::Pause))
+            format!("PAUSED since {}: {waits} ({} goes on)", words::clock(p.since, zone), keys.of(Verb::Pause))
         });
-        let status = self.screens[self.current].status(&view);
-        frame::tabs(self.current, self.options.banner.as_deref(), &status, paused.as_deref(), &view, areas.tabs, buffer);
+        let status = self.stage.screen().status(&view);
+        frame::tabs(self.stage.place(), self.options.banner.as_deref(), &status, paused.as_deref(), &view, areas.tabs, buffer);
         self.message(&view, areas.message, buffer);
-        let screen = &self.screens[self.current];
-        let blocked = |verb| screen.blocked(verb, &fleet).is_some();
-        frame::footer(REGISTRY[self.current].keys, screen.hints(), &blocked, &view, areas.footer, buffer);
+        let screen = self.stage.screen();
+        let blocked = |verb| screen.blocked(verb, fleet).is_some();
+        frame::footer(self.stage.entry().keys, screen.hints(), &blocked, &view, areas.footer, buffer);
         if let Some(mut overlay) = self.overlay.take() {
             self.look(|view, around| overlay.draw(view, around, area, buffer));
             self.overlay = Some(overlay);
@@ -381,7 +362,7 @@ impl App {
             pen.put(" /", Role::Accent).put(&clean(typing.input.value()), Role::Strong).put(view.theme.symbols.caret, Role::Accent);
             match &typing.problem {
                 Some(problem) => pen.put("   ", Role::Text).rest_clean(problem, Role::Attention),
-                None => pen.put("   ", Role::Text).rest_clean(self.screens[self.current].filter_hint(), Role::Muted),
+                None => pen.put("   ", Role::Text).rest_clean(self.stage.screen().filter_hint(), Role::Muted),
             };
         } else if let Some((text, _)) = &self.said {
             Pen::new(buffer, view.theme, area, 0).put(" ", Role::Text).rest_clean(text, Role::Accent);

@@ -4,7 +4,7 @@
 //! message may hold it too, but hardly anybody who types `latest` there wants every policy that has findings); on rows it looks
 //! where the grammar says. What does not: the grammar, editing the line.
 
-use crate::domain::clean;
+use crate::domain::{Tier, clean};
 use crate::fleet::filter::{Filter as Terms, Verdict};
 use crate::fleet::query::FindingRow;
 use crate::fleet::view::{EnvironmentView, PolicyCell};
@@ -58,7 +58,12 @@ impl Filter {
 
     /// Whether a cell may hold anything that passes.
     pub(crate) fn allows_cell(&self, environment: &EnvironmentView, cell: &PolicyCell, now: Timestamp) -> bool {
-        self.fields.matches_cell(&environment.name, environment.tier, cell, now) != Verdict::No
+        self.allows_cell_at(&environment.name, environment.tier, cell, now)
+    }
+
+    /// The same for a cell that is looked at as if it were in another environment.
+    pub(crate) fn allows_cell_at(&self, environment: &str, tier: Tier, cell: &PolicyCell, now: Timestamp) -> bool {
+        self.fields.matches_cell(environment, tier, cell, now) != Verdict::No
     }
 
     /// Whether a row passes.

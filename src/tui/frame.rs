@@ -133,7 +133,7 @@ pub(crate) fn tabs(
 ) {
     let mut pen = Pen::new(buffer, view.theme, area, 0);
     for (i, entry) in REGISTRY.iter().enumerate() {
-        pen.put(" ", Role::Text).put(entry.title, if i == current { Role::Strong } else { Role::Muted });
+        pen.put(if i == 0 { " " } else { "  " }, Role::Text).put(entry.title, if i == current { Role::Strong } else { Role::Muted });
     }
     let end = format!(" {} ", paused.unwrap_or(status));
     if let Some(banner) = banner.filter(|b| pen.room() > width(b) + 5 + width(&end)) {

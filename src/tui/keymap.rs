@@ -5,7 +5,7 @@
 use super::keys::{Binding, Chord, GENERAL, MOVING, Verb};
 use super::screens::REGISTRY;
 use crate::domain::near::nearest;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, LazyLock};
 
 /// Terminals send these as another key: set to one of them, an action could never be reached.
@@ -25,14 +25,18 @@ struct Override {
     text: String,
 }
 
-/// Every binding of every screen, each once.
+/// Every binding of every screen.
 fn all() -> impl Iterator<Item = &'static Binding> {
     REGISTRY.iter().flat_map(|screen| screen.keys).chain(MOVING).chain(GENERAL)
 }
 
 /// The actions whose keys may be changed, by the names they have in the configuration.
 pub fn actions() -> &'static [&'static str] {
-    static ACTIONS: LazyLock<Vec<&'static str>> = LazyLock::new(|| all().filter_map(|binding| binding.verb.action()).collect());
+    static ACTIONS: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
+        let mut seen = HashSet::new();
+        // Screens share some.
+        all().filter_map(|binding| binding.verb.action()).filter(|action| seen.insert(*action)).collect()
+    });
     &ACTIONS
 }
 

@@ -177,7 +177,9 @@ pub enum Verb {
     Suspend,
     /// End the program.
     Quit,
-    /// What only one screen knows, by its action's name.
+    /// The screen of this place in the list of screens.
+    Screen(u8),
+    /// What only some screens know, by its action's name.
     Own(&'static str),
 }
 
@@ -199,7 +201,7 @@ impl Verb {
             Self::NextScreen => "next",
             Self::PreviousScreen => "previous",
             Self::Filter => "filter",
-            Self::Environment(_) => return None,
+            Self::Environment(_) | Self::Screen(_) => return None,
             Self::Copy => "copy",
             Self::Pause => "pause",
             Self::Reconnect => "reconnect",

@@ -22,6 +22,7 @@ mod pen;
 mod save;
 mod screens;
 mod source;
+mod stage;
 mod terminal;
 #[cfg(test)]
 mod tests;
@@ -37,10 +38,11 @@ pub use msg::{Answer, Ask, Effect, Elsewhere, Msg};
 pub use outlet::Taken;
 pub use save::Saver;
 pub use screens::{Entry, REGISTRY};
-pub use source::Source;
+pub use source::{Source, Witness};
 pub use theme::{ColorDepth, Role, Theme};
 
 use crate::engine::EngineHandle;
+use crate::ops::road::Road;
 use jiff::{Timestamp, tz::TimeZone};
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
@@ -64,6 +66,10 @@ pub struct TuiOptions {
     pub time_zone: TimeZone,
     /// Keys that a person has set.
     pub keys: Keymap,
+    /// The road that policies go, for the gates on it.
+    pub road: Road,
+    /// Who observed policies over time, for the same.
+    pub witness: Witness,
     /// Keeps what is on the screen in a file; `None` where there is no place for it.
     pub save: Option<Saver>,
     /// Tells a person when something beside the screen goes wrong, such as the log.
@@ -80,6 +86,8 @@ impl Default for TuiOptions {
             read_only: false,
             time_zone: TimeZone::system(),
             keys: Keymap::default(),
+            road: Road::default(),
+            witness: Witness::default(),
             save: None,
             trouble: None,
         }

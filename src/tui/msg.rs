@@ -2,10 +2,12 @@
 //!
 //! What lives here: [`Msg`], [`Effect`], questions and answers as data. What does not: how either is carried out (`event_loop`).
 
-use crate::domain::{PolicyKey, ResourceRef};
+use super::source::Witness;
+use crate::domain::{Gate, PolicyId, PolicyKey, ResourceRef};
 use crate::engine::Failure;
 use crate::fleet::query::{BlockedRow, FindingQuery, FindingRow};
 use crate::fleet::view::FleetView;
+use crate::ops::road::Road;
 use crossterm::event::{KeyEvent, MouseEvent};
 use std::sync::Arc;
 
@@ -69,6 +71,13 @@ pub enum Ask {
         /// Which policy refused.
         policy: PolicyKey,
     },
+    /// The gate before the next step of every policy that has a road.
+    Gates {
+        /// The road.
+        road: Road,
+        /// Who observed things over time.
+        witness: Witness,
+    },
 }
 
 impl Ask {
@@ -79,11 +88,12 @@ impl Ask {
             Self::Elsewhere { .. } => 1,
             Self::Object { .. } => 2,
             Self::Blocked { .. } => 3,
+            Self::Gates { .. } => 4,
         }
     }
 
     /// Number of slots.
-    pub const SLOTS: usize = 4;
+    pub const SLOTS: usize = 5;
 }
 
 /// The same finding in another environment, if there is one.
@@ -100,6 +110,8 @@ pub enum Answer {
     Object(Result<serde_json::Value, Failure>),
     /// To [`Ask::Blocked`], newest first.
     Blocked(Result<Vec<BlockedRow>, Failure>),
+    /// To [`Ask::Gates`]: each policy with its gate, or why there is no step before it.
+    Gates(Vec<(PolicyId, Result<Gate, String>)>),
 }
 
 /// Something to do outside of the screen. Every one is a spawned task or a call that returns at once.

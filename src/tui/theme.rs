@@ -242,6 +242,9 @@ symbols! {
     fail: "✖", "x";
     pass: "✓", "v";
     skip: "–", "-";
+    /// Of a condition.
+    met: "✓", "+";
+    unmet: "✗", "x";
     unfolded: "▾", "v";
     folded: "▸", ">";
     none: "–", "-";

@@ -69,10 +69,20 @@ pub(crate) fn mode_word(mode: Mode) -> &'static str {
     }
 }
 
+/// `Nov 25 09:14` where the person is.
+pub(crate) fn minute(at: Timestamp, zone: &TimeZone) -> String {
+    at.to_zoned(zone.clone()).strftime("%b %e %H:%M").to_string()
+}
+
 /// The name by which an environment is shown: production always carries the word.
 pub(crate) fn label(environment: &EnvironmentView) -> String {
-    let name = clean(&environment.name);
-    match environment.tier {
+    label_of(&environment.name, environment.tier)
+}
+
+/// The same for an environment of which nothing is seen.
+pub(crate) fn label_of(name: &str, tier: Tier) -> String {
+    let name = clean(name);
+    match tier {
         Tier::Production if name.eq_ignore_ascii_case("production") => "PRODUCTION".to_owned(),
         Tier::Production => format!("PRODUCTION {name}"),
         Tier::Normal => name.into_owned(),

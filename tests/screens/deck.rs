@@ -6,6 +6,7 @@ use super::fixture::{answer, fleet, now};
 use crossterm::event::{KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use policydeck::fleet::view::{EnvironmentView, FleetView};
+use policydeck::ops::road::Road;
 use policydeck::tui::{App, Chord, Effect, Msg, Theme, TuiOptions};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
@@ -25,7 +26,8 @@ pub(crate) struct Deck {
 impl Deck {
     pub(crate) fn with(options: TuiOptions, environments: Vec<EnvironmentView>, (columns, rows): (u16, u16)) -> Self {
         let theme = Theme::new(options.depth, options.ascii);
-        let options = TuiOptions { time_zone: TimeZone::UTC, ..options };
+        let road = if options.road == Road::default() { super::fixture::gates::road() } else { options.road.clone() };
+        let options = TuiOptions { time_zone: TimeZone::UTC, road, ..options };
         let terminal = Terminal::new(TestBackend::new(columns, rows)).unwrap();
         let mut deck = Self { app: App::new(options, now()), theme, terminal, fleet: fleet(environments), now: now(), effects: Vec::new() };
         deck.send(Msg::Fleet(deck.fleet.clone()));

@@ -2,6 +2,9 @@
 #![allow(dead_code, reason = "each test program uses its own part of the fixture")]
 #![expect(clippy::unwrap_used, reason = "a fixture that cannot be made is a bug of the test")]
 
+#[path = "gates.rs"]
+pub(crate) mod gates;
+
 use jiff::{SignedDuration, Timestamp};
 use policydeck::domain::{FindingResult, Link, Mode, PolicyId, PolicyKey, Readiness, ResourceRef, Revision, Severity, Sync, Tally, Tier};
 use policydeck::engine::Failure;
@@ -61,7 +64,7 @@ pub(crate) fn environment(name: &str, cells: Vec<PolicyCell>) -> EnvironmentView
         cluster_uid: None,
         kubernetes: Some("v1.33.1".into()),
         kyverno: Some("v1.15.3".into()),
-        scan_interval: None,
+        scan_interval: Some(SignedDuration::from_hours(1)),
         link: Link::Live,
         complete: true,
         last_seen: Some(ago(1)),
@@ -298,6 +301,7 @@ pub(crate) fn answer(fleet: &FleetView, ask: &Ask) -> Answer {
                 })
                 .collect(),
         ),
+        Ask::Gates { road, .. } => Answer::Gates(gates::gates(fleet, road)),
         Ask::Blocked { environment, policy } => {
             let view = fleet.environments.iter().find(|e| e.name == *environment);
             let count = view.and_then(|view| view.cells.iter().find(|c| c.key == *policy)?.blocked).unwrap_or(0);

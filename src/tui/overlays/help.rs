@@ -95,6 +95,8 @@ fn legend(view: &View<'_>, columns: usize) -> Vec<TextLine> {
         (s.differs, "the policy says something else here than in the environment before it on the road that has it"),
         ("4m old", "in a column's head: lost, and its grey numbers are of then"),
         (s.reported, "known from reports only"),
+        (s.met, "open, or met"),
+        (s.unmet, "closed, or not met"),
     ];
     [&modes[..], &states, &marks, &more].into_iter().flat_map(|items| flow(items, columns)).collect()
 }

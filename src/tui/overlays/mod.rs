@@ -4,6 +4,7 @@
 
 pub(crate) mod help;
 pub(crate) mod messages;
+pub(crate) mod note;
 pub(crate) mod palette;
 
 use super::keys::{Binding, Verb};

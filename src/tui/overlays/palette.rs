@@ -1,10 +1,10 @@
-//! Commands by name: every verb of the key table, and every environment.
+//! Commands by name: every verb of the key table, every screen and every environment.
 
 use super::{Outcome, Overlay, Surroundings, window};
 use crate::tui::keymap::Keymap;
 use crate::tui::keys::{Binding, GENERAL, MOVING, Verb};
 use crate::tui::pen::{Pen, Shade};
-use crate::tui::screens::View;
+use crate::tui::screens::{REGISTRY, View};
 use crate::tui::theme::Role;
 use crate::tui::words;
 use crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers};
@@ -47,6 +47,14 @@ impl Palette {
         let here = around.screen.1.iter().chain(GENERAL).filter(|b| !matches!(b.verb, Verb::Palette | Verb::Leave));
         let moving = MOVING.iter().filter(|b| matches!(b.verb, Verb::First | Verb::Last));
         items.extend(here.chain(moving).map(|binding| of_binding(binding, view.keys)));
+        for (i, screen) in (0_u8..).zip(REGISTRY) {
+            items.push(Item {
+                name: screen.title.to_lowercase(),
+                key: String::new(),
+                help: format!("Show the screen {}.", screen.title),
+                verb: Verb::Screen(i),
+            });
+        }
         for (i, environment) in view.fleet.environments.iter().enumerate() {
             let Ok(number) = u8::try_from(i + 1) else { break };
             let key = if number < 10 { number.to_string() } else { String::new() };

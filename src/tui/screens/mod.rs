@@ -4,13 +4,21 @@
 //! [`REGISTRY`]. A screen owns what is selected, sorted, filtered and opened; it sees the fleet through [`Cx`] and acts through
 //! effects only. What does not: the frame around screens (`frame`), windows over them (`overlays`).
 
+mod environments;
+mod lists;
+pub(crate) mod rollout;
+mod seen;
 pub(crate) mod violations;
 
 use super::keymap::Keymap;
 use super::keys::{Binding, Verb};
 use super::msg::{Answer, Ask, Effect};
+use super::overlays::note::Note;
+use super::source::Witness;
 use super::theme::Theme;
+use crate::domain::PolicyKey;
 use crate::fleet::view::FleetView;
+use crate::ops::road::Road;
 use crossterm::event::MouseEvent;
 use jiff::{Timestamp, tz::TimeZone};
 use ratatui::buffer::Buffer;
@@ -33,7 +41,19 @@ impl Entry {
 }
 
 /// All screens, in the order of the tab line.
-pub const REGISTRY: &[Entry] = &[Entry { title: "Violations", keys: violations::KEYS, make: violations::make }];
+pub const REGISTRY: &[Entry] = &[
+    Entry { title: "Violations", keys: violations::KEYS, make: violations::make },
+    Entry { title: "Rollout", keys: rollout::KEYS, make: rollout::make },
+];
+
+/// All rows, or only those that need a person.
+const ALL: Verb = Verb::Own("all");
+/// Sort by the next column.
+const SORT: Verb = Verb::Own("sort");
+/// Sort by the column before.
+const SORT_BACK: Verb = Verb::Own("sort-back");
+/// Turn the order round.
+const REVERSE: Verb = Verb::Own("reverse");
 
 /// What a screen sees and may use while it handles a message.
 pub(crate) struct Cx<'a> {
@@ -41,6 +61,10 @@ pub(crate) struct Cx<'a> {
     pub(crate) now: Timestamp,
     pub(crate) effects: &'a mut Vec<Effect>,
     pub(crate) last_number: &'a mut u64,
+    pub(crate) road: &'a Road,
+    pub(crate) witness: &'a Witness,
+    /// The view is frozen: nothing newer is wanted.
+    pub(crate) paused: bool,
     /// A sentence for the message line, for some seconds.
     pub(crate) say: &'a mut Option<String>,
 }
@@ -66,11 +90,24 @@ pub(crate) struct View<'a> {
     pub(crate) now: Timestamp,
     pub(crate) theme: &'a Theme,
     pub(crate) zone: &'a TimeZone,
+    pub(crate) road: &'a Road,
     pub(crate) keys: &'a Keymap,
 }
 
+/// A place on another screen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// The faults of a policy in an environment.
+    Faults {
+        /// Which policy.
+        policy: PolicyKey,
+        /// Where.
+        environment: Arc<str>,
+    },
+}
+
 /// What a verb came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Done {
     /// The screen did it, or it has no meaning here.
     Yes,
@@ -78,6 +115,12 @@ pub(crate) enum Done {
     Outermost,
     /// The screen has no further pane in this direction.
     NextScreen,
+    /// What was asked for is on another screen, from where one comes back.
+    GoTo(Place),
+    /// Back to the screen that sent one here.
+    Return,
+    /// A window is to lie over the screen.
+    Window(Note),
 }
 
 /// One screen.
@@ -97,11 +140,21 @@ pub(crate) trait Screen {
     /// A newer view of the fleet.
     fn fleet_changed(&mut self, cx: &mut Cx<'_>);
 
+    /// The screen is shown (again).
+    fn shown(&mut self, cx: &mut Cx<'_>) {
+        self.fleet_changed(cx);
+    }
+
+    /// Shows a place, if it is one of this screen's.
+    fn go_to(&mut self, _place: &Place, _cx: &mut Cx<'_>) -> bool {
+        false
+    }
+
     /// An answer to a question, maybe one of this screen's.
     fn answered(&mut self, number: u64, answer: &Answer, cx: &mut Cx<'_>);
 
     /// The mouse did something within what was drawn last.
-    fn mouse(&mut self, event: MouseEvent, cx: &mut Cx<'_>);
+    fn mouse(&mut self, event: MouseEvent, cx: &mut Cx<'_>) -> Done;
 
     /// The time asked for by `wake` has come.
     fn clock(&mut self, cx: &mut Cx<'_>);

@@ -3,9 +3,10 @@
 //! What lives here: merging the environments' cells, reading one cell, sorting, hiding and filtering. It is rebuilt only when a
 //! view changed; drawing asks for single rows. What does not: columns, colours, selection.
 
-use crate::domain::{Link, Mode, PolicyKey, Readiness, Severity, Sync, Tally, clean};
+use crate::domain::{Mode, PolicyKey, Readiness, Severity, Tally, clean};
 use crate::fleet::view::{EnvironmentView, FleetView, PolicyCell};
 use crate::tui::filter::Filter;
+use crate::tui::screens::seen::{lost_since, once_complete};
 use crate::tui::words;
 use jiff::Timestamp;
 use std::cmp::{Ordering, Reverse};
@@ -134,21 +135,6 @@ pub(super) struct Board {
     pub(super) widest_count: usize,
     pub(super) widest_marks: usize,
     pub(super) widest_name: usize,
-}
-
-/// Whether all that can be seen of an environment was seen once, even if the link is gone now.
-pub(super) fn once_complete(environment: &EnvironmentView) -> bool {
-    !environment.kinds.is_empty()
-        && environment.kinds.iter().filter(|k| k.essential).all(|k| matches!(k.sync, Sync::Live | Sync::NotInstalled | Sync::Stale { .. }))
-}
-
-/// When an environment was lost, if it is: the moment from which the header counts, too.
-pub(super) fn lost_since(environment: &EnvironmentView) -> Option<Timestamp> {
-    match &environment.link {
-        link if link.is_up() => None,
-        Link::Retrying { since: Some(since), .. } | Link::Stale { since } => Some(*since),
-        _ => environment.last_seen,
-    }
 }
 
 /// Every policy of every environment, by merging lists that are sorted already.

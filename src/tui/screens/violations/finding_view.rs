@@ -157,7 +157,7 @@ fn elsewhere(finding: &Finding, board: &Board, view: &View<'_>, columns: usize, 
         let environment = board.environments.iter().find(|e| e.name == *name);
         let label = environment.map_or_else(|| clean(name).into_owned(), |e| words::label(e));
         let production = environment.is_some_and(|e| e.tier == Tier::Production);
-        let known = environment.is_some_and(|e| e.complete || super::board::once_complete(e));
+        let known = environment.is_some_and(|e| e.complete || crate::tui::screens::seen::once_complete(e));
         let (text, role) = match result {
             Err(failure) => (format!("? {}", clean(&failure.what)), Role::Muted),
             Ok(None) if !known => ("? not known, the environment has not been read completely".to_owned(), Role::Muted),

@@ -19,27 +19,5 @@ pub(super) enum Hit {
     Lower,
 }
 
-/// See the module.
-#[derive(Debug, Default)]
-pub(super) struct Hits {
-    areas: Vec<(u16, u16, u16, u16, Hit)>,
-}
-
-impl Hits {
-    /// Forgets the last frame.
-    pub(super) fn clear(&mut self) {
-        self.areas.clear();
-    }
-
-    /// Notes that `hit` covers columns `left..right` of lines `top..bottom`.
-    pub(super) fn add(&mut self, left: u16, top: u16, right: u16, bottom: u16, hit: Hit) {
-        self.areas.push((left, top, right, bottom, hit));
-    }
-
-    /// What is at a position: the last that was noted wins.
-    pub(super) fn at(&self, x: u16, y: u16) -> Option<&Hit> {
-        let inside =
-            |(left, top, right, bottom, _): &&(u16, u16, u16, u16, Hit)| (*left..*right).contains(&x) && (*top..*bottom).contains(&y);
-        self.areas.iter().rev().find(inside).map(|(.., hit)| hit)
-    }
-}
+/// What was drawn last.
+pub(super) type Hits = crate::tui::screens::lists::Hits<Hit>;

@@ -3,17 +3,17 @@
 //! What lives here: the [`Screen`] of violations. What does not: what its verbs change (`super`).
 
 use super::columns;
-use super::{ALL, Focus, OBJECT, RAW, REVERSE, SORT, SORT_BACK, Violations, finding_view, hits::Hit, matrix, overview, rows_view, states};
+use super::{Focus, OBJECT, RAW, Violations, finding_view, hits::Hit, matrix, overview, rows_view, states};
 use crate::domain::PolicyKey;
 use crate::fleet::view::FleetView;
 use crate::tui::filter::Filter;
 use crate::tui::keys::Verb;
 use crate::tui::msg::Answer;
 use crate::tui::screens::violations::board::Unit;
-use crate::tui::screens::{Cx, Done, Screen, View};
+use crate::tui::screens::{ALL, Cx, Done, Place, REVERSE, SORT, SORT_BACK, Screen, View, lists};
 use crate::tui::theme::Role;
 use crossterm::event::{MouseButton, MouseEvent, MouseEventKind};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use std::sync::Arc;
@@ -34,17 +34,14 @@ impl Screen for Violations {
             Verb::Open => self.open(cx),
             Verb::Back => return self.back(true, cx),
             Verb::Leave => return self.back(false, cx),
-            Verb::NextScreen | Verb::PreviousScreen if self.policy.is_some() && self.finding.is_none() => {
-                self.focus = if lower { Focus::Matrix } else { Focus::Lower };
-                self.rows.pin();
-            }
-            Verb::NextScreen | Verb::PreviousScreen => return Done::NextScreen,
+            Verb::NextScreen | Verb::PreviousScreen => return self.next_pane(verb == Verb::NextScreen),
             Verb::Environment(number) => self.go_to_environment(number, cx),
             Verb::Copy => self.copy(cx),
             Verb::Own(name) => self.own(name, cx),
             Verb::Left
             | Verb::Right
             | Verb::Filter
+            | Verb::Screen(_)
             | Verb::Pause
             | Verb::Reconnect
             | Verb::Messages
@@ -127,14 +124,18 @@ impl Screen for Violations {
         }
     }
 
-    fn mouse(&mut self, event: MouseEvent, cx: &mut Cx<'_>) {
+    fn go_to(&mut self, place: &Place, cx: &mut Cx<'_>) -> bool {
+        let Place::Faults { policy, environment } = place;
+        self.visit(policy, environment, cx);
+        true
+    }
+
+    fn mouse(&mut self, event: MouseEvent, cx: &mut Cx<'_>) -> Done {
         let hit = self.hits.at(event.column, event.row).cloned();
         match event.kind {
             MouseEventKind::Down(MouseButton::Left) => {
-                let Some(hit) = hit else { return };
-                let again = self.last_click.take().is_some_and(|(at, before)| {
-                    before == hit && (SignedDuration::ZERO..=super::DOUBLE_CLICK).contains(&cx.now.duration_since(at))
-                });
+                let Some(hit) = hit else { return Done::Yes };
+                let again = self.last_click.take().is_some_and(|(at, before)| before == hit && lists::is_double_click(at, cx.now));
                 self.click(&hit, again, cx);
                 if !again {
                     self.last_click = Some((cx.now, hit));
@@ -145,6 +146,7 @@ impl Screen for Violations {
             }
             _ => {}
         }
+        Done::Yes
     }
 
     fn clock(&mut self, cx: &mut Cx<'_>) {
@@ -239,7 +241,7 @@ impl Violations {
         let columns = columns::lay_out(usize::from(area.width).saturating_sub(1), &self.board, self.first, column);
         self.first = columns.environments.start;
         self.matrix_rows = matrix::body_rows(area.height, &self.board);
-        self.top = rows_view::scrolled(self.top, self.place, self.board.order.len(), self.matrix_rows, self.follow);
+        self.top = lists::scrolled(self.top, self.place, self.board.order.len(), self.matrix_rows, self.follow);
         let place = self.policy.as_ref().map(|_| self.place);
         let cursor = matrix::Cursor { place, column, focused: self.focus == Focus::Matrix };
         let drawing = matrix::Matrix { board: &self.board, listing: &self.listing, columns: &columns, cursor: &cursor, top: self.top };
@@ -263,7 +265,7 @@ impl Violations {
             rows_view::draw(&mut self.rows, &pane, view, area, buffer, &mut self.hits);
         } else if let Some(key) = key {
             let height = usize::from(area.height.saturating_sub(2));
-            let top = rows_view::scrolled(0, if focused { self.overview_place } else { 0 }, self.board.environments.len(), height, true);
+            let top = lists::scrolled(0, if focused { self.overview_place } else { 0 }, self.board.environments.len(), height, true);
             let overview = overview::Overview { key, unit: self.listing.unit, place: focused.then_some(self.overview_place), top };
             overview::draw(&overview, &self.board, view, area, buffer, &mut self.hits);
         }

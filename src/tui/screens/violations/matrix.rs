@@ -2,13 +2,14 @@
 //!
 //! What lives here: pixels of single rows and cells. What does not: which rows there are (`board`), where columns stand (`columns`).
 
-use super::board::{Board, Count, Listing, Reading, SortBy, lost_since, mark_number};
+use super::board::{Board, Count, Listing, Reading, SortBy, mark_number};
 use super::columns::{Columns, WORD};
 use super::hits::{Hit, Hits};
 use crate::domain::{Mode, Severity, Tier};
 use crate::fleet::view::EnvironmentView;
 use crate::tui::pen::{Pen, Shade};
 use crate::tui::screens::View;
+use crate::tui::screens::seen::{lost_since, once_complete};
 use crate::tui::text::{fit, width};
 use crate::tui::theme::{Role, Symbols};
 use crate::tui::words;
@@ -180,7 +181,7 @@ fn totals(matrix: &Matrix<'_>, view: &View<'_>, area: Rect, buffer: &mut Buffer)
 }
 
 fn total(environment: &EnvironmentView, listing: &Listing) -> Reading {
-    let known = environment.complete || super::board::once_complete(environment);
+    let known = environment.complete || once_complete(environment);
     let tally = match environment.summaries {
         Some(summaries) if !known => summaries,
         _ => listing.unit.of_environment(environment),

@@ -2,7 +2,8 @@
 //!
 //! What lives here: the screen's state, its keys, and how they change it. Its parts: `board` (the matrix as data), `columns` and
 //! `matrix` (drawing it), `rows`, `refused` and `rows_view` (behind a number), `overview` (a policy in all environments), `finding` and
-//! `finding_view` (one result), `yaml` (its object), `states` (instead of an empty table).
+//! `finding_view` (one result), `yaml` (its object), `states` (instead of an empty table), `ways`
+//! (from and to other screens).
 
 mod board;
 mod columns;
@@ -16,9 +17,11 @@ mod refused;
 mod rows;
 mod rows_view;
 mod states;
+mod ways;
 mod yaml;
 
-use super::{Cx, Done, Screen};
+use super::lists::moved;
+use super::{ALL, Cx, REVERSE, SORT, SORT_BACK, Screen};
 use crate::domain::PolicyKey;
 use crate::fleet::view::FleetView;
 use crate::tui::filter::Filter;
@@ -26,15 +29,11 @@ use crate::tui::keys::{Binding, Verb};
 use board::{Board, Listing, SortBy, Unit};
 use finding::Finding;
 use hits::{Hit, Hits};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use rows::{Rows, Target};
 use std::sync::Arc;
 
-const ALL: Verb = Verb::Own("all");
 const RAW: Verb = Verb::Own("raw");
-const SORT: Verb = Verb::Own("sort");
-const SORT_BACK: Verb = Verb::Own("sort-back");
-const REVERSE: Verb = Verb::Own("reverse");
 const OBJECT: Verb = Verb::Own("object");
 
 /// The screen's own keys.
@@ -46,8 +45,6 @@ pub(super) const KEYS: &[Binding] = &[
     Binding::new(REVERSE, &["S"], "reverse", "Reverse the order."),
     Binding::new(OBJECT, &["y"], "yaml", "The live object behind the finding, fetched now, with the failing path marked."),
 ];
-
-const DOUBLE_CLICK: SignedDuration = SignedDuration::from_millis(400);
 
 /// Makes the screen.
 pub(super) fn make() -> Box<dyn Screen> {
@@ -83,6 +80,7 @@ struct Violations {
     overview_place: usize,
     hits: Hits,
     last_click: Option<(Timestamp, Hit)>,
+    guest: Option<ways::Guest>,
     /// Lines of the panes when drawn last, for paging.
     matrix_rows: usize,
     lower_rows: usize,
@@ -107,6 +105,7 @@ impl Default for Violations {
             overview_place: 0,
             hits: Hits::default(),
             last_click: None,
+            guest: None,
             matrix_rows: 10,
             lower_rows: 10,
             lower_shown: false,
@@ -261,32 +260,6 @@ impl Violations {
         }
     }
 
-    fn back(&mut self, clears_filter: bool, cx: &mut Cx<'_>) -> Done {
-        if self.focus == Focus::Lower {
-            if let Some(finding) = &mut self.finding {
-                if finding.showing_object {
-                    finding.showing_object = false;
-                } else {
-                    self.finding = None;
-                    self.want(cx);
-                }
-                return Done::Yes;
-            }
-            if clears_filter && !self.rows.filter.is_empty() {
-                self.rows.set_filter(Filter::default(), cx);
-            } else {
-                self.focus = Focus::Matrix;
-            }
-            return Done::Yes;
-        }
-        if clears_filter && !self.listing.filter.is_empty() {
-            self.listing.filter = Filter::default();
-            self.list(cx);
-            return Done::Yes;
-        }
-        Done::Outermost
-    }
-
     fn own(&mut self, name: &'static str, cx: &mut Cx<'_>) {
         match Verb::Own(name) {
             ALL => self.listing.faults_only = !self.listing.faults_only,
@@ -403,17 +376,4 @@ impl Violations {
 /// Rises with what the rows of an environment are made from.
 fn content(fleet: &FleetView, environment: &str) -> Option<u64> {
     fleet.environments.iter().find(|e| *e.name == *environment).map(|e| e.content)
-}
-
-/// Where a moving verb leads from `at`.
-fn moved(at: usize, last: usize, page: usize, verb: Verb) -> Option<usize> {
-    Some(match verb {
-        Verb::Up => at.saturating_sub(1),
-        Verb::Down => at.saturating_add(1).min(last),
-        Verb::PageUp => at.saturating_sub(page),
-        Verb::PageDown => at.saturating_add(page).min(last),
-        Verb::First => 0,
-        Verb::Last => last,
-        _ => return None,
-    })
 }

@@ -2,7 +2,7 @@
 //!
 //! What lives here: the lower pane while it lists. What does not: a single finding (`finding_view`).
 
-use super::board::{Board, Count, Unit, once_complete};
+use super::board::{Board, Count, Unit};
 use super::hits::{Hit, Hits};
 use super::rows::{Line, Rows, headline};
 use crate::domain::{FindingResult, PolicyKey, Severity, Tier, clean};
@@ -12,6 +12,8 @@ use crate::tui::filter::Filter;
 use crate::tui::keys::Verb;
 use crate::tui::pen::{Pen, Shade};
 use crate::tui::screens::View;
+use crate::tui::screens::lists::scrolled;
+use crate::tui::screens::seen::once_complete;
 use crate::tui::text::{width, wrap};
 use crate::tui::theme::Role;
 use crate::tui::words;
@@ -282,13 +284,4 @@ fn resource_words(row: &FindingRow, times: &str) -> String {
         let _ = write!(out, " {times}{}", row.resources);
     }
     out
-}
-
-/// The first line in sight: moved as little as possible, and only to keep `place` in sight if the view follows it.
-pub(super) fn scrolled(top: usize, place: usize, len: usize, height: usize, follow: bool) -> usize {
-    let top = top.min(len.saturating_sub(height));
-    if !follow || height == 0 {
-        return top;
-    }
-    top.clamp((place + 1).saturating_sub(height), place)
 }

@@ -3,13 +3,10 @@
 //! What lives here: sentences and a line per environment. What does not: standing problems' remedies (`notices`).
 
 use super::board::{Board, Listing};
-use crate::domain::Tier;
-use crate::fleet::view::EnvironmentView;
 use crate::tui::pen::Pen;
-use crate::tui::screens::View;
-use crate::tui::text::width;
+use crate::tui::screens::{View, environments};
 use crate::tui::theme::Role;
-use crate::tui::words::{self, Wording};
+use crate::tui::words;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
@@ -33,17 +30,7 @@ pub(super) fn draw(board: &Board, view: &View<'_>, area: Rect, buffer: &mut Buff
         line += 1;
     }
     line += 1;
-    let names = board.environments.iter().map(|e| width(&words::label(e))).max().unwrap_or(0).min(32);
-    let (all, room) = (board.environments.len(), usize::from(area.height.saturating_sub(line)));
-    let shown = if all > room { room.saturating_sub(1) } else { all };
-    for environment in board.environments.iter().take(shown) {
-        self::environment(environment, names, view, area, line, buffer);
-        line += 1;
-    }
-    if shown < all {
-        let more = format!("and {} more", words::counted((all - shown) as u64, "environment", "environments"));
-        Pen::new(buffer, view.theme, area, line).put("   ", Role::Text).put(&more, Role::Muted);
-    }
+    environments::draw(&board.environments, view, area, line, buffer);
 }
 
 fn sentence(board: &Board, view: &View<'_>) -> (String, Role) {
@@ -76,40 +63,4 @@ fn sentence(board: &Board, view: &View<'_>) -> (String, Role) {
         out.push_str(" The others are not known completely.");
     }
     (out, role)
-}
-
-fn environment(environment: &EnvironmentView, names: usize, view: &View<'_>, area: Rect, line: u16, buffer: &mut Buffer) {
-    let state = words::state(environment, view.theme.symbols, view.now, Wording::Full);
-    let mut pen = Pen::new(buffer, view.theme, area, line);
-    let from = pen.x();
-    pen.put("   ", Role::Text);
-    let label = words::label(environment);
-    let role = if environment.tier == Tier::Production { Role::Production } else { Role::Text };
-    pen.put(&crate::tui::text::fit(&label, names, view.theme.symbols.cut), role);
-    let used = usize::from(pen.x() - from);
-    pen.skip((names + 5).saturating_sub(used)).put(state.shape, state.role).put(" ", Role::Text);
-    let listed = environment.kinds.iter().find_map(|k| match &k.sync {
-        crate::domain::Sync::Listing { seen, total } if *seen > 0 || total.is_some() => Some((k.kind, *seen, *total)),
-        _ => None,
-    });
-    let words = match listed {
-        Some((kind, seen, Some(total))) => format!("listing {kind} {} of {}", words::number(seen), words::number(total)),
-        Some((kind, seen, None)) => format!("listing {kind} {}", words::number(seen)),
-        None => state.words,
-    };
-    if environment.complete {
-        pen.field(&words, 8, state.role);
-        pen.right(&words::counted(environment.policies, "policy", "policies"), 14, Role::Muted);
-        pen.right(&format!("{} pass", words::number(environment.findings.pass)), 17, Role::Muted);
-        if let Some(at) = environment.cells.iter().filter_map(|c| c.evaluated_at).max() {
-            pen.put(&format!("   evaluated {} ago", words::span(at, view.now)), Role::Muted);
-        }
-    } else {
-        pen.put(&words, state.role);
-        if let Some(why) = environment.link.why() {
-            pen.put("   ", Role::Text).rest_clean(why, Role::Muted);
-        } else if let Some(totals) = environment.summaries {
-            pen.put(&format!("   ~{} fail, ~{} pass", words::number(totals.fail), words::number(totals.pass)), Role::Muted);
-        }
-    }
 }

@@ -1,0 +1,289 @@
+//! What may move, and why not yet? Policies by the gate before their next step, and the conditions of that gate.
+//!
+//! What lives here: the screen's state, its keys, and how they change it. Its parts: `asking` (when gates are asked for), `board` (rows as data),
+//! `sieve` (its filter), `columns` and `board_view` (drawing it), `panel` (the gate), `wording` (both in words), `states` (instead of an empty
+//! board), `layout` (how they share the screen).
+
+mod asking;
+mod board;
+mod board_view;
+mod columns;
+mod layout;
+mod panel;
+mod sieve;
+mod states;
+mod wording;
+
+use super::lists::{Hits, moved};
+use super::{ALL, Cx, Done, Place, REVERSE, SORT, SORT_BACK, Screen};
+use crate::domain::{Condition, ConditionName, ConditionState, PolicyId, clean};
+use crate::tui::keys::{Binding, Verb};
+use crate::tui::overlays::note::Note;
+use crate::tui::theme::Role;
+use asking::Asking;
+use board::{Board, Listing, Row, SortBy};
+use jiff::Timestamp;
+use sieve::Sieve;
+use std::sync::Arc;
+
+/// The screen's own keys.
+pub(super) const KEYS: &[Binding] = &[
+    Binding::new(ALL, &["o"], "all", "Also policies that have reached the end of the road, or only those with a next step."),
+    Binding::new(SORT, &["s", ">"], "sort", "Sort within the groups: soonest first, by name, by next step."),
+    Binding::new(SORT_BACK, &["<"], "sort back", "Sort by what comes before in that order."),
+    Binding::new(REVERSE, &["S"], "reverse", "Reverse the order within the groups."),
+];
+
+/// Makes the screen.
+pub(super) fn make() -> Box<dyn Screen> {
+    Box::new(Rollout::default())
+}
+
+/// Where the keys go.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Focus {
+    #[default]
+    Board,
+    Panel,
+}
+
+/// Something that can be clicked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hit {
+    /// The heading of a column: sorts by it.
+    Heading(SortBy),
+    /// A row of the board, by its place.
+    Row(usize),
+    /// A condition of the gate, by its place.
+    Condition(usize),
+    /// The board, wherever nothing more special is.
+    Board,
+    /// The panel, wherever nothing more special is.
+    Panel,
+}
+
+/// See the module.
+#[derive(Default)]
+struct Rollout {
+    asking: Asking,
+    /// When the gates on the screen were judged; nothing was yet if `None`.
+    judged: Option<Timestamp>,
+    board: Board,
+    listing: Listing,
+    /// The selected policy, and its last place in the order.
+    policy: Option<PolicyId>,
+    place: usize,
+    /// Whether a person chose it; until then the cursor stays on top.
+    chosen: bool,
+    /// The selected condition.
+    condition: Option<ConditionName>,
+    focus: Focus,
+    /// The first line in sight, and the first environment.
+    top: usize,
+    first: usize,
+    /// Whether the view follows the cursor; the wheel moves it away.
+    follow: bool,
+    hits: Hits<Hit>,
+    last_click: Option<(Timestamp, Hit)>,
+    /// Lines of the board when drawn last, for paging.
+    board_rows: usize,
+}
+
+impl Rollout {
+    /// Works out the order anew; the selected policy keeps its line on screen even if it moved in the order.
+    fn list(&mut self, cx: &Cx<'_>) {
+        self.list_after(|_| (), cx);
+    }
+
+    /// The same after the rows became others.
+    fn list_after(&mut self, change: impl FnOnce(&mut Board), cx: &Cx<'_>) {
+        let keep = self.policy.clone().filter(|_| self.chosen);
+        let line = |board: &Board, id: &PolicyId| board.place(id).map(|place| board.line(place));
+        let before = keep.as_ref().and_then(|id| line(&self.board, id)).map(|line| line.saturating_sub(self.top));
+        change(&mut self.board);
+        self.board.list(&self.listing, cx.fleet, cx.now);
+        match keep.as_ref().and_then(|id| self.board.place(id)) {
+            Some(place) => {
+                self.place = place;
+                if let Some(before) = before {
+                    self.top = self.board.line(place).saturating_sub(before);
+                }
+            }
+            None => self.select(if self.chosen { self.place } else { 0 }),
+        }
+    }
+
+    /// Puts the cursor on a place of the order.
+    fn select(&mut self, place: usize) {
+        self.place = place.min(self.board.listed_len().saturating_sub(1));
+        self.policy = self.selected().map(|row| (*row.key.id).clone());
+    }
+
+    /// The same because a person asked for it.
+    fn choose(&mut self, place: usize) {
+        (self.chosen, self.follow) = (true, true);
+        self.select(place);
+    }
+
+    fn selected(&self) -> Option<&Row> {
+        self.board.listed(self.place)
+    }
+
+    /// The place of the selected condition, and how many there are.
+    fn condition_place(&self) -> Option<(usize, usize)> {
+        let gate = self.selected()?.gate.as_ref().ok()?;
+        let place = gate.conditions.iter().position(|condition| Some(condition.name) == self.condition).unwrap_or(0);
+        (!gate.conditions.is_empty()).then_some((place, gate.conditions.len()))
+    }
+
+    fn select_condition(&mut self, place: usize) {
+        self.condition = self.selected().and_then(|row| row.gate.as_ref().ok()?.conditions.get(place)).map(|condition| condition.name);
+    }
+
+    fn move_cursor(&mut self, verb: Verb) {
+        if self.focus == Focus::Panel {
+            if let Some((place, len)) = self.condition_place()
+                && let Some(place) = moved(place, len - 1, len, verb)
+            {
+                self.select_condition(place);
+            }
+            return;
+        }
+        let last = self.board.listed_len().saturating_sub(1);
+        let page = self.board_rows.saturating_sub(2).max(1);
+        if let Some(place) = moved(self.place, last, page, verb) {
+            self.choose(place);
+        }
+    }
+
+    /// Into the panel, beginning with what keeps the gate from opening; in the panel, to what is behind a condition.
+    fn open(&mut self) -> Done {
+        if self.focus == Focus::Panel {
+            return self.behind_condition().unwrap_or(Done::Yes);
+        }
+        if let Some(row) = self.selected() {
+            let first = row.gate.as_ref().ok().and_then(|gate| board::lacking(gate).first().map(|condition| condition.name));
+            (self.condition, self.chosen, self.focus) = (first, true, Focus::Panel);
+        }
+        Done::Yes
+    }
+
+    /// The rows behind a number; of anything else all there is to say.
+    fn behind_condition(&self) -> Option<Done> {
+        let row = self.selected()?;
+        let gate = row.gate.as_ref().ok()?;
+        let condition = gate.conditions.get(self.condition_place()?.0)?;
+        if let Some(from) = gate.from.as_ref().filter(|_| wording::has_rows(condition)) {
+            return Some(Done::GoTo(Place::Faults { policy: row.key.clone(), environment: Arc::clone(&from.environment) }));
+        }
+        let state = match condition.state {
+            ConditionState::Met => Role::Good,
+            ConditionState::Unmet | ConditionState::Unknown => Role::Attention,
+        };
+        let note = Note::new(format!("{} of {}", condition.name.as_str(), clean(&row.key.id.report_name())))
+            .say("state", condition.state.as_str().to_owned(), state)
+            .say("value", wording::value(condition), Role::Text)
+            .say("why", clean(&condition.reason).into_owned(), Role::Text)
+            .say("source", clean(&condition.source).into_owned(), Role::Muted);
+        Some(Done::Window(note))
+    }
+
+    fn back(&mut self, clears_filter: bool, cx: &Cx<'_>) -> Done {
+        if self.focus == Focus::Panel {
+            self.focus = Focus::Board;
+        } else if clears_filter && !self.listing.filter.is_empty() {
+            self.listing.filter = Sieve::default();
+            self.list(cx);
+        } else {
+            return Done::Outermost;
+        }
+        Done::Yes
+    }
+
+    fn next_pane(&mut self, forward: bool) -> Done {
+        let panel = self.focus == Focus::Panel;
+        if panel == forward || (forward && self.selected().is_none()) {
+            self.focus = Focus::Board;
+            return Done::NextScreen;
+        }
+        if forward {
+            return self.open();
+        }
+        self.focus = Focus::Board;
+        Done::Yes
+    }
+
+    fn own(&mut self, verb: Verb, cx: &Cx<'_>) {
+        match verb {
+            ALL => self.listing.all = !self.listing.all,
+            SORT => self.sort_by_next(1),
+            SORT_BACK => self.sort_by_next(SortBy::ALL.len() - 1),
+            REVERSE => self.listing.reverse = !self.listing.reverse,
+            _ => return,
+        }
+        self.list(cx);
+    }
+
+    fn sort_by_next(&mut self, step: usize) {
+        let now = SortBy::ALL.iter().position(|by| *by == self.listing.by).unwrap_or(0);
+        (self.listing.by, self.listing.reverse) = (SortBy::ALL[(now + step) % SortBy::ALL.len()], false);
+    }
+
+    /// An environment is a filter here: it stays to be seen, and esc clears it.
+    fn only_environment(&mut self, number: u8, cx: &mut Cx<'_>) {
+        let wanted = usize::from(number).checked_sub(1);
+        let name = wanted.and_then(|place| cx.fleet.environments.get(place)).map(|environment| environment.name.clone());
+        if wanted.is_some() && name.is_none() {
+            *cx.say = Some(format!("there is no environment {number}"));
+            return;
+        }
+        match self.listing.filter.with_environment(name.as_deref()) {
+            Ok(filter) => {
+                self.listing.filter = filter;
+                self.list(cx);
+            }
+            Err(why) => *cx.say = Some(why),
+        }
+    }
+
+    fn copy(&self, cx: &mut Cx<'_>) {
+        let Some(row) = self.selected() else { return };
+        let name = clean(&row.key.id.report_name()).into_owned();
+        match &row.gate {
+            Ok(gate) if self.focus == Focus::Panel => {
+                let line = |condition: &Condition| {
+                    let (value, reason) = (wording::value(condition), clean(&condition.reason));
+                    let parts = [condition.name.as_str(), condition.state.as_str(), &value, &reason];
+                    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ") + "\n"
+                };
+                let conditions: String = gate.conditions.iter().map(line).collect();
+                let text = format!("{name}: {} to {}\n{conditions}", gate.verdict.as_str(), clean(&gate.to.to_string()));
+                cx.copy(&format!("the gate of {name}"), text);
+            }
+            _ => cx.copy(&name, name.clone()),
+        }
+    }
+
+    fn click(&mut self, hit: Hit, double: bool, cx: &Cx<'_>) -> Done {
+        match hit {
+            Hit::Heading(by) => {
+                self.listing.reverse = self.listing.by == by && !self.listing.reverse;
+                self.listing.by = by;
+                self.list(cx);
+            }
+            Hit::Row(place) => {
+                self.focus = Focus::Board;
+                self.choose(place);
+            }
+            Hit::Condition(place) => {
+                self.focus = Focus::Panel;
+                self.chosen = true;
+                self.select_condition(place);
+            }
+            Hit::Board => self.focus = Focus::Board,
+            Hit::Panel if self.selected().is_some() => self.focus = Focus::Panel,
+            Hit::Panel => {}
+        }
+        if double && matches!(hit, Hit::Row(_) | Hit::Condition(_)) { self.open() } else { Done::Yes }
+    }
+}

@@ -1,0 +1,215 @@
+//! Gates in words: verdicts, conditions, and what a gate waits for.
+//!
+//! What lives here: wording, with production named as production. What does not: where it stands.
+
+use super::board::{Group, Row, lacking};
+use crate::domain::{Amount, Condition, ConditionName, ConditionState, Gate, Stop, Tier, Verdict, clean};
+use crate::tui::screens::View;
+use crate::tui::text::{fit, width, wrap};
+use crate::tui::theme::{Role, Symbols};
+use crate::tui::words;
+
+/// Text in pieces of one role each.
+pub(super) type Spans = Vec<(String, Role)>;
+
+/// The word and what it means, for the heading of a group.
+pub(super) fn group(group: Group) -> (&'static str, &'static str) {
+    match group {
+        Group::Open => ("may move now", ""),
+        Group::Waits => ("waits", "only time is lacking"),
+        Group::Stuck => ("stuck", "closed, and time alone will not open it"),
+        Group::Unknown => ("unknown", "something that would tell could not be seen"),
+        Group::End => ("at the end of the road", ""),
+    }
+}
+
+/// The shape, word and role of a row's verdict.
+pub(super) fn verdict(row: &Row, symbols: &Symbols) -> (&'static str, &'static str, Role) {
+    match row.group {
+        Group::Open => (symbols.met, "open", Role::Accent),
+        Group::Waits => (symbols.unmet, "closed", Role::Muted),
+        Group::Stuck => (symbols.unmet, "closed", Role::Fault),
+        Group::Unknown => ("?", "unknown", Role::Attention),
+        Group::End => (symbols.none, "end", Role::Muted),
+    }
+}
+
+/// The tier of an environment, seen or not.
+fn tier(name: &str, view: &View<'_>) -> Tier {
+    let seen = view.fleet.environments.iter().find(|one| *one.name == *name).map(|one| one.tier);
+    let configured = || view.road.environments().iter().find(|one| one.name == *name).map(|one| one.tier);
+    seen.or_else(configured).unwrap_or(Tier::Normal)
+}
+
+/// An environment as it is named and painted.
+pub(super) fn environment(name: &str, view: &View<'_>) -> (String, Role) {
+    match tier(name, view) {
+        Tier::Production => (words::label_of(name, Tier::Production), Role::Production),
+        Tier::Normal => (words::label_of(name, Tier::Normal), Role::Text),
+    }
+}
+
+/// `staging · enforce`.
+pub(super) fn stop(stop: &Stop, view: &View<'_>) -> Spans {
+    let rest = format!(" {} {}", view.theme.symbols.middot, words::mode_word(stop.mode));
+    vec![environment(&stop.environment, view), (rest, Role::Text)]
+}
+
+/// Marks the names of production environments in a sentence.
+pub(super) fn marked(text: &str, role: Role, view: &View<'_>) -> Spans {
+    let mut out: Spans = Vec::new();
+    let mut plain = String::new();
+    // Sentences are made where nobody knows what the terminal can show.
+    let text = &text.replace('·', view.theme.symbols.middot);
+    let is_inside = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '/');
+    for piece in text.split_inclusive(|c: char| !is_inside(c)) {
+        let word = piece.trim_end_matches(|c: char| !is_inside(c));
+        if !word.is_empty() && tier(word, view) == Tier::Production {
+            out.push((std::mem::take(&mut plain), role));
+            out.push(environment(word, view));
+            plain.push_str(&piece[word.len()..]);
+        } else {
+            plain.push_str(piece);
+        }
+    }
+    out.push((plain, role));
+    out.retain(|(text, _)| !text.is_empty());
+    out
+}
+
+/// The columns of a text in pieces.
+pub(super) fn columns(spans: &Spans) -> usize {
+    spans.iter().map(|(text, _)| width(text)).sum()
+}
+
+/// As much as fits, with a mark where something had to be left out.
+pub(super) fn cut(spans: Spans, room: usize, mark: &str) -> Spans {
+    if columns(&spans) <= room {
+        return spans;
+    }
+    let mut left = room;
+    let mut out = Spans::new();
+    for (text, role) in spans {
+        let wide = width(&text);
+        // What is cut ends in the mark, so that the piece before must leave room for it.
+        if wide < left {
+            left -= wide;
+            out.push((text, role));
+            continue;
+        }
+        out.push((fit(&format!("{text}{mark}{mark}"), left, mark).into_owned(), role));
+        break;
+    }
+    out
+}
+
+/// A sentence over as many lines as it needs.
+pub(super) fn wrapped(text: &str, room: usize, role: Role, view: &View<'_>) -> Vec<Spans> {
+    wrap(text, room).into_iter().map(|line| marked(&line, role, view)).collect()
+}
+
+/// A number as a person reads it.
+fn amount(amount: Amount) -> String {
+    match amount {
+        Amount::Count(count) => words::number(count),
+        time @ Amount::Time(_) => time.to_string(),
+    }
+}
+
+/// `5d 02h of 7d`, `3, limit 0`, `not known`.
+pub(super) fn value(condition: &Condition) -> String {
+    match (condition.value.map(amount), condition.limit.map(amount)) {
+        (Some(value), Some(limit)) if condition.name == ConditionName::Soak => format!("{value} of {limit}"),
+        (Some(value), Some(limit)) => format!("{value}, limit {limit}"),
+        (Some(value), None) => value,
+        (None, _) if condition.state == ConditionState::Unknown => "not known".to_owned(),
+        (None, _) => String::new(),
+    }
+}
+
+/// A condition's state: shape, word and role. What time will mend is nobody's fault.
+pub(super) fn state(condition: &Condition, symbols: &Symbols) -> (&'static str, &'static str, Role) {
+    match condition.state {
+        ConditionState::Met => (symbols.met, "met", Role::Good),
+        ConditionState::Unknown => ("?", "not known", Role::Attention),
+        ConditionState::Unmet if matches!(condition.name, ConditionName::Soak | ConditionName::Freeze) => {
+            (symbols.unmet, "not met yet", Role::Attention)
+        }
+        ConditionState::Unmet => (symbols.unmet, "not met", Role::Fault),
+    }
+}
+
+/// Whether enter on a condition shows rows on another screen rather than a window.
+pub(super) fn has_rows(condition: &Condition) -> bool {
+    matches!(condition.name, ConditionName::Violations | ConditionName::Blocked)
+        && matches!(condition.value, Some(Amount::Count(count)) if count > 0)
+}
+
+/// Why a condition is as it is, with the key as the person has set it.
+pub(super) fn reason(condition: &Condition, open: &str) -> String {
+    let rows = match condition.value {
+        Some(Amount::Count(1)) => "the row".to_owned(),
+        Some(Amount::Count(count)) => format!("the {} rows", words::number(count)),
+        _ => "the rows".to_owned(),
+    };
+    if condition.name == ConditionName::Violations && condition.state == ConditionState::Unmet {
+        return format!("{open} shows {rows}");
+    }
+    clean(&condition.reason).into_owned()
+}
+
+/// What a gate waits for, the longest wording that fits into `room`; the last is cut.
+pub(super) fn waits_for(row: &Row, room: usize, view: &View<'_>) -> Spans {
+    let gate = match &row.gate {
+        Ok(gate) if row.group != Group::Open => gate,
+        Ok(_) => return Spans::new(),
+        Err(why) => return cut(marked(&clean(why), Role::Muted, view), room, view.theme.symbols.cut),
+    };
+    let lacking = lacking(gate);
+    let Some(first) = lacking.first() else { return Spans::new() };
+    let more = match lacking.len() {
+        1 => String::new(),
+        n => format!("; {} more", n - 1),
+    };
+    let role = if row.group == Group::Waits { Role::Muted } else { Role::Text };
+    let wordings = wordings(first, gate).into_iter().flat_map(|text| [format!("{text}{more}"), text]);
+    let mut last = Spans::new();
+    for text in wordings {
+        last = marked(&text, role, view);
+        if columns(&last) <= room {
+            return last;
+        }
+    }
+    cut(last, room, view.theme.symbols.cut)
+}
+
+/// One condition that is lacking, in ever fewer words.
+fn wordings(condition: &Condition, gate: &Gate) -> Vec<String> {
+    let from = gate.from.as_ref().map(|from| format!(" in {}", clean(&from.environment))).unwrap_or_default();
+    let name = condition.name.as_str();
+    let reason = clean(&condition.reason).into_owned();
+    let limit = condition.limit.map(|limit| format!(", limit {}", amount(limit))).unwrap_or_default();
+    match (condition.name, condition.state, condition.value) {
+        (_, ConditionState::Unknown, _) => vec![format!("{name}: {reason}"), format!("{name} not known")],
+        (ConditionName::Violations, _, Some(Amount::Count(n))) => {
+            let what = words::counted(n, "violation", "violations");
+            vec![format!("{what}{from}{limit}"), format!("{what}{limit}"), what]
+        }
+        (ConditionName::Blocked, _, Some(Amount::Count(n))) => {
+            let what = format!("{} refused", words::counted(n, "request", "requests"));
+            vec![format!("{what}{from}{limit}"), format!("{what}{limit}"), what]
+        }
+        (ConditionName::Soak, _, Some(_)) => vec![format!("{name} {}", value(condition)), name.to_owned()],
+        (ConditionName::Freeze, ..) => vec![reason, "frozen".to_owned()],
+        _ => vec![reason],
+    }
+}
+
+/// `CLOSED, Nov 25 09:14 at the earliest`.
+pub(super) fn verdict_sentence(gate: &Gate, view: &View<'_>) -> String {
+    let when = gate.opens_at.map(|at| format!(", {} at the earliest", words::minute(at, view.zone))).unwrap_or_default();
+    match gate.verdict {
+        Verdict::Closed => format!("CLOSED{when}"),
+        other => other.as_str().to_uppercase(),
+    }
+}

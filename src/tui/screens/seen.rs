@@ -1,0 +1,37 @@
+//! How far what is seen of an environment can be believed.
+//!
+//! What lives here: the same answers for all screens. What does not: what they make of them.
+
+use crate::domain::{Link, Mode, PolicyKey, Sync};
+use crate::fleet::view::{EnvironmentView, PolicyCell};
+use jiff::Timestamp;
+
+/// Whether all that can be seen of an environment was seen once, even if the link is gone now.
+pub(super) fn once_complete(environment: &EnvironmentView) -> bool {
+    !environment.kinds.is_empty()
+        && environment.kinds.iter().filter(|k| k.essential).all(|k| matches!(k.sync, Sync::Live | Sync::NotInstalled | Sync::Stale { .. }))
+}
+
+/// When an environment was lost, if it is: the moment from which the header counts, too.
+pub(super) fn lost_since(environment: &EnvironmentView) -> Option<Timestamp> {
+    match &environment.link {
+        link if link.is_up() => None,
+        Link::Retrying { since: Some(since), .. } | Link::Stale { since } => Some(*since),
+        _ => environment.last_seen,
+    }
+}
+
+/// The cell of a policy; cells are sorted by key.
+pub(super) fn cell<'a>(environment: &'a EnvironmentView, key: &PolicyKey) -> Option<&'a PolicyCell> {
+    let at = environment.cells.binary_search_by(|cell| cell.key.cmp(key)).ok()?;
+    environment.cells.get(at)
+}
+
+/// What a policy does in an environment, as far as that is known.
+pub(super) fn mode(environment: &EnvironmentView, key: &PolicyKey) -> Mode {
+    match cell(environment, key) {
+        Some(cell) => cell.mode,
+        None if environment.complete || once_complete(environment) => Mode::Absent,
+        None => Mode::Unknown,
+    }
+}
