@@ -32,6 +32,7 @@ const CONFINED: [(&str, &[&str]); 12] = [
     ("std::fs", &["files"]),
     ("tokio::fs", &["files"]),
     ("tempfile", &["files"]),
+    ("rusqlite", &["files"]),
     ("directories", &["files"]),
     ("tracing_appender", &["files"]),
     ("tracing_subscriber", &["files"]),

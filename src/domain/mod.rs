@@ -5,6 +5,7 @@
 
 mod exception;
 mod finding;
+pub mod history;
 mod mode;
 pub mod near;
 mod policy;

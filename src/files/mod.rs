@@ -5,6 +5,7 @@
 
 mod atomic;
 mod daily;
+pub mod history;
 pub mod log;
 mod paths;
 mod stamp;
