@@ -1,7 +1,7 @@
 //! The task that owns one environment's state: folds deltas in, publishes views, answers questions.
 
 use crate::cluster::Signals;
-use crate::domain::PolicyKey;
+use crate::domain::{Exception, PolicyKey};
 use crate::fleet::delta::Delta;
 use crate::fleet::query::{BlockedRow, ExceptionRow, FindingQuery, FindingRow, PolicyRow};
 use crate::fleet::state::{Changes, EnvironmentState};
@@ -30,6 +30,7 @@ pub(super) enum Question {
     Policies(Option<String>, oneshot::Sender<Vec<PolicyRow>>),
     Blocked(Option<PolicyKey>, oneshot::Sender<Vec<BlockedRow>>),
     Exceptions(oneshot::Sender<Vec<ExceptionRow>>),
+    ExceptionsAlone(oneshot::Sender<Vec<Arc<Exception>>>),
 }
 
 /// See the module.
@@ -145,6 +146,7 @@ impl EnvironmentTask {
             Question::Policies(namespace, answer) => drop(answer.send(self.state.policy_rows(namespace.as_deref()))),
             Question::Blocked(policy, answer) => drop(answer.send(self.state.blocked_rows(policy.as_ref()))),
             Question::Exceptions(answer) => drop(answer.send(self.state.exception_rows())),
+            Question::ExceptionsAlone(answer) => drop(answer.send(self.state.exceptions())),
         }
     }
 }

@@ -11,9 +11,13 @@
 //! All channels are bounded: a slow reader slows the download, it never fills the memory.
 
 mod environment;
+mod history;
+pub mod recorder;
+
+pub use history::HistoryReader;
 
 use crate::cluster::{ClusterSpec, Refusal, Signals, Station, read_object};
-use crate::domain::{PolicyKey, ResourceRef};
+use crate::domain::{Exception, PolicyKey, ResourceRef};
 use crate::fleet::query::{BlockedRow, ExceptionRow, FindingQuery, FindingRow, PolicyRow};
 use crate::fleet::state::{EnvironmentState, Identity};
 use crate::fleet::view::FleetView;
@@ -170,8 +174,22 @@ impl EngineHandle {
         self.ask(environment, Question::Exceptions).await
     }
 
+    /// All exceptions of one environment, without their uses: costs nothing however many findings there are.
+    pub async fn exceptions_alone(&self, environment: &str) -> Result<Vec<Arc<Exception>>, Failure> {
+        self.ask(environment, Question::ExceptionsAlone).await
+    }
+
     /// The live object behind a reference, fetched from the API server now, as it came (managedFields removed).
     pub async fn object(&self, environment: &str, reference: ResourceRef) -> Result<serde_json::Value, Failure> {
+        let mut object = self.object_whole(environment, reference).await?;
+        if let Some(metadata) = object.get_mut("metadata").and_then(serde_json::Value::as_object_mut) {
+            metadata.remove("managedFields");
+        }
+        Ok(object)
+    }
+
+    /// As [`EngineHandle::object`], with managedFields.
+    pub async fn object_whole(&self, environment: &str, reference: ResourceRef) -> Result<serde_json::Value, Failure> {
         let signals = &self.environment(environment)?.signals;
         read_object(signals, &reference).await.map_err(|refusal| object_failure(environment, &reference, &refusal))
     }

@@ -5,6 +5,7 @@
 //!
 //! A new kind is one file (or one function in its family's file) and one line in [`REGISTRY`].
 
+mod authorship;
 mod cel;
 mod cleanup;
 mod cluster_policy;
@@ -22,6 +23,7 @@ pub mod revision;
 mod selector;
 mod wildcard;
 
+pub use authorship::{Authorship, authorship};
 pub use event::{BlockedAdmission, read_event};
 pub use namespace::Namespace;
 pub use release::Release;

@@ -207,6 +207,7 @@ impl EnvironmentState {
         let wanted = self.true_blocks().filter(|event| policy.is_none_or(|key| *key.id == event.policy));
         let mut rows: Vec<BlockedRow> = wanted
             .map(|event| BlockedRow {
+                event: Arc::from(event.uid.as_str()),
                 key: key_of(&event.policy),
                 resource: Arc::new(event.resource.clone()),
                 at: event.at,
@@ -242,6 +243,11 @@ impl EnvironmentState {
             None => policy_mode(policy, kyverno),
         };
         PolicyRow { key: kept.key.clone(), mode, rules: policy.rules.iter().map(rule_row).collect(), policy: Arc::clone(policy) }
+    }
+
+    /// All exceptions, without a look at the results.
+    pub fn exceptions(&self) -> Vec<Arc<crate::domain::Exception>> {
+        self.exceptions.values().cloned().collect()
     }
 
     /// All exceptions, with the results that name them.
