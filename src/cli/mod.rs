@@ -11,6 +11,7 @@ pub mod document;
 pub mod fail_on;
 pub mod findings;
 pub mod items;
+pub mod metrics;
 pub mod policies;
 pub mod reason;
 mod rows;
@@ -20,6 +21,7 @@ pub mod show;
 pub mod source;
 pub mod status;
 pub mod table;
+pub mod timeline;
 pub mod violations;
 
 #[cfg(test)]
