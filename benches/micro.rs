@@ -182,3 +182,118 @@ mod drawing {
         bencher.bench_local(|| deck.terminal.draw(|frame| deck.app.draw(frame)).unwrap().area);
     }
 }
+
+/// Ninety days of four environments with two hundred policies, as they are on record after rolling up.
+mod history {
+    use super::{Bencher, Timestamp, black_box};
+    use policydeck::domain::history::{EnvironmentKey, Interval, News, Note, PolicyState, Watched};
+    use policydeck::domain::{Mode, PolicyId, PolicyKey, Revision, Tally};
+    use policydeck::files::history::History;
+    use std::path::PathBuf;
+    use std::sync::{Arc, OnceLock};
+    use tempfile::TempDir;
+
+    const HOUR: i64 = 3_600;
+    const DAYS: i64 = 90;
+
+    fn policies() -> usize {
+        if std::env::args().any(|argument| argument == "--bench") { 200 } else { 10 }
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_760_000_000 + second).unwrap()
+    }
+
+    fn environment(n: usize) -> EnvironmentKey {
+        EnvironmentKey { name: format!("environment-{n}"), cluster_uid: format!("uid-{n}") }
+    }
+
+    fn policy(n: usize) -> PolicyKey {
+        let id = PolicyId { group: "kyverno.io".into(), kind: "ClusterPolicy".into(), namespace: None, name: format!("policy-{n:03}") };
+        PolicyKey { source: "kyverno".into(), id: Arc::new(id) }
+    }
+
+    /// One sample a day, then one an hour for two weeks, then one every five minutes for a day.
+    fn samples() -> Vec<i64> {
+        let days = (0..DAYS - 15).map(|day| day * 24 * HOUR);
+        let hours = ((DAYS - 15) * 24..(DAYS - 1) * 24).map(|hour| hour * HOUR);
+        let minutes = ((DAYS - 1) * 288..DAYS * 288).map(|beat| beat * 300);
+        days.chain(hours).chain(minutes).collect()
+    }
+
+    fn fill(history: &mut History) {
+        for n in 0..4 {
+            let environment = Arc::new(environment(n));
+            let note = |at, news| Note { environment: Arc::clone(&environment), at, news };
+            for (index, second) in samples().into_iter().enumerate() {
+                let tally = |n: usize| Tally { pass: 900, fail: ((index + n) % 7) as u64, ..Tally::default() };
+                let state = |n: usize| PolicyState {
+                    mode: if (index / 40 + n).is_multiple_of(2) { Mode::Audit } else { Mode::Enforce },
+                    ready: Some(true),
+                    revision: Some(Revision(format!("{:012x}", index / 80))),
+                };
+                let states = (0..policies()).map(|n| (policy(n), state(n))).collect();
+                let tallies = (0..policies()).map(|n| (policy(n), tally(n))).collect();
+                let watched = Watched::ALL.map(|family| (family, Interval { from: at(second), to: at(second + 5 * HOUR) }));
+                let notes = [
+                    note(at(second), News::Policies { states, whole: true, seen: true }),
+                    note(at(second), News::Tallies(tallies)),
+                    note(at(second), News::Watched(watched.into())),
+                ];
+                history.take("bench", &notes).unwrap();
+            }
+        }
+    }
+
+    fn file() -> &'static PathBuf {
+        static FILE: OnceLock<(TempDir, PathBuf)> = OnceLock::new();
+        let (_, path) = FILE.get_or_init(|| {
+            let folder = tempfile::tempdir().unwrap();
+            let path = History::path(folder.path());
+            fill(&mut History::open(&path).unwrap());
+            (folder, path)
+        });
+        path
+    }
+
+    fn window() -> Interval {
+        Interval { from: at(0), to: at(DAYS * 24 * HOUR) }
+    }
+
+    /// The limit is 100 ms, opening the file included.
+    #[divan::bench]
+    fn opening_a_timeline(bencher: Bencher<'_, '_>) {
+        let path = file();
+        bencher.bench_local(|| {
+            let history = History::open_existing(path).unwrap().unwrap();
+            history.timeline(black_box(&policy(7)), window(), 300, window().to).unwrap()
+        });
+    }
+
+    #[divan::bench]
+    fn a_standing(bencher: Bencher<'_, '_>) {
+        let history = History::open_existing(file()).unwrap().unwrap();
+        bencher.bench_local(|| history.standing(black_box(&environment(2)), &policy(7), window().to).unwrap());
+    }
+
+    #[divan::bench]
+    fn all_policies(bencher: Bencher<'_, '_>) {
+        let history = History::open_existing(file()).unwrap().unwrap();
+        bencher.bench_local(|| history.overview(black_box(window()), window().to).unwrap().len());
+    }
+
+    /// What a look takes that found ten policies changed.
+    #[divan::bench]
+    fn taking_notes_in(bencher: Bencher<'_, '_>) {
+        let folder = tempfile::tempdir().unwrap();
+        let mut history = History::open(&History::path(folder.path())).unwrap();
+        let environment = Arc::new(environment(0));
+        let mut second = 0;
+        bencher.bench_local(|| {
+            second += 15;
+            let tally = |n: usize| (policy(n), Tally { fail: second.unsigned_abs(), ..Tally::default() });
+            let note = Note { environment: Arc::clone(&environment), at: at(second), news: News::Tallies((0..10).map(tally).collect()) };
+            history.take("bench", &[note]).unwrap()
+        });
+    }
+}

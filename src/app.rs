@@ -5,8 +5,10 @@
 
 mod act;
 mod audit;
+mod history;
 mod housekeeping;
 mod load;
+mod observe;
 mod wiring;
 
 use crate::cli::args::{self, Args, Color, Command, Demo, Format, Globals, Show};
@@ -22,7 +24,7 @@ use load::Loaded;
 use std::ffi::OsString;
 use std::future::Future;
 use std::io::{self, BufWriter, ErrorKind, IsTerminal as _, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,7 +65,13 @@ fn dispatch(args: Args, arguments: &[OsString]) -> Result<Exit, Problem> {
         Some(Command::Demo(demo)) => run_demo(&demo, globals),
         Some(Command::Act(command)) => with_runtime(&globals, |_| act::run(&command, &globals)),
         Some(Command::Show(command)) => with_runtime(&globals, |_| run_show(&command, &globals)),
-        None => with_runtime(&globals, |log| run_screen(&globals, None, log)),
+        Some(Command::Timeline(args)) => with_runtime(&globals, |_| history::run_timeline(&args, &globals)),
+        Some(Command::Observe(args)) => with_runtime(&globals, |_| observe::observe(&args, &globals)),
+        Some(Command::History(command)) => history::history(&command, &globals),
+        None => {
+            let file = wiring::history_file().ok();
+            with_runtime(&globals, |log| run_screen(&globals, None, log, file))
+        }
     }
 }
 
@@ -155,7 +163,9 @@ async fn failure(engine: &EngineHandle) -> String {
 }
 
 /// The screen; where nothing can be drawn, the commands are pointed out instead.
-async fn run_screen(globals: &Globals, banner: Option<String>, log: Trouble) -> Result<Exit, Problem> {
+///
+/// What is seen is recorded in `history`; without a home folder there is no place for it.
+async fn run_screen(globals: &Globals, banner: Option<String>, log: Trouble, history: Option<PathBuf>) -> Result<Exit, Problem> {
     if !(io::stdout().is_terminal() && io::stdin().is_terminal()) {
         return Err(Problem::usage("the screen needs a terminal; try `policydeck violations` or `policydeck --help`".into()));
     }
@@ -178,7 +188,12 @@ async fn run_screen(globals: &Globals, banner: Option<String>, log: Trouble) -> 
         road: wiring::road(&loaded),
         log: Some(log),
     };
-    wiring::run_tui(wiring::start_engine(&loaded, true), style).await
+    let engine = wiring::start_engine(&loaded, true);
+    let recorder = match history.filter(|_| loaded.settings.history.record) {
+        Some(file) => Some(wiring::start_recorder(&engine, &loaded, &file, "screen")?),
+        None => None,
+    };
+    wiring::run_tui(engine, style, recorder).await
 }
 
 fn run_demo(demo: &Demo, mut globals: Globals) -> Result<Exit, Problem> {
@@ -190,10 +205,12 @@ fn run_demo(demo: &Demo, mut globals: Globals) -> Result<Exit, Problem> {
         return with_runtime(&globals, |_| listen(&kubeconfig));
     }
     globals.kubeconfig = Some(kubeconfig);
+    // The demo's history goes with it.
+    let history = config.with_file_name("history.db");
     globals.config = Some(config);
     match &demo.show {
         Some(command) => with_runtime(&globals, |_| run_show(command, &globals)),
-        None => with_runtime(&globals, |log| run_screen(&globals, Some(fleet.banner()), log)),
+        None => with_runtime(&globals, |log| run_screen(&globals, Some(fleet.banner()), log, Some(history))),
     }
 }
 

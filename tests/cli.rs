@@ -77,7 +77,7 @@ fn version_help_and_completion_need_nothing() {
 #[test]
 fn help_names_only_what_is_there() {
     let help = Home::new().run(&["--help"]).out;
-    for later in ["promote", "rollback", "backup", "gate", "timeline", "health", "exceptions", "journal"] {
+    for later in ["promote", "rollback", "backup", "gate", "health", "exceptions", "journal"] {
         assert!(!help.contains(&format!("  {later}")), "{later}");
     }
 }
@@ -343,4 +343,42 @@ fn an_export_holds_every_line_and_where_they_end() {
     let head: serde_json::Value = serde_json::from_str(head).unwrap();
     let last: serde_json::Value = serde_json::from_str(lines.lines().last().unwrap()).unwrap();
     assert_eq!((&head["kind"], &head["entries"], &head["lastHash"]), (&"JournalExport".into(), &3.into(), &last["hash"]));
+#[test]
+fn a_history_that_is_empty_damaged_or_new() {
+    let home = Home::new();
+    let kubeconfig = home.write("kube", KUBECONFIG).to_string_lossy().into_owned();
+    let timeline = |home: &Home| home.run(&["timeline", "require-team", "--no-look", "--kubeconfig", &kubeconfig]);
+    let ran = timeline(&home);
+    assert_eq!(ran.status, 4, "{}", ran.err);
+    assert!(ran.err.contains("nothing has been recorded yet") && ran.out.is_empty(), "{}", ran.err);
+    let ran = home.run(&["history", "export"]);
+    assert_eq!((ran.status, ran.out.as_str(), ran.err.as_str()), (0, "", ""));
+    let ran = home.run(&["history", "prune"]);
+    assert_eq!(ran.status, 0, "{}", ran.err);
+    // Linux keeps it here; elsewhere nothing is damaged.
+    let file = home.write(".local/share/policydeck/history.db", &"no history at all\n".repeat(1_000));
+    if cfg!(target_os = "linux") {
+        for ran in [home.run(&["history", "export"]), home.run(&["history", "prune"]), timeline(&home)] {
+            assert_eq!(ran.status, 1, "{}", ran.err);
+            assert!(ran.err.contains("history.db") && ran.err.contains("Move it away"), "{}", ran.err);
+        }
+        assert!(std::fs::read_to_string(file).unwrap().starts_with("no history"));
+    }
+}
+
+#[test]
+fn observing_needs_something_to_observe_and_a_place_to_listen() {
+    let home = Home::new();
+    for (args, part) in [
+        (&["observe", "--in-cluster"][..], "KUBERNETES_SERVICE_HOST is not set"),
+        (&["observe", "--in-cluster", "--context", "x"], "cannot be used with"),
+        (&["observe", "--listen", "here"], "is not an address"),
+        (&["timeline"], "required"),
+        (&["timeline", "p", "--last", "soon"], "length of time"),
+        (&["timeline", "p", "--width", "0"], "between 1 and 2000"),
+    ] {
+        let ran = home.run(args);
+        assert_eq!(ran.status, 2, "{args:?} {}", ran.err);
+        assert!(ran.err.contains(part), "{args:?} {}", ran.err);
+    }
 }

@@ -33,6 +33,7 @@ const CONFINED: [(&str, &[&str]); 12] = [
     ("std::fs", &["files", "testing"]),
     ("tokio::fs", &["files"]),
     ("tempfile", &["files"]),
+    ("rusqlite", &["files"]),
     ("directories", &["files"]),
     ("tracing_appender", &["files"]),
     ("tracing_subscriber", &["files"]),

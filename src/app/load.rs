@@ -22,14 +22,7 @@ pub(super) struct Loaded {
 /// Brings file and flags together.
 pub(super) fn load(globals: &Globals, actions: &[&str]) -> Result<Loaded, Problem> {
     let file = config_file(globals)?;
-    let (settings, warnings) = match &file {
-        Some((path, text)) => {
-            let parsed = settings::parse(&path.to_string_lossy(), text, actions)
-                .map_err(|problems| Problem::usage(format!("the configuration cannot be used\n{problems}")))?;
-            (parsed.settings, parsed.warnings.0.iter().map(ToString::to_string).collect())
-        }
-        None => (settings::defaults(), Vec::new()),
-    };
+    let (settings, warnings) = read(file.as_ref(), actions)?;
     let mut environments = choose(globals, &settings)?;
     let base = file.as_ref().and_then(|(path, _)| path.parent()).unwrap_or(Path::new(""));
     for environment in &mut environments {
@@ -41,6 +34,34 @@ pub(super) fn load(globals: &Globals, actions: &[&str]) -> Result<Loaded, Proble
     let impersonate = globals.as_user.clone().map(|user| Impersonate { user, groups: globals.as_group.clone() });
     let options =
         EngineOptions { environments, kubeconfig: globals.kubeconfig.clone(), request_timeout: globals.request_timeout, impersonate };
+    Ok(Loaded { settings, options, warnings })
+}
+
+/// What a configuration file says, with what is odd about it; the defaults without one.
+fn read(file: Option<&(PathBuf, String)>, actions: &[&str]) -> Result<(Settings, Vec<String>), Problem> {
+    let Some((path, text)) = file else { return Ok((settings::defaults(), Vec::new())) };
+    let parsed = settings::parse(&path.to_string_lossy(), text, actions)
+        .map_err(|problems| Problem::usage(format!("the configuration cannot be used\n{problems}")))?;
+    Ok((parsed.settings, parsed.warnings.0.iter().map(ToString::to_string).collect()))
+}
+
+/// Only the configuration, for commands that need no environment.
+pub(super) fn settings(globals: &Globals) -> Result<Settings, Problem> {
+    Ok(read(config_file(globals)?.as_ref(), &[])?.0)
+}
+
+/// The cluster whose pod runs us, whatever kubeconfigs there are.
+pub(super) fn in_cluster(globals: &Globals, name: Option<&str>) -> Result<Loaded, Problem> {
+    if std::env::var_os("KUBERNETES_SERVICE_HOST").is_none() {
+        return Err(Problem::usage("--in-cluster is for a pod: KUBERNETES_SERVICE_HOST is not set".to_owned()));
+    }
+    let (settings, warnings) = read(config_file(globals)?.as_ref(), &[])?;
+    let mut environment = only_namespace(globals, EnvironmentSettings::in_cluster());
+    if let Some(name) = name {
+        name.clone_into(&mut environment.name);
+    }
+    let options =
+        EngineOptions { environments: vec![environment], kubeconfig: None, request_timeout: globals.request_timeout, impersonate: None };
     Ok(Loaded { settings, options, warnings })
 }
 

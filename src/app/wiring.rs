@@ -5,12 +5,16 @@ use crate::cli::args::Demo as DemoArgs;
 use crate::cli::{Exit, Problem};
 use crate::cluster::ClusterSpec;
 use crate::demo::{Demo, DemoOptions, Scenario};
+use crate::domain::history::Retention;
+use crate::engine::recorder::{self, Recorder, RecorderOptions};
 use crate::engine::{self, EngineHandle};
-use crate::files::{self, Trouble};
+use crate::files::history::History;
+use crate::files::{self, Paths, Trouble};
 use crate::ops::road::Road;
 use crate::settings::EnvironmentSettings;
 use crate::tui::{self, ColorDepth, Keymap, Saver, TuiOptions};
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,6 +55,51 @@ pub(super) fn road(loaded: &Loaded) -> Road {
     Road::new(if configured { whole } else { watched }.clone())
 }
 
+/// Where the history of this user is kept.
+pub(super) fn history_file() -> Result<PathBuf, Problem> {
+    let paths = Paths::find().map_err(|error| Problem::failed(error.what))?;
+    Ok(History::path(&paths.data))
+}
+
+/// Starts recording what `engine` sees to `file`. `name` tells what kind of recorder it is.
+pub(super) fn start_recorder(engine: &EngineHandle, loaded: &Loaded, file: &Path, name: &str) -> Result<Recorder, Problem> {
+    let retention = Retention::of(loaded.settings.history.keep);
+    let options = RecorderOptions { file: file.to_path_buf(), name: name.to_owned(), retention };
+    recorder::record(engine, options).map_err(|error| Problem::failed(format!("cannot start recording: {error}")))
+}
+
+/// The first trouble of the log, then that of the recorder, as the screen tells it.
+fn troubles(mut log: Trouble, recorder: &Recorder) -> Trouble {
+    let mut status = recorder.status();
+    let first = log.borrow_and_update().clone();
+    let (sender, told) = tokio::sync::watch::channel(first);
+    tokio::spawn(async move {
+        let mut log_is_open = true;
+        loop {
+            let trouble = tokio::select! {
+                changed = log.changed(), if log_is_open => {
+                    log_is_open = changed.is_ok();
+                    log.borrow_and_update().clone()
+                }
+                changed = status.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    status.borrow_and_update().trouble.clone()
+                }
+            };
+            if trouble.is_some() {
+                sender.send_if_modified(|told| {
+                    let news = *told != trouble;
+                    told.clone_from(&trouble);
+                    news
+                });
+            }
+        }
+    });
+    told
+}
+
 /// How the screen is to look, from flags and configuration.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ScreenStyle {
@@ -70,8 +119,20 @@ pub(super) struct ScreenStyle {
     pub(super) log: Option<Trouble>,
 }
 
-/// Runs the screen until it is left.
-pub(super) async fn run_tui(engine: EngineHandle, style: ScreenStyle) -> Result<Exit, Problem> {
+/// Runs the screen until it is left, and records meanwhile, if there is a recorder.
+pub(super) async fn run_tui(engine: EngineHandle, mut style: ScreenStyle, recorder: Option<Recorder>) -> Result<Exit, Problem> {
+    if let Some(recorder) = &recorder {
+        let log = style.log.take().unwrap_or_else(|| tokio::sync::watch::Sender::new(None).subscribe());
+        style.log = Some(troubles(log, recorder));
+    }
+    let result = run_screen(engine, style).await;
+    if let Some(recorder) = recorder {
+        recorder.finish().await;
+    }
+    result
+}
+
+async fn run_screen(engine: EngineHandle, style: ScreenStyle) -> Result<Exit, Problem> {
     let variable = |name: &str| std::env::var(name).ok();
     // `NO_COLOR` has been weighed against flag and configuration.
     let no_color = (!style.color).then_some("1");

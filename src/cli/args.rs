@@ -7,6 +7,7 @@ use clap::{Args as ClapArgs, CommandFactory as _, Parser, Subcommand, ValueEnum}
 use clap_complete::Shell;
 use jiff::SignedDuration;
 use std::ffi::{OsStr, OsString};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -90,6 +91,13 @@ pub enum Command {
     /// The journal: what was done, by whom, and what became of it
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// What a policy did in each environment over time
+    Timeline(TimelineArgs),
+    /// Record what happens, without a screen, until ctrl-c or TERM
+    Observe(ObserveArgs),
+    /// What has been recorded
+    #[command(subcommand)]
+    History(HistoryCommand),
     /// A fleet of four clusters to try everything on, without a cluster
     Demo(Demo),
     /// Write, check and describe the configuration
@@ -284,6 +292,49 @@ pub struct StatusArgs {
     pub fail_on: Option<FailOn>,
 }
 
+/// Arguments of `timeline`.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct TimelineArgs {
+    /// name, kind/name or kind/namespace/name
+    pub policy: String,
+    /// How far back
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "30d")]
+    pub last: SignedDuration,
+    /// How many parts the time is cut into
+    #[arg(long, value_name = "N", value_parser = parts, default_value = "60")]
+    pub width: usize,
+    /// Only what is on record: do not look at the clusters first
+    #[arg(long)]
+    pub no_look: bool,
+}
+
+/// Arguments of `observe`.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct ObserveArgs {
+    /// Watch the cluster whose pod this is, with its service account
+    #[arg(long, conflicts_with_all = ["kubeconfig", "context", "environments"])]
+    pub in_cluster: bool,
+    /// What to call that cluster on record
+    #[arg(long, value_name = "NAME", requires = "in_cluster")]
+    pub name: Option<String>,
+    /// Serve /healthz, /readyz and /metrics there, for example ':8080' or '127.0.0.1:8080'
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
+    pub listen: Option<SocketAddr>,
+}
+
+/// Commands on what has been recorded.
+#[derive(Debug, Clone, Subcommand)]
+pub enum HistoryCommand {
+    /// Print every record as a line of JSON
+    Export,
+    /// Forget what is older than the configuration keeps, and give its room back
+    Prune {
+        /// Keep this much instead
+        #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+        keep: Option<SignedDuration>,
+    },
+}
+
 /// Arguments of `demo`.
 #[derive(Debug, Clone, ClapArgs)]
 pub struct Demo {
@@ -381,6 +432,18 @@ fn seconds(text: &str) -> Result<Duration, String> {
     }
     let duration = parse_duration(text)?;
     Ok(duration.unsigned_abs())
+}
+
+/// `:8080` (every address of this machine), `127.0.0.1:8080`, `[::1]:8080`.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let whole = if text.starts_with(':') { format!("[::]{text}") } else { text.to_owned() };
+    whole.parse().map_err(|_| format!("`{text}` is not an address such as `:8080` or `127.0.0.1:8080`"))
+}
+
+/// Parts of a timeline: as many as a wide screen has columns, and some.
+fn parts(text: &str) -> Result<usize, String> {
+    let parts: usize = text.parse().map_err(|_| format!("`{text}` is not a number"))?;
+    if (1..=2_000).contains(&parts) { Ok(parts) } else { Err("between 1 and 2000".to_owned()) }
 }
 
 /// Whether kubectl runs us, as `kubectl-policydeck`: people then type `kubectl policydeck`.

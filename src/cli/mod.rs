@@ -13,6 +13,7 @@ pub mod findings;
 pub mod gate;
 pub mod items;
 pub mod journal;
+pub mod metrics;
 pub mod outcome;
 pub mod policies;
 pub mod preview;
@@ -24,6 +25,7 @@ pub mod show;
 pub mod source;
 pub mod status;
 pub mod table;
+pub mod timeline;
 pub mod violations;
 
 #[cfg(test)]

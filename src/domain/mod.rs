@@ -6,6 +6,7 @@
 mod exception;
 mod finding;
 mod gate;
+pub mod history;
 mod hold;
 pub mod journal;
 mod mode;

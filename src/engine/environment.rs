@@ -1,7 +1,7 @@
 //! The task that owns one environment's state: folds deltas in, publishes views, answers questions.
 
 use crate::cluster::Signals;
-use crate::domain::PolicyKey;
+use crate::domain::{Exception, PolicyKey};
 use crate::fleet::delta::Delta;
 use crate::fleet::query::{BlockedRow, ExceptionRow, FindingQuery, FindingRow, PolicyRow};
 use crate::fleet::state::{Changes, EnvironmentState};
@@ -33,6 +33,7 @@ pub(super) enum Question {
     Exceptions(oneshot::Sender<Vec<ExceptionRow>>),
     Kyverno(oneshot::Sender<Kyverno>),
     Oldest(Option<PolicyKey>, oneshot::Sender<Vec<(PolicyKey, Option<Timestamp>)>>),
+    ExceptionsAlone(oneshot::Sender<Vec<Arc<Exception>>>),
 }
 
 /// See the module.
@@ -150,6 +151,7 @@ impl EnvironmentTask {
             Question::Oldest(policy, answer) => drop(answer.send(self.state.oldest_results(policy.as_ref()))),
             Question::Kyverno(answer) => drop(answer.send(self.state.kyverno().clone())),
             Question::Exceptions(answer) => drop(answer.send(self.state.exception_rows())),
+            Question::ExceptionsAlone(answer) => drop(answer.send(self.state.exceptions())),
         }
     }
 }

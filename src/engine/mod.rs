@@ -12,10 +12,14 @@
 
 mod environment;
 pub mod gates;
+mod history;
 pub mod operations;
+pub mod recorder;
+
+pub use history::HistoryReader;
 
 use crate::cluster::{Address, ClusterSpec, Refusal, Signals, Station, read, read_object};
-use crate::domain::{PolicyId, PolicyKey, ResourceRef};
+use crate::domain::{Exception, PolicyId, PolicyKey, ResourceRef};
 use crate::fleet::query::{BlockedRow, ExceptionRow, FindingQuery, FindingRow, PolicyRow};
 use crate::fleet::state::{EnvironmentState, Identity};
 use crate::fleet::view::FleetView;
@@ -189,8 +193,22 @@ impl EngineHandle {
         self.ask(environment, |answer| Question::Oldest(policy, answer)).await
     }
 
+    /// All exceptions of one environment, without their uses: costs nothing however many findings there are.
+    pub async fn exceptions_alone(&self, environment: &str) -> Result<Vec<Arc<Exception>>, Failure> {
+        self.ask(environment, Question::ExceptionsAlone).await
+    }
+
     /// The live object behind a reference, fetched from the API server now, as it came (managedFields removed).
     pub async fn object(&self, environment: &str, reference: ResourceRef) -> Result<serde_json::Value, Failure> {
+        let mut object = self.object_whole(environment, reference).await?;
+        if let Some(metadata) = object.get_mut("metadata").and_then(serde_json::Value::as_object_mut) {
+            metadata.remove("managedFields");
+        }
+        Ok(object)
+    }
+
+    /// As [`EngineHandle::object`], with managedFields.
+    pub async fn object_whole(&self, environment: &str, reference: ResourceRef) -> Result<serde_json::Value, Failure> {
         let signals = &self.environment(environment)?.signals;
         read_object(signals, &reference).await.map_err(|refusal| object_failure(environment, &reference, &refusal))
     }

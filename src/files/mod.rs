@@ -6,6 +6,7 @@
 pub mod archive;
 mod atomic;
 mod daily;
+pub mod history;
 pub mod journal;
 pub mod log;
 mod paths;

@@ -92,6 +92,8 @@ pub struct ExceptionRow {
 /// Refused admissions of one policy, as one event tells them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BlockedRow {
+    /// UID of the event: the same one with a higher count is the same event.
+    pub event: Arc<str>,
     /// Which policy refused.
     pub key: PolicyKey,
     /// What was refused. It never existed, so its UID names nothing.

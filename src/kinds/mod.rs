@@ -5,6 +5,7 @@
 //!
 //! A new kind is one file (or one function in its family's file) and one line in [`REGISTRY`].
 
+mod authorship;
 mod cel;
 mod cleanup;
 mod cluster_policy;
@@ -27,6 +28,7 @@ pub mod set_mode;
 pub mod transfer;
 mod wildcard;
 
+pub use authorship::{Authorship, authorship};
 pub use event::{BlockedAdmission, read_event};
 pub use namespace::Namespace;
 pub use release::Release;

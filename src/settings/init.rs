@@ -49,6 +49,10 @@ const TAIL: &str = r#"
 # owner = "policydeck.dev/owner"
 # expiry = "policydeck.dev/expires"
 # reviewer = "policydeck.dev/reviewed-by"
+
+[history]                          # what is recorded over time, for gates and timelines
+# record = true                    # whether the screen records what it sees; `policydeck observe` always does
+# keep = "400d"                    # how long
 "#;
 
 /// The text of a first configuration: an environment per context, ordered by what the names tell, and every key explained.

@@ -18,7 +18,9 @@ mod tests;
 
 pub use contexts::{Context, Contexts};
 pub use init::first_config;
-pub use model::{ColorChoice, EnvironmentSettings, Evidence, ExceptionKeys, Freeze, Git, GitOps, Settings, Step, StepMode, UiSettings};
+pub use model::{
+    ColorChoice, EnvironmentSettings, Evidence, ExceptionKeys, Freeze, Git, GitOps, HistorySettings, Settings, Step, StepMode, UiSettings,
+};
 pub use options::{EngineOptions, Impersonate};
 pub use problem::{Level, Problem, Problems};
 pub use reference::reference_table;

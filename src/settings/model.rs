@@ -19,6 +19,23 @@ pub struct Settings {
     pub ui: UiSettings,
     /// Annotation keys on exceptions.
     pub exceptions: ExceptionKeys,
+    /// What is recorded over time.
+    pub history: HistorySettings,
+}
+
+/// What is recorded over time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HistorySettings {
+    /// Whether the screen records what it sees.
+    pub record: bool,
+    /// How long records are kept.
+    pub keep: SignedDuration,
+}
+
+impl Default for HistorySettings {
+    fn default() -> Self {
+        Self { record: true, keep: SignedDuration::from_hours(400 * 24) }
+    }
 }
 
 /// One environment.

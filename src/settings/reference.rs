@@ -14,7 +14,7 @@ pub fn reference_table() -> String {
 }
 
 /// The sections in the order in which a file is written; keys within them follow by need, then alphabet.
-const ORDER: [&str; 5] = ["environments", "gates", "ui", "keys", "exceptions"];
+const ORDER: [&str; 6] = ["environments", "gates", "ui", "keys", "exceptions", "history"];
 
 fn rows(out: &mut String, schema: &Schema, prefix: &str) {
     let Some(properties) = schema.get("properties").and_then(Schema::as_object) else { return };

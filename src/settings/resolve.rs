@@ -1,10 +1,12 @@
 //! From what the file says to what it means: defaults filled in, contradictions found.
 
 use super::check::Spans;
-use super::model::{EnvironmentSettings, ExceptionKeys, Freeze, Git, Settings, Step, StepMode, UiSettings};
+use super::model::{EnvironmentSettings, ExceptionKeys, Freeze, Git, HistorySettings, Settings, Step, StepMode, UiSettings};
 use super::problem::{Level, Places, Problem};
 use super::road;
-use super::schema::{ConfigFile, EnvironmentEntry, ExceptionsEntry, FreezeEntry, GatesEntry, GitEntry, Moment, StepEntry, UiEntry};
+use super::schema::{
+    ConfigFile, EnvironmentEntry, ExceptionsEntry, FreezeEntry, GatesEntry, GitEntry, HistoryEntry, Moment, StepEntry, UiEntry,
+};
 use crate::domain::Tier;
 use crate::domain::near::nearest;
 use crate::domain::time::parse_duration;
@@ -44,6 +46,7 @@ impl Resolver<'_> {
             keys: file.keys,
             ui: ui(&file.ui),
             exceptions: self.exceptions(file.exceptions),
+            history: self.history(&file.history),
         }
     }
 
@@ -250,6 +253,22 @@ impl Resolver<'_> {
         }
     }
 
+    fn history(&mut self, entry: &HistoryEntry) -> HistorySettings {
+        let default = HistorySettings { record: entry.record, ..HistorySettings::default() };
+        match parse_duration(&entry.keep) {
+            Ok(keep) if keep >= KEEP_AT_LEAST => HistorySettings { keep, ..default },
+            Ok(_) => {
+                let message = format!("`{}` is less than a day", entry.keep);
+                self.wrong("history.keep", message, "Write for example `400d`; to record nothing, `record = false`.");
+                default
+            }
+            Err(message) => {
+                self.wrong("history.keep", message, "Write for example `400d`.");
+                default
+            }
+        }
+    }
+
     fn exceptions(&mut self, entry: ExceptionsEntry) -> ExceptionKeys {
         for (name, key) in [("ticket", &entry.ticket), ("owner", &entry.owner), ("expiry", &entry.expiry), ("reviewer", &entry.reviewer)] {
             if !is_annotation_key(key) {
@@ -260,6 +279,9 @@ impl Resolver<'_> {
         ExceptionKeys { ticket: entry.ticket, owner: entry.owner, expiry: entry.expiry, reviewer: entry.reviewer }
     }
 }
+
+/// Records are rolled up by the day, and a gate looks back at least as long as a soak.
+const KEEP_AT_LEAST: SignedDuration = SignedDuration::from_hours(24);
 
 /// Which end of a window a day stands for.
 #[derive(Clone, Copy)]

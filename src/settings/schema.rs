@@ -23,6 +23,8 @@ pub(super) struct ConfigFile {
     pub(super) ui: UiEntry,
     /// Annotation keys under which exceptions carry what a review needs.
     pub(super) exceptions: ExceptionsEntry,
+    /// What is recorded over time.
+    pub(super) history: HistoryEntry,
 }
 
 /// One environment.
@@ -167,6 +169,23 @@ impl Default for ExceptionsEntry {
     fn default() -> Self {
         let key = |name: &str| format!("policydeck.dev/{name}");
         Self { ticket: key("ticket"), owner: key("owner"), expiry: key("expires"), reviewer: key("reviewed-by") }
+    }
+}
+
+/// What is recorded over time.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct HistoryEntry {
+    /// Whether the screen records what it sees. `policydeck observe` always does.
+    pub(super) record: bool,
+    /// How long records are kept: `400d`, `52w`.
+    pub(super) keep: String,
+}
+
+impl Default for HistoryEntry {
+    fn default() -> Self {
+        Self { record: true, keep: "400d".into() }
     }
 }
 

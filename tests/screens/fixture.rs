@@ -264,6 +264,7 @@ pub(crate) fn refusals(key: &PolicyKey, count: u64) -> Vec<BlockedRow> {
         let resource =
             ResourceRef { api_version: "v1".to_owned(), kind: "Pod".to_owned(), namespace: namespace.to_owned(), name, uid: String::new() };
         out.push(BlockedRow {
+            event: format!("event-{n}").into(),
             key: key.clone(),
             resource: Arc::new(resource),
             at: Some(ago(40 + 95 * i64::try_from(n).unwrap())),

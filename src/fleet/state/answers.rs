@@ -209,6 +209,7 @@ impl EnvironmentState {
         let wanted = self.true_blocks().filter(|event| policy.is_none_or(|key| *key.id == event.policy));
         let mut rows: Vec<BlockedRow> = wanted
             .map(|event| BlockedRow {
+                event: Arc::from(event.uid.as_str()),
                 key: key_of(&event.policy),
                 resource: Arc::new(event.resource.clone()),
                 at: event.at,
@@ -254,6 +255,11 @@ impl EnvironmentState {
     /// When the oldest result of each policy was evaluated, of all or of one; `None` where one of its results has no time.
     pub fn oldest_results(&self, policy: Option<&PolicyKey>) -> Vec<(PolicyKey, Option<Timestamp>)> {
         self.ledger.oldest(policy)
+    }
+
+    /// All exceptions, without a look at the results.
+    pub fn exceptions(&self) -> Vec<Arc<crate::domain::Exception>> {
+        self.exceptions.values().cloned().collect()
     }
 
     /// All exceptions, with the results that name them.

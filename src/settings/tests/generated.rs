@@ -8,6 +8,7 @@ const CONFIG: &str = r#"
 gates = { max_violations = 0, max_blocked = 0, evidence = "clock", acknowledge_unknown = true }
 keys = { quit = "ctrl-q" }
 ui = { ascii = false, color = "auto" }
+history = { record = true, keep = "400d" }
 [[environments]]
 name = "dev"
 context = "kind-dev"

@@ -1,0 +1,176 @@
+//! `observe`: the engine and a recorder without a screen, with a page for those who watch the watcher.
+
+use super::wiring;
+use super::{failure, interrupted};
+use crate::cli::args::{Globals, ObserveArgs};
+use crate::cli::{Exit, Problem, metrics};
+use crate::engine::EngineHandle;
+use crate::engine::recorder::RecorderStatus;
+use crate::fleet::view::FleetView;
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::io::{self, Write as _};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// Connections that are served at a time; more wait.
+const MOST_CONNECTIONS: usize = 64;
+/// How long a client may take to ask.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Records until TERM or ctrl-c, either of which is how it is meant to end.
+pub(super) async fn observe(args: &ObserveArgs, globals: &Globals) -> Result<Exit, Problem> {
+    let loaded = if args.in_cluster {
+        super::load::in_cluster(globals, args.name.as_deref())?
+    } else {
+        super::load::load(globals, wiring::actions())?
+    };
+    let mut err = io::stderr();
+    for warning in &loaded.warnings {
+        writeln!(err, "{warning}")?;
+    }
+    let listener = match args.listen {
+        Some(address) => {
+            let bound = TcpListener::bind(address).await;
+            Some(bound.map_err(|error| Problem::failed(format!("cannot listen on {address}: {error}")))?)
+        }
+        None => None,
+    };
+    let engine = wiring::start_engine(&loaded, false);
+    let file = wiring::history_file()?;
+    let recorder = wiring::start_recorder(&engine, &loaded, &file, "observe")?;
+    let mut status = recorder.status();
+    writeln!(err, "recording {} environments to {}", loaded.options.environments.len(), file.display())?;
+    if let Some(listener) = &listener {
+        writeln!(err, "http://{}/metrics", listener.local_addr()?)?;
+    }
+    let page = Page { fleet: engine.fleet(), status: recorder.status(), engine: engine.clone() };
+    let result = tokio::select! {
+        () = interrupted() => Ok(Exit::Done),
+        why = failure(&engine) => Err(Problem::failed(format!("a part of the program failed, so nothing is recorded any more: {why}"))),
+        () = serve(listener, page) => Ok(Exit::Failed),
+        () = tell_trouble(&mut status) => Ok(Exit::Failed),
+    };
+    recorder.finish().await;
+    result
+}
+
+/// Says on stderr what keeps the history from being written, and when it is written again. Never ends.
+async fn tell_trouble(status: &mut watch::Receiver<RecorderStatus>) {
+    let mut told: Option<Arc<str>> = None;
+    loop {
+        let trouble = status.borrow_and_update().trouble.clone();
+        if trouble != told {
+            let line = trouble.as_deref().unwrap_or("the history is written again");
+            // Nobody may be reading.
+            let _ = writeln!(io::stderr(), "policydeck: {line}");
+            told = trouble;
+        }
+        if status.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+    }
+}
+
+/// What the page shows.
+#[derive(Clone)]
+struct Page {
+    fleet: watch::Receiver<Arc<FleetView>>,
+    status: watch::Receiver<RecorderStatus>,
+    engine: EngineHandle,
+}
+
+/// Serves the page; never ends.
+async fn serve(listener: Option<TcpListener>, page: Page) {
+    let Some(listener) = listener else { return std::future::pending().await };
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept(), if connections.len() < MOST_CONNECTIONS => match accepted {
+                Ok((stream, _)) => {
+                    let page = page.clone();
+                    connections.spawn(async move {
+                        let service = service_fn(move |request| {
+                            let answer = page.answer(&request);
+                            async move { Ok::<_, Infallible>(answer) }
+                        });
+                        // A broken connection is the client's business.
+                        let _ = http1::Builder::new()
+                            .timer(TokioTimer::new())
+                            .header_read_timeout(PATIENCE)
+                            .serve_connection(TokioIo::new(stream), service)
+                            .await;
+                    });
+                }
+                // Out of file descriptors, most likely: wait for some to come back.
+                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+impl Page {
+    fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            return plain(StatusCode::METHOD_NOT_ALLOWED, "only GET\n");
+        }
+        match request.uri().path() {
+            "/healthz" if self.engine.failed().borrow().is_some() => plain(StatusCode::INTERNAL_SERVER_ERROR, "a background task failed\n"),
+            "/healthz" => plain(StatusCode::OK, "ok\n"),
+            "/readyz" => {
+                let status = self.status.borrow();
+                let (ready, why) = ready(&status);
+                plain(if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, &format!("{why}\n"))
+            }
+            "/metrics" => {
+                let text = metrics::text(&self.fleet.borrow(), &self.status.borrow());
+                let mut response = plain(StatusCode::OK, &text);
+                response.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static(metrics::CONTENT_TYPE));
+                response
+            }
+            _ => plain(StatusCode::NOT_FOUND, "/healthz, /readyz and /metrics are here\n"),
+        }
+    }
+}
+
+/// Whether something is recorded, and if not, why.
+fn ready(status: &RecorderStatus) -> (bool, &str) {
+    match (&status.trouble, status.last_write) {
+        (Some(why), _) => (false, why),
+        (None, None) => (false, "nothing has been recorded yet"),
+        (None, Some(_)) => (true, "ok"),
+    }
+}
+
+fn plain(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::copy_from_slice(text.as_bytes())));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jiff::Timestamp;
+
+    #[test]
+    fn it_is_ready_when_it_records() {
+        let written = RecorderStatus { last_write: Some(Timestamp::UNIX_EPOCH), ..RecorderStatus::default() };
+        let full = RecorderStatus { trouble: Some("the disk is full".into()), ..written.clone() };
+        assert_eq!(ready(&RecorderStatus::default()), (false, "nothing has been recorded yet"));
+        assert_eq!(ready(&written), (true, "ok"));
+        assert_eq!(ready(&full), (false, "the disk is full"));
+    }
+}

@@ -1,0 +1,313 @@
+//! What is recorded of a fleet over time, and the answers that are made of it.
+//!
+//! What lives here: the words of what is recorded, and how records become spans, series, marks and a standing. What does not: where
+//! records are kept (`files::history`), who makes them (`engine::recorder`), clocks.
+//!
+//! One rule goes through all of it: what nobody watched is not known. A gap in the watching is a gap in every answer.
+
+mod interval;
+mod marks;
+mod series;
+mod spans;
+mod standing;
+
+pub use interval::{Interval, cover, gaps, running, within};
+pub use marks::{ExceptionChange, Mark, MarkKind, Operation, exception_marks, mode_marks, operation_mark, violation_marks};
+pub use series::{Range, Sample, Series, blocked_series, violation_series};
+pub use spans::{Span, SpanMode, spans};
+pub use standing::{Records, Standing, Violations, standing};
+
+use super::{Mode, PolicyKey, Revision, Tally};
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// An environment as history tells it from others: a cluster that was built anew under an old name is another one.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EnvironmentKey {
+    /// Name from the configuration.
+    pub name: String,
+    /// UID of the namespace `kube-system`.
+    pub cluster_uid: String,
+}
+
+impl fmt::Display for EnvironmentKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+/// What a recorder may have been watching; each family of kinds has a coverage of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Watched {
+    /// Policies: modes, revisions, readiness.
+    Policies,
+    /// Reports: tallies.
+    Reports,
+    /// Events: refused admissions.
+    Events,
+    /// Exceptions.
+    Exceptions,
+}
+
+impl Watched {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Policies, Self::Reports, Self::Events, Self::Exceptions];
+
+    /// The word used in files and JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Policies => "policies",
+            Self::Reports => "reports",
+            Self::Events => "events",
+            Self::Exceptions => "exceptions",
+        }
+    }
+}
+
+impl FromStr for Watched {
+    type Err = ();
+    fn from_str(text: &str) -> Result<Self, ()> {
+        Self::ALL.into_iter().find(|one| one.as_str() == text).ok_or(())
+    }
+}
+
+/// How it is known when a change happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ChangeSource {
+    /// A recorder was watching when it happened.
+    Seen,
+    /// It was so when a recorder began to look: it may be older.
+    Found,
+    /// Our own annotation `policydeck.dev/at` on the object.
+    Annotation,
+    /// The time of the field manager that owns the mode (`metadata.managedFields`).
+    ManagedFields,
+    /// `metadata.creationTimestamp` of an object whose generation is 1.
+    Creation,
+}
+
+impl ChangeSource {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Seen, Self::Found, Self::Annotation, Self::ManagedFields, Self::Creation];
+
+    /// The word used in files and JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Seen => "seen",
+            Self::Found => "found",
+            Self::Annotation => "annotation",
+            Self::ManagedFields => "managedFields",
+            Self::Creation => "creation",
+        }
+    }
+
+    /// Whether the time is concluded from the object instead of observed.
+    pub fn is_inferred(self) -> bool {
+        matches!(self, Self::Annotation | Self::ManagedFields | Self::Creation)
+    }
+}
+
+impl FromStr for ChangeSource {
+    type Err = ();
+    fn from_str(text: &str) -> Result<Self, ()> {
+        Self::ALL.into_iter().find(|one| one.as_str() == text).ok_or(())
+    }
+}
+
+/// What a policy is and does in an environment, as far as history follows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyState {
+    /// What it does; [`Mode::Absent`] where it does not exist.
+    pub mode: Mode,
+    /// Whether it is in force; `None` where the kind does not tell.
+    pub ready: Option<bool>,
+    /// What it says.
+    pub revision: Option<Revision>,
+}
+
+impl PolicyState {
+    /// The policy does not exist.
+    pub const ABSENT: Self = Self { mode: Mode::Absent, ready: None, revision: None };
+}
+
+/// A moment at which a policy became what it then was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// When; never before the change that went before it.
+    pub at: Timestamp,
+    /// What it became.
+    pub state: PolicyState,
+    /// Who did it: a user or a field manager, as written in the object; `None` where nobody told.
+    pub actor: Option<String>,
+    /// How the time is known.
+    pub source: ChangeSource,
+}
+
+/// What an object tells about when its present mode was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Evidence {
+    /// When.
+    pub at: Timestamp,
+    /// What tells so.
+    pub source: ChangeSource,
+}
+
+/// A refused admission, as one event tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// What tells this event from all others of the environment: its UID.
+    pub identity: String,
+    /// Which policy refused.
+    pub policy: PolicyKey,
+    /// When it happened last.
+    pub at: Timestamp,
+    /// How often so far.
+    pub count: u64,
+}
+
+/// An exception, as far as history follows it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ExceptionState {
+    /// API group.
+    pub group: String,
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+    /// The policies it names, as reports write them (`name` or `namespace/name`).
+    pub policies: Vec<String>,
+    /// When it expires.
+    pub expires_at: Option<Timestamp>,
+    /// When it was made, as the server tells.
+    pub created_at: Option<Timestamp>,
+}
+
+/// Something that a recorder has to tell.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Note {
+    /// Of which environment.
+    pub environment: Arc<EnvironmentKey>,
+    /// When it was noticed.
+    pub at: Timestamp,
+    /// What.
+    pub news: News,
+}
+
+/// What a [`Note`] tells.
+#[derive(Debug, Clone, PartialEq)]
+pub enum News {
+    /// Policies are as given. What equals the record is no news.
+    Policies {
+        /// The policies with their states.
+        states: Vec<(PolicyKey, PolicyState)>,
+        /// These are all there are: any other has gone.
+        whole: bool,
+        /// The recorder watched what went before: times are those of the changes.
+        seen: bool,
+    },
+    /// Findings of policies are as given.
+    Tallies(Vec<(PolicyKey, Tally)>),
+    /// Refused admissions that may be new.
+    Refusals(Vec<Refusal>),
+    /// All exceptions there are.
+    Exceptions(Vec<ExceptionState>),
+    /// Families of kinds were watched, from a beginning that stays the same while the end moves on.
+    Watched(Vec<(Watched, Interval)>),
+    /// What the object of a policy tells.
+    Detail(Box<Detail>),
+    /// Something we did ourselves.
+    Operation(Operation),
+}
+
+/// What the object of a policy tells, read because its state was news.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Detail {
+    /// Which policy.
+    pub policy: PolicyKey,
+    /// The revision of the object that was read.
+    pub revision: Revision,
+    /// Who wrote it last.
+    pub actor: Option<String>,
+    /// When the mode was written.
+    pub evidence: Option<Evidence>,
+    /// The object as JSON.
+    pub object: String,
+}
+
+/// How long records are kept, and how fine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// Anything older goes, but for what is still so.
+    pub keep: SignedDuration,
+    /// Tallies are kept as they came for this long,
+    pub raw: SignedDuration,
+    /// then one an hour for this long, then one a day.
+    pub hourly: SignedDuration,
+}
+
+impl Retention {
+    /// Keeps everything for `keep`; tallies as they came for a day, by the hour for two weeks.
+    pub fn of(keep: SignedDuration) -> Self {
+        Self { keep, raw: SignedDuration::from_hours(24), hourly: SignedDuration::from_hours(14 * 24) }
+    }
+}
+impl Default for Retention {
+    /// 400 days: a year, and the quarter's review after it.
+    fn default() -> Self {
+        Self::of(SignedDuration::from_hours(400 * 24))
+    }
+}
+
+/// One environment of a timeline.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Road {
+    /// Which environment.
+    pub environment: EnvironmentKey,
+    /// What the policy did, from the beginning to the end of the window without holes.
+    pub spans: Vec<Span>,
+    /// What happened, in order.
+    pub marks: Vec<Mark>,
+    /// Violations and refused admissions.
+    pub series: Series,
+}
+
+/// A policy over time, in every environment that has a record of it or was watched.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Timeline {
+    /// Which policy.
+    pub policy: PolicyKey,
+    /// The window.
+    pub window: Interval,
+    /// One per environment.
+    pub roads: Vec<Road>,
+}
+
+/// A policy in a list of all, over time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Line {
+    /// Which environment.
+    pub environment: EnvironmentKey,
+    /// Which policy.
+    pub policy: PolicyKey,
+    /// What it did.
+    pub spans: Vec<Span>,
+}
+
+/// What a policy said at some time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RevisionText {
+    /// Its revision.
+    pub revision: Revision,
+    /// When it was recorded first.
+    pub at: Timestamp,
+    /// When it was last what was in force, as far as was seen; `None` while it is.
+    pub until: Option<Timestamp>,
+    /// The whole object as JSON, as it was read; `None` where it could not be read in time.
+    pub object: Option<String>,
+}

@@ -1,0 +1,264 @@
+//! Since when a policy is what it is, and what happened since: what gates ask of history.
+
+use super::{Change, ChangeSource, Interval, PolicyState, Sample, cover, gaps, within};
+use crate::domain::Mode;
+use jiff::{SignedDuration, Timestamp};
+
+/// Everything that is recorded of one policy in one environment, as far as a standing needs it.
+#[derive(Debug, Clone, Default)]
+pub struct Records {
+    /// Changes, in order.
+    pub changes: Vec<Change>,
+    /// Findings, in order; at least from the last sample before the standing began.
+    pub samples: Vec<Sample>,
+    /// Refused admissions: when, and how many.
+    pub blocked: Vec<(Timestamp, u64)>,
+    /// When policies, reports and events were watched.
+    pub policies: Vec<Interval>,
+    /// When reports were watched.
+    pub reports: Vec<Interval>,
+    /// When events were watched.
+    pub events: Vec<Interval>,
+}
+
+/// Failures and errors since a policy is what it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Violations {
+    /// Most at one time.
+    pub most: u64,
+    /// When there were some first.
+    pub first: Timestamp,
+    /// Until when there were some, as far as is known; `None` while there are.
+    pub until: Option<Timestamp>,
+}
+
+/// Since when the present revision and mode hold, and what happened since.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// What the policy is. `ready` is the newest, whatever it was in between.
+    pub state: PolicyState,
+    /// Since when revision and mode hold. With [`ChangeSource::Found`] they may hold for longer.
+    pub since: Timestamp,
+    /// How that time is known.
+    pub source: ChangeSource,
+    /// Who brought it about.
+    pub actor: Option<String>,
+    /// When the policy was not in force meanwhile, without having been changed.
+    pub out_of_force: Vec<Interval>,
+    /// When nobody watched policies since.
+    pub policy_gaps: Vec<Interval>,
+    /// When nobody watched reports since.
+    pub report_gaps: Vec<Interval>,
+    /// When nobody watched events since.
+    pub event_gaps: Vec<Interval>,
+    /// Violations since; `None` where none were seen (in the gaps there may have been some).
+    pub violations: Option<Violations>,
+    /// Refused admissions since, as far as they were seen or told of afterwards.
+    pub blocked: u64,
+    /// When the last of them was.
+    pub blocked_last: Option<Timestamp>,
+    /// When reports were watched and without violations since the last one: what counts as evidence.
+    pub clean: Vec<Interval>,
+}
+
+impl Standing {
+    /// How long the present revision and mode have held at `now`; nothing where the clock says less than that.
+    pub fn held(&self, now: Timestamp) -> SignedDuration {
+        now.duration_since(self.since).max(SignedDuration::ZERO)
+    }
+
+    /// How long it was watched and without violations, since the last one: the clock of `evidence = "observed"`.
+    pub fn observed(&self) -> SignedDuration {
+        self.clean.iter().fold(SignedDuration::ZERO, |sum, interval| sum.saturating_add(interval.length()))
+    }
+}
+
+/// Whether two states are the same step: mode and revision. A policy that only lost readiness is still the same.
+fn same_step(a: &PolicyState, b: &PolicyState) -> bool {
+    a.mode == b.mode && a.revision == b.revision
+}
+
+/// Whether a change only took the policy out of force, without changing what it says.
+fn out_of_force(state: &PolicyState, standing: &PolicyState) -> bool {
+    state.mode == Mode::NotReady && state.revision == standing.revision
+}
+
+/// The standing at `now`; `None` where nothing is recorded or the policy is absent.
+pub fn standing(records: &Records, now: Timestamp) -> Option<Standing> {
+    let newest = records.changes.last()?;
+    if newest.state.mode == Mode::Absent {
+        return None;
+    }
+    // A policy that is not in force now stands where it stood when it was.
+    let stands = match newest.state.mode {
+        Mode::NotReady => records.changes.iter().rev().find(|change| !out_of_force(&change.state, &newest.state)),
+        _ => None,
+    };
+    let anchor = stands.filter(|change| change.state.revision == newest.state.revision).unwrap_or(newest);
+    let of_step = |change: &&Change| same_step(&change.state, &anchor.state) || out_of_force(&change.state, &anchor.state);
+    let run: Vec<&Change> = records.changes.iter().rev().take_while(of_step).collect();
+    let start = run.iter().rev().find(|change| same_step(&change.state, &anchor.state)).copied().unwrap_or(newest);
+    let window = Interval { from: start.at, to: now };
+    let missing = |covered: &[Interval]| gaps(&cover(covered.to_vec()), window);
+    let violations = violations(&records.samples, window);
+    let blocked = records.blocked.iter().filter(|(at, _)| window.from <= *at && *at <= now);
+    Some(Standing {
+        state: PolicyState { ready: newest.state.ready, ..anchor.state.clone() },
+        since: start.at,
+        source: start.source,
+        actor: start.actor.clone(),
+        out_of_force: interruptions(&run, start.at, now),
+        policy_gaps: missing(&records.policies),
+        report_gaps: missing(&records.reports),
+        event_gaps: missing(&records.events),
+        blocked: blocked.clone().fold(0u64, |sum, (_, count)| sum.saturating_add(*count)),
+        blocked_last: blocked.map(|(at, _)| *at).max(),
+        clean: clean(&records.samples, &records.reports, violations, window),
+        violations,
+    })
+}
+
+/// When the policy was not in force; `run` is newest first.
+fn interruptions(run: &[&Change], since: Timestamp, now: Timestamp) -> Vec<Interval> {
+    let mut out = Vec::new();
+    let mut until = now;
+    for change in run {
+        if change.state.mode == Mode::NotReady && change.at >= since {
+            out.push(Interval { from: change.at, to: until });
+        }
+        until = change.at;
+    }
+    cover(out)
+}
+
+fn violations(samples: &[Sample], window: Interval) -> Option<Violations> {
+    let before = samples[..samples.partition_point(|sample| sample.at <= window.from)].last();
+    let after = samples.iter().filter(|sample| window.from < sample.at && sample.at <= window.to);
+    let mut found: Option<Violations> = None;
+    let held = before.map(|sample| (window.from, window.from, sample.last.faults(), sample.last.faults()));
+    // Of a sample that sums up a time only that is known; the violation may have been there until its end.
+    let end = |sample: &Sample| sample.at.checked_add(sample.span).unwrap_or(sample.at).min(window.to);
+    let after = after.map(|sample| (sample.at, end(sample), sample.high, sample.last.faults()));
+    for (at, end, most, last) in held.into_iter().chain(after) {
+        match &mut found {
+            None if most > 0 => found = Some(Violations { most, first: at, until: (last == 0).then_some(end) }),
+            None => {}
+            Some(found) => {
+                found.most = found.most.max(most);
+                found.until = match found.until {
+                    _ if last > 0 => None,
+                    None => Some(end),
+                    Some(_) if most > 0 => Some(end),
+                    until => until,
+                };
+            }
+        }
+    }
+    found
+}
+
+/// When reports were watched since the last violation.
+fn clean(samples: &[Sample], reports: &[Interval], violations: Option<Violations>, window: Interval) -> Vec<Interval> {
+    let from = match violations {
+        Some(Violations { until: None, .. }) => return Vec::new(),
+        Some(Violations { until: Some(until), .. }) => until,
+        None => window.from,
+    };
+    // Before the first sample there is no number that could be zero.
+    let Some(first) = samples.first() else { return Vec::new() };
+    let window = Interval { from: from.max(first.at), to: window.to };
+    let clean: Vec<Interval> = cover(reports.to_vec()).iter().filter_map(|interval| interval.clip(window)).collect();
+    debug_assert!(within(&clean, window) <= window.length().max(SignedDuration::ZERO));
+    clean
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Revision, Tally};
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn of(from: i64, to: i64) -> Interval {
+        Interval { from: at(from), to: at(to) }
+    }
+
+    fn change(second: i64, mode: Mode, revision: &str) -> Change {
+        let state = PolicyState { mode, ready: Some(mode != Mode::NotReady), revision: Some(Revision(revision.into())) };
+        Change { at: at(second), state, actor: None, source: ChangeSource::Seen }
+    }
+
+    fn raw(second: i64, fail: u64) -> Sample {
+        Sample::raw(at(second), Tally { fail, ..Tally::default() })
+    }
+
+    fn records(changes: Vec<Change>) -> Records {
+        let all = vec![of(0, 100)];
+        Records { changes, policies: all.clone(), reports: all.clone(), events: all, ..Records::default() }
+    }
+
+    #[test]
+    fn it_stands_since_mode_or_revision_changed() {
+        use Mode::{Absent, Audit, Enforce, NotReady};
+        let cases: [(Vec<Change>, Option<i64>); 9] = [
+            (vec![], None),
+            (vec![change(1, Audit, "a")], Some(1)),
+            (vec![change(1, Audit, "a"), change(5, Enforce, "a")], Some(5)),
+            (vec![change(1, Audit, "a"), change(5, Audit, "b")], Some(5)),
+            // It came into force a moment after it was made.
+            (vec![change(1, NotReady, "a"), change(2, Audit, "a")], Some(2)),
+            // Out of force for a while, and now.
+            (vec![change(1, Audit, "a"), change(5, NotReady, "a"), change(6, Audit, "a")], Some(1)),
+            (vec![change(1, Audit, "a"), change(5, NotReady, "a")], Some(1)),
+            (vec![change(1, Audit, "a"), change(5, NotReady, "b"), change(6, Audit, "b")], Some(6)),
+            (vec![change(1, Audit, "a"), change(5, Absent, "a")], None),
+        ];
+        for (changes, since) in cases {
+            let standing = standing(&records(changes.clone()), at(100));
+            assert_eq!(standing.map(|standing| standing.since.as_second()), since, "{changes:?}");
+        }
+    }
+
+    #[test]
+    fn time_out_of_force_is_told() {
+        let changes =
+            vec![change(1, Mode::Audit, "a"), change(5, Mode::NotReady, "a"), change(8, Mode::Audit, "a"), change(90, Mode::NotReady, "a")];
+        let standing = standing(&records(changes), at(100)).unwrap();
+        assert_eq!(standing.out_of_force, [of(5, 8), of(90, 100)]);
+        assert_eq!((standing.state.mode, standing.state.ready), (Mode::Audit, Some(false)));
+        assert_eq!(standing.held(at(100)), SignedDuration::from_secs(99));
+        assert_eq!(standing.held(at(0)), SignedDuration::ZERO, "a clock that was set back");
+    }
+
+    #[test]
+    fn violations_since_then() {
+        let with = |samples: Vec<Sample>| {
+            let records = Records { samples, ..records(vec![change(10, Mode::Audit, "a")]) };
+            let standing = standing(&records, at(100)).unwrap();
+            let seconds = |v: Violations| (v.most, v.first.as_second(), v.until.map(Timestamp::as_second));
+            (standing.violations.map(seconds), standing.observed().as_secs())
+        };
+        assert_eq!(with(vec![]), (None, 0), "no number is no evidence");
+        assert_eq!(with(vec![raw(0, 0)]), (None, 90));
+        assert_eq!(with(vec![raw(20, 0)]), (None, 80));
+        assert_eq!(with(vec![raw(0, 3)]), (Some((3, 10, None)), 0));
+        assert_eq!(with(vec![raw(0, 3), raw(40, 0)]), (Some((3, 10, Some(40))), 60));
+        assert_eq!(with(vec![raw(0, 0), raw(20, 7), raw(30, 2), raw(40, 0), raw(50, 0)]), (Some((7, 20, Some(40))), 60));
+        assert_eq!(with(vec![raw(0, 3), raw(5, 0)]), (None, 90), "before it began");
+        let between = Sample { high: 4, ..raw(70, 0) };
+        assert_eq!(with(vec![raw(0, 0), between]), (Some((4, 70, Some(70))), 30), "came and went in between");
+    }
+
+    #[test]
+    fn gaps_are_no_evidence() {
+        let mut records =
+            Records { samples: vec![raw(0, 0)], blocked: vec![(at(5), 1), (at(20), 3)], ..records(vec![change(10, Mode::Enforce, "a")]) };
+        records.reports = vec![of(0, 30), of(50, 100)];
+        let standing = standing(&records, at(100)).unwrap();
+        assert_eq!((standing.report_gaps.clone(), standing.event_gaps.clone()), (vec![of(30, 50)], vec![]));
+        assert_eq!(standing.observed().as_secs(), 70);
+        assert_eq!((standing.blocked, standing.blocked_last), (3, Some(at(20))));
+    }
+}

@@ -1,0 +1,70 @@
+//! Reading the objects of policies that are news: what they say, who wrote them, and since when.
+
+use super::super::EngineHandle;
+use super::RecorderStatus;
+use super::writer::Wanted;
+use crate::domain::history::{Detail, EnvironmentKey, News, Note};
+use crate::domain::{PolicyKey, ResourceRef};
+use crate::kinds::{KindId, authorship, read_policy};
+use futures::StreamExt as _;
+use futures::stream::unfold;
+use jiff::Timestamp;
+use serde_json::Value;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+
+/// How long one object may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Objects that are read at a time: recording asks a server for little.
+const AT_ONCE: usize = 4;
+
+/// Reads the objects that are wanted, until nobody wants any more.
+pub(super) async fn look_up(
+    engine: EngineHandle,
+    wanted: mpsc::Receiver<Wanted>,
+    notes: mpsc::Sender<Vec<Note>>,
+    status: watch::Sender<RecorderStatus>,
+) {
+    let wanted = unfold(wanted, |mut wanted| async move { wanted.recv().await.map(|one: Wanted| (one, wanted)) });
+    let (engine, notes, status) = (&engine, &notes, &status);
+    let read = |(environment, policy): Wanted| async move {
+        if let Ok(Some(detail)) = timeout(PATIENCE, detail(engine, &environment, policy)).await {
+            let note = Note { environment, at: Timestamp::now(), news: News::Detail(Box::new(detail)) };
+            // Where nobody writes any more the program ends.
+            let _ = notes.send(vec![note]).await;
+        }
+        status.send_modify(|status| status.objects_wanted = status.objects_wanted.saturating_sub(1));
+    };
+    wanted.for_each_concurrent(AT_ONCE, read).await;
+}
+
+/// What the object tells; `None` where it cannot be read, which is no loss but of its text.
+async fn detail(engine: &EngineHandle, environment: &Arc<EnvironmentKey>, policy: PolicyKey) -> Option<Detail> {
+    let kind = KindId::find(&policy.id.group, &policy.id.kind)?.kind();
+    for version in kind.versions {
+        let reference = ResourceRef {
+            api_version: kind.api_version(version),
+            kind: kind.kind.to_owned(),
+            namespace: policy.id.namespace.clone().unwrap_or_default(),
+            name: policy.id.name.clone(),
+            uid: String::new(),
+        };
+        // A version that is not served is not found; the next one may be.
+        let Ok(object) = engine.object_whole(&environment.name, reference).await else { continue };
+        let revision = read_policy(kind, &object).ok()?.revision;
+        let told = authorship(&object);
+        return Some(Detail { revision, actor: told.actor, evidence: told.evidence, object: text(object), policy });
+    }
+    None
+}
+
+/// The object as it is kept: whole, without what only the server's own bookkeeping needs.
+fn text(mut object: Value) -> String {
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.remove("managedFields");
+    }
+    object.to_string()
+}

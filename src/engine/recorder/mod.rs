@@ -1,0 +1,246 @@
+//! Recording the fleet's history while it is watched.
+//!
+//! What lives here: following the views (`watcher`), asking for what they do not hold (`lookup`), and handing notes to the thread that writes
+//! (`writer`). What does not: the file (`files::history`), what records mean (`domain::history`).
+//!
+//! ```text
+//! FleetView ──look, four times a second──▶ watcher ──notes──▶ writer (its own thread) ──▶ history.db
+//!                                             ▲ refused admissions, exceptions    │ policies whose object is wanted
+//!                                           engine ◀──────── lookup ◀─────────────┘
+//! ```
+//! The cost hangs on the number of policies, never on that of findings. Nobody waits for the disk: what cannot be handed on is not told, and
+//! counts as not watched.
+
+mod lookup;
+mod watcher;
+mod writer;
+
+use super::EngineHandle;
+use crate::domain::history::{ExceptionState, News, Note, Refusal, Retention, Watched};
+use crate::fleet::query::BlockedRow;
+use crate::fleet::view::EnvironmentView;
+use jiff::Timestamp;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use watcher::{Found, Moment, Watcher};
+use writer::Writer;
+
+/// How often the views are looked at.
+const LOOK: Duration = Duration::from_millis(250);
+/// Parcels of notes that may wait for the disk.
+const WAITING: usize = 64;
+/// Objects that may wait to be read: all policies of a big fleet.
+const WANTED: usize = 16_384;
+/// How long the engine may take for an answer from its own state.
+const ANSWER: Duration = Duration::from_secs(5);
+/// How long the last notes may take.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// What a recorder is started with.
+#[derive(Debug, Clone)]
+pub struct RecorderOptions {
+    /// The history's file (`History::path`).
+    pub file: PathBuf,
+    /// What kind of recorder it is, e.g. `screen` or `observe`; process and time are added.
+    pub name: String,
+    /// How long records are kept.
+    pub retention: Retention,
+}
+
+/// How a recorder fares.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RecorderStatus {
+    /// Why nothing can be written, in words; nothing while all is well. It is tried again.
+    pub trouble: Option<Arc<str>>,
+    /// When something was written last.
+    pub last_write: Option<Timestamp>,
+    /// Notes that were written.
+    pub notes: u64,
+    /// Policies whose objects are still to be read.
+    pub objects_wanted: usize,
+    /// How long each family was watched, by environment.
+    pub watched: Vec<(Arc<str>, Watched, Duration)>,
+}
+
+/// A running recorder. Dropping it ends it without a farewell: what was watched in the last seconds is then not on record.
+#[derive(Debug)]
+pub struct Recorder {
+    status: watch::Receiver<RecorderStatus>,
+    stop: Option<oneshot::Sender<()>>,
+    follow: JoinHandle<()>,
+    lookup: JoinHandle<()>,
+    written: oneshot::Receiver<()>,
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        self.follow.abort();
+        self.lookup.abort();
+    }
+}
+
+/// Starts recording what `engine` sees. Call it inside a runtime.
+///
+/// # Errors
+/// Only where no thread can be started; a file that cannot be written shows in the status, and is tried again.
+pub fn record(engine: &EngineHandle, options: RecorderOptions) -> std::io::Result<Recorder> {
+    let (notes, received) = mpsc::channel(WAITING);
+    let (wanted, asked) = mpsc::channel(WANTED);
+    let status = watch::Sender::new(RecorderStatus::default());
+    let name = format!("{} {} {}", options.name, std::process::id(), Timestamp::now().as_millisecond());
+    let writer = Writer { path: options.file, name, retention: options.retention, notes: received, wanted, status: status.clone() };
+    let (done, written) = oneshot::channel();
+    std::thread::Builder::new().name("history".to_owned()).spawn(move || {
+        writer.run();
+        // Nobody may be waiting any more.
+        let _ = done.send(());
+    })?;
+    let (stop, stopped) = oneshot::channel();
+    let told = status.subscribe();
+    let lookup = tokio::spawn(lookup::look_up(engine.clone(), asked, notes.clone(), status.clone()));
+    let follower = Follower { engine: engine.clone(), watchers: Vec::new(), notes, status, started: Instant::now() };
+    let follow = tokio::spawn(follower.run(stopped));
+    Ok(Recorder { status: told, stop: Some(stop), follow, lookup, written })
+}
+
+impl Recorder {
+    /// How it fares, and the news of that.
+    pub fn status(&self) -> watch::Receiver<RecorderStatus> {
+        self.status.clone()
+    }
+
+    /// Ends it: what was seen until now is written, if the disk lets it be within two seconds.
+    pub async fn finish(mut self) {
+        if let Some(stop) = self.stop.take() {
+            // It may have ended already.
+            let _ = stop.send(());
+        }
+        let _ = timeout(FAREWELL, async {
+            let _ = (&mut self.follow).await;
+            // It holds a sender; the thread ends when all are gone.
+            self.lookup.abort();
+            let _ = (&mut self.written).await;
+        })
+        .await;
+    }
+}
+
+/// Follows the views of all environments.
+struct Follower {
+    engine: EngineHandle,
+    watchers: Vec<Watcher>,
+    notes: mpsc::Sender<Vec<Note>>,
+    status: watch::Sender<RecorderStatus>,
+    started: Instant,
+}
+
+impl Follower {
+    async fn run(mut self, mut stopped: oneshot::Receiver<()>) {
+        let fleet = self.engine.fleet();
+        let mut beat = interval(LOOK);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = beat.tick() => {}
+                _ = &mut stopped => break,
+            }
+            let view = Arc::clone(&fleet.borrow());
+            self.watchers.resize_with(view.environments.len(), Watcher::default);
+            for (place, environment) in view.environments.iter().enumerate() {
+                self.look(place, environment).await;
+            }
+            self.tell_watched();
+        }
+        for watcher in &mut self.watchers {
+            let (Some(environment), Some(news)) = (watcher.key().cloned(), watcher.close()) else { continue };
+            let note = Note { environment, at: Timestamp::now(), news };
+            // Where the disk hangs the last seconds are lost.
+            let _ = self.notes.try_send(vec![note]);
+        }
+    }
+
+    async fn look(&mut self, place: usize, view: &EnvironmentView) {
+        let now = Moment { wall: now(), run: self.started.elapsed() };
+        let watcher = &mut self.watchers[place];
+        let mut found = watcher.look(view, now);
+        let Some(environment) = watcher.key().cloned() else { return };
+        self.ask(view, &mut found, now.wall).await;
+        if found.news.is_empty() {
+            return;
+        }
+        let note = |(at, news)| Note { environment: Arc::clone(&environment), at, news };
+        let parcel = found.news.into_iter().map(note).collect();
+        if self.notes.try_send(parcel).is_err() {
+            // The disk does not keep up. What is not handed on has not been watched.
+            self.watchers[place].lost();
+            self.tell_behind();
+        }
+    }
+
+    /// Asks for what the view does not hold. Without an answer it is asked again later.
+    async fn ask(&mut self, view: &EnvironmentView, found: &mut Found, at: Timestamp) {
+        if found.refusals
+            && let Ok(Ok(rows)) = timeout(ANSWER, self.engine.blocked(&view.name, None)).await
+        {
+            let refusals: Vec<Refusal> = rows.iter().filter_map(|row| refusal(row, at)).collect();
+            if !refusals.is_empty() {
+                found.news.insert(0, (at, News::Refusals(refusals)));
+            }
+        }
+        if found.exceptions
+            && let Ok(Ok(all)) = timeout(ANSWER, self.engine.exceptions_alone(&view.name)).await
+        {
+            found.news.insert(0, (at, News::Exceptions(all.iter().map(|exception| exception_state(exception)).collect())));
+        }
+    }
+
+    /// Keeps the status up to date for whoever looks; nobody is woken for it.
+    fn tell_watched(&self) {
+        let mut watched = Vec::new();
+        for watcher in &self.watchers {
+            let Some(key) = watcher.key() else { continue };
+            let name: Arc<str> = Arc::from(key.name.as_str());
+            watched.extend(watcher.watched().map(|(family, time)| (Arc::clone(&name), family, time)));
+        }
+        self.status.send_if_modified(|status| {
+            status.watched = watched;
+            false
+        });
+    }
+
+    fn tell_behind(&self) {
+        self.status.send_if_modified(|status| {
+            let news = status.trouble.is_none();
+            let why = || Arc::from("the history is not being written: the disk does not keep up");
+            status.trouble.get_or_insert_with(why);
+            news
+        });
+    }
+}
+
+/// Whole milliseconds, as records have them.
+fn now() -> Timestamp {
+    let now = Timestamp::now();
+    Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
+}
+
+/// An event without an identity cannot be told from itself later, so it is left out.
+fn refusal(row: &BlockedRow, now: Timestamp) -> Option<Refusal> {
+    let identity = (!row.event.is_empty()).then(|| row.event.to_string())?;
+    Some(Refusal { identity, policy: row.key.clone(), at: row.at.unwrap_or(now), count: row.count })
+}
+
+fn exception_state(exception: &crate::domain::Exception) -> ExceptionState {
+    ExceptionState {
+        group: exception.group.clone(),
+        namespace: exception.namespace.clone(),
+        name: exception.name.clone(),
+        policies: exception.policies.iter().map(|(policy, _)| policy.clone()).collect(),
+        expires_at: exception.expires_at,
+        created_at: exception.created_at,
+    }
+}

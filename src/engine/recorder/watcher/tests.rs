@@ -1,0 +1,217 @@
+//! Views in, news out.
+
+use super::*;
+use crate::domain::{PolicyId, Revision, Sync, Tier};
+use crate::fleet::view::KindView;
+
+fn cell(name: &str, mode: Mode, revision: Option<&str>, fail: u64) -> PolicyCell {
+    let id = PolicyId { group: "kyverno.io".into(), kind: "ClusterPolicy".into(), namespace: None, name: name.into() };
+    PolicyCell {
+        key: PolicyKey { source: "kyverno".into(), id: Arc::new(id) },
+        mode,
+        ready: Readiness::Ready,
+        revision: revision.map(|revision| Revision(revision.into())),
+        severity: None,
+        category: None,
+        findings: Tally { fail, ..Tally::default() },
+        owners: Tally::default(),
+        blocked: Some(0),
+        stale: 0,
+        evaluated_at: None,
+        excepted: 0,
+        complete: true,
+    }
+}
+
+fn view(cells: Vec<PolicyCell>) -> EnvironmentView {
+    let kind = |group, kind| KindView { group, kind, sync: Sync::Live, objects: 1, essential: true };
+    EnvironmentView {
+        name: "dev".into(),
+        tier: Tier::Normal,
+        context: "dev".into(),
+        server: None,
+        cluster_uid: Some("u1".into()),
+        kubernetes: None,
+        kyverno: None,
+        link: Link::Live,
+        complete: true,
+        last_seen: None,
+        kinds: vec![
+            kind("kyverno.io", "ClusterPolicy"),
+            kind("wgpolicyk8s.io", "PolicyReport"),
+            kind("", "Event"),
+            kind("kyverno.io", "PolicyException"),
+        ],
+        findings: Tally::default(),
+        owners: Tally::default(),
+        summaries: None,
+        blocked: Some(0),
+        malformed: 0,
+        stale: 0,
+        policies: cells.len() as u64,
+        exceptions: 0,
+        notes: Vec::new(),
+        cells: cells.into(),
+        generation: 0,
+        content: 0,
+    }
+}
+
+/// A watcher, its time, and what it is shown.
+struct Bench {
+    watcher: Watcher,
+    second: i64,
+    generation: u64,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self { watcher: Watcher::default(), second: 0, generation: 0 }
+    }
+
+    /// Lets time pass and shows a view; what is told, in words, without the beats.
+    fn after(&mut self, seconds: i64, view: EnvironmentView) -> Vec<String> {
+        self.all(seconds, seconds, view).0
+    }
+
+    fn all(&mut self, run: i64, wall: i64, mut view: EnvironmentView) -> (Vec<String>, Vec<String>) {
+        self.generation += 1;
+        view.generation = self.generation;
+        let base = self.watcher.last.map_or(Duration::ZERO, |last| last.run);
+        self.second += wall;
+        let now =
+            Moment { wall: Timestamp::from_second(1_000 + self.second).unwrap(), run: base + Duration::from_secs(run.unsigned_abs()) };
+        let found = self.watcher.look(&view, now);
+        let (mut news, mut beats) = (Vec::new(), Vec::new());
+        for (at, one) in found.news {
+            let at = at.as_second() - 1_000;
+            match one {
+                News::Policies { states, whole, seen } => {
+                    let word = |(key, state): &(PolicyKey, PolicyState)| format!("{}={}", key.id.name, state.mode);
+                    let how = match (whole, seen) {
+                        (true, false) => "all",
+                        (false, true) => "seen",
+                        _ => "?",
+                    };
+                    news.push(format!("{at} {how} {}", states.iter().map(word).collect::<Vec<_>>().join(" ")));
+                }
+                News::Tallies(tallies) => {
+                    let word = |(key, tally): &(PolicyKey, Tally)| format!("{}:{}", key.id.name, tally.fail);
+                    news.push(format!("{at} {}", tallies.iter().map(word).collect::<Vec<_>>().join(" ")));
+                }
+                News::Watched(intervals) => {
+                    let word = |(family, interval): &(Watched, Interval)| {
+                        format!("{} {}-{}", family.as_str(), interval.from.as_second() - 1_000, interval.to.as_second() - 1_000)
+                    };
+                    beats.push(intervals.iter().map(word).collect::<Vec<_>>().join(", "));
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        if found.refusals {
+            news.push("refusals".into());
+        }
+        if found.exceptions {
+            news.push("exceptions".into());
+        }
+        (news, beats)
+    }
+}
+
+fn audit(fail: u64) -> EnvironmentView {
+    view(vec![cell("p", Mode::Audit, Some("r1"), fail)])
+}
+
+#[test]
+fn first_everything_then_only_what_changed() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.after(0, audit(3)), ["0 all p=audit", "0 p:3", "refusals", "exceptions"]);
+    assert_eq!(bench.after(1, audit(3)), Vec::<String>::new());
+    assert_eq!(bench.after(1, view(vec![cell("p", Mode::Enforce, Some("r1"), 3)])), ["2 seen p=enforce"]);
+    let two = || vec![cell("p", Mode::Enforce, Some("r2"), 3), cell("q", Mode::Audit, Some("r9"), 0)];
+    assert_eq!(bench.after(1, view(two())), ["3 seen p=enforce q=audit", "3 q:0"]);
+    assert_eq!(bench.after(1, view(two()[1..].to_vec())), ["4 p:0", "4 seen p=absent"]);
+    // Only its results are left.
+    assert_eq!(bench.after(1, view(vec![cell("q", Mode::Absent, None, 0)])), ["5 seen q=absent"]);
+}
+
+#[test]
+fn numbers_are_told_every_so_often_and_the_worst_is_not_lost() {
+    let mut bench = Bench::new();
+    bench.after(0, audit(0));
+    assert_eq!(bench.after(5, audit(7)), Vec::<String>::new());
+    assert_eq!(bench.after(5, audit(0)), Vec::<String>::new());
+    assert_eq!(bench.after(5, audit(0)), ["5 p:7", "15 p:0"]);
+    assert_eq!(bench.after(20, audit(2)), ["35 p:2"]);
+    assert_eq!(bench.after(20, audit(2)), Vec::<String>::new());
+}
+
+#[test]
+fn what_is_watched_is_told_at_its_ends_and_in_between() {
+    let mut bench = Bench::new();
+    let watched = |text: &str| vec![text.replace('*', "policies X, reports X, events X, exceptions X")];
+    let every = |interval: &str| watched("*").into_iter().map(|text| text.replace('X', interval)).collect::<Vec<_>>();
+    assert_eq!(bench.all(0, 0, audit(0)).1, every("0-0"));
+    assert_eq!(bench.all(5, 5, audit(0)).1, Vec::<String>::new());
+    assert_eq!(bench.all(5, 5, audit(0)).1, every("0-10"));
+    let mut denied = audit(0);
+    denied.kinds[1].sync = Sync::Stale { since: Timestamp::UNIX_EPOCH };
+    assert_eq!(bench.all(1, 1, denied).1, ["reports 0-10, policies 0-11, events 0-11, exceptions 0-11"]);
+    let mut lost = audit(0);
+    lost.link = Link::Stale { since: Timestamp::UNIX_EPOCH };
+    assert_eq!(bench.all(1, 1, lost).1, ["policies 0-11, events 0-11, exceptions 0-11"]);
+    let (news, beats) = bench.all(1, 1, view(vec![cell("p", Mode::Enforce, Some("r1"), 0)]));
+    assert_eq!(news, ["13 all p=enforce"], "nobody saw when it happened");
+    assert_eq!(beats, every("13-13"));
+    let total: Vec<_> = bench.watcher.watched().map(|(_, time)| time.as_secs()).collect();
+    assert_eq!(total, [11, 10, 11, 11]);
+}
+
+#[test]
+fn nothing_is_told_before_all_is_there() {
+    let mut bench = Bench::new();
+    let mut listing = audit(0);
+    listing.link = Link::Listing;
+    assert_eq!(bench.all(0, 0, listing), (vec![], vec![]));
+    let mut unknown = audit(0);
+    unknown.cluster_uid = None;
+    assert_eq!(bench.all(1, 1, unknown), (vec![], vec![]));
+    assert_eq!(bench.after(1, audit(0))[0], "2 all p=audit");
+}
+
+#[test]
+fn a_leap_of_time_begins_anew() {
+    for (run, wall) in [(60, 60), (1, 3_600), (1, -3_600)] {
+        let mut bench = Bench::new();
+        bench.after(0, audit(0));
+        bench.after(5, audit(0));
+        let (news, beats) = bench.all(run, wall, audit(0));
+        assert!(news[0].ends_with("all p=audit"), "{run} {wall}: {news:?}");
+        assert!(beats[0].starts_with("policies 0-5") && beats.len() == 2, "{run} {wall}: {beats:?}");
+    }
+}
+
+#[test]
+fn another_cluster_is_another_environment() {
+    let mut bench = Bench::new();
+    bench.after(0, audit(0));
+    let mut other = audit(0);
+    other.cluster_uid = Some("u2".into());
+    assert_eq!(bench.after(1, other)[0], "1 all p=audit");
+    assert_eq!(bench.watcher.key().unwrap().cluster_uid, "u2");
+}
+
+#[test]
+fn refusals_are_asked_for_when_their_number_changes() {
+    let mut bench = Bench::new();
+    bench.after(0, audit(0));
+    let blocked = |count| EnvironmentView { blocked: Some(count), ..audit(0) };
+    assert_eq!(bench.after(1, blocked(1)), Vec::<String>::new(), "too soon");
+    assert_eq!(bench.after(1, blocked(1)), ["refusals"]);
+    assert_eq!(bench.after(5, blocked(1)), Vec::<String>::new());
+    assert_eq!(bench.after(5, EnvironmentView { blocked: None, ..audit(0) }), Vec::<String>::new());
+    for _ in 0..3 {
+        assert_eq!(bench.after(14, blocked(1)), Vec::<String>::new());
+    }
+    assert_eq!(bench.after(14, blocked(1)), ["refusals"], "some may have run out while others came");
+}
