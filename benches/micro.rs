@@ -288,7 +288,7 @@ mod history {
         let folder = tempfile::tempdir().unwrap();
         let mut history = History::open(&History::path(folder.path())).unwrap();
         let environment = Arc::new(environment(0));
-        let mut second = 0;
+        let mut second = 0_i64;
         bencher.bench_local(|| {
             second += 15;
             let tally = |n: usize| (policy(n), Tally { fail: second.unsigned_abs(), ..Tally::default() });

@@ -25,7 +25,7 @@ const LAYERS: [(&str, &[&str]); 11] = [
 const ROOTS: [&str; 4] = ["lib", "main", "app", "testing"];
 
 /// Crates and modules that live in one place only.
-const CONFINED: [(&str, &[&str]); 12] = [
+const CONFINED: [(&str, &[&str]); 13] = [
     ("ratatui", &["tui"]),
     ("crossterm", &["tui"]),
     ("tui_input", &["tui"]),

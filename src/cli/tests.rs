@@ -3,6 +3,7 @@
 mod fixture;
 mod formats;
 mod generated;
+mod metrics;
 
 use super::args::{Format, Show, StatusArgs};
 use super::document::Style;
