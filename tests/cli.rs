@@ -343,6 +343,8 @@ fn an_export_holds_every_line_and_where_they_end() {
     let head: serde_json::Value = serde_json::from_str(head).unwrap();
     let last: serde_json::Value = serde_json::from_str(lines.lines().last().unwrap()).unwrap();
     assert_eq!((&head["kind"], &head["entries"], &head["lastHash"]), (&"JournalExport".into(), &3.into(), &last["hash"]));
+}
+
 #[test]
 fn a_history_that_is_empty_damaged_or_new() {
     let home = Home::new();
