@@ -16,9 +16,8 @@ use crate::cli::document::Style;
 use crate::cli::scope::Scope;
 use crate::cli::show::{Request, Streams, show};
 use crate::cli::{Exit, Problem};
-use crate::engine::EngineHandle;
+use crate::engine::{EngineHandle, HistoryReader};
 use crate::files::{self, FileError, Paths, TemporaryFolder, Trouble};
-use crate::ops::road::Road;
 use crate::settings::ColorChoice;
 use load::Loaded;
 use std::ffi::OsString;
@@ -140,7 +139,9 @@ async fn run_show(command: &Show, globals: &Globals) -> Result<Exit, Problem> {
         style: style(globals, &loaded, terminal),
         wait: globals.wait,
         environments: loaded.options.environments.len(),
-        road: Road::new(loaded.options.environments.clone()),
+        road: wiring::road(&loaded),
+        // The demo's own history ends with it, so that a command on it finds none.
+        history: wiring::history_file().ok().map(HistoryReader::new),
         terminal,
     };
     let engine = wiring::start_engine(&loaded, false);
@@ -186,6 +187,7 @@ async fn run_screen(globals: &Globals, banner: Option<String>, log: Trouble, his
         banner,
         keys: loaded.settings.keys.clone(),
         road: wiring::road(&loaded),
+        history: history.clone().map(HistoryReader::new),
         log: Some(log),
     };
     let engine = wiring::start_engine(&loaded, true);

@@ -10,7 +10,7 @@ use crate::cli::settle::settle;
 use crate::cli::show::choose;
 use crate::cli::{Exit, Problem, gate, outcome, preview};
 use crate::domain::PolicyId;
-use crate::engine::gates::Nobody;
+use crate::engine::HistoryReader;
 use crate::engine::operations::{Declined, Keeping, Operator, Outcome, Request};
 use crate::files::{self, Paths, archive, who};
 use crate::ops::plan::{ConfirmLevel, Plan, from_file, to_file};
@@ -20,7 +20,6 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::io::{self, BufRead as _, BufWriter, IsTerminal as _, Write as _};
 use std::path::Path;
-use std::sync::Arc;
 
 /// Runs one operation to its end.
 pub(super) async fn run(act: &Act, globals: &Globals) -> Result<Exit, Problem> {
@@ -36,7 +35,8 @@ pub(super) async fn run(act: &Act, globals: &Globals) -> Result<Exit, Problem> {
     let road = Road::new(loaded.options.environments.clone());
     let me = who(None);
     let by = if me.host.is_empty() { me.to_string() } else { format!("{me}@{}", me.host) };
-    let operator = Operator::new(engine.clone(), road, keeping, loaded.settings.acknowledge_unknown, Arc::new(Nobody), by);
+    let operator =
+        Operator::new(engine.clone(), road, keeping, loaded.settings.acknowledge_unknown, HistoryReader::new(wiring::history_file()?), by);
     let asked = Asked { act, globals, loaded: &loaded, operator: &operator, archives: &paths.archives() };
     tokio::select! {
         result = asked.run(&engine) => result,

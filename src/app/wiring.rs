@@ -7,7 +7,7 @@ use crate::cluster::ClusterSpec;
 use crate::demo::{Demo, DemoOptions, Scenario};
 use crate::domain::history::Retention;
 use crate::engine::recorder::{self, Recorder, RecorderOptions};
-use crate::engine::{self, EngineHandle};
+use crate::engine::{self, EngineHandle, HistoryReader};
 use crate::files::history::History;
 use crate::files::{self, Paths, Trouble};
 use crate::ops::road::Road;
@@ -115,6 +115,8 @@ pub(super) struct ScreenStyle {
     pub(super) keys: BTreeMap<String, String>,
     /// The road that policies go.
     pub(super) road: Road,
+    /// Where what was observed over time can be read.
+    pub(super) history: Option<HistoryReader>,
     /// What becomes of the log.
     pub(super) log: Option<Trouble>,
 }
@@ -145,6 +147,7 @@ async fn run_screen(engine: EngineHandle, style: ScreenStyle) -> Result<Exit, Pr
         read_only: style.read_only,
         keys,
         road: style.road,
+        history: style.history,
         save: Some(Saver::new(save)),
         trouble: style.log,
         ..TuiOptions::default()

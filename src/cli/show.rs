@@ -7,9 +7,10 @@ use super::findings::NotOne;
 use super::items::{FindingItem, PolicyItem, StatusItem};
 use super::scope::{Scope, Scoped, narrow, results};
 use super::settle::settle;
-use super::source::Source;
+use super::source::{GateQuestion, Source};
 use super::{Exit, Problem, findings, gate, policies, status, violations};
 use crate::domain::{self, PolicyId, clean};
+use crate::engine::HistoryReader;
 use crate::fleet::filter::{Field, Verdict};
 use crate::fleet::query::FindingQuery;
 use crate::fleet::view::FleetView;
@@ -32,6 +33,8 @@ pub struct Request {
     pub environments: usize,
     /// The whole road, whatever part of it is looked at.
     pub road: Road,
+    /// What was recorded over time, where that is known.
+    pub history: Option<HistoryReader>,
     /// Whether the output is a terminal, so that `--watch` may draw over what it drew.
     pub terminal: bool,
 }
@@ -238,8 +241,8 @@ async fn show_gate(args: &GateArgs, source: &impl Source, request: &Request, str
     let fleet = settle(source.fleet(), request.environments, request.wait).await;
     let policy = choose(&args.policy, &fleet, &[])?;
     let now = Timestamp::now();
-    let judged =
-        source.gate(&request.road, &policy, args.to.as_deref(), now).await.map_err(|why| Problem::usage(format!("{policy}: {why}")))?;
+    let question = GateQuestion { road: &request.road, history: request.history.as_ref(), policy: &policy, to: args.to.as_deref() };
+    let judged = source.gate(question, now).await.map_err(|why| Problem::usage(format!("{policy}: {why}")))?;
     let head = Head::new("Gate", now, judged.verdict != domain::Verdict::Unknown);
     if request.style.format == Format::Table {
         writeln!(streams.out, "{}", clean(&gate::sentence(&judged)))?;

@@ -1,7 +1,7 @@
 //! What commands ask of the engine: its handle, or a fixture in tests.
 
 use crate::domain::{Gate, PolicyId};
-use crate::engine::{EngineHandle, Failure, gates};
+use crate::engine::{EngineHandle, Failure, HistoryReader, gates};
 use crate::fleet::query::{FindingQuery, FindingRow, PolicyRow};
 use crate::fleet::view::FleetView;
 use crate::ops::road::Road;
@@ -9,6 +9,19 @@ use jiff::Timestamp;
 use std::future::Future;
 use std::sync::Arc;
 use tokio::sync::watch;
+
+/// Which gate is asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct GateQuestion<'a> {
+    /// The road.
+    pub road: &'a Road,
+    /// What was recorded.
+    pub history: Option<&'a HistoryReader>,
+    /// The policy.
+    pub policy: &'a PolicyId,
+    /// The step it would go to; without it, the next.
+    pub to: Option<&'a str>,
+}
 
 /// Views and the rows behind them.
 pub trait Source {
@@ -19,7 +32,7 @@ pub trait Source {
     /// Policies of one environment, with their modes in a namespace.
     fn policies(&self, environment: &str, namespace: Option<String>) -> impl Future<Output = Result<Vec<PolicyRow>, Failure>>;
     /// The gate before the step that `to` names, or before the next.
-    fn gate(&self, road: &Road, policy: &PolicyId, to: Option<&str>, now: Timestamp) -> impl Future<Output = Result<Gate, String>>;
+    fn gate(&self, question: GateQuestion<'_>, now: Timestamp) -> impl Future<Output = Result<Gate, String>>;
 }
 
 impl Source for EngineHandle {
@@ -35,7 +48,8 @@ impl Source for EngineHandle {
         Self::policies(self, environment, namespace)
     }
 
-    async fn gate(&self, road: &Road, policy: &PolicyId, to: Option<&str>, now: Timestamp) -> Result<Gate, String> {
-        gates::gather(self, Some(policy)).await.gate(road, policy, to, &gates::Nobody, now)
+    async fn gate(&self, question: GateQuestion<'_>, now: Timestamp) -> Result<Gate, String> {
+        let GateQuestion { road, history, policy, to } = question;
+        gates::gather(self, road, Some(policy), history, now).await.gate(road, policy, to, now)
     }
 }

@@ -25,6 +25,7 @@ fn request(format: Format) -> Request {
         wait: Duration::from_secs(60),
         environments: 2,
         road: Road::default(),
+        history: None,
         terminal: false,
     }
 }

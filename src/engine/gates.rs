@@ -3,7 +3,8 @@
 //! What lives here: the questions that are asked of environments, and whoever observed them over time. What does not: the verdict (`ops::gate`).
 //! Nothing is asked of an API server: all of it is in what is streamed.
 
-use super::EngineHandle;
+use super::{EngineHandle, HistoryReader};
+use crate::domain::history::{ChangeSource, EnvironmentKey, Standing as Recorded};
 use crate::domain::{Gate, Hold, PolicyId, PolicyKey};
 use crate::fleet::query::{ExceptionRow, PolicyRow};
 use crate::fleet::view::{EnvironmentView, FleetView, KindView};
@@ -13,33 +14,13 @@ use jiff::Timestamp;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-/// What was observed of a policy in an environment over time, and is not in the cluster any more.
-pub trait Observer: Send + Sync {
-    /// Since when the present revision and mode hold, as far as somebody saw that; and what was seen since then, or since `start`.
-    fn observed(
-        &self,
-        view: &EnvironmentView,
-        policy: &PolicyKey,
-        start: Option<&Start>,
-        now: Timestamp,
-    ) -> (Option<Start>, Option<Observed>);
-}
-
-/// Nobody has observed anything.
-#[derive(Debug, Clone, Copy)]
-pub struct Nobody;
-
-impl Observer for Nobody {
-    fn observed(&self, _: &EnvironmentView, _: &PolicyKey, _: Option<&Start>, _: Timestamp) -> (Option<Start>, Option<Observed>) {
-        (None, None)
-    }
-}
-
 /// What was gathered of all environments for one moment.
 #[derive(Debug)]
 pub struct Gathered {
     fleet: Arc<FleetView>,
     environments: HashMap<Arc<str>, Known>,
+    /// What was recorded of policies where they stand.
+    recorded: HashMap<(Arc<str>, PolicyKey), Recorded>,
 }
 
 /// What one environment answered; `None` where it did not.
@@ -50,8 +31,14 @@ struct Known {
     oldest: HashMap<PolicyKey, Option<Timestamp>>,
 }
 
-/// Asks every environment: about one policy, or about all.
-pub async fn gather(engine: &EngineHandle, policy: Option<&PolicyId>) -> Gathered {
+/// Asks every environment, and the history of where policies stand: about one policy, or about all.
+pub async fn gather(
+    engine: &EngineHandle,
+    road: &Road,
+    policy: Option<&PolicyId>,
+    history: Option<&HistoryReader>,
+    now: Timestamp,
+) -> Gathered {
     let fleet = Arc::clone(&engine.fleet().borrow());
     let mut environments = HashMap::new();
     for view in &fleet.environments {
@@ -68,7 +55,16 @@ pub async fn gather(engine: &EngineHandle, policy: Option<&PolicyId>) -> Gathere
         };
         environments.insert(Arc::clone(&view.name), known);
     }
-    Gathered { fleet, environments }
+    let mut gathered = Gathered { fleet, environments, recorded: HashMap::new() };
+    if let Some(history) = history {
+        let policies = policy.map_or_else(|| gathered.with_action(), |policy| vec![policy.clone()]);
+        for policy in policies {
+            if let Some((environment, recorded)) = gathered.recorded(road, &policy, history, now).await {
+                gathered.recorded.insert(environment, recorded);
+            }
+        }
+    }
+    gathered
 }
 
 fn exceptions_are_known(view: &EnvironmentView) -> bool {
@@ -95,13 +91,13 @@ impl Gathered {
     ///
     /// # Errors
     /// Why there is no such step, in words.
-    pub fn gate(&self, road: &Road, policy: &PolicyId, to: Option<&str>, observer: &dyn Observer, now: Timestamp) -> Result<Gate, String> {
+    pub fn gate(&self, road: &Road, policy: &PolicyId, to: Option<&str>, now: Timestamp) -> Result<Gate, String> {
         let standing = road.standing(policy, &self.fleet);
         let to = road.target(to, standing)?;
-        Ok(self.gate_to(road, policy, standing, to, observer, now))
+        Ok(self.gate_to(road, policy, standing, to, now))
     }
 
-    fn gate_to(&self, road: &Road, policy: &PolicyId, standing: Standing, to: RoadStep, observer: &dyn Observer, now: Timestamp) -> Gate {
+    fn gate_to(&self, road: &Road, policy: &PolicyId, standing: Standing, to: RoadStep, now: Timestamp) -> Gate {
         let place = match standing {
             Standing::Nowhere => None,
             Standing::On(step) => Some(step.environment),
@@ -109,7 +105,7 @@ impl Gathered {
         };
         let name = place.map(|place| road.name(place));
         let view = self.fleet.environments.iter().find(|view| name.as_ref() == Some(&view.name));
-        let mut evidence = view.map(|view| self.evidence(view, policy, observer, now)).unwrap_or_default();
+        let mut evidence = view.map(|view| self.evidence(view, policy)).unwrap_or_default();
         let target = road.name(to.environment);
         // A hold where it would go counts as well as one where it is.
         evidence.holds = match (view, self.holds(&target, policy)) {
@@ -131,21 +127,66 @@ impl Gathered {
         Some(self.row(environment, policy).and_then(|row| row.policy.hold.clone()).into_iter().collect())
     }
 
-    fn evidence(&self, view: &EnvironmentView, policy: &PolicyId, observer: &dyn Observer, now: Timestamp) -> Evidence {
+    fn evidence(&self, view: &EnvironmentView, policy: &PolicyId) -> Evidence {
         let Some(row) = self.row(&view.name, policy) else { return Evidence::default() };
         let known = self.environments.get(&view.name);
         let entered = row.policy.entered.clone();
         let told = entered.map(|entered| Start { at: entered.at, revision: row.policy.revision.0.clone(), source: entered.source });
-        let (seen, observed) = observer.observed(view, &row.key, told.as_ref(), now);
+        let recorded = self.recorded.get(&(Arc::clone(&view.name), row.key.clone()));
+        let (start, observed) = match recorded {
+            Some(recorded) => weigh(recorded, told, row),
+            None => (told, None),
+        };
         let exceptions = known.and_then(|known| known.exceptions.as_ref());
         Evidence {
-            start: seen.or(told),
+            start,
             observed,
             oldest_result: known.and_then(|known| known.oldest.get(&row.key).copied().flatten()),
             exceptions: exceptions.map(|rows| rows.iter().filter(|row| names(row, policy)).map(relied).collect()),
             holds: self.holds(&view.name, policy),
         }
     }
+
+    /// What is on record of a policy where it stands.
+    async fn recorded(
+        &self,
+        road: &Road,
+        policy: &PolicyId,
+        history: &HistoryReader,
+        now: Timestamp,
+    ) -> Option<((Arc<str>, PolicyKey), Recorded)> {
+        let place = match road.standing(policy, &self.fleet) {
+            Standing::Nowhere => return None,
+            Standing::On(step) => step.environment,
+            Standing::Beside { environment, .. } => environment,
+        };
+        let name = road.name(place);
+        let view = self.fleet.environments.iter().find(|view| view.name == name)?;
+        let key = self.row(&name, policy)?.key.clone();
+        let environment = EnvironmentKey { name: name.to_string(), cluster_uid: view.cluster_uid.as_deref()?.to_owned() };
+        // What cannot be read is as if nobody had recorded it.
+        let recorded = history.standing(environment, key.clone(), now).await.ok().flatten()?;
+        Some(((name, key), recorded))
+    }
+}
+
+/// The start that counts, and what was seen since. What a recorder saw happen goes first; where it only found the policy as it is, the object itself may
+/// know of an earlier moment. Where it was away while somebody wrote, it does not know what was written.
+fn weigh(recorded: &Recorded, told: Option<Start>, row: &PolicyRow) -> (Option<Start>, Option<Observed>) {
+    let is_this = recorded.state.revision.as_ref() == Some(&row.policy.revision);
+    if !is_this {
+        return (told, None);
+    }
+    let missed = |at: Timestamp| recorded.policy_gaps.iter().any(|gap| gap.from <= at && at <= gap.to);
+    let seen = Start { at: recorded.since, revision: row.policy.revision.0.clone(), source: "seen by the recorder".to_owned() };
+    let start = match told {
+        Some(told) if recorded.source != ChangeSource::Seen || missed(told.at) => told,
+        _ => seen,
+    };
+    // What was before the record began was not watched.
+    let before = (start.at < recorded.since).then_some((start.at, recorded.since));
+    let gaps = before.into_iter().chain(recorded.event_gaps.iter().map(|gap| (gap.from, gap.to))).collect();
+    (Some(start), Some(Observed { clean: recorded.observed(), blocked: recorded.blocked, gaps }))
 }
 
 fn names(row: &ExceptionRow, policy: &PolicyId) -> bool {

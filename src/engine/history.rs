@@ -20,6 +20,13 @@ struct Shared {
     open: Mutex<Option<History>>,
 }
 
+/// Readers are the same where they share what is open.
+impl PartialEq for HistoryReader {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
 impl HistoryReader {
     /// Of the file at `path`, which need not be there yet.
     pub fn new(path: PathBuf) -> Self {

@@ -140,7 +140,7 @@ impl App {
             effects,
             last_number: &mut self.last_number,
             road: &self.options.road,
-            witness: &self.options.witness,
+            history: self.options.history.as_ref(),
             paused: self.pause.is_some(),
             say: &mut say,
         };

@@ -38,10 +38,10 @@ pub use msg::{Answer, Ask, Effect, Elsewhere, Msg};
 pub use outlet::Taken;
 pub use save::Saver;
 pub use screens::{Entry, REGISTRY};
-pub use source::{Source, Witness};
+pub use source::Source;
 pub use theme::{ColorDepth, Role, Theme};
 
-use crate::engine::EngineHandle;
+use crate::engine::{EngineHandle, HistoryReader};
 use crate::ops::road::Road;
 use jiff::{Timestamp, tz::TimeZone};
 use ratatui::Terminal;
@@ -69,7 +69,7 @@ pub struct TuiOptions {
     /// The road that policies go, for the gates on it.
     pub road: Road,
     /// Who observed policies over time, for the same.
-    pub witness: Witness,
+    pub history: Option<HistoryReader>,
     /// Keeps what is on the screen in a file; `None` where there is no place for it.
     pub save: Option<Saver>,
     /// Tells a person when something beside the screen goes wrong, such as the log.
@@ -87,7 +87,7 @@ impl Default for TuiOptions {
             time_zone: TimeZone::system(),
             keys: Keymap::default(),
             road: Road::default(),
-            witness: Witness::default(),
+            history: None,
             save: None,
             trouble: None,
         }

@@ -2,9 +2,8 @@
 //!
 //! What lives here: [`Msg`], [`Effect`], questions and answers as data. What does not: how either is carried out (`event_loop`).
 
-use super::source::Witness;
 use crate::domain::{Gate, PolicyId, PolicyKey, ResourceRef};
-use crate::engine::Failure;
+use crate::engine::{Failure, HistoryReader};
 use crate::fleet::query::{BlockedRow, FindingQuery, FindingRow};
 use crate::fleet::view::FleetView;
 use crate::ops::road::Road;
@@ -76,7 +75,7 @@ pub enum Ask {
         /// The road.
         road: Road,
         /// Who observed things over time.
-        witness: Witness,
+        history: Option<HistoryReader>,
     },
 }
 

@@ -3,62 +3,18 @@
 //! What lives here: the seam between the screen and the engine, so that tests can stand in for it. What does not: anything else.
 
 use super::msg::{Answer, Ask};
-use crate::domain::{Gate, PolicyId, PolicyKey};
-use crate::engine::EngineHandle;
-use crate::engine::gates::{self, Nobody, Observer};
+use crate::domain::{Gate, PolicyId};
+use crate::engine::{EngineHandle, HistoryReader, gates};
 use crate::fleet::query::FindingRow;
-use crate::fleet::view::{EnvironmentView, FleetView};
-use crate::ops::gate::{Observed, Start};
+use crate::fleet::view::FleetView;
 use crate::ops::road::Road;
 use jiff::Timestamp;
-use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 use tokio::sync::watch;
 
 /// After so many gates others get a turn on the thread.
 const GATES_AT_ONCE: usize = 16;
-
-/// Whoever observed policies over time, for the gates. Nobody, unless one is named.
-#[derive(Clone)]
-pub struct Witness(Arc<dyn Observer + Send>);
-
-impl Witness {
-    /// Gates are judged by what `observer` saw.
-    pub fn new(observer: impl Observer + Send + 'static) -> Self {
-        Self(Arc::new(observer))
-    }
-}
-
-impl Default for Witness {
-    fn default() -> Self {
-        Self::new(Nobody)
-    }
-}
-
-impl fmt::Debug for Witness {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Witness")
-    }
-}
-
-impl PartialEq for Witness {
-    fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-    }
-}
-
-impl Observer for Witness {
-    fn observed(
-        &self,
-        view: &EnvironmentView,
-        policy: &PolicyKey,
-        start: Option<&Start>,
-        now: Timestamp,
-    ) -> (Option<Start>, Option<Observed>) {
-        self.0.observed(view, policy, start, now)
-    }
-}
 
 /// What the screen needs of an engine.
 pub trait Source: Clone + Send + Sync + 'static {
@@ -82,7 +38,7 @@ impl Source for EngineHandle {
             Ask::Findings { environment, query } => Answer::Findings(self.findings(&environment, query).await),
             Ask::Object { environment, reference } => Answer::Object(self.object(&environment, reference).await),
             Ask::Blocked { environment, policy } => Answer::Blocked(self.blocked(&environment, Some(policy)).await),
-            Ask::Gates { road, witness } => Answer::Gates(all_gates(self, &road, &witness).await),
+            Ask::Gates { road, history } => Answer::Gates(all_gates(self, &road, history.as_ref()).await),
             Ask::Elsewhere { environments, query, rule, resource } => {
                 let mut found = Vec::with_capacity(environments.len());
                 for environment in environments {
@@ -105,12 +61,12 @@ impl Source for EngineHandle {
 }
 
 /// The gate of every policy that has a road, all judged for one moment.
-async fn all_gates(engine: &EngineHandle, road: &Road, witness: &Witness) -> Vec<(PolicyId, Result<Gate, String>)> {
-    let gathered = gates::gather(engine, None).await;
+async fn all_gates(engine: &EngineHandle, road: &Road, history: Option<&HistoryReader>) -> Vec<(PolicyId, Result<Gate, String>)> {
     let now = Timestamp::now();
+    let gathered = gates::gather(engine, road, None, history, now).await;
     let mut out = Vec::new();
     for policy in gathered.with_action() {
-        out.push((policy.clone(), gathered.gate(road, &policy, None, witness, now)));
+        out.push((policy.clone(), gathered.gate(road, &policy, None, now)));
         if out.len().is_multiple_of(GATES_AT_ONCE) {
             tokio::task::yield_now().await;
         }

@@ -347,8 +347,5 @@ fn a_large_fleet_is_drawn_fast() {
     let each = start.elapsed() / 50;
     println!("{each:?} for a key and a frame at 2,000 policies");
     assert!(each.as_millis() < 40, "{each:?} for a key and a frame");
-    assert!(matches!(
-        answer(&deck.fleet, &Ask::Gates { road: gates::road(), witness: policydeck::tui::Witness::default() }),
-        Answer::Gates(_)
-    ));
+    assert!(matches!(answer(&deck.fleet, &Ask::Gates { road: gates::road(), history: None }), Answer::Gates(_)));
 }

@@ -1,6 +1,6 @@
 //! A fleet made by hand.
 
-use crate::cli::source::Source;
+use crate::cli::source::{GateQuestion, Source};
 use crate::domain::{
     Action, FindingResult, Gate, Link, Mode, Policy, PolicyId, PolicyKey, Readiness, ResourceRef, Revision, RuleType, Severity, Sync,
     Tally, Tier,
@@ -77,7 +77,8 @@ impl Source for Fixture {
         std::future::ready(self.answer(vec![policy("disallow-latest-tag", mode)]))
     }
 
-    async fn gate(&self, road: &Road, policy: &PolicyId, to: Option<&str>, now: Timestamp) -> Result<Gate, String> {
+    async fn gate(&self, question: GateQuestion<'_>, now: Timestamp) -> Result<Gate, String> {
+        let GateQuestion { road, policy, to, .. } = question;
         let standing = road.standing(policy, &self.receiver.borrow());
         let to = road.target(to, standing)?;
         let (evidence, environment) = (Evidence::default(), self.receiver.borrow().environments.first().cloned());

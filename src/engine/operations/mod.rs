@@ -13,8 +13,8 @@ mod seen;
 
 pub use outcome::{Outcome, StepOutcome};
 
-use super::gates::{Observer, gather};
-use super::{EngineHandle, Failure};
+use super::gates::gather;
+use super::{EngineHandle, Failure, HistoryReader};
 use crate::domain::{Gate, Mode, PolicyId, Verdict};
 use crate::kinds::{Kind, KindId};
 use crate::ops::plan::Plan;
@@ -26,7 +26,6 @@ use seen::Seen;
 use serde_json::Value;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 /// Where operations leave their traces.
 #[derive(Debug, Clone)]
@@ -91,7 +90,7 @@ pub struct Operator {
     keeping: Keeping,
     /// An unknown gate may be passed with a reason.
     acknowledge: bool,
-    observer: Arc<dyn Observer + Send + Sync>,
+    history: HistoryReader,
     /// Who asks, as plans and annotations say it.
     by: String,
 }
@@ -104,15 +103,8 @@ impl fmt::Debug for Operator {
 
 impl Operator {
     /// An operator on the whole road.
-    pub fn new(
-        engine: EngineHandle,
-        road: Road,
-        keeping: Keeping,
-        acknowledge: bool,
-        observer: Arc<dyn Observer + Send + Sync>,
-        by: String,
-    ) -> Self {
-        Self { engine, road, keeping, acknowledge, observer, by }
+    pub fn new(engine: EngineHandle, road: Road, keeping: Keeping, acknowledge: bool, history: HistoryReader, by: String) -> Self {
+        Self { engine, road, keeping, acknowledge, history, by }
     }
 
     /// The gate before the step that `to` names, or before the next, and the plan that goes there if it may.
@@ -189,8 +181,8 @@ impl Operator {
 
     /// The policy's gate now.
     pub async fn gate(&self, policy: &PolicyId, to: Option<&str>, now: Timestamp) -> Result<Gate, Declined> {
-        let gathered = gather(&self.engine, Some(policy)).await;
-        gathered.gate(&self.road, policy, to, &*self.observer, now).map_err(|why| Declined::Usage(format!("{policy}: {why}")))
+        let gathered = gather(&self.engine, &self.road, Some(policy), Some(&self.history), now).await;
+        gathered.gate(&self.road, policy, to, now).map_err(|why| Declined::Usage(format!("{policy}: {why}")))
     }
 
     /// What is kept of an open gate. One that is unknown may be passed with a reason, where the configuration allows that; a closed one never.

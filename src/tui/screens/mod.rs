@@ -14,9 +14,9 @@ use super::keymap::Keymap;
 use super::keys::{Binding, Verb};
 use super::msg::{Answer, Ask, Effect};
 use super::overlays::note::Note;
-use super::source::Witness;
 use super::theme::Theme;
 use crate::domain::PolicyKey;
+use crate::engine::HistoryReader;
 use crate::fleet::view::FleetView;
 use crate::ops::road::Road;
 use crossterm::event::MouseEvent;
@@ -62,7 +62,7 @@ pub(crate) struct Cx<'a> {
     pub(crate) effects: &'a mut Vec<Effect>,
     pub(crate) last_number: &'a mut u64,
     pub(crate) road: &'a Road,
-    pub(crate) witness: &'a Witness,
+    pub(crate) history: Option<&'a HistoryReader>,
     /// The view is frozen: nothing newer is wanted.
     pub(crate) paused: bool,
     /// A sentence for the message line, for some seconds.

@@ -55,7 +55,7 @@ impl Asking {
             self.due = Some(at);
             return;
         }
-        let number = cx.ask(Ask::Gates { road: cx.road.clone(), witness: cx.witness.clone() });
+        let number = cx.ask(Ask::Gates { road: cx.road.clone(), history: cx.history.cloned() });
         self.pending = Some((number, cx.now));
         self.last = Some((cx.now, now_seen));
     }
