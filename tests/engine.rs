@@ -5,10 +5,12 @@
 
 use policydeck::cluster::ClusterSpec;
 use policydeck::demo::{Demo, DemoOptions, Pace, Scenario};
-use policydeck::domain::{FindingResult, Link, Mode, ResourceRef, Tier};
+use policydeck::domain::{ConditionName, ConditionState, FindingResult, Gate, Link, Mode, PolicyId, ResourceRef, Tier};
 use policydeck::engine::{self, EngineHandle};
 use policydeck::fleet::query::FindingQuery;
 use policydeck::fleet::view::{EnvironmentView, FleetView};
+use policydeck::ops::road::Road;
+use policydeck::tui::{Answer, Ask, Source, Witness};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -128,4 +130,37 @@ async fn policies_have_modes_and_objects_can_be_fetched() {
     assert_eq!(object["metadata"]["name"], deployment.resource.name.as_str());
     let gone = ResourceRef { name: "gone".to_owned(), ..(*deployment.resource).clone() };
     assert!(engine.object("dev", gone).await.unwrap_err().what.contains("no longer exists"));
+}
+
+/// The gates before all next steps on the road of the demo's own configuration.
+async fn gates(world: &World, engine: &EngineHandle) -> Vec<(PolicyId, Result<Gate, String>)> {
+    let settings = policydeck::settings::parse("config.toml", &world.demo.config_toml(), policydeck::tui::actions()).unwrap().settings;
+    let ask = Ask::Gates { road: Road::new(settings.environments), witness: Witness::default() };
+    match Source::answer(engine, ask).await {
+        Answer::Gates(gates) => gates,
+        other => unreachable!("that is no answer about gates: {other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_policy_with_an_action_has_a_gate_and_what_is_not_read_opens_none() {
+    let world = world();
+    let names: Vec<String> = world.demo.environments().map(str::to_owned).collect();
+    let engine = engine::start(names.iter().map(|name| spec(&world.kubeconfig, name, name)).collect());
+    let view = until(&engine, "all are complete", |view| view.environments.iter().all(|e| e.complete)).await;
+    let judged = gates(&world, &engine).await;
+    let kind = |id: &PolicyId| id.kind.clone();
+    assert!(judged.iter().any(|(id, _)| kind(id) == "ClusterPolicy") && judged.iter().any(|(id, _)| kind(id) == "ValidatingPolicy"));
+    assert!(judged.iter().all(|(id, _)| !["Mutat", "Generat", "Delet", "Cleanup"].iter().any(|word| id.kind.contains(word))));
+    let everywhere = |id: &PolicyId| view.environments.iter().filter(|e| e.cells.iter().any(|cell| *cell.key.id == *id)).count();
+    assert!(judged.iter().all(|(id, _)| everywhere(id) > 0));
+    world.demo.lose("production").unwrap();
+    until(&engine, "production is lost", |view| view.environments.iter().any(|e| &*e.name == "production" && !e.link.is_up())).await;
+    let into: Vec<Gate> = gates(&world, &engine).await.into_iter().filter_map(|(_, gate)| gate.ok()).collect();
+    let into: Vec<&Gate> = into.iter().filter(|gate| &*gate.to.environment == "production").collect();
+    assert!(!into.is_empty(), "something is on its way there");
+    for gate in into {
+        let hold = gate.conditions.iter().find(|condition| condition.name == ConditionName::Hold);
+        assert!(hold.is_none_or(|hold| hold.state != ConditionState::Met), "{gate:?}");
+    }
 }

@@ -216,3 +216,68 @@ fn next(row: &Row, fleet: &FleetView) -> Option<(usize, &'static str)> {
     let place = fleet.environments.iter().position(|environment| environment.name == to.environment);
     Some((place.unwrap_or(usize::MAX), to.mode.as_str()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Mode, Stop};
+
+    /// A gate with these conditions; it can open in an hour, if anything says so.
+    fn gate(conditions: &[(ConditionName, ConditionState)], opens: bool) -> Gate {
+        let conditions: Vec<Condition> = conditions
+            .iter()
+            .map(|(name, state)| Condition {
+                name: *name,
+                state: *state,
+                value: None,
+                limit: None,
+                source: String::new(),
+                reason: String::new(),
+            })
+            .collect();
+        Gate {
+            policy: PolicyId { group: String::new(), kind: String::new(), namespace: None, name: "one".to_owned() },
+            from: None,
+            to: Stop { environment: Arc::from("qac"), mode: Mode::Audit },
+            verdict: Verdict::of(&conditions),
+            opens_at: opens.then(|| Timestamp::from_second(1_000_000).unwrap()),
+            conditions,
+        }
+    }
+
+    #[test]
+    fn groups_tell_who_has_to_do_something() {
+        use ConditionName::{Blocked, Freeze, Ready, Soak, Violations};
+        use ConditionState::{Met, Unknown, Unmet};
+        for (conditions, opens, expected) in [
+            (&[(Soak, Met), (Violations, Met)][..], false, Group::Open),
+            (&[(Soak, Unmet), (Violations, Met)], true, Group::Waits),
+            (&[(Soak, Unmet), (Freeze, Unmet)], true, Group::Waits),
+            // Until then somebody may see to what cannot be seen now.
+            (&[(Soak, Unmet), (Blocked, Unknown)], true, Group::Waits),
+            (&[(Soak, Unmet), (Violations, Unmet)], true, Group::Stuck),
+            (&[(Soak, Met), (Ready, Unmet)], false, Group::Stuck),
+            // Nobody can say when.
+            (&[(Soak, Unmet)], false, Group::Stuck),
+            (&[(Soak, Met), (Blocked, Unknown)], false, Group::Unknown),
+            (&[], false, Group::Unknown),
+        ] {
+            assert_eq!(group(&Ok(gate(conditions, opens))), expected, "{conditions:?}");
+        }
+        assert_eq!(group(&Err("it has reached the end of the road".to_owned())), Group::End);
+    }
+
+    #[test]
+    fn what_time_does_not_mend_is_named_first() {
+        use ConditionName::{Blocked, Fresh, Soak, Violations};
+        use ConditionState::{Met, Unknown, Unmet};
+        for (conditions, expected) in [
+            (&[(Soak, Unmet), (Violations, Unmet), (Blocked, Unknown)][..], &[Violations, Soak][..]),
+            (&[(Soak, Unknown), (Violations, Met), (Fresh, Unknown)], &[Soak, Fresh]),
+            (&[(Soak, Met)], &[]),
+        ] {
+            let gate = gate(conditions, false);
+            assert_eq!(lacking(&gate).iter().map(|condition| condition.name).collect::<Vec<_>>(), expected, "{conditions:?}");
+        }
+    }
+}

@@ -167,9 +167,16 @@ pub(super) fn waits_for(row: &Row, room: usize, view: &View<'_>) -> Spans {
     };
     let lacking = lacking(gate);
     let Some(first) = lacking.first() else { return Spans::new() };
-    let more = match lacking.len() {
-        1 => String::new(),
-        n => format!("; {} more", n - 1),
+    let unseen =
+        gate.conditions.iter().filter(|condition| condition.state == ConditionState::Unknown).map(|condition| condition.name.as_str());
+    let more = match (lacking.len(), unseen.collect::<Vec<_>>().as_slice()) {
+        // When the time has come, these will still keep it shut.
+        (1, [first, rest @ ..]) if row.group == Group::Waits => {
+            let rest = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
+            format!("; {first}{rest} not known")
+        }
+        (1, _) => String::new(),
+        (n, _) => format!("; {} more", n - 1),
     };
     let role = if row.group == Group::Waits { Role::Muted } else { Role::Text };
     let wordings = wordings(first, gate).into_iter().flat_map(|text| [format!("{text}{more}"), text]);
@@ -211,5 +218,32 @@ pub(super) fn verdict_sentence(gate: &Gate, view: &View<'_>) -> String {
     match gate.verdict {
         Verdict::Closed => format!("CLOSED{when}"),
         other => other.as_str().to_uppercase(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_cut_says_so_and_is_never_wider_than_its_room() {
+        let spans = vec![
+            ("9 violations in ".to_owned(), Role::Text),
+            ("PRODUCTION".to_owned(), Role::Production),
+            (", limit 0".to_owned(), Role::Text),
+        ];
+        for (room, expected) in [
+            (35, "9 violations in PRODUCTION, limit 0"),
+            (34, "9 violations in PRODUCTION, limit…"),
+            (27, "9 violations in PRODUCTION…"),
+            (26, "9 violations in PRODUCTIO…"),
+            (17, "9 violations in …"),
+            (16, "9 violations in…"),
+            (1, "…"),
+            (0, ""),
+        ] {
+            let cut = cut(spans.clone(), room, "…");
+            assert_eq!(cut.iter().map(|(text, _)| text.as_str()).collect::<String>(), expected);
+        }
     }
 }
