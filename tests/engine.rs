@@ -10,7 +10,7 @@ use policydeck::engine::{self, EngineHandle};
 use policydeck::fleet::query::FindingQuery;
 use policydeck::fleet::view::{EnvironmentView, FleetView};
 use policydeck::ops::road::Road;
-use policydeck::tui::{Answer, Ask, Source, Witness};
+use policydeck::tui::{Answer, Ask, Source};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -135,7 +135,7 @@ async fn policies_have_modes_and_objects_can_be_fetched() {
 /// The gates before all next steps on the road of the demo's own configuration.
 async fn gates(world: &World, engine: &EngineHandle) -> Vec<(PolicyId, Result<Gate, String>)> {
     let settings = policydeck::settings::parse("config.toml", &world.demo.config_toml(), policydeck::tui::actions()).unwrap().settings;
-    let ask = Ask::Gates { road: Road::new(settings.environments), witness: Witness::default() };
+    let ask = Ask::Gates { road: Road::new(settings.environments), history: None };
     match Source::answer(engine, ask).await {
         Answer::Gates(gates) => gates,
         other => unreachable!("that is no answer about gates: {other:?}"),

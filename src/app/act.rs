@@ -63,19 +63,19 @@ impl Asked<'_> {
 
     async fn run(&self, engine: &crate::engine::EngineHandle) -> Result<Exit, Problem> {
         let fleet = settle(engine.fleet(), self.environments().len(), self.globals.wait).await;
-        let plans = match &self.flags().plan {
-            Some(file) => vec![from_file(&files::read_text(file).map_err(|error| Problem::usage(error.what))?).map_err(Problem::usage)?],
-            None => {
-                let mut plans = Vec::new();
-                for policy in self.act.policies() {
-                    let policy = choose(policy, &fleet, &[])?;
-                    plans.push(self.plan(&policy).await.map_err(|declined| decline(&declined))?);
-                }
-                if let Act::Unblock(_) = self.act {
-                    plans.push(self.operator.unblock(self.environment()?, &self.request()).await.map_err(|declined| decline(&declined))?);
-                }
-                plans
+        let plans = if let Some(file) = &self.flags().plan {
+            let text = files::read_text(file).map_err(|error| Problem::usage(error.what))?;
+            vec![from_file(&text).map_err(Problem::usage)?]
+        } else {
+            let mut plans = Vec::new();
+            for policy in self.act.policies() {
+                let policy = choose(policy, &fleet, &[])?;
+                plans.push(self.plan(&policy).await.map_err(|declined| decline(&declined))?);
             }
+            if let Act::Unblock(_) = self.act {
+                plans.push(self.operator.unblock(self.environment()?, &self.request()).await.map_err(|declined| decline(&declined))?);
+            }
+            plans
         };
         let mut outcomes = Vec::new();
         for plan in &plans {

@@ -67,8 +67,8 @@ mod tests {
         entered(&json!({"metadata": metadata})).map(|entered| (entered.at.to_string(), entered.source))
     }
 
-    fn said(at: &str, source: &str) -> Option<(String, String)> {
-        Some((at.to_owned(), source.to_owned()))
+    fn said(at: &str, source: &str) -> (String, String) {
+        (at.to_owned(), source.to_owned())
     }
 
     #[test]
@@ -80,7 +80,7 @@ mod tests {
             manager("kyverno", "2026-11-09T00:00:00Z", &json!({"f:status": {}})),
             manager("labeller", "2026-11-08T00:00:00Z", &json!({"f:metadata": {}})),
         ];
-        assert_eq!(of(&json!({"managedFields": fields})), said("2026-11-05T00:00:00Z", "managedFields of kubectl-edit"));
+        assert_eq!(of(&json!({"managedFields": fields})), Some(said("2026-11-05T00:00:00Z", "managedFields of kubectl-edit")));
     }
 
     #[test]
@@ -89,14 +89,14 @@ mod tests {
             let fields = [manager("policydeck", time, &json!({"f:spec": {}}))];
             of(&json!({"managedFields": fields, "annotations": {AT: "2026-11-05T00:00:00Z"}}))
         };
-        assert_eq!(with("2026-11-05T00:00:02Z"), said("2026-11-05T00:00:00Z", "annotation policydeck.dev/at"));
-        assert_eq!(with("2026-11-05T01:00:00Z"), said("2026-11-05T01:00:00Z", "managedFields of policydeck"));
+        assert_eq!(with("2026-11-05T00:00:02Z"), Some(said("2026-11-05T00:00:00Z", "annotation policydeck.dev/at")));
+        assert_eq!(with("2026-11-05T01:00:00Z"), Some(said("2026-11-05T01:00:00Z", "managedFields of policydeck")));
     }
 
     #[test]
     fn without_either_only_an_object_that_never_changed_tells() {
         let created = |generation: i64| of(&json!({"generation": generation, "creationTimestamp": "2026-11-01T00:00:00Z"}));
-        assert_eq!(created(1), said("2026-11-01T00:00:00Z", "creationTimestamp"));
+        assert_eq!(created(1), Some(said("2026-11-01T00:00:00Z", "creationTimestamp")));
         assert_eq!(created(2), None);
         assert_eq!(of(&json!({"annotations": {AT: "yesterday"}})), None);
     }

@@ -80,7 +80,7 @@ fn evidence(policy: &PolicyId, view: &EnvironmentView) -> Evidence {
             Evidence { observed: Some(observed), exceptions: Some(vec![relied]), ..usual }
         }
         "require-labels" => {
-            let hold = Hold { reason: "until CHG-1042 is approved".to_owned(), by: "jane@example.com".to_owned() };
+            let hold = Hold { reason: "until CHG-1042 is approved".to_owned(), by: Some("jane@example.com".to_owned()), at: None };
             Evidence { holds: Some(vec![hold]), ..usual }
         }
         "require-probes" => Evidence { start: Some(begun(ago(3 * DAY + 5 * 3_600), "seen by the recorder")), ..usual },

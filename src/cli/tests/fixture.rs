@@ -9,7 +9,6 @@ use crate::engine::Failure;
 use crate::fleet::query::{FindingQuery, FindingRow, PolicyRow, RuleRow};
 use crate::fleet::view::{EnvironmentView, FleetView, KindView, PolicyCell};
 use crate::ops::gate::{Evidence, Question, judge};
-use crate::ops::road::Road;
 use jiff::Timestamp;
 use std::future::Future;
 use std::sync::{Arc, Mutex};

@@ -191,7 +191,7 @@ impl Operator {
         match (gate.verdict, &request.acknowledge) {
             (Verdict::Open, _) => {}
             (Verdict::Unknown, Some(reason)) if self.acknowledge && !reason.trim().is_empty() => {
-                evidence["acknowledged"] = Value::from(reason.as_str())
+                evidence["acknowledged"] = Value::from(reason.as_str());
             }
             _ => return Err(Declined::Gate(Box::new(gate.clone()))),
         }

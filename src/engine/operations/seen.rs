@@ -34,8 +34,14 @@ impl Seen {
         };
         let fleet = engine.fleet().borrow().clone();
         let view = fleet.environments.iter().find(|view| *view.name == **name);
-        let server = view.and_then(|view| view.server.as_deref()).unwrap_or_default().to_owned();
-        Ok(Self { settings: settings.clone(), cluster_uid, server, kyverno: engine.kyverno(name).await?, served, schema })
+        Ok(Self {
+            settings: settings.clone(),
+            cluster_uid,
+            server: view.and_then(|view| view.server.as_deref()).unwrap_or_default().to_owned(),
+            kyverno: engine.kyverno(name).await?,
+            served,
+            schema,
+        })
     }
 
     pub(super) fn place(&self) -> Place<'_> {

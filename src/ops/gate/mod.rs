@@ -126,7 +126,7 @@ fn leaving(road: &Road, step: RoadStep, question: &Question<'_>, freezes: &[Free
     } else if !between.is_empty() {
         // Every step on the way has to be soaked, too: nothing that is typed can skip one.
         let first = between.first().map(|step| road.stop(*step).to_string()).unwrap_or_default();
-        let more = between.iter().map(|step| road.step(*step).soak).fold(SignedDuration::ZERO, |sum, soak| sum.saturating_add(soak));
+        let more = between.iter().map(|step| road.step(*step).soak).fold(SignedDuration::ZERO, SignedDuration::saturating_add);
         soak.state = ConditionState::Unmet;
         soak.reason = format!("{first} comes first on the road; {}", soak.reason);
         soaked_at = soaked_at.or(Some(question.now)).and_then(|at| at.max(question.now).checked_add(more).ok());

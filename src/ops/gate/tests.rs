@@ -159,8 +159,8 @@ const STAGING: usize = 2;
 /// A situation with what is expected of it: the verdict, and one condition that decides it.
 type Row = (&'static str, Verdict, ConditionName, ConditionState, Situation);
 
-fn relied(expires: Option<Timestamp>, uses: u64) -> Option<Vec<Relied>> {
-    Some(vec![Relied { name: "team/legacy".into(), expires_at: expires, uses }])
+fn relied(expires: Option<Timestamp>, uses: u64) -> Vec<Relied> {
+    vec![Relied { name: "team/legacy".into(), expires_at: expires, uses }]
 }
 
 fn from_audit() -> Vec<Row> {
@@ -310,7 +310,7 @@ fn from_audit() -> Vec<Row> {
         ("it is not ready", Closed, Ready, Unmet, in_qac(|c| c.ready = Readiness::NotReady)),
         ("nobody says whether it is ready", Unknown, Ready, Dark, in_qac(|c| c.ready = Readiness::Unknown)),
         ("it relies on an exception that holds", Open, Exceptions, Met, on(|s| s.evidence.exceptions = relied(Some(ago(-240)), 3))),
-        ("it relies on an exception without an end", Open, Exceptions, Met, on(|s| s.evidence.exceptions = relied(None, 3))),
+        ("it relies on an exception without an end", Open, Exceptions, Met, on(|s| s.evidence.exceptions = Some(relied(None, 3)))),
         ("it relies on an exception that has expired", Closed, Exceptions, Unmet, on(|s| s.evidence.exceptions = relied(Some(ago(1)), 3))),
         (
             "an expired exception that excuses nothing any more",
@@ -549,7 +549,7 @@ proptest! {
         situation.views[place].scan_interval = Some(SignedDuration::from_mins(interval));
         situation.cell(place, |cell| (cell.owners.fail, cell.blocked) = (fail, Some(blocked)));
         if observed {
-            let step = if enforced { 1 } else { 0 };
+            let step = usize::from(enforced);
             situation.road[place].steps[step].evidence = settings::Evidence::Observed;
         }
         if gap {

@@ -33,6 +33,7 @@ fn view(cells: Vec<PolicyCell>) -> EnvironmentView {
         cluster_uid: Some("u1".into()),
         kubernetes: None,
         kyverno: None,
+        scan_interval: None,
         link: Link::Live,
         complete: true,
         last_seen: None,
