@@ -309,16 +309,22 @@ fn from_audit() -> Vec<Row> {
         ("audit refuses nothing", Open, Blocked, Met, in_qac(|c| c.blocked = None)),
         ("it is not ready", Closed, Ready, Unmet, in_qac(|c| c.ready = Readiness::NotReady)),
         ("nobody says whether it is ready", Unknown, Ready, Dark, in_qac(|c| c.ready = Readiness::Unknown)),
-        ("it relies on an exception that holds", Open, Exceptions, Met, on(|s| s.evidence.exceptions = relied(Some(ago(-240)), 3))),
+        ("it relies on an exception that holds", Open, Exceptions, Met, on(|s| s.evidence.exceptions = Some(relied(Some(ago(-240)), 3)))),
         ("it relies on an exception without an end", Open, Exceptions, Met, on(|s| s.evidence.exceptions = Some(relied(None, 3)))),
-        ("it relies on an exception that has expired", Closed, Exceptions, Unmet, on(|s| s.evidence.exceptions = relied(Some(ago(1)), 3))),
+        (
+            "it relies on an exception that has expired",
+            Closed,
+            Exceptions,
+            Unmet,
+            on(|s| s.evidence.exceptions = Some(relied(Some(ago(1)), 3))),
+        ),
         (
             "an expired exception that excuses nothing any more",
             Closed,
             Exceptions,
             Unmet,
             on(|s| {
-                s.evidence.exceptions = relied(Some(ago(1)), 0);
+                s.evidence.exceptions = Some(relied(Some(ago(1)), 0));
             }),
         ),
         ("exceptions may not be read", Unknown, Exceptions, Dark, on(|s| s.evidence.exceptions = None)),
@@ -556,7 +562,7 @@ proptest! {
             situation.evidence.observed.as_mut().unwrap().gaps = vec![(ago(9), ago(8))];
         }
         if expired {
-            situation.evidence.exceptions = relied(Some(ago(1)), 1);
+            situation.evidence.exceptions = Some(relied(Some(ago(1)), 1));
         }
         if held {
             situation.evidence.holds = Some(vec![Hold { reason: "r".into(), by: None, at: None }]);
