@@ -77,7 +77,7 @@ fn version_help_and_completion_need_nothing() {
 #[test]
 fn help_names_only_what_is_there() {
     let help = Home::new().run(&["--help"]).out;
-    for later in ["promote", "rollback", "backup", "gate", "health", "exceptions", "journal"] {
+    for later in ["backup", "restore", "health", "exceptions", "review", "evidence"] {
         assert!(!help.contains(&format!("  {later}")), "{later}");
     }
 }

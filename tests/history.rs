@@ -135,6 +135,14 @@ async fn a_lost_environment_is_a_gap() {
     let recorder = world.record(&engine, "one");
     let history = HistoryReader::new(world.file());
     let (environment, policy, _) = eventually("something is on record", async || in_audit(&history).await).await;
+    let (key, name) = (environment.clone(), policy.clone());
+    eventually("it has been watched for more than a second", async || {
+        let now = Timestamp::now();
+        let standing = history.standing(key.clone(), name.clone(), now).await.unwrap()?;
+        let begun = standing.policy_gaps.first()?.to;
+        (now.duration_since(begun) > jiff::SignedDuration::from_millis(1_500)).then_some(())
+    })
+    .await;
     tokio::task::block_in_place(|| world.demo.lose("dev")).unwrap();
     let mut fleet = engine.fleet();
     fleet.wait_for(|view| !view.environments[0].link.is_up()).await.unwrap();
