@@ -190,16 +190,20 @@ fn request(address: &Address, write: &Write, dry_run: bool) -> Result<Request<Bo
         Write::Patch(patch) => (Method::PATCH, address.object(), "application/json-patch+json", patch.clone()),
         Write::Replace(object) => (Method::PUT, address.object(), JSON, object.clone()),
         Write::Delete { uid, resource_version } => {
-            let options =
-                json!({"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid, "resourceVersion": resource_version}});
+            // Where a deletion has a body, API servers read its options from there alone (kubernetes/apiserver pkg/endpoints/handlers/delete.go):
+            // `dryRun` in the query would be overlooked, and the object deleted.
+            let dry_run: &[&str] = if dry_run { &["All"] } else { &[] };
+            let preconditions = json!({"uid": uid, "resourceVersion": resource_version});
+            let options = json!({"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": preconditions, "dryRun": dry_run});
             (Method::DELETE, address.object(), JSON, options)
         }
     };
-    let mut query = if method == Method::DELETE { String::new() } else { format!("fieldManager={FIELD_MANAGER}&fieldValidation=Strict") };
-    if dry_run {
-        query.push_str("&dryRun=All");
-    }
-    let request = Request::builder().method(method).uri(format!("{path}?{}", query.trim_start_matches('&')));
+    let query = match (&method, dry_run) {
+        (&Method::DELETE, _) => String::new(),
+        (_, false) => format!("?fieldManager={FIELD_MANAGER}&fieldValidation=Strict"),
+        (_, true) => format!("?fieldManager={FIELD_MANAGER}&fieldValidation=Strict&dryRun=All"),
+    };
+    let request = Request::builder().method(method).uri(format!("{path}{query}"));
     let request = request.header(ACCEPT, JSON).header(CONTENT_TYPE, kind).header(USER_AGENT, AGENT);
     Ok(request.body(Body::from(serde_json::to_vec(&body)?))?)
 }
@@ -278,7 +282,7 @@ mod tests {
         assert_eq!(of(Write::Patch(json!([])), false), format!("PATCH {root}/p?{names}"));
         assert_eq!(of(Write::Replace(json!({})), false), format!("PUT {root}/p?{names}"));
         let delete = Write::Delete { uid: "u".to_owned(), resource_version: "7".to_owned() };
-        assert_eq!(of(delete, true), format!("DELETE {root}/p?dryRun=All"));
+        assert_eq!(of(delete, true), format!("DELETE {root}/p"));
     }
 
     #[test]

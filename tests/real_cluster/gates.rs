@@ -57,7 +57,9 @@ fn start(cluster: &Cluster) {
 
 #[test]
 fn a_gate_closes_and_opens_with_what_the_cluster_shows() {
-    let Some(fleet) = Fleet::start(&["dev"], Options { kyverno: true, scan: Some("30s"), ..Options::default() }) else { return };
+    let Some(fleet) = Fleet::start(&["dev"], Options { kyverno: true, controllers: true, scan: Some("30s"), ..Options::default() }) else {
+        return;
+    };
     let dev = fleet.cluster("dev");
     start(dev);
     let free = desk(&fleet, User::Admin, "0s");

@@ -86,7 +86,10 @@ fn start(fleet: &Fleet) {
 
 #[test]
 fn a_policy_walks_the_whole_road_and_back() {
-    let Some(fleet) = Fleet::start(&["dev", "live"], Options { kyverno: true, scan: Some("30s"), ..Options::default() }) else { return };
+    let Some(fleet) = Fleet::start(&["dev", "live"], Options { kyverno: true, controllers: true, scan: Some("30s"), ..Options::default() })
+    else {
+        return;
+    };
     let (dev, live) = (fleet.cluster("dev"), fleet.cluster("live"));
     start(&fleet);
     let desk = Desk::with_config(&fleet, CONFIG);
@@ -172,7 +175,9 @@ fn a_policy_walks_the_whole_road_and_back() {
 
 #[test]
 fn a_kyverno_that_is_down_is_told_from_one_that_refuses() {
-    let Some(fleet) = Fleet::start(&["dev"], Options { kyverno: true, scan: Some("30s"), ..Options::default() }) else { return };
+    let Some(fleet) = Fleet::start(&["dev"], Options { kyverno: true, controllers: true, scan: Some("30s"), ..Options::default() }) else {
+        return;
+    };
     let dev = fleet.cluster("dev");
     start(&fleet);
     let config = "[[environments]]\nname = \"dev\"\ncontext = \"dev\"\nsteps = [{ mode = \"audit\" }, { mode = \"enforce\" }]\n";
@@ -192,6 +197,8 @@ fn a_kyverno_that_is_down_is_told_from_one_that_refuses() {
     });
     let down = run(&desk, &["demote", "no-latest", "-e", "dev", "--yes"], 1);
     assert!(down.stdout.contains("Kyverno is down in dev") && down.stdout.contains("unblock"), "{down:?}");
+    run(&desk, &["unblock", "-e", "dev", "--dry-run"], 0);
+    dev.kubectl(&["get", "validatingwebhookconfiguration", "kyverno-resource-validating-webhook-cfg"]);
     let unblocked = document(&run(&desk, &["unblock", "-e", "dev", "--confirm", "dev", "-o", "json"], 0));
     assert_eq!(unblocked["items"].as_array().unwrap().len(), 2, "{unblocked:#}");
     let made = dev.try_kubectl(&["create", "--dry-run=server", "-f", "-"], &pod("any", "nginx:latest"));
