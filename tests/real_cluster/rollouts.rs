@@ -113,7 +113,8 @@ fn a_policy_walks_the_whole_road_and_back() {
     let promoted = document(&promote_when_open(&desk, &["--yes", "--ticket", "CHG-1"]));
     let step = &promoted["items"][0];
     assert_eq!((&step["environment"], &step["verb"], &step["result"]), (&"dev".into(), &"patch".into(), &"done".into()), "{promoted:#}");
-    assert!(step["diff"][0].as_str().unwrap().contains("Audit → Enforce"), "{promoted:#}");
+    let diff: Vec<&str> = step["diff"].as_array().unwrap().iter().map(|line| line.as_str().unwrap()).collect();
+    assert!(diff.contains(&"spec.validationFailureAction: Audit → Enforce"), "{promoted:#}");
     let annotations = policy(dev)["metadata"]["annotations"].clone();
     assert_eq!((&annotations["policydeck.dev/ticket"], &annotations["policydeck.dev/plan"]), (&"CHG-1".into(), &promoted["plan"]));
     assert_eq!(action(dev), "Enforce");

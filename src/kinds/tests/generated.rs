@@ -6,7 +6,7 @@ use crate::kinds::report::{RawResult, Repeated, read_metadata, read_report};
 use crate::kinds::set_mode::{satisfies, set_mode, written_mode};
 use crate::kinds::transfer::{Stamp, manifest_for, stamp, unknown_fields};
 use crate::kinds::{Family, KindId, Namespace, Release, read_event, read_exception, read_policy};
-use crate::testing::{Dice, Document, broken, cases, deep, monster};
+use crate::testing::{Dice, Document, broken, cases, deep, many_cases, monster};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -150,7 +150,7 @@ fn policies_and_exceptions_are_read_if_they_have_a_name() {
 
 #[test]
 fn modes_are_set_as_asked_or_refused() {
-    cases("modes_are_set_as_asked_or_refused", 10_000, |dice| {
+    many_cases("modes_are_set_as_asked_or_refused", 10_000, 50, |dice| {
         let (kind, object) = dice.of(&OBJECTS);
         if kind.kind().family == Family::Exception {
             return;
@@ -171,7 +171,7 @@ fn modes_are_set_as_asked_or_refused() {
 
 #[test]
 fn what_travels_has_no_trace_of_where_it_was() {
-    cases("what_travels_has_no_trace", 10_000, |dice| {
+    many_cases("what_travels_has_no_trace", 10_000, 50, |dice| {
         let (kind, object) = dice.of(&OBJECTS);
         let mut documents = [Document(object.clone()), Document(object.clone())];
         for document in &mut documents {

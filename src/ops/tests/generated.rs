@@ -1,6 +1,6 @@
 use super::*;
 use crate::kinds::transfer::bare;
-use crate::testing::{Dice, cases};
+use crate::testing::{Dice, many_cases};
 
 fn policy(dice: &mut Dice) -> Value {
     let mut object = live(dice.pick(&["Audit", "Enforce"]));
@@ -44,7 +44,7 @@ fn anything(dice: &mut Dice, from: &World, to: &World) -> (Option<Value>, Result
 #[test]
 fn generated_plans_keep_the_rules_and_can_be_taken_back() {
     let mut made = 0;
-    cases("generated_plans_keep_the_rules_and_can_be_taken_back", 1_000, |dice| {
+    many_cases("generated_plans_keep_the_rules_and_can_be_taken_back", 1_000, 200, |dice| {
         let (from, mut to) = (World::new("staging", *dice.of(&[12, 15, 19])), World::new("production", *dice.of(&[12, 13, 17, 18, 19])));
         if dice.one_in(2) {
             to.settings.tier = Tier::Production;
