@@ -121,8 +121,11 @@ fn a_policy_walks_the_whole_road_and_back() {
     bad_pod_is(dev, false);
 
     // To production: the name has to be typed, the mode is audit there, and what Helm owns in dev stays in dev.
-    let wrong = run(&desk, &["promote", "no-latest", "--yes"], 2);
-    assert!(wrong.stderr.contains("--confirm live") && wrong.stderr.contains("PRODUCTION live"), "{wrong:?}");
+    eventually("production asks for its name", REPORTED, || {
+        let wrong = desk.run(&["promote", "no-latest", "--yes"]);
+        let asks = wrong.stderr.contains("--confirm live") && wrong.stderr.contains("PRODUCTION live");
+        if wrong.status == Some(2) && asks { Ok(()) } else { Err(format!("{wrong:?}")) }
+    });
     let created = document(&promote_when_open(&desk, &["--confirm", "live"]));
     assert_eq!((&created["items"][0]["verb"], &created["items"][0]["environment"]), (&"create".into(), &"live".into()), "{created:#}");
     let there = policy(live);
