@@ -157,14 +157,14 @@ fn a_policy_walks_the_whole_road_and_back() {
     );
     assert_eq!(action(dev), "Audit", "a rollback never makes a policy refuse more");
 
-    // Held, it does not move.
-    run(&desk, &["hold", "no-latest", "-e", "dev", "--reason", "audit week", "--yes"], 0);
-    eventually("the hold shows", SOON, || {
-        let gate = desk.run(&["gate", "no-latest", "--to", "live:enforce"]);
+    // Held where it stands, it does not move.
+    run(&desk, &["hold", "no-latest", "-e", "live", "--reason", "audit week", "--confirm", "live"], 0);
+    eventually("the hold closes the gate", SOON, || {
         let held = desk.run(&["gate", "no-latest"]);
-        if held.stdout.contains("audit week") || gate.stdout.contains("audit week") { Ok(()) } else { Err(format!("{held:?}")) }
+        if held.status == Some(3) && held.stdout.contains("audit week") { Ok(()) } else { Err(format!("{held:?}")) }
     });
-    run(&desk, &["release", "no-latest", "-e", "dev", "--yes"], 0);
+    run(&desk, &["promote", "no-latest", "--acknowledge-unknown", "nobody looks", "--confirm", "live"], 3);
+    run(&desk, &["release", "no-latest", "-e", "live", "--confirm", "live"], 0);
 
     // The journal remembers all of it, and nobody has changed it since.
     let journal = document(&run(&desk, &["audit", "show", "-o", "json"], 0));
