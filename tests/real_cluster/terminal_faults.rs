@@ -216,7 +216,8 @@ fn woken(sleeper: Session, fleet: &Fleet) {
         lists.sort();
         lists.dedup();
         assert!(all <= lists.len() + 1, "{name} is listed over and over: {asked:#?}");
-        assert!(of("/version") <= 8 && asked.len() <= 80, "{name}: {} requests: {asked:#?}", asked.len());
+        // The recorder reads a dozen policies again: somebody may have changed them meanwhile.
+        assert!(of("/version") <= 8 && asked.len() <= 110, "{name}: {} requests: {asked:#?}", asked.len());
     }
     let mut sleeper = sleeper;
     sleeper.keys("q");

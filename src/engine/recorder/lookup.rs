@@ -3,8 +3,8 @@
 use super::super::EngineHandle;
 use super::RecorderStatus;
 use super::writer::Wanted;
+use crate::domain::PolicyKey;
 use crate::domain::history::{Detail, EnvironmentKey, News, Note};
-use crate::domain::{PolicyKey, ResourceRef};
 use crate::kinds::{KindId, authorship, read_policy};
 use futures::StreamExt as _;
 use futures::stream::unfold;
@@ -44,21 +44,10 @@ pub(super) async fn look_up(
 /// What the object tells; `None` where it cannot be read, which is no loss but of its text.
 async fn detail(engine: &EngineHandle, environment: &Arc<EnvironmentKey>, policy: PolicyKey) -> Option<Detail> {
     let kind = KindId::find(&policy.id.group, &policy.id.kind)?.kind();
-    for version in kind.versions {
-        let reference = ResourceRef {
-            api_version: kind.api_version(version),
-            kind: kind.kind.to_owned(),
-            namespace: policy.id.namespace.clone().unwrap_or_default(),
-            name: policy.id.name.clone(),
-            uid: String::new(),
-        };
-        // A version that is not served is not found; the next one may be.
-        let Ok(object) = engine.object_whole(&environment.name, reference).await else { continue };
-        let revision = read_policy(kind, &object).ok()?.revision;
-        let told = authorship(&object);
-        return Some(Detail { revision, actor: told.actor, evidence: told.evidence, object: text(object), policy });
-    }
-    None
+    let object = engine.policy_object(&environment.name, &policy.id).await.ok()??;
+    let revision = read_policy(kind, &object).ok()?.revision;
+    let told = authorship(&object);
+    Some(Detail { revision, actor: told.actor, evidence: told.evidence, object: text(object), policy })
 }
 
 /// The object as it is kept: whole, without what only the server's own bookkeeping needs.
