@@ -20,7 +20,7 @@ struct Resource {
     namespaced: bool,
 }
 
-/// The object as it is now, whole.
+/// The object as it is now, whole but for `managedFields`.
 pub(super) async fn fetch(requests: &Requests, reference: &ResourceRef) -> Result<Value, Refusal> {
     let version = if reference.api_version.is_empty() { "v1" } else { &reference.api_version };
     let root = if version.contains('/') { format!("/apis/{version}") } else { format!("/api/{version}") };
@@ -29,10 +29,14 @@ pub(super) async fn fetch(requests: &Requests, reference: &ResourceRef) -> Resul
         return Err(Refusal::NotFound(format!("{version} has no kind {}", reference.kind)));
     };
     let namespace = if resource.namespaced { format!("/namespaces/{}", percent(&reference.namespace)) } else { String::new() };
-    requests.json(&format!("{root}{namespace}/{}/{}", resource.name, percent(&reference.name)), JSON).await
+    let mut object: Value = requests.json(&format!("{root}{namespace}/{}/{}", resource.name, percent(&reference.name)), JSON).await?;
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.remove("managedFields");
+    }
+    Ok(object)
 }
 
-/// Reads one object as it is now, through the environment's current connection, with its `managedFields`.
+/// Reads one object as it is now, through the environment's current connection.
 ///
 /// # Errors
 /// A [`Refusal`], also while the environment is not connected.

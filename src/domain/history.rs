@@ -6,6 +6,8 @@
 //! One rule goes through all of it: what nobody watched is not known. A gap in the watching is a gap in every answer.
 
 mod interval;
+#[cfg(test)]
+mod made;
 mod marks;
 mod series;
 mod spans;

@@ -1,10 +1,11 @@
 //! Generated cases for tests inside the crate: dice that fall the same way again, how many cases are run, and documents broken in every way.
 //!
-//! What lives here: nothing that knows what is tested. A case is a number: it prints when the case fails, and `POLICYDECK_SEED` runs it again,
+//! What lives here: nothing that knows what is tested; beside the cases, an empty environment to begin with (`fleet`). A case is a number: it prints when the case fails, and `POLICYDECK_SEED` runs it again,
 //! alone. `POLICYDECK_CASES` says how many cases each test runs; without it there are as many as a second or two allows.
 
 mod broken;
 mod dice;
+pub(crate) mod fleet;
 mod shared;
 
 pub(crate) use broken::{Document, broken, broken_text, chunks, deep, monster};

@@ -82,15 +82,8 @@ pub fn running(mut intervals: Vec<Interval>, now: Timestamp) -> Vec<Interval> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::history::made::{at, of};
     use proptest::prelude::*;
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(second).unwrap()
-    }
-
-    fn of(from: i64, to: i64) -> Interval {
-        Interval { from: at(from), to: at(to) }
-    }
 
     #[test]
     fn what_touches_becomes_one() {

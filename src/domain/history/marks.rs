@@ -209,11 +209,8 @@ pub fn operation_mark(at: Timestamp, operation: &Operation) -> Mark {
 mod tests {
     use super::*;
     use crate::domain::history::ChangeSource;
+    use crate::domain::history::made::at;
     use crate::domain::{Revision, Tally};
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(second).unwrap()
-    }
 
     const WINDOW: Interval = Interval { from: Timestamp::UNIX_EPOCH, to: Timestamp::MAX };
 

@@ -110,15 +110,8 @@ pub fn blocked_series(counts: &[(Timestamp, u64)], covered: &[Interval], window:
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::history::made::{at, of};
     use proptest::prelude::*;
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(second).unwrap()
-    }
-
-    fn of(from: i64, to: i64) -> Interval {
-        Interval { from: at(from), to: at(to) }
-    }
 
     fn raw(second: i64, fail: u64) -> Sample {
         Sample::raw(at(second), Tally { fail, ..Tally::default() })

@@ -90,15 +90,8 @@ fn piece(changes: &[Change], covered: &[Interval], at: Timestamp) -> (SpanMode, 
 mod tests {
     use super::*;
     use crate::domain::history::ChangeSource;
+    use crate::domain::history::made::{at, of};
     use proptest::prelude::*;
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(second).unwrap()
-    }
-
-    fn of(from: i64, to: i64) -> Interval {
-        Interval { from: at(from), to: at(to) }
-    }
 
     fn change(second: i64, mode: Mode, source: ChangeSource) -> Change {
         let revision = (mode != Mode::Absent).then(|| Revision("r1".into()));

@@ -175,15 +175,8 @@ fn clean(samples: &[Sample], reports: &[Interval], violations: Option<Violations
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::history::made::{at, of};
     use crate::domain::{Revision, Tally};
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(second).unwrap()
-    }
-
-    fn of(from: i64, to: i64) -> Interval {
-        Interval { from: at(from), to: at(to) }
-    }
 
     fn change(second: i64, mode: Mode, revision: &str) -> Change {
         let state = PolicyState { mode, ready: Some(mode != Mode::NotReady), revision: Some(Revision(revision.into())) };

@@ -1,9 +1,10 @@
 //! What design §4 implies, situation by situation; and that nothing opens a gate by not being known.
 
 use super::*;
-use crate::domain::{Link, PolicyKey, Readiness, Revision, Sync, Tally, Tier};
+use crate::domain::{Link, Readiness, Revision, Sync, Tally};
 use crate::fleet::view::{FleetView, KindView};
 use crate::settings::{self, EnvironmentSettings, Step};
+use crate::testing::fleet;
 use proptest::prelude::*;
 
 const NOW: &str = "2026-11-25T12:00:00Z";
@@ -40,49 +41,22 @@ fn policy() -> PolicyId {
 
 fn cell(mode: Mode) -> PolicyCell {
     PolicyCell {
-        key: PolicyKey { source: "kyverno".into(), id: Arc::new(policy()) },
-        mode,
-        ready: Readiness::Ready,
         revision: Some(Revision("r1".into())),
-        severity: None,
-        category: None,
         findings: Tally { pass: 40, ..Tally::default() },
         owners: Tally { pass: 12, ..Tally::default() },
-        blocked: Some(0),
-        stale: 0,
         evaluated_at: Some(now() - SignedDuration::from_mins(20)),
-        excepted: 0,
-        complete: true,
+        ..fleet::cell("p", mode)
     }
 }
 
 fn view(name: &str, mode: Option<Mode>) -> EnvironmentView {
     let kind = KindView { group: "wgpolicyk8s.io", kind: "PolicyReport", sync: Sync::Live, objects: 9, essential: true };
     EnvironmentView {
-        name: name.into(),
-        tier: Tier::Normal,
-        context: name.into(),
-        server: None,
-        cluster_uid: None,
-        kubernetes: None,
-        kyverno: None,
         scan_interval: Some(SignedDuration::from_hours(1)),
-        link: Link::Live,
-        complete: true,
         last_seen: Some(now()),
         kinds: vec![kind],
-        findings: Tally::default(),
-        owners: Tally::default(),
-        summaries: None,
-        blocked: Some(0),
-        malformed: 0,
-        stale: 0,
         policies: 1,
-        exceptions: 0,
-        notes: Vec::new(),
-        cells: mode.map(cell).into_iter().collect(),
-        generation: 1,
-        content: 1,
+        ..fleet::environment(name, mode.map(cell).into_iter().collect())
     }
 }
 

@@ -1,60 +1,31 @@
 //! Views in, news out.
 
 use super::*;
-use crate::domain::{PolicyId, Revision, Sync, Tier};
+use crate::domain::{Revision, Sync};
 use crate::fleet::view::KindView;
+use crate::testing::fleet;
 
 fn cell(name: &str, mode: Mode, revision: Option<&str>, fail: u64) -> PolicyCell {
-    let id = PolicyId { group: "kyverno.io".into(), kind: "ClusterPolicy".into(), namespace: None, name: name.into() };
     PolicyCell {
-        key: PolicyKey { source: "kyverno".into(), id: Arc::new(id) },
-        mode,
-        ready: Readiness::Ready,
         revision: revision.map(|revision| Revision(revision.into())),
-        severity: None,
-        category: None,
         findings: Tally { fail, ..Tally::default() },
-        owners: Tally::default(),
-        blocked: Some(0),
-        stale: 0,
-        evaluated_at: None,
-        excepted: 0,
-        complete: true,
+        ..fleet::cell(name, mode)
     }
 }
 
 fn view(cells: Vec<PolicyCell>) -> EnvironmentView {
     let kind = |group, kind| KindView { group, kind, sync: Sync::Live, objects: 1, essential: true };
     EnvironmentView {
-        name: "dev".into(),
-        tier: Tier::Normal,
-        context: "dev".into(),
-        server: None,
         cluster_uid: Some("u1".into()),
-        kubernetes: None,
-        kyverno: None,
-        scan_interval: None,
-        link: Link::Live,
-        complete: true,
-        last_seen: None,
         kinds: vec![
             kind("kyverno.io", "ClusterPolicy"),
             kind("wgpolicyk8s.io", "PolicyReport"),
             kind("", "Event"),
             kind("kyverno.io", "PolicyException"),
         ],
-        findings: Tally::default(),
-        owners: Tally::default(),
-        summaries: None,
-        blocked: Some(0),
-        malformed: 0,
-        stale: 0,
-        policies: cells.len() as u64,
-        exceptions: 0,
-        notes: Vec::new(),
-        cells: cells.into(),
         generation: 0,
         content: 0,
+        ..fleet::environment("dev", cells)
     }
 }
 
