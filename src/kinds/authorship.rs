@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 /// Our annotation with the time of the operation that wrote the object last.
-const AT: &str = "policydeck.dev/at";
+pub(super) const AT: &str = "policydeck.dev/at";
 /// Our annotation with who did that.
 const BY: &str = "policydeck.dev/by";
 
@@ -24,25 +24,41 @@ pub struct Authorship {
     pub evidence: Option<Evidence>,
 }
 
-/// Reads it from an object with its `managedFields`.
-///
-/// A generation of 1 says more than any other: the spec is as it was made. Our annotation counts unless somebody wrote to the spec after it; else
-/// the newest time of the managers of the spec counts. That may be later than the change of the mode, never earlier: a manager has one time for
-/// all its fields (Kubernetes `ManagedFieldsEntry.time`).
+/// The pieces of an object's past, as it tells them.
+pub(super) struct Told {
+    /// When an operation of ours wrote it, unless somebody wrote to the spec after that; and who.
+    pub(super) ours: Option<(Timestamp, Option<String>)>,
+    /// The newest write to the spec, and the manager that made it.
+    pub(super) written: Option<(Timestamp, String)>,
+    /// When it was made, if its spec was never changed since.
+    pub(super) created: Option<Timestamp>,
+}
+
+impl Told {
+    /// Reads them from an object with its `managedFields`. A manager has one time for all its fields (Kubernetes `ManagedFieldsEntry.time`), so that what
+    /// was written may be told as later than it was, never as earlier.
+    pub(super) fn by(object: &Value) -> Self {
+        let annotation = |key: &str| json::text(object, &["metadata", "annotations", key]);
+        let written = newest_of_spec(object);
+        let ours = annotation(AT).and_then(|at| at.parse::<Timestamp>().ok());
+        let ours = ours.filter(|at| written.as_ref().is_none_or(|(written, _)| written.duration_since(*at) <= MOMENT));
+        let is_new = json::get(object, &["metadata", "generation"]).and_then(Value::as_i64) == Some(1);
+        Self {
+            ours: ours.map(|at| (at, annotation(BY).map(str::to_owned))),
+            created: is_new.then(|| json::time(object, &["metadata", "creationTimestamp"])).flatten(),
+            written,
+        }
+    }
+}
+
+/// Reads it from an object with its `managedFields`. A generation of 1 says more than any other: the spec is as it was made.
 pub fn authorship(object: &Value) -> Authorship {
-    let annotation = |key: &str| json::text(object, &["metadata", "annotations", key]);
-    let written = newest_of_spec(object);
-    let manager = written.as_ref().map(|(_, manager)| manager.clone());
-    let ours = annotation(AT).and_then(|at| at.parse::<Timestamp>().ok());
-    let ours = ours.filter(|at| written.as_ref().is_none_or(|(written, _)| written.duration_since(*at) <= MOMENT));
-    let actor = ours.and_then(|_| annotation(BY)).map(str::to_owned).or(manager);
-    let created = (json::get(object, &["metadata", "generation"]).and_then(Value::as_i64) == Some(1))
-        .then(|| json::time(object, &["metadata", "creationTimestamp"]))
-        .flatten();
+    let Told { ours, written, created } = Told::by(object);
+    let actor = ours.as_ref().and_then(|(_, by)| by.clone()).or_else(|| written.as_ref().map(|(_, manager)| manager.clone()));
     let evidence = |at, source| Evidence { at, source };
     let evidence = created
         .map(|at| evidence(at, ChangeSource::Creation))
-        .or_else(|| ours.map(|at| evidence(at, ChangeSource::Annotation)))
+        .or_else(|| ours.map(|(at, _)| evidence(at, ChangeSource::Annotation)))
         .or_else(|| written.map(|(at, _)| evidence(at, ChangeSource::ManagedFields)));
     Authorship { actor, evidence }
 }

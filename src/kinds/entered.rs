@@ -1,57 +1,23 @@
-//! Since when a policy is what it is, as far as the object itself tells.
+//! Since when a policy is what it is, as far as the object itself tells: the answer that gates use.
 //!
-//! What lives here: reading our annotation, managedFields and the creation time. What does not: what was seen to happen (history), which goes first.
+//! What lives here: which of an object's words counts. What does not: reading them (`authorship`), what was seen to happen (history), which goes first.
 
-use super::json;
+use super::authorship::{AT, Told};
 use crate::domain::Entered;
-use jiff::SignedDuration;
 use serde_json::Value;
 
-/// When an operation of ours wrote the policy; RFC 3339.
-const AT: &str = "policydeck.dev/at";
-/// managedFields have whole seconds, and the annotation is made before the write.
-const SAME_WRITE: SignedDuration = SignedDuration::from_secs(60);
-
-/// When the spec may have changed last; `None` where nothing tells.
-///
-/// A field manager's time is that of its last write of anything it owns (kubernetes apimachinery `managedfields`), so this may be later than the last
-/// change of the mode, and is never earlier. Who forced a field away from another manager owns it now and counts.
+/// When the spec may have changed last; `None` where nothing tells. It may be told as later than it was, never as earlier.
 pub(super) fn entered(object: &Value) -> Option<Entered> {
-    let written = last_write_of_spec(object);
-    let ours = annotated(object);
-    match (ours, written) {
-        (Some(ours), Some(written)) if written.at.duration_since(ours.at) > SAME_WRITE => Some(written),
-        (Some(ours), _) => Some(ours),
-        (None, Some(written)) => Some(written),
-        (None, None) => created(object),
+    match Told::by(object) {
+        Told { ours: Some((at, by)), .. } => {
+            Some(Entered { at, source: format!("annotation {AT}"), actor: by.unwrap_or_else(|| "policydeck".to_owned()) })
+        }
+        Told { written: Some((at, manager)), .. } => {
+            let actor = if manager.is_empty() { "somebody".to_owned() } else { manager };
+            Some(Entered { at, source: format!("managedFields of {actor}"), actor })
+        }
+        Told { created, .. } => created.map(|at| Entered { at, source: "creationTimestamp".to_owned(), actor: String::new() }),
     }
-}
-
-fn last_write_of_spec(object: &Value) -> Option<Entered> {
-    let entries = json::get(object, &["metadata", "managedFields"])?.as_array()?;
-    let spec = |entry: &&Value| {
-        json::get(entry, &["fieldsV1", "f:spec"]).is_some() && json::text(entry, &["subresource"]).is_none_or(str::is_empty)
-    };
-    let read = |entry: &Value| {
-        let manager = json::text(entry, &["manager"]).unwrap_or("somebody").to_owned();
-        let at = json::text(entry, &["time"])?.parse().ok()?;
-        Some(Entered { at, source: format!("managedFields of {manager}"), actor: manager })
-    };
-    entries.iter().filter(spec).filter_map(read).max_by_key(|entered| entered.at)
-}
-
-fn annotated(object: &Value) -> Option<Entered> {
-    let annotation = |key: &str| json::text(object, &["metadata", "annotations", key]);
-    let at = annotation(AT)?.parse().ok()?;
-    let actor = annotation("policydeck.dev/by").unwrap_or("policydeck").to_owned();
-    Some(Entered { at, source: format!("annotation {AT}"), actor })
-}
-
-/// The creation time of an object that was never changed.
-fn created(object: &Value) -> Option<Entered> {
-    let generation = json::get(object, &["metadata", "generation"]).and_then(Value::as_i64);
-    let at = json::text(object, &["metadata", "creationTimestamp"])?.parse().ok()?;
-    (generation == Some(1)).then(|| Entered { at, source: "creationTimestamp".to_owned(), actor: String::new() })
 }
 
 #[cfg(test)]

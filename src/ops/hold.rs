@@ -9,7 +9,8 @@ use super::plan::{Direction, Operation, Plan, Undo, Verb};
 use super::refusal::Refusal;
 use crate::kinds::Kind;
 use crate::kinds::edit::{Edit, Misshapen};
-use crate::kinds::transfer::{HELD_AT, HELD_BY, HOLD, stamp_value};
+use crate::kinds::hold::{HELD_AT, HELD_BY, HOLD};
+use crate::kinds::transfer::stamp_value;
 use serde_json::Value;
 
 /// What a hold or its release is made from.

@@ -7,7 +7,7 @@ mod schema;
 mod stamp;
 
 pub use schema::{schema_of, unknown_fields};
-pub use stamp::{HELD_AT, HELD_BY, HOLD, OURS, STAMPS, Stamp, stamp, stamp_edit, stamp_value};
+pub use stamp::{OURS, STAMPS, Stamp, stamp, stamp_edit, stamp_value};
 
 use super::{Kind, json, managed_by};
 use crate::domain::ManagedBy;

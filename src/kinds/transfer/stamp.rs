@@ -8,13 +8,6 @@ use serde_json::Value;
 /// Where the names of all our annotations begin.
 pub const OURS: &str = "policydeck.dev/";
 
-/// Why the policy is held; with it no gate opens.
-pub const HOLD: &str = "policydeck.dev/hold";
-/// Who holds it.
-pub const HELD_BY: &str = "policydeck.dev/held-by";
-/// Since when.
-pub const HELD_AT: &str = "policydeck.dev/held-at";
-
 /// The annotations of a [`Stamp`].
 pub const STAMPS: [&str; 5] =
     ["policydeck.dev/promoted-from", "policydeck.dev/by", "policydeck.dev/at", "policydeck.dev/ticket", "policydeck.dev/plan"];
