@@ -13,6 +13,7 @@ use crate::domain::PolicyId;
 use crate::engine::HistoryReader;
 use crate::engine::operations::{Declined, Keeping, Operator, Outcome, Request};
 use crate::files::{self, Paths, archive, who};
+use crate::kinds::{KindId, read_policy};
 use crate::ops::plan::{ConfirmLevel, Plan, from_file, to_file};
 use crate::ops::road::Road;
 use crate::settings::EnvironmentSettings;
@@ -126,11 +127,8 @@ impl Asked<'_> {
     /// What the policy was: from the archive that is named, else from the newest of that environment that has it.
     fn former(&self, policy: &PolicyId, environment: &str, archive: Option<&Path>) -> Result<Value, Declined> {
         let is_it = |object: &Value| {
-            let text = |path: &str| object.pointer(path).and_then(Value::as_str).unwrap_or_default();
-            text("/kind") == policy.kind
-                && text("/apiVersion").split('/').next() == Some(&policy.group)
-                && text("/metadata/name") == policy.name
-                && text("/metadata/namespace") == policy.namespace.as_deref().unwrap_or_default()
+            let kind = KindId::of_object(object).map(KindId::kind);
+            kind.is_some_and(|kind| read_policy(kind, object).is_ok_and(|read| read.id == *policy))
         };
         let folders = match archive {
             Some(folder) => vec![folder.to_owned()],

@@ -241,7 +241,7 @@ pub struct PolicyArgs {
 pub struct RollbackArgs {
     /// name, kind/name or kind/namespace/name
     pub policy: String,
-    /// The archive to take it from; without it, the newest that has it as it is not now
+    /// The archive to take it from; without it, the newest of that environment that has it
     #[arg(long, value_name = "FOLDER")]
     pub archive: Option<PathBuf>,
     /// What every operation can be told.

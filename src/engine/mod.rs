@@ -200,15 +200,6 @@ impl EngineHandle {
 
     /// The live object behind a reference, fetched from the API server now, as it came (managedFields removed).
     pub async fn object(&self, environment: &str, reference: ResourceRef) -> Result<serde_json::Value, Failure> {
-        let mut object = self.object_whole(environment, reference).await?;
-        if let Some(metadata) = object.get_mut("metadata").and_then(serde_json::Value::as_object_mut) {
-            metadata.remove("managedFields");
-        }
-        Ok(object)
-    }
-
-    /// As [`EngineHandle::object`], with managedFields.
-    pub async fn object_whole(&self, environment: &str, reference: ResourceRef) -> Result<serde_json::Value, Failure> {
         let signals = &self.environment(environment)?.signals;
         read_object(signals, &reference).await.map_err(|refusal| object_failure(environment, &reference, &refusal))
     }

@@ -18,9 +18,9 @@ use super::{EngineHandle, Failure, HistoryReader};
 use crate::domain::{Gate, Mode, PolicyId, Verdict};
 use crate::kinds::{Kind, KindId};
 use crate::ops::plan::Plan;
-use crate::ops::road::{Road, Standing};
+use crate::ops::road::Road;
 use crate::ops::{Facts, Refusal, demote, hold, promote, rollback, unblock};
-use crate::settings::StepMode;
+use crate::settings::{EnvironmentSettings, StepMode};
 use jiff::Timestamp;
 use seen::Seen;
 use serde_json::Value;
@@ -114,7 +114,7 @@ impl Operator {
         let evidence = self.pass(&gate, request)?;
         let mode = if gate.to.mode == Mode::Enforce { StepMode::Enforce } else { StepMode::Audit };
         let kind = kind_of(policy)?;
-        let target = self.see(&gate.to.environment, kind).await?;
+        let target = self.see_for(&gate.to.environment, kind).await?;
         let existing = self.engine.policy_object(&gate.to.environment, policy).await?;
         let elsewhere = gate.from.as_ref().filter(|from| from.environment != gate.to.environment);
         let source = match elsewhere {
@@ -122,7 +122,7 @@ impl Operator {
                 let object = self.engine.policy_object(&from.environment, policy).await?;
                 let object =
                     object.ok_or_else(|| Failure { what: format!("{policy} is gone from {}", from.environment), hint: String::new() })?;
-                Some((self.see(&from.environment, kind).await?, object))
+                Some((self.see_for(&from.environment, kind).await?, object))
             }
             None => None,
         };
@@ -140,7 +140,7 @@ impl Operator {
     /// The plan that makes a policy of one environment audit again. Down is never gated.
     pub async fn demote(&self, policy: &PolicyId, environment: &str, request: &Request) -> Result<Plan, Declined> {
         let kind = kind_of(policy)?;
-        let place = self.see(environment, kind).await?;
+        let place = self.see_for(environment, kind).await?;
         let existing = self.existing(policy, environment).await?;
         let facts = self.facts(Timestamp::now(), request, &Value::Null);
         Ok(demote::plan(&demote::Input { kind, place: place.place(), existing: &existing, facts })?)
@@ -149,7 +149,7 @@ impl Operator {
     /// The plan that puts a policy of one environment back to what it was.
     pub async fn rollback(&self, policy: &PolicyId, environment: &str, former: &Value, request: &Request) -> Result<Plan, Declined> {
         let kind = kind_of(policy)?;
-        let place = self.see(environment, kind).await?;
+        let place = self.see_for(environment, kind).await?;
         let existing = self.engine.policy_object(environment, policy).await?;
         let facts = self.facts(Timestamp::now(), request, &Value::Null);
         Ok(rollback::plan(&rollback::Input { kind, place: place.place(), existing: existing.as_ref(), former, facts })?)
@@ -158,7 +158,7 @@ impl Operator {
     /// The plan that keeps a policy where it is; without a reason, the one that lets it go.
     pub async fn hold(&self, policy: &PolicyId, environment: &str, reason: Option<&str>, request: &Request) -> Result<Plan, Declined> {
         let kind = kind_of(policy)?;
-        let place = self.see(environment, kind).await?;
+        let place = self.see_for(environment, kind).await?;
         let existing = self.existing(policy, environment).await?;
         let facts = self.facts(Timestamp::now(), request, &Value::Null);
         let input = hold::Input { kind, place: place.place(), existing: &existing, reason: reason.unwrap_or_default(), facts };
@@ -167,8 +167,7 @@ impl Operator {
 
     /// The plan that takes Kyverno's resource webhooks away, so that workloads get through while it is down.
     pub async fn unblock(&self, environment: &str, request: &Request) -> Result<Plan, Declined> {
-        let kind = kind_of(&PolicyId { group: "kyverno.io".into(), kind: "ClusterPolicy".into(), namespace: None, name: String::new() })?;
-        let place = self.see(environment, kind).await?;
+        let place = self.see(environment).await?;
         let mut configurations = [None, None];
         for (found, which) in configurations.iter_mut().zip(unblock::CONFIGURATIONS) {
             *found = self.read(environment, &unblock::address(which)).await?;
@@ -207,15 +206,18 @@ impl Operator {
         Facts { at, by: &self.by, ticket: request.ticket.as_deref(), gate }
     }
 
-    async fn see(&self, environment: &str, kind: &'static Kind) -> Result<Seen, Declined> {
-        let settings = self.road.environments().iter().find(|one| one.name == environment);
-        let settings = settings.ok_or_else(|| Declined::Usage(format!("there is no environment `{environment}` on the road")))?;
-        Seen::look(&self.engine, settings, kind).await.map_err(Declined::Failed)
+    async fn see(&self, environment: &str) -> Result<Seen, Declined> {
+        Seen::look(&self.engine, self.settings(environment)?).await.map_err(Declined::Failed)
     }
 
-    /// Where the policy stands.
-    pub fn standing(&self, policy: &PolicyId) -> Standing {
-        self.road.standing(policy, &self.engine.fleet().borrow())
+    /// The same with what it knows of a kind.
+    async fn see_for(&self, environment: &str, kind: &'static Kind) -> Result<Seen, Declined> {
+        Seen::look_at(&self.engine, self.settings(environment)?, kind).await.map_err(Declined::Failed)
+    }
+
+    fn settings(&self, environment: &str) -> Result<&EnvironmentSettings, Declined> {
+        let settings = self.road.environments().iter().find(|one| one.name == environment);
+        settings.ok_or_else(|| Declined::Usage(format!("there is no environment `{environment}` on the road")))
     }
 }
 

@@ -19,19 +19,12 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    /// Asks the cluster who it is and what it knows of `kind`.
-    pub(super) async fn look(engine: &EngineHandle, settings: &EnvironmentSettings, kind: &'static Kind) -> Result<Self, Failure> {
+    /// Asks the cluster who it is.
+    pub(super) async fn look(engine: &EngineHandle, settings: &EnvironmentSettings) -> Result<Self, Failure> {
         let name = &settings.name;
         let signals = &engine.environment(name)?.signals;
-        let failed = |why: String| Failure { what: format!("{name}: {why}"), hint: String::new() };
-        let cluster_uid = cluster_uid(signals).await.map_err(|refusal| failed(refusal.to_string()))?;
-        let id = KindId::find(kind.group, kind.kind);
-        let served: Vec<&'static str> = id.and_then(|id| signals.served.borrow().get(&id).copied()).into_iter().collect();
-        let schema = match served.first() {
-            // Where it may not be read, only the server's own strict check finds fields that it does not know.
-            Some(version) => schema(signals, kind.group, version).await.ok(),
-            None => None,
-        };
+        let cluster_uid = cluster_uid(signals).await;
+        let cluster_uid = cluster_uid.map_err(|refusal| Failure { what: format!("{name}: {refusal}"), hint: String::new() })?;
         let fleet = engine.fleet().borrow().clone();
         let view = fleet.environments.iter().find(|view| *view.name == **name);
         Ok(Self {
@@ -39,9 +32,19 @@ impl Seen {
             cluster_uid,
             server: view.and_then(|view| view.server.as_deref()).unwrap_or_default().to_owned(),
             kyverno: engine.kyverno(name).await?,
-            served,
-            schema,
+            served: Vec::new(),
+            schema: None,
         })
+    }
+
+    /// Asks it also what it knows of a kind: for plans that write one.
+    pub(super) async fn look_at(engine: &EngineHandle, settings: &EnvironmentSettings, kind: &'static Kind) -> Result<Self, Failure> {
+        let seen = Self::look(engine, settings).await?;
+        let signals = &engine.environment(&settings.name)?.signals;
+        let id = KindId::find(kind.group, kind.kind);
+        let Some(version) = id.and_then(|id| signals.served.borrow().get(&id).copied()) else { return Ok(seen) };
+        // Where it may not be read, only the server's own strict check finds fields that it does not know.
+        Ok(Self { served: vec![version], schema: schema(signals, kind.group, version).await.ok(), ..seen })
     }
 
     pub(super) fn place(&self) -> Place<'_> {
