@@ -58,8 +58,9 @@ impl Operator {
         let mut outcome = Outcome { plan: plan.id.clone(), undo: Some(undo.clone()), dry_run: false, steps: Vec::new() };
         for step in &plan.steps {
             if outcome.is_done() {
-                let done = self.step(&plan, step, &undo).await?;
-                outcome.steps.push(done);
+                // What was done before is told, whatever keeps this one from being tried.
+                let done = self.step(&plan, step, &undo).await;
+                outcome.steps.push(done.unwrap_or_else(|declined| told(step, StepResult::Failed, declined.to_string(), Vec::new())));
             } else {
                 outcome.steps.push(told(step, StepResult::Skipped, "a write before it did not succeed".to_owned(), Vec::new()));
             }
