@@ -174,6 +174,19 @@ fn what_the_object_tells_is_believed_where_nobody_watched() {
 }
 
 #[test]
+fn a_recorder_that_began_a_moment_earlier_saw_nothing_else() {
+    let file = File::new();
+    let mut history = file.open();
+    // Both begin at once; the second to look is the first to write.
+    history.take("b", &[are(2_001, &[("p", state(Mode::Audit, "r1"))], true, false), watched(2_001, 2_001)]).unwrap();
+    history.take("a", &[are(2_000, &[("p", state(Mode::Audit, "r1"))], true, false), watched(2_000, 2_000)]).unwrap();
+    let evidence = Some(Evidence { at: at(500), source: ChangeSource::ManagedFields });
+    let detail = Detail { policy: key("p"), revision: Revision("r1".into()), actor: None, evidence, object: "{}".into() };
+    history.take("a", &[note(2_002, News::Detail(Box::new(detail)))]).unwrap();
+    assert_eq!(changes(&history), ["500 audit managedFields"]);
+}
+
+#[test]
 fn a_timeline_of_everything() {
     use MarkKind::{Deleted, Exception, Operation as Ours, Promote, Violations};
     let file = File::new();

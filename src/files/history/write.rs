@@ -303,10 +303,12 @@ impl Writer<'_> {
             self.db.prepare_cached("UPDATE changes SET actor = ?2 WHERE id = ?1")?.execute(params![id, detail.actor])?;
         }
         let Some(evidence) = detail.evidence.as_ref().filter(|_| newest.source == ChangeSource::Found) else { return Ok(()) };
+        // Who began to watch a moment earlier saw the same, and was only slower to write it down.
+        let earlier = newest.at.checked_sub(ECHO).unwrap_or(Timestamp::MIN);
         let watched: Option<i64> = self
             .db
-            .prepare_cached("SELECT max(until) FROM coverage WHERE environment = ?1 AND family = ?2 AND until <= ?3 AND start < ?3")?
-            .query_row(params![environment, Watched::Policies.as_str(), millis(newest.at)], |row| row.get(0))?;
+            .prepare_cached("SELECT max(until) FROM coverage WHERE environment = ?1 AND family = ?2 AND until <= ?3 AND start < ?4")?
+            .query_row(params![environment, Watched::Policies.as_str(), millis(newest.at), millis(earlier)], |row| row.get(0))?;
         // It cannot have happened while somebody watched and saw something else.
         let floor = watched.map(super::time).into_iter().chain(before.map(|change| change.at)).max().unwrap_or(Timestamp::MIN);
         if evidence.at > newest.at || floor.duration_since(evidence.at) > SKEW {
