@@ -75,7 +75,9 @@ async fn in_audit(history: &HistoryReader) -> Option<(EnvironmentKey, PolicyKey,
     let environment = history.environments().await.unwrap().into_iter().next()?;
     for policy in history.policies().await.unwrap().into_iter().filter(|key| key.id.kind == "ClusterPolicy") {
         let standing = history.standing(environment.clone(), policy.clone(), Timestamp::now()).await.unwrap();
-        if let Some(standing) = standing.filter(|standing| standing.state.mode == Mode::Audit && standing.source != ChangeSource::Found) {
+        if let Some(standing) = standing
+            .filter(|standing| standing.state.mode == Mode::Audit && !matches!(standing.source, ChangeSource::Found | ChangeSource::Seen))
+        {
             return Some((environment, policy, standing));
         }
     }
