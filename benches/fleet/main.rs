@@ -23,12 +23,14 @@
 mod support;
 
 mod bare;
+mod echo;
 mod outcome;
 mod process;
 mod screen;
 mod seed;
 
 use bare::Bare;
+use echo::Echo;
 use outcome::Outcome;
 use screen::Screen;
 use seed::{Churn, Filled, RESULTS, SENTINEL, set_sentinel};
@@ -265,11 +267,13 @@ impl World {
         let churn = Churn::start(self.clusters(), &self.filled, 2_000);
         let (keys, changes) = plan.effort.pick((300_u16, 60), (120, 30), (20, 5));
         let (start, cpu, (bytes, _)) = (Instant::now(), process::cpu(&pid), screen.received());
-        let latencies = key_to_frame(screen, keys);
+        let (latencies, echoes) = key_to_frame(screen, keys);
         let window = start.elapsed().as_secs_f64();
         let (received, load) = (screen.received().0 - bytes, (process::cpu(&pid) - cpu) / window);
         outcome.limited("key p50", "key to frame under churn, p50", percentile(&latencies, 0.5), "ms", 16.0);
         outcome.limited("key p99", "key to frame under churn, p99", percentile(&latencies, 0.99), "ms", 16.0);
+        outcome.note("echo p50", "bare echo of a key, p50", percentile(&echoes, 0.5), "ms");
+        outcome.note("echo p99", "bare echo of a key, p99", percentile(&echoes, 0.99), "ms");
         let ages = self.ages(screen, changes);
         outcome.note("age p50", "age of data on the screen, p50", percentile(&ages, 0.5), "ms");
         outcome.limited("age p99", "age of data on the screen, p99", percentile(&ages, 0.99), "ms", 100.0);
@@ -355,14 +359,16 @@ fn is_live(text: &str, environments: usize) -> bool {
     header.contains(&format!("{environments} ● live")) || each == environments
 }
 
-/// Presses a key `count` times at odd moments; milliseconds until the cursor is on another policy. Rows may change places meanwhile.
-fn key_to_frame(screen: &mut Screen, count: u16) -> Vec<f64> {
+/// Presses a key `count` times at odd moments; milliseconds until the cursor is on another policy (rows may change places meanwhile), and until a
+/// bare echo has come back, in turns.
+fn key_to_frame(screen: &mut Screen, count: u16) -> (Vec<f64>, Vec<f64>) {
     let marked = |text: &str| {
         let mut lines = text.lines().enumerate();
         lines.find_map(|(place, line)| Some((place, line.strip_prefix('▌')?.split_whitespace().next()?.to_owned())))
     };
     let mut random = Random(3);
-    let mut all = Vec::new();
+    let mut echo = Echo::start();
+    let (mut all, mut echoes) = (Vec::new(), Vec::new());
     let mut down = true;
     for _ in 0..count {
         let Some((place, policy)) = marked(&screen.text()) else { panic!("no cursor on the screen:\n{}", screen.text()) };
@@ -372,8 +378,10 @@ fn key_to_frame(screen: &mut Screen, count: u16) -> Vec<f64> {
         let shown = screen.until("the cursor moves", MINUTE, |text| marked(text).is_some_and(|(_, now)| now != policy));
         all.push(shown.saturating_duration_since(pressed).as_secs_f64() * 1000.0);
         std::thread::sleep(Duration::from_millis(20 + random.below(60)));
+        echoes.push(echo.press());
+        std::thread::sleep(Duration::from_millis(10 + random.below(20)));
     }
-    all
+    (all, echoes)
 }
 
 fn percentile(values: &[f64], share: f64) -> f64 {

@@ -1,5 +1,6 @@
 //! policydeck in a pseudo-terminal, read as a person reads it: what stands on the screen, and since when.
 
+use crate::process;
 use crate::support::product::Desk;
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
 use std::io::{Read as _, Write};
@@ -53,6 +54,7 @@ impl Screen {
         let mut input = pair.master.try_clone_reader().expect("a reader");
         let told = Arc::clone(&shown);
         let reader = std::thread::spawn(move || {
+            process::run_first();
             let mut buffer = vec![0; 1 << 16];
             while let Ok(read @ 1..) = input.read(&mut buffer) {
                 let at = Instant::now();

@@ -26,10 +26,54 @@ use tokio::time::{Instant, sleep_until};
 
 /// No more than this much input is taken before the screen is looked at again.
 const INPUT_PORTION: usize = 64;
-/// Between two frames of which the second answers keys: a key may come just after a frame that showed newer data, and keys may come in a flood.
+/// Between two frames that answer keys, which may come in a flood. A frame that showed newer data keeps no key waiting.
 const KEY_PACE: Duration = Duration::from_millis(4);
 /// Between two frames that only show newer data.
 const DATA_PACE: Duration = Duration::from_millis(33);
+
+/// When frames were drawn, and when the next one may be.
+struct Frames {
+    last: Instant,
+    /// The last one that answered keys.
+    last_for_keys: Instant,
+    next: Option<Instant>,
+    next_is_for_keys: bool,
+}
+
+impl Frames {
+    /// The first one is due.
+    fn new(start: Instant) -> Self {
+        let long_ago = start.checked_sub(DATA_PACE).unwrap_or(start);
+        Self { last: long_ago, last_for_keys: long_ago, next: Some(start), next_is_for_keys: false }
+    }
+
+    /// There is something to show.
+    fn wanted(&mut self, by: Cause, now: Instant) {
+        let earliest = match by {
+            Cause::Keys => self.last_for_keys + KEY_PACE,
+            Cause::Data => self.last + DATA_PACE,
+        };
+        self.next_is_for_keys |= by == Cause::Keys;
+        self.next = Some(self.next.map_or(earliest, |at| at.min(earliest)).max(now));
+    }
+
+    fn drawn(&mut self, now: Instant) {
+        self.last = now;
+        self.next = None;
+        if std::mem::take(&mut self.next_is_for_keys) {
+            self.last_for_keys = now;
+        }
+    }
+}
+
+/// What a frame is drawn for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    /// A person waits.
+    Keys,
+    /// Something is newer than what is shown.
+    Data,
+}
 
 /// What the loop needs of the terminal beside drawing on it.
 pub trait Host {
@@ -114,15 +158,14 @@ where
     let (sender, mut answers) = mpsc::channel(Ask::SLOTS + 1);
     let mut asking = Asking { source, tasks: JoinSet::new(), running: [const { None }; Ask::SLOTS], answers: sender };
     let start = Instant::now();
-    let mut last_frame = start.checked_sub(DATA_PACE).unwrap_or(start);
-    let mut next_frame: Option<Instant> = Some(start);
+    let mut frames = Frames::new(start);
     let mut taken = host.taken();
     let mut engine_gone = false;
     let mut away = false;
     loop {
         let wake = Instant::now() + until(now(), app.wake());
         let mut effects = Vec::new();
-        let pace = tokio::select! {
+        let cause = tokio::select! {
             biased;
             msg = host.signal() => {
                 if matches!(msg, Msg::Redraw) {
@@ -130,7 +173,7 @@ where
                     host.resume().map_err(|e| terminal_error(&e))?;
                 }
                 effects.extend(app.update(now(), msg));
-                KEY_PACE
+                Cause::Keys
             }
             event = input.next(), if !away => {
                 let mut event = event;
@@ -145,9 +188,9 @@ where
                         Poll::Pending => break,
                     }
                 }
-                KEY_PACE
+                Cause::Keys
             }
-            gone = time_to_draw(next_frame.unwrap_or(start), &mut taken), if next_frame.is_some() && !away => {
+            gone = time_to_draw(frames.next.unwrap_or(start), &mut taken), if frames.next.is_some() && !away => {
                 if let Some(why) = gone {
                     return Err(LoopError::Terminal(why));
                 }
@@ -160,13 +203,12 @@ where
                     terminal.resize(size.into()).map_err(|e| terminal_error(&e))?;
                 }
                 terminal.draw(|frame| app.draw(frame)).map_err(|e| terminal_error(&e))?;
-                next_frame = None;
-                last_frame = Instant::now();
+                frames.drawn(Instant::now());
                 continue;
             }
             Some(answer) = answers.recv() => {
                 effects.extend(app.update(now(), answer));
-                DATA_PACE
+                Cause::Data
             }
             changed = fleet.changed(), if !engine_gone => {
                 if changed.is_ok() {
@@ -175,11 +217,11 @@ where
                 } else {
                     engine_gone = true;
                 }
-                DATA_PACE
+                Cause::Data
             }
             () = sleep_until(wake) => {
                 effects.extend(app.update(now(), Msg::Clock));
-                DATA_PACE
+                Cause::Data
             }
         };
         if let Some(report) = host.panicked() {
@@ -205,8 +247,7 @@ where
             }
         }
         if app.take_dirty() {
-            let earliest = (last_frame + pace).max(Instant::now());
-            next_frame = Some(next_frame.map_or(earliest, |at| at.min(earliest)));
+            frames.wanted(cause, Instant::now());
         }
     }
 }
