@@ -31,6 +31,9 @@ const KEY_PACE: Duration = Duration::from_millis(4);
 /// Between two frames that only show newer data.
 const DATA_PACE: Duration = Duration::from_millis(33);
 
+/// The clock may call so much early or late.
+const CLOCK_SLACK: Duration = Duration::from_millis(5);
+
 /// When frames were drawn, and when the next one may be.
 struct Frames {
     last: Instant,
@@ -162,8 +165,14 @@ where
     let mut taken = host.taken();
     let mut engine_gone = false;
     let mut away = false;
+    let clock = sleep_until(start);
+    tokio::pin!(clock);
     loop {
         let wake = Instant::now() + until(now(), app.wake());
+        // Setting a timer wakes the thread that keeps them: only where it is another one.
+        if clock.is_elapsed() || wake.max(clock.deadline()) - wake.min(clock.deadline()) > CLOCK_SLACK {
+            clock.as_mut().reset(wake);
+        }
         let mut effects = Vec::new();
         let cause = tokio::select! {
             biased;
@@ -219,7 +228,7 @@ where
                 }
                 Cause::Data
             }
-            () = sleep_until(wake) => {
+            () = clock.as_mut() => {
                 effects.extend(app.update(now(), Msg::Clock));
                 Cause::Data
             }
@@ -254,7 +263,10 @@ where
 
 /// Waits until it is time, and until the terminal has taken the last frame. Says why if it never will.
 async fn time_to_draw(at: Instant, taken: &mut watch::Receiver<Taken>) -> Option<String> {
-    sleep_until(at).await;
+    // A timer that is due is a timer still: it is rounded up to the next millisecond, and another thread has to wake for it.
+    if at > Instant::now() {
+        sleep_until(at).await;
+    }
     match taken.wait_for(|taken| *taken != Taken::NotYet).await.as_deref() {
         Ok(Taken::Gone(why)) => Some(why.to_string()),
         // Nobody says any more: there is nothing to wait for.
