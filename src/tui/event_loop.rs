@@ -299,3 +299,6 @@ fn translate(event: Event) -> Option<Msg> {
         Event::Key(_) | Event::FocusGained | Event::FocusLost => None,
     }
 }
+
+#[cfg(test)]
+mod tests;
