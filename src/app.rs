@@ -16,6 +16,7 @@ use crate::cli::document::Style;
 use crate::cli::scope::Scope;
 use crate::cli::show::{Request, Streams, show};
 use crate::cli::{Exit, Problem};
+use crate::demo::Demo as Fleet;
 use crate::engine::{EngineHandle, HistoryReader};
 use crate::files::{self, FileError, Paths, TemporaryFolder, Trouble};
 use crate::settings::ColorChoice;
@@ -166,7 +167,7 @@ async fn failure(engine: &EngineHandle) -> String {
 /// The screen; where nothing can be drawn, the commands are pointed out instead.
 ///
 /// What is seen is recorded in `history`; without a home folder there is no place for it.
-async fn run_screen(globals: &Globals, banner: Option<String>, log: Trouble, history: Option<PathBuf>) -> Result<Exit, Problem> {
+async fn run_screen(globals: &Globals, demo: Option<&Fleet>, log: Trouble, history: Option<PathBuf>) -> Result<Exit, Problem> {
     if !(io::stdout().is_terminal() && io::stdin().is_terminal()) {
         return Err(Problem::usage("the screen needs a terminal; try `policydeck violations` or `policydeck --help`".into()));
     }
@@ -184,7 +185,8 @@ async fn run_screen(globals: &Globals, banner: Option<String>, log: Trouble, his
         ascii: globals.ascii || loaded.settings.ui.ascii,
         color: use_color(globals, &loaded, true),
         read_only: globals.read_only,
-        banner,
+        banner: demo.map(Fleet::banner),
+        guide: demo.and_then(Fleet::guide),
         keys: loaded.settings.keys.clone(),
         road: wiring::road(&loaded),
         history: history.clone().map(HistoryReader::new),
@@ -212,7 +214,7 @@ fn run_demo(demo: &Demo, mut globals: Globals) -> Result<Exit, Problem> {
     globals.config = Some(config);
     match &demo.show {
         Some(command) => with_runtime(&globals, |_| run_show(command, &globals)),
-        None => with_runtime(&globals, |log| run_screen(&globals, Some(fleet.banner()), log, Some(history))),
+        None => with_runtime(&globals, |log| run_screen(&globals, Some(&fleet), log, Some(history))),
     }
 }
 

@@ -111,6 +111,8 @@ pub(super) struct ScreenStyle {
     pub(super) read_only: bool,
     /// A sentence to show all the time.
     pub(super) banner: Option<String>,
+    /// What to do next, for somebody who is guided.
+    pub(super) guide: Option<tokio::sync::watch::Receiver<Arc<str>>>,
     /// Keys from the configuration, by action.
     pub(super) keys: BTreeMap<String, String>,
     /// The road that policies go.
@@ -144,6 +146,7 @@ async fn run_screen(engine: EngineHandle, style: ScreenStyle) -> Result<Exit, Pr
         ascii: style.ascii,
         depth,
         banner: style.banner,
+        guide: style.guide,
         read_only: style.read_only,
         keys,
         road: style.road,

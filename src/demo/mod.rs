@@ -25,6 +25,7 @@ mod discovery;
 mod failure;
 mod fields;
 mod fleet;
+mod guide;
 mod kyverno;
 mod managed;
 mod patch;
@@ -49,6 +50,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use tokio::runtime::Runtime;
+use tokio::sync::watch;
 
 use catalog::Catalog;
 use cluster::{Cluster, Profile, hash};
@@ -103,6 +105,9 @@ impl std::error::Error for DemoError {
     }
 }
 
+/// How long policies soak in `assets/demo/fleet.toml`; a story may make it shorter.
+const SOAK: &str = "7d";
+
 /// Users of every demo cluster besides the admin.
 const OTHER_USERS: [&str; 2] = ["viewer", "nobody"];
 
@@ -112,6 +117,8 @@ pub struct Demo {
     servers: Vec<Arc<Server>>,
     environments: Vec<Environment>,
     title: String,
+    soak: Option<String>,
+    said: Option<watch::Receiver<Arc<str>>>,
     /// Its own threads, so that a busy or single-threaded caller cannot stall the clusters.
     runtime: Option<Runtime>,
 }
@@ -138,9 +145,15 @@ impl Demo {
             let server = Server::start(cluster, port, runtime.handle()).map_err(DemoError::Listen)?;
             servers.push(Arc::new(server));
         }
-        let title = options.scenario.title().to_owned();
-        runtime.spawn(scenario::play(options.scenario, servers.clone()));
-        Ok(Self { servers, environments: fleet.environment, title, runtime: Some(runtime) })
+        let story = options.scenario;
+        runtime.spawn(scenario::play(story.steps().to_vec(), servers.clone()));
+        let said = (!story.hints().is_empty()).then(|| {
+            let (sender, said) = watch::channel(Arc::from(""));
+            runtime.spawn(guide::guide(story.hints().to_vec(), servers.clone(), sender));
+            said
+        });
+        let (title, soak) = (story.title().to_owned(), story.soak().map(str::to_owned));
+        Ok(Self { servers, environments: fleet.environment, title, soak, said, runtime: Some(runtime) })
     }
 
     /// The environments' names in the order of the road.
@@ -187,7 +200,8 @@ impl Demo {
             if let Some(tier) = &environment.tier {
                 let _ = writeln!(out, "tier = \"{tier}\"");
             }
-            let _ = writeln!(out, "steps = {}\n", environment.steps);
+            let soak = self.soak.as_deref().unwrap_or(SOAK);
+            let _ = writeln!(out, "steps = {}\n", environment.steps.replace(SOAK, soak));
         }
         out
     }
@@ -196,6 +210,11 @@ impl Demo {
     pub fn banner(&self) -> String {
         let names: Vec<&str> = self.environments().collect();
         format!("DEMO: {} imaginary clusters ({}) on loopback · scenario: {}", names.len(), names.join(", "), self.title)
+    }
+
+    /// What the person is told to do now, where the story guides them.
+    pub fn guide(&self) -> Option<watch::Receiver<Arc<str>>> {
+        self.said.clone()
     }
 
     /// Takes an environment away: its listener closes, every connection is cut, new ones are refused.

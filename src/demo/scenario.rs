@@ -1,6 +1,7 @@
 //! Timed stories: bad deployments, lost environments, policies fixed.
 //!
-//! A scenario is a TOML file of steps; it acts on the clusters as somebody with kubectl would, through admission.
+//! A scenario is a TOML file of steps; it acts on the clusters as somebody with kubectl would, through admission. It may guide the person beside it
+//! (`guide`), and make soaks short enough to wait for.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use tokio::time::Instant;
 use super::cluster::Cluster;
 use super::delete;
 use super::failure::Failure;
+use super::guide::{Hint, RawHint};
 use super::patch::PatchKind;
 use super::seed::{self, App};
 use super::server::Server;
@@ -20,8 +22,9 @@ use super::write::{self, Options};
 use super::{DemoError, fleet::Workloads};
 
 /// The scenarios that come with the program.
-const BUILT_IN: [(&str, &str); 3] = [
-    ("default", include_str!("../../assets/demo/scenarios/default.toml")),
+const BUILT_IN: [(&str, &str); 4] = [
+    ("rollout", include_str!("../../assets/demo/scenarios/rollout.toml")),
+    ("incident", include_str!("../../assets/demo/scenarios/incident.toml")),
     ("exceptions", include_str!("../../assets/demo/scenarios/exceptions.toml")),
     ("outage", include_str!("../../assets/demo/scenarios/outage.toml")),
 ];
@@ -30,20 +33,22 @@ const BUILT_IN: [(&str, &str); 3] = [
 #[derive(Debug, Clone)]
 pub struct Scenario {
     title: String,
+    soak: Option<String>,
     steps: Vec<Step>,
+    hints: Vec<Hint>,
 }
 
 impl Default for Scenario {
     /// The story `policydeck demo` tells when it is not asked for another one.
     fn default() -> Self {
-        Self::named("default").unwrap_or_else(|_| Self::none())
+        Self::named("rollout").unwrap_or_else(|_| Self::none())
     }
 }
 
 impl Scenario {
     /// Nothing ever happens: for tests.
     pub fn none() -> Self {
-        Self { title: "calm".to_owned(), steps: Vec::new() }
+        Self { title: "calm".to_owned(), soak: None, steps: Vec::new(), hints: Vec::new() }
     }
 
     /// A built-in scenario.
@@ -64,7 +69,8 @@ impl Scenario {
             steps.push(Step::read(raw)?);
         }
         steps.sort_by_key(|step| step.at);
-        Ok(Self { title: file.title, steps })
+        let hints = file.guide.into_iter().map(Hint::read).collect::<Result<_, _>>()?;
+        Ok(Self { title: file.title, soak: file.soak, steps, hints })
     }
 
     /// The built-in scenarios' names.
@@ -76,6 +82,21 @@ impl Scenario {
     pub fn title(&self) -> &str {
         &self.title
     }
+
+    /// What happens by itself, in order.
+    pub(super) fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// How long every soak on the road takes instead of what the environments say.
+    pub(super) fn soak(&self) -> Option<&str> {
+        self.soak.as_deref()
+    }
+
+    /// What the person is told to do, one after the other.
+    pub(super) fn hints(&self) -> &[Hint] {
+        &self.hints
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -83,12 +104,18 @@ impl Scenario {
 struct File {
     title: String,
     #[serde(default)]
+    soak: Option<String>,
+    #[serde(default)]
     step: Vec<Raw>,
+    #[serde(default)]
+    guide: Vec<RawHint>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Raw {
+pub(super) struct Raw {
+    /// Without a time it happens at once.
+    #[serde(default)]
     at: String,
     /// What happens, for readers of the file.
     #[serde(default, rename = "say")]
@@ -111,11 +138,11 @@ struct Raw {
 /// `resource` is `plural.group`, as kubectl writes it.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Reference {
-    resource: String,
+pub(super) struct Reference {
+    pub(super) resource: String,
     #[serde(default)]
-    namespace: String,
-    name: String,
+    pub(super) namespace: String,
+    pub(super) name: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -151,17 +178,19 @@ enum Act {
     Find,
 }
 
+/// Something that happens in one environment.
 #[derive(Debug, Clone)]
-struct Step {
+pub(super) struct Step {
     at: Duration,
     environment: String,
     act: Act,
 }
 
 impl Step {
-    fn read(raw: Raw) -> Result<Self, DemoError> {
+    pub(super) fn read(raw: Raw) -> Result<Self, DemoError> {
         let wrong = |what: String| DemoError::Scenario(format!("step at {}: {what}", raw.at));
-        let at = seed::duration(&raw.at).and_then(|at| Duration::try_from(at).ok());
+        let at = if raw.at.is_empty() { "0s" } else { &raw.at };
+        let at = seed::duration(at).and_then(|at| Duration::try_from(at).ok());
         let at = at.ok_or_else(|| wrong("not a time such as 20s or 2m".to_owned()))?;
         let read = |yaml: &str| -> Result<Value, DemoError> { serde_saphyr::from_str(yaml).map_err(|error| wrong(error.to_string())) };
         let mut acts = Vec::new();
@@ -181,19 +210,23 @@ impl Step {
             _ => Err(wrong("a step does exactly one thing".to_owned())),
         }
     }
+
+    /// Makes it happen. Losing and finding wait for sockets, so none of it may hold up the servers' own threads. What a step meets (a refusal, a missing
+    /// object) is part of the story, not an error of the demo.
+    pub(super) async fn happen(self, servers: &[Arc<Server>]) {
+        let server = servers.iter().find(|server| server.cluster.profile.name == self.environment).cloned();
+        if let Some(server) = server {
+            let _ = tokio::task::spawn_blocking(move || act(&server, &self.act)).await;
+        }
+    }
 }
 
 /// Plays the scenario to its end.
-pub(crate) async fn play(scenario: Scenario, servers: Vec<Arc<Server>>) {
+pub(crate) async fn play(steps: Vec<Step>, servers: Vec<Arc<Server>>) {
     let start = Instant::now();
-    for step in scenario.steps {
+    for step in steps {
         tokio::time::sleep_until(start + step.at).await;
-        let Some(server) = servers.iter().find(|server| server.cluster.profile.name == step.environment).cloned() else {
-            continue;
-        };
-        // Losing and finding wait for sockets, so none of it may hold up the servers' own threads. What a step
-        // meets (a refusal, a missing object) is part of the story, not an error of the demo.
-        let _ = tokio::task::spawn_blocking(move || act(&server, &step.act)).await;
+        step.happen(&servers).await;
     }
 }
 
@@ -219,12 +252,12 @@ fn act(server: &Server, act: &Act) -> Result<(), Failure> {
 }
 
 impl Reference {
-    fn find<'a>(&self, cluster: &'a Cluster) -> Result<&'a super::catalog::Resource, Failure> {
+    pub(super) fn find<'a>(&self, cluster: &'a Cluster) -> Result<&'a super::catalog::Resource, Failure> {
         let (plural, group) = self.resource.split_once('.').unwrap_or((&self.resource, ""));
         cluster.resource(group, plural).ok_or_else(Failure::no_such_path)
     }
 
-    fn key(&self) -> Key {
+    pub(super) fn key(&self) -> Key {
         Key::new(self.namespace.clone(), self.name.clone())
     }
 }
@@ -263,7 +296,7 @@ mod tests {
         for name in Scenario::names() {
             assert!(!Scenario::named(name).unwrap().steps.is_empty(), "{name}");
         }
-        assert!(Scenario::named("nope").unwrap_err().to_string().contains("default"));
+        assert!(Scenario::named("nope").unwrap_err().to_string().contains("rollout"));
         let two = "title = \"t\"\n[[step]]\nat = \"1s\"\nenvironment = \"dev\"\nlose = true\nfind = true\n";
         assert!(Scenario::parse(two).unwrap_err().to_string().contains("exactly one"));
     }

@@ -332,7 +332,8 @@ impl App {
             return;
         }
         self.area = area;
-        let areas = frame::divide(area);
+        let said = self.options.guide.as_ref().map(|guide| frame::guide_lines(&guide.borrow(), area.width)).unwrap_or_default();
+        let areas = frame::divide(area, u16::try_from(said.len()).unwrap_or(u16::MAX));
         let (fleet, theme, options) = (&self.fleet, &self.theme, &self.options);
         let (zone, keys) = (&options.time_zone, &options.keys);
         let view = View { fleet, now: self.now, theme, zone, road: &options.road, keys };
@@ -345,6 +346,7 @@ impl App {
         });
         let status = self.stage.screen().status(&view);
         frame::tabs(self.stage.place(), self.options.banner.as_deref(), &status, paused.as_deref(), &view, areas.tabs, buffer);
+        frame::guide(&said, &view, areas.guide, buffer);
         self.message(&view, areas.message, buffer);
         let screen = self.stage.screen();
         let blocked = |verb| screen.blocked(verb, fleet).is_some();

@@ -1,4 +1,4 @@
-//! The frame around every screen: header, tab line, message line, footer.
+//! The frame around every screen: header, tab line, message line, footer, and what a person is guided by.
 //!
 //! What lives here: what stands on these four lines and how it shrinks. What does not: the screens between them.
 
@@ -6,7 +6,7 @@ use super::keys::{self, Binding, Verb};
 use super::notices::Notice;
 use super::pen::Pen;
 use super::screens::{REGISTRY, View};
-use super::text::width;
+use super::text::{width, wrap};
 use super::theme::Role;
 use super::words::{self, State, Wording};
 use crate::domain::Tier;
@@ -19,6 +19,7 @@ use ratatui::layout::Rect;
 pub(crate) struct Areas {
     pub(crate) header: Rect,
     pub(crate) tabs: Rect,
+    pub(crate) guide: Rect,
     pub(crate) body: Rect,
     pub(crate) message: Rect,
     pub(crate) footer: Rect,
@@ -31,18 +32,42 @@ pub(crate) struct Areas {
 ///  PRODUCTION lost: connection refused by prod-eu:6443; numbers are from 14:28:01                 <- message
 ///  enter open  / filter  s sort  o all  u raw  ? help                                             <- footer
 /// ```
-/// The body has the first claim, then the header, the footer, the message and the tabs.
-pub(crate) fn divide(area: Rect) -> Areas {
+/// The body has the first claim, then the header, the footer, the message, the tabs and at last the guide, which has `guide` lines to say.
+pub(crate) fn divide(area: Rect, guide: u16) -> Areas {
     let has = |least: u16| u16::from(area.height >= least);
     let (header, footer, message, tabs) = (has(2), has(4), has(5), has(8));
     let line = |y: u16, height: u16| Rect { y: area.y + y, height, ..area };
-    let body = area.height - header - footer - message - tabs;
+    let guide = if area.height >= LEAST_WITH_GUIDE { guide.min(MOST_OF_GUIDE) } else { 0 };
+    let top = header + tabs + guide;
+    let body = area.height - top - footer - message;
     Areas {
         header: line(0, header),
         tabs: line(header, tabs),
-        body: line(header + tabs, body),
-        message: line(header + tabs + body, message),
-        footer: line(header + tabs + body + message, footer),
+        guide: line(header + tabs, guide),
+        body: line(top, body),
+        message: line(top + body, message),
+        footer: line(top + body + message, footer),
+    }
+}
+
+/// Lines that a screen must have so that a guide has room on it.
+const LEAST_WITH_GUIDE: u16 = 16;
+/// Lines that a guide takes at most.
+const MOST_OF_GUIDE: u16 = 3;
+
+/// How a guide's sentence stands in `columns`.
+pub(crate) fn guide_lines(said: &str, columns: u16) -> Vec<String> {
+    if said.is_empty() { Vec::new() } else { wrap(said, usize::from(columns).saturating_sub(4)) }
+}
+
+/// Draws what a person is to do next.
+pub(crate) fn guide(lines: &[String], view: &View<'_>, area: Rect, buffer: &mut Buffer) {
+    let inner = usize::from(area.width).saturating_sub(4);
+    for (line, y) in lines.iter().zip(area.top()..area.bottom()) {
+        let row = Rect { y, height: 1, ..area };
+        let mark = if y == area.top() { view.theme.symbols.point } else { " " };
+        let mut pen = Pen::new(buffer, view.theme, row, 0);
+        pen.put(" ", Role::Text).put(mark, Role::Accent).put(" ", Role::Text).put(&super::text::fit_clean(line, inner, ""), Role::Accent);
     }
 }
 

@@ -60,6 +60,8 @@ pub struct TuiOptions {
     pub depth: ColorDepth,
     /// A sentence on the tab line, e.g. that this is a demo.
     pub banner: Option<String>,
+    /// What to do next, for somebody who is guided; a newer sentence shows within a second.
+    pub guide: Option<watch::Receiver<Arc<str>>>,
     /// Nothing may be changed; said in the header.
     pub read_only: bool,
     /// Where the person is.
@@ -83,6 +85,7 @@ impl Default for TuiOptions {
             ascii: false,
             depth: ColorDepth::True,
             banner: None,
+            guide: None,
             read_only: false,
             time_zone: TimeZone::system(),
             keys: Keymap::default(),

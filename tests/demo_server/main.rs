@@ -5,5 +5,6 @@
 mod client;
 mod clients;
 mod contents;
+mod guide;
 mod reading;
 mod writing;
