@@ -8,11 +8,12 @@ use crate::cli::args::{Act, ActFlags, DryRun, Globals};
 use crate::cli::document::{self, Head};
 use crate::cli::settle::settle;
 use crate::cli::show::choose;
-use crate::cli::{Exit, Problem, gate, outcome, preview};
-use crate::domain::PolicyId;
+use crate::cli::{Exit, Problem, formers, gate, outcome, preview};
+use crate::domain::{PolicyId, clean};
 use crate::engine::HistoryReader;
 use crate::engine::operations::{Declined, Keeping, Operator, Outcome, Request};
 use crate::files::{self, Paths, archive, who};
+use crate::fleet::view::FleetView;
 use crate::kinds::{KindId, read_policy};
 use crate::ops::plan::{ConfirmLevel, Plan, from_file, to_file};
 use crate::ops::road::Road;
@@ -38,7 +39,7 @@ pub(super) async fn run(act: &Act, globals: &Globals) -> Result<Exit, Problem> {
     let by = if me.host.is_empty() { me.to_string() } else { format!("{me}@{}", me.host) };
     let operator =
         Operator::new(engine.clone(), road, keeping, loaded.settings.acknowledge_unknown, HistoryReader::new(wiring::history_file()?), by);
-    let asked = Asked { act, globals, loaded: &loaded, operator: &operator, archives: &paths.archives() };
+    let asked = Asked { act, globals, loaded: &loaded, operator: &operator };
     tokio::select! {
         result = asked.run(&engine) => result,
         why = failure(&engine) => Err(Problem::failed(format!("a part of the program failed: {why}"))),
@@ -50,7 +51,6 @@ struct Asked<'a> {
     globals: &'a Globals,
     loaded: &'a Loaded,
     operator: &'a Operator,
-    archives: &'a Path,
 }
 
 impl Asked<'_> {
@@ -64,13 +64,18 @@ impl Asked<'_> {
 
     async fn run(&self, engine: &crate::engine::EngineHandle) -> Result<Exit, Problem> {
         let fleet = settle(engine.fleet(), self.environments().len(), self.globals.wait).await;
+        if let Act::Rollback(args) = self.act
+            && args.list
+        {
+            return self.list(&fleet).await;
+        }
         let plans = if let Some(file) = &self.flags().plan {
             let text = files::read_text(file).map_err(|error| Problem::usage(error.what))?;
             vec![from_file(&text).map_err(Problem::usage)?]
         } else {
             let mut plans = Vec::new();
             for policy in self.act.policies() {
-                let policy = choose(policy, &fleet, &[])?;
+                let policy = named(policy, &fleet)?;
                 plans.push(self.plan(&policy).await.map_err(|declined| decline(&declined))?);
             }
             if let Act::Unblock(_) = self.act {
@@ -116,38 +121,38 @@ impl Asked<'_> {
             Act::Demote(_) => self.operator.demote(policy, here()?, &request).await,
             Act::Hold(args) => self.operator.hold(policy, here()?, Some(args.reason.as_deref().unwrap_or_default()), &request).await,
             Act::Release(_) => self.operator.hold(policy, here()?, None, &request).await,
-            Act::Rollback(args) => {
-                let former = self.former(policy, here()?, args.archive.as_deref())?;
-                self.operator.rollback(policy, here()?, &former, &request).await
-            }
+            Act::Rollback(args) => match &args.archive {
+                Some(folder) => {
+                    let former = archived(policy, here()?, folder)?;
+                    self.operator.rollback(policy, here()?, &former, &request).await
+                }
+                None => self.operator.rollback_to(policy, here()?, args.to_revision.as_deref(), &request).await,
+            },
             Act::Unblock(_) => self.operator.unblock(here()?, &request).await,
         }
     }
 
-    /// What the policy was: from the archive that is named, else from the newest of that environment that has it.
-    fn former(&self, policy: &PolicyId, environment: &str, archive: Option<&Path>) -> Result<Value, Declined> {
-        let is_it = |object: &Value| {
-            let kind = KindId::of_object(object).map(KindId::kind);
-            kind.is_some_and(|kind| read_policy(kind, object).is_ok_and(|read| read.id == *policy))
-        };
-        let folders = match archive {
-            Some(folder) => vec![folder.to_owned()],
-            None => archive::newest_first(self.archives).map_err(|error| Declined::Usage(error.what))?,
-        };
-        for folder in folders {
-            let read = match archive::read_archive(&folder) {
-                Ok(read) => read,
-                Err(error) if archive.is_some() => return Err(Declined::Usage(error.what)),
-                // One that is damaged says so when it is named.
-                Err(_) => continue,
-            };
-            if read.manifest.environment == environment
-                && let Some(object) = read.objects.into_iter().find(is_it)
-            {
-                return Ok(object);
+    /// What the policy was, from archives and history; nothing is changed.
+    async fn list(&self, fleet: &FleetView) -> Result<Exit, Problem> {
+        let environment = self.environment()?;
+        let mut items = Vec::new();
+        let mut complete = true;
+        for policy in self.act.policies() {
+            let policy = named(policy, fleet)?;
+            let formers = self.operator.formers(&policy, environment).await.map_err(|declined| decline(&declined))?;
+            for trouble in &formers.troubles {
+                writeln!(io::stderr(), "{}", clean(trouble))?;
             }
+            complete &= formers.troubles.is_empty();
+            items.extend(formers.all.iter().map(formers::item));
         }
-        Err(Declined::Usage(format!("no archive has {policy} of {environment}; name one with --archive")))
+        let head = Head::new("Formers", Timestamp::now(), complete).with("environment", json!(environment));
+        let mut out = BufWriter::new(io::stdout());
+        document::write(&mut out, style(self.globals, self.loaded, io::stdout().is_terminal()), head, (), &items)?;
+        if items.is_empty() && complete {
+            writeln!(io::stderr(), "neither an archive nor the history has anything of it in {environment}")?;
+        }
+        Ok(Exit::of(complete))
     }
 
     /// One plan from preview to outcome; `None` where it was only written to a file.
@@ -196,6 +201,26 @@ impl Asked<'_> {
         }
         Ok(exit)
     }
+}
+
+/// The policy that the argument means. One that is gone can be rolled back to all the same, where its kind is said.
+fn named(argument: &str, fleet: &FleetView) -> Result<PolicyId, Problem> {
+    choose(argument, fleet, &[])
+}
+
+/// What the policy was, from an archive that is named.
+fn archived(policy: &PolicyId, environment: &str, folder: &Path) -> Result<Value, Declined> {
+    let read = archive::read_archive(folder).map_err(|error| Declined::Usage(error.what))?;
+    if read.manifest.environment != environment {
+        let of = &read.manifest.environment;
+        return Err(Declined::Usage(format!("{} is an archive of {of}, not of {environment}", folder.display())));
+    }
+    let is_it = |object: &Value| {
+        let kind = KindId::of_object(object).map(KindId::kind);
+        kind.is_some_and(|kind| read_policy(kind, object).is_ok_and(|read| read.id == *policy))
+    };
+    let found = read.objects.into_iter().find(is_it);
+    found.ok_or_else(|| Declined::Usage(format!("{} does not have {policy}", folder.display())))
 }
 
 /// Why there is no plan, with the exit status that belongs to it.

@@ -166,7 +166,7 @@ impl Act {
         match self {
             Self::Promote(args) => &args.policies,
             Self::Demote(args) | Self::Release(args) => &args.policies,
-            Self::Rollback(args) => std::slice::from_ref(&args.policy),
+            Self::Rollback(args) => args.policy.as_slice(),
             Self::Hold(args) => &args.policies,
             Self::Unblock(_) => &[],
         }
@@ -240,8 +240,15 @@ pub struct PolicyArgs {
 #[derive(Debug, Clone, ClapArgs)]
 pub struct RollbackArgs {
     /// name, kind/name or kind/namespace/name
-    pub policy: String,
-    /// The archive to take it from; without it, the newest of that environment that has it
+    #[arg(required_unless_present = "plan")]
+    pub policy: Option<String>,
+    /// Show what it was, and can be put back to; nothing is changed
+    #[arg(long, conflicts_with_all = ["archive", "to_revision", "plan"])]
+    pub list: bool,
+    /// The revision to put it back to, or a beginning that only it has; without it, the newest state that differs from what it is
+    #[arg(long, value_name = "HASH", conflicts_with_all = ["archive", "plan"])]
+    pub to_revision: Option<String>,
+    /// The archive to take it from
     #[arg(long, value_name = "FOLDER")]
     pub archive: Option<PathBuf>,
     /// What every operation can be told.

@@ -310,6 +310,10 @@ pub struct RevisionText {
     pub at: Timestamp,
     /// When it was last what was in force, as far as was seen; `None` while it is.
     pub until: Option<Timestamp>,
-    /// The whole object as JSON, as it was read; `None` where it could not be read in time.
+    /// The mode that it had last; [`Mode::Unknown`] where it was never in force while somebody watched.
+    pub mode: Mode,
+    /// Who made it so first, where that is known.
+    pub actor: Option<String>,
+    /// The whole object as JSON, as it was read first; `None` where it could not be read in time.
     pub object: Option<String>,
 }

@@ -8,9 +8,11 @@
 //! ```
 
 mod execute;
+mod formers;
 mod outcome;
 mod seen;
 
+pub use formers::{Former, Formers, Kept};
 pub use outcome::{Outcome, StepOutcome};
 
 use super::gates::gather;

@@ -311,7 +311,11 @@ fn revisions(db: &Connection, policy: i64) -> rusqlite::Result<Vec<RevisionText>
     let mut out: Vec<RevisionText> = Vec::new();
     let mut current: Option<Revision> = None;
     for change in changes(db, policy)? {
+        // Out of force for a while, it does what it did.
+        let mode = Some(change.state.mode).filter(|mode| !matches!(mode, Mode::NotReady | Mode::Absent | Mode::Unknown));
         if change.state.revision == current {
+            let now = out.iter_mut().filter(|known| Some(&known.revision) == current.as_ref());
+            now.for_each(|known| known.mode = mode.unwrap_or(known.mode));
             continue;
         }
         if let Some(before) = current.take() {
@@ -321,9 +325,11 @@ fn revisions(db: &Connection, policy: i64) -> rusqlite::Result<Vec<RevisionText>
             if let Some(known) = out.iter_mut().find(|known| known.revision == *revision) {
                 // It says again what it said before.
                 known.until = None;
+                known.mode = mode.unwrap_or(known.mode);
             } else {
                 let object = texts.remove(&revision.0).flatten();
-                out.push(RevisionText { revision: revision.clone(), at: change.at, until: None, object });
+                let (revision, mode) = (revision.clone(), mode.unwrap_or(Mode::Unknown));
+                out.push(RevisionText { revision, at: change.at, until: None, mode, actor: change.actor.clone(), object });
             }
         }
         current = change.state.revision;

@@ -258,6 +258,12 @@ fn revisions_are_kept_with_their_text() {
     let words: Vec<_> =
         revisions.iter().map(|r| (r.revision.0.as_str(), r.until.map(|u| u.as_second() - START), r.object.as_deref())).collect();
     assert_eq!(words, [("r3", None, Some("{\"r\":\"r3\"}")), ("r2", Some(4), None), ("r1", Some(2), Some("{\"r\":\"r1\"}"))]);
+    let modes: Vec<_> = revisions.iter().map(|r| r.mode).collect();
+    assert_eq!(modes, [Mode::Enforce, Mode::Enforce, Mode::Audit], "the mode that each had last");
+    history.take("a", &[is(5, Mode::NotReady, "r3"), is(6, Mode::Audit, "r1")]).unwrap();
+    let again = history.revisions(&dev(), &key("p")).unwrap();
+    let words: Vec<_> = again.iter().map(|r| (r.revision.0.as_str(), r.mode)).collect();
+    assert_eq!(words, [("r1", Mode::Audit), ("r3", Mode::Enforce), ("r2", Mode::Enforce)], "out of force is no mode");
 }
 
 #[test]

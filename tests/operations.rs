@@ -1,0 +1,163 @@
+//! Operations from the command line against the demo's API servers: what is asked, refused, written, noted and taken back.
+//!
+//! The same against the real Kyverno is in `real_cluster/rollouts.rs` and `real_cluster/keeping.rs`.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+
+#[path = "demo_server/client.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+mod client;
+
+use assert_cmd::Command;
+use client::{CPOL, ask, policy, until};
+use policydeck::demo::{Demo, DemoOptions, Pace, Scenario};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+const ROAD: &str = r#"
+[[environments]]
+name = "dev"
+context = "dev"
+steps = [{ mode = "audit" }, { mode = "enforce" }]
+
+[[environments]]
+name = "staging"
+context = "staging"
+steps = [{ mode = "audit" }, { mode = "enforce" }]
+"#;
+
+/// Why a gate may be passed that has nothing to look at.
+const KNOWN: [&str; 2] = ["--acknowledge-unknown", "nothing matches"];
+
+/// A demo, and a user's machine beside it.
+struct World {
+    demo: Demo,
+    home: tempfile::TempDir,
+}
+
+#[derive(Debug)]
+struct Ran {
+    status: i32,
+    out: String,
+    err: String,
+}
+
+impl Ran {
+    fn document(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    fn items(&self) -> Vec<Value> {
+        self.document()["items"].as_array().unwrap().clone()
+    }
+}
+
+impl World {
+    fn new(config: &str) -> Self {
+        let pace = Pace { reports: Duration::from_millis(50), ready: Duration::from_millis(50), scan: Duration::from_secs(3600) };
+        let demo = Demo::start(DemoOptions { listen_port: None, scenario: Scenario::none(), pace }).unwrap();
+        let home = tempfile::tempdir().unwrap();
+        std::fs::write(home.path().join("kubeconfig"), demo.kubeconfig()).unwrap();
+        std::fs::write(home.path().join("config.toml"), config).unwrap();
+        Self { demo, home }
+    }
+
+    fn run(&self, args: &[&str]) -> Ran {
+        let home = self.home.path();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_policydeck"));
+        command.env_clear().env("HOME", home).env("XDG_DATA_HOME", home.join("data")).env("XDG_STATE_HOME", home.join("state"));
+        command.args(args).arg("--config").arg(home.join("config.toml")).arg("--kubeconfig").arg(home.join("kubeconfig"));
+        let output = command.output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Ran { status: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
+    }
+
+    /// The same, with the exit status that it must have.
+    fn ends(&self, status: i32, args: &[&str]) -> Ran {
+        let ran = self.run(args);
+        assert_eq!(ran.status, status, "{args:?}: {ran:?}");
+        ran
+    }
+
+    fn promote(&self, status: i32, args: &[&str]) -> Ran {
+        self.ends(status, &[&["promote"], args, &KNOWN].concat())
+    }
+
+    /// Puts a policy into an environment that matches nothing there, and waits until it is in force.
+    fn make(&self, environment: &str, name: &str) {
+        let mut made = policy(name);
+        made["spec"]["rules"][0]["match"]["any"][0]["resources"]["namespaces"] = json!(["nowhere"]);
+        let (code, answer) = ask(&self.demo, environment).post(CPOL, &made);
+        assert_eq!(code, 201, "{answer}");
+        self.is_ready(environment, name);
+    }
+
+    fn is_ready(&self, environment: &str, name: &str) {
+        until("it is in force", || {
+            let conditions = self.policy(environment, name)?["status"]["conditions"].as_array()?.clone();
+            conditions.iter().any(|condition| condition["type"] == "Ready" && condition["status"] == "True").then_some(())
+        });
+    }
+
+    fn policy(&self, environment: &str, name: &str) -> Option<Value> {
+        let answer = ask(&self.demo, environment).send("GET", &format!("{CPOL}/{name}"), &[], "");
+        (answer.code == 200).then(|| answer.json())
+    }
+
+    fn say(&self, environment: &str, name: &str, message: &str) {
+        let mut rules = self.policy(environment, name).unwrap()["spec"]["rules"].clone();
+        rules[0]["validate"]["message"] = json!(message);
+        let (code, answer) = ask(&self.demo, environment).merge(&format!("{CPOL}/{name}"), &json!({"spec": {"rules": rules}}));
+        assert_eq!(code, 200, "{answer}");
+    }
+
+    fn message(&self, environment: &str, name: &str) -> Value {
+        self.policy(environment, name).unwrap()["spec"]["rules"][0]["validate"]["message"].clone()
+    }
+
+    fn action(&self, environment: &str, name: &str) -> Value {
+        self.policy(environment, name).unwrap()["spec"]["validationFailureAction"].clone()
+    }
+}
+
+#[test]
+fn a_policy_goes_back_to_what_it_was() {
+    let world = World::new(ROAD);
+    world.make("dev", "p");
+    let list = world.ends(0, &["rollback", "p", "-e", "dev", "--list", "-o", "json"]);
+    assert_eq!((list.items().len(), list.err.contains("neither an archive nor the history")), (0, true), "{list:?}");
+    assert!(world.ends(2, &["rollback", "p", "-e", "dev", "--yes"]).err.contains("neither an archive nor the history"), "nothing to go to");
+
+    // Two revisions are recorded, the third is not.
+    for message in ["one", "two"] {
+        world.say("dev", "p", message);
+        world.ends(0, &["timeline", "p", "-e", "dev"]);
+    }
+    world.say("dev", "p", "three");
+    let items = world.ends(0, &["rollback", "p", "-e", "dev", "--list", "-o", "json"]).items();
+    assert_eq!(items.len(), 2, "{items:#?}");
+    assert!(items.iter().all(|item| item["source"] == "history" && item["present"] == false && item["whole"] == true), "{items:#?}");
+    assert!(items[0]["until"].is_null() && items[1]["until"].is_string(), "the newest first: {items:#?}");
+    let first = items[1]["revision"].as_str().unwrap();
+
+    // The newest that differs, then one by its revision, then the newest again: by now that is an archive.
+    let back = world.ends(0, &["rollback", "p", "-e", "dev", "--yes", "-o", "json"]);
+    assert_eq!(world.message("dev", "p"), "two", "{back:?}");
+    world.ends(0, &["rollback", "p", "-e", "dev", "--to-revision", &first[..8], "--yes"]);
+    assert_eq!(world.message("dev", "p"), "one");
+    world.ends(0, &["rollback", "p", "-e", "dev", "--yes"]);
+    assert_eq!(world.message("dev", "p"), "two");
+    let listed = world.ends(0, &["rollback", "p", "-e", "dev", "--list"]).out;
+    for part in ["REVISION", "before rollback: ", first, "now"] {
+        assert!(listed.contains(part), "{part}: {listed}");
+    }
+
+    for (args, says) in [
+        (&["--to-revision", "zz"][..], "no revision that is kept begins with `zz`"),
+        (&["--to-revision", ""], "begins with ``"),
+        (&["--to-revision", "a", "--archive", "f"], "cannot be used with"),
+        (&["--list", "--to-revision", "a"], "cannot be used with"),
+    ] {
+        let ran = world.ends(2, &[&["rollback", "p", "-e", "dev"], args].concat());
+        assert!(ran.err.contains(says), "{args:?}: {ran:?}");
+    }
+}
