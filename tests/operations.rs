@@ -161,3 +161,50 @@ fn a_policy_goes_back_to_what_it_was() {
         assert!(ran.err.contains(says), "{args:?}: {ran:?}");
     }
 }
+
+/// The marks of a policy in an environment, as the timeline has them.
+fn marks(world: &World, name: &str, look: bool) -> Vec<Value> {
+    let args = ["timeline", name, "-e", "dev", "--last", "1h", "-o", "json", "--no-look"];
+    let ran = world.run(&args[..args.len() - usize::from(look)]);
+    if ran.status == 0 { ran.items()[0]["marks"].as_array().unwrap().clone() } else { Vec::new() }
+}
+
+#[test]
+fn who_did_it_is_in_the_history_once() {
+    let world = World::new(ROAD);
+    world.make("dev", "p");
+    let ours = |marks: &[Value], kind: &str| {
+        let of_kind: Vec<_> = marks.iter().filter(|mark| mark["kind"] == kind).cloned().collect();
+        let told = of_kind.len() == 1
+            && of_kind[0]["actor"].as_str().is_some_and(|actor| actor.ends_with(" as admin"))
+            && of_kind[0]["text"].as_str().is_some_and(|text| text.contains("ticket CHG-1, plan "));
+        if told { Ok(()) } else { Err(marks.to_vec()) }
+    };
+    // Nobody records: the command itself does.
+    let done = world.promote(0, &["p", "--yes", "--ticket", "CHG-1"]);
+    ours(&marks(&world, "p", false), "promote").unwrap_or_else(|marks| panic!("{done:?} {marks:#?}"));
+    ours(&marks(&world, "p", true), "promote").unwrap_or_else(|marks| panic!("{marks:#?}"));
+
+    // Somebody records: what both tell is one event.
+    let mut observing = std::process::Command::new(env!("CARGO_BIN_EXE_policydeck"));
+    let home = world.home.path();
+    observing.env_clear().env("HOME", home).env("XDG_DATA_HOME", home.join("data")).env("XDG_STATE_HOME", home.join("state"));
+    observing.args(["observe", "-e", "dev", "--config"]).arg(home.join("config.toml")).arg("--kubeconfig").arg(home.join("kubeconfig"));
+    let mut observing = observing.stdin(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
+    let span = || {
+        let ran = world.run(&["timeline", "p", "-e", "dev", "--last", "1h", "-o", "json", "--no-look"]);
+        (ran.status == 0).then(|| ran.items()[0]["spans"].as_array().unwrap().last().unwrap()["mode"].clone())
+    };
+    until("it is watched", || (span()? == "enforce").then_some(()));
+    world.ends(0, &["demote", "p", "-e", "dev", "--yes", "--ticket", "CHG-1"]);
+    until("the recorder has seen it", || (span()? == "audit").then_some(()));
+    observing.kill().unwrap();
+    observing.wait().unwrap();
+    ours(&marks(&world, "p", false), "demote").unwrap_or_else(|marks| panic!("{marks:#?}"));
+
+    // Who wants nothing on record has nothing on record.
+    let silent = World::new(&format!("{ROAD}\n[history]\nrecord = false\n"));
+    silent.make("dev", "p");
+    silent.promote(0, &["p", "--yes"]);
+    assert!(!silent.home.path().join("data/policydeck/history.db").exists());
+}

@@ -38,7 +38,8 @@ pub(super) async fn run(act: &Act, globals: &Globals) -> Result<Exit, Problem> {
     let me = who(None);
     let by = if me.host.is_empty() { me.to_string() } else { format!("{me}@{}", me.host) };
     let operator =
-        Operator::new(engine.clone(), road, keeping, loaded.settings.acknowledge_unknown, HistoryReader::new(wiring::history_file()?), by);
+        Operator::new(engine.clone(), road, keeping, loaded.settings.acknowledge_unknown, HistoryReader::new(wiring::history_file()?), by)
+            .noting(loaded.settings.history.record);
     let asked = Asked { act, globals, loaded: &loaded, operator: &operator };
     tokio::select! {
         result = asked.run(&engine) => result,

@@ -14,7 +14,7 @@ mod spans;
 mod standing;
 
 pub use interval::{Interval, cover, gaps, running, within};
-pub use marks::{ExceptionChange, Mark, MarkKind, Operation, exception_marks, mode_marks, operation_mark, violation_marks};
+pub use marks::{ExceptionChange, Mark, MarkKind, Operation, exception_marks, mode_marks, operation_mark, told_once, violation_marks};
 pub use series::{Range, Sample, Series, blocked_series, violation_series};
 pub use spans::{Span, SpanMode, spans};
 pub use standing::{Records, Standing, Violations, standing};

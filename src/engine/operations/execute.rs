@@ -150,6 +150,11 @@ impl Operator {
             // What was done is done; that the journal lacks its outcome is said, and shows there as unknown.
             reason = format!("{reason}; the journal lacks this outcome: {error}");
         }
+        if result == StepResult::Done
+            && let Err(failure) = self.note(plan, step, &entry).await
+        {
+            reason = format!("{reason}; the history lacks it: {}", failure.what);
+        }
         Ok(told(step, result, reason, warnings))
     }
 

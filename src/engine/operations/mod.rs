@@ -9,6 +9,7 @@
 
 mod execute;
 mod formers;
+mod note;
 mod outcome;
 mod seen;
 
@@ -93,6 +94,8 @@ pub struct Operator {
     /// An unknown gate may be passed with a reason.
     acknowledge: bool,
     history: HistoryReader,
+    /// What is carried out is noted in the history.
+    noting: bool,
     /// Who asks, as plans and annotations say it.
     by: String,
 }
@@ -106,7 +109,13 @@ impl fmt::Debug for Operator {
 impl Operator {
     /// An operator on the whole road.
     pub fn new(engine: EngineHandle, road: Road, keeping: Keeping, acknowledge: bool, history: HistoryReader, by: String) -> Self {
-        Self { engine, road, keeping, acknowledge, history, by }
+        Self { engine, road, keeping, acknowledge, history, noting: true, by }
+    }
+
+    /// The same, noting what is carried out in the history, or not.
+    #[must_use]
+    pub fn noting(self, noting: bool) -> Self {
+        Self { noting, ..self }
     }
 
     /// The gate before the step that `to` names, or before the next, and the plan that goes there if it may.
