@@ -151,6 +151,12 @@ fn a_policy_goes_back_to_what_it_was() {
         assert!(listed.contains(part), "{part}: {listed}");
     }
 
+    // One that is gone comes back, too.
+    assert_eq!(ask(&world.demo, "dev").send("DELETE", &format!("{CPOL}/p"), &[], "").code, 200);
+    until("it is gone", || world.policy("dev", "p").is_none().then_some(()));
+    world.ends(0, &["rollback", "p", "-e", "dev", "--yes"]);
+    assert!(world.policy("dev", "p").is_some());
+
     for (args, says) in [
         (&["--to-revision", "zz"][..], "no revision that is kept begins with `zz`"),
         (&["--to-revision", ""], "begins with ``"),
@@ -207,4 +213,104 @@ fn who_did_it_is_in_the_history_once() {
     silent.make("dev", "p");
     silent.promote(0, &["p", "--yes"]);
     assert!(!silent.home.path().join("data/policydeck/history.db").exists());
+}
+
+#[test]
+fn a_plan_is_taken_back_unless_somebody_changed_what_it_wrote() {
+    let world = World::new(ROAD);
+    for (args, says) in [
+        (&["undo", "-e", "dev"][..], "required"),
+        (&["undo", "--last", "-e", "dev", "--yes"], "nothing that was carried out in dev"),
+        (&["undo", "abc", "-e", "dev", "--yes"], "no plan `abc`"),
+        (&["undo", "abc", "--last", "-e", "dev"], "cannot be used with"),
+    ] {
+        let ran = world.ends(2, args);
+        assert!(ran.err.contains(says), "{args:?}: {ran:?}");
+    }
+    world.make("dev", "p");
+    let was = world.policy("dev", "p").unwrap();
+    let promoted = world.promote(0, &["p", "--yes", "-o", "json"]).document();
+    world.is_ready("dev", "p");
+    let id = promoted["plan"].as_str().unwrap();
+
+    // The same road as everything: a dry run, a question, the journal.
+    let tried = world.ends(0, &["undo", id, "-e", "dev", "--dry-run"]);
+    assert!(tried.err.contains("Enforce → Audit") && world.action("dev", "p") == "Enforce", "{tried:?}");
+    assert!(world.ends(2, &["undo", id, "-e", "dev"]).err.contains("--yes"));
+    world.ends(0, &["undo", &id[..6], "-e", "dev", "--yes"]);
+    let is = world.policy("dev", "p").unwrap();
+    assert_eq!((&is["spec"], &is["metadata"]["annotations"]), (&was["spec"], &was["metadata"]["annotations"]));
+    assert!(world.ends(1, &["undo", id, "-e", "dev", "--yes"]).err.contains("Everything is as it was before plan"));
+    let verbs: Vec<Value> = world.ends(0, &["audit", "show", "-o", "json"]).items().iter().map(|item| item["verb"].clone()).collect();
+    assert_eq!(verbs, ["promote", "promote", "undo", "undo"]);
+
+    // What was taken back is not the last one any more, nor is what took it back.
+    let last = world.ends(2, &["undo", "--last", "-e", "dev", "--yes"]);
+    assert!(last.err.contains("nothing that was carried out in dev and not taken back"), "{last:?}");
+    world.promote(0, &["p", "--yes"]);
+    world.is_ready("dev", "p");
+    world.ends(0, &["demote", "p", "-e", "dev", "--yes"]);
+
+    // Back to refusing is gated, as any promotion is.
+    let gated = world.ends(4, &["undo", "--last", "-e", "dev", "--yes"]);
+    assert!(gated.err.contains("UNKNOWN"), "{gated:?}");
+    world.is_ready("dev", "p");
+    world.ends(0, &["undo", "--last", "-e", "dev", "--yes", KNOWN[0], KNOWN[1]]);
+    assert_eq!(world.action("dev", "p"), "Enforce");
+
+    // Somebody wrote to it since: that would be lost.
+    world.ends(0, &["demote", "p", "-e", "dev", "--yes"]);
+    world.say("dev", "p", "something else");
+    let refused = world.ends(1, &["undo", "--last", "-e", "dev", "--yes", KNOWN[0], KNOWN[1]]);
+    assert!(refused.err.contains("ClusterPolicy/p in dev was changed since plan"), "{refused:?}");
+    assert_eq!(world.action("dev", "p"), "Audit");
+}
+
+#[test]
+fn several_policies_are_one_plan() {
+    let world = World::new(ROAD);
+    for name in ["a", "b", "c"] {
+        world.make("dev", name);
+    }
+    world.ends(0, &["hold", "b", "-e", "dev", "--reason", "not yet", "--yes"]);
+
+    // One gate that is closed stops all of it, and is named.
+    let mut held = Ran { status: 0, out: String::new(), err: String::new() };
+    until("the hold is seen", || {
+        held = world.run(&["promote", "a", "b", "c", "--yes", KNOWN[0], KNOWN[1]]);
+        (held.status == 3).then_some(())
+    });
+    assert!(held.err.contains("ClusterPolicy/b: dev · audit → dev · enforce: CLOSED") && held.err.contains("held by"), "{held:?}");
+    assert!(held.err.contains("because of b; --skip-closed goes on with the other 2"), "{held:?}");
+    let actions = || ["a", "b", "c"].map(|name| world.action("dev", name).as_str().unwrap().to_owned());
+    assert_eq!(actions(), ["Audit", "Audit", "Audit"]);
+
+    // The plan of the others, in a file, shown with every gate; then carried out by it.
+    let file = world.home.path().join("plan.json");
+    let file = file.to_str().unwrap();
+    let made = world.promote(0, &["a", "b", "c", "a", "--skip-closed", "--plan-out", file]);
+    for part in ["left out: ClusterPolicy/b", "2: ClusterPolicy/a, ClusterPolicy/c in dev", "gate    a UNKNOWN", "gate    c UNKNOWN"] {
+        assert!(made.err.contains(part), "{part}: {made:?}");
+    }
+    assert_eq!(actions(), ["Audit", "Audit", "Audit"]);
+    let done = world.ends(0, &["promote", "--plan", file, "--yes", "-o", "json"]).document();
+    let items = done["items"].as_array().unwrap();
+    assert_eq!(items.iter().map(|item| item["object"]["name"].clone()).collect::<Vec<_>>(), ["a", "c"], "in order: {done:#}");
+    assert_eq!(actions(), ["Enforce", "Audit", "Enforce"]);
+    for name in ["a", "c"] {
+        assert_eq!(world.policy("dev", name).unwrap()["metadata"]["annotations"]["policydeck.dev/plan"], done["plan"], "{name}");
+    }
+    let archive = std::path::Path::new(done["undo"].as_str().unwrap());
+    let manifest: Value = serde_json::from_str(&std::fs::read_to_string(archive.join("manifest.json")).unwrap()).unwrap();
+    assert_eq!(manifest["objects"].as_array().unwrap().len(), 2, "one archive: {manifest:#}");
+
+    // It is taken back as one; what went on its way alone is left out by name.
+    world.ends(0, &["demote", "a", "c", "-e", "dev", "--yes"]);
+    assert_eq!(actions(), ["Audit", "Audit", "Audit"]);
+    let none = world.ends(3, &["promote", "b", "--skip-closed", "--yes"]);
+    assert!(none.err.contains("CLOSED") && !none.err.contains("--skip-closed goes on"), "{none:?}");
+    let entries = world.ends(0, &["audit", "show", "-o", "json", "--plan", done["plan"].as_str().unwrap()]).items();
+    let gates: Vec<Value> =
+        entries.iter().filter(|entry| entry["phase"] == "intent").map(|entry| entry["gate"]["policy"]["name"].clone()).collect();
+    assert_eq!(gates, ["a", "c"], "each with its own gate");
 }

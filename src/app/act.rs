@@ -6,12 +6,13 @@
 use super::{Loaded, failure, load, style, wiring};
 use crate::cli::args::{Act, ActFlags, DryRun, Globals};
 use crate::cli::document::{self, Head};
+use crate::cli::findings::find;
 use crate::cli::settle::settle;
 use crate::cli::show::choose;
 use crate::cli::{Exit, Problem, formers, gate, outcome, preview};
-use crate::domain::{PolicyId, clean};
+use crate::domain::{Gate, PolicyId, clean};
 use crate::engine::HistoryReader;
-use crate::engine::operations::{Declined, Keeping, Operator, Outcome, Request};
+use crate::engine::operations::{Declined, Keeping, Operator, Outcome, Request, Undone};
 use crate::files::{self, Paths, archive, who};
 use crate::fleet::view::FleetView;
 use crate::kinds::{KindId, read_policy};
@@ -70,35 +71,61 @@ impl Asked<'_> {
         {
             return self.list(&fleet).await;
         }
-        let plans = if let Some(file) = &self.flags().plan {
+        let (plan, left_out) = if let Some(file) = &self.flags().plan {
             let text = files::read_text(file).map_err(|error| Problem::usage(error.what))?;
-            vec![from_file(&text).map_err(Problem::usage)?]
+            (from_file(&text).map_err(Problem::usage)?, Vec::new())
         } else {
-            let mut plans = Vec::new();
-            for policy in self.act.policies() {
-                let policy = named(policy, &fleet)?;
-                plans.push(self.plan(&policy).await.map_err(|declined| decline(&declined))?);
-            }
-            if let Act::Unblock(_) = self.act {
-                plans.push(self.operator.unblock(self.environment()?, &self.request()).await.map_err(|declined| decline(&declined))?);
-            }
-            plans
+            self.planned(&fleet).await?
         };
-        let mut outcomes = Vec::new();
-        for plan in &plans {
-            match self.settle_plan(plan).await? {
-                Some(outcome) => outcomes.push(outcome),
-                None => return Ok(Exit::Done),
+        match self.settle_plan(&plan).await? {
+            Some(outcome) => self.tell(&outcome, &left_out),
+            None => Ok(Exit::Done),
+        }
+    }
+
+    /// The one plan of everything that is asked for, and the gates of what is left out.
+    async fn planned(&self, fleet: &FleetView) -> Result<(Plan, Vec<Gate>), Problem> {
+        let told = |declined: Declined| decline(&declined);
+        match self.act {
+            Act::Unblock(_) => return Ok((self.operator.unblock(self.environment()?, &self.request()).await.map_err(told)?, Vec::new())),
+            Act::Undo(args) => {
+                let which = args.id.as_deref().map_or(Undone::Last, Undone::Plan);
+                return Ok((self.operator.undo(which, self.environment()?, &self.request()).await.map_err(told)?, Vec::new()));
             }
-            if !outcomes.last().is_some_and(Outcome::is_done) {
-                break;
+            _ => {}
+        }
+        let mut policies: Vec<PolicyId> = Vec::new();
+        for argument in self.act.policies() {
+            let policy = self.named(argument, fleet).await?;
+            if !policies.contains(&policy) {
+                policies.push(policy);
             }
         }
-        self.tell(&outcomes)
+        let (mut plans, mut shut) = (Vec::new(), Vec::new());
+        for policy in &policies {
+            match self.plan(policy).await {
+                Ok(plan) => plans.push(plan),
+                // Every gate is looked at, so that all that is lacking is told at once.
+                Err(Declined::Gate(gate)) => shut.push(*gate),
+                Err(declined) => return Err(told(declined)),
+            }
+        }
+        let skips = matches!(self.act, Act::Promote(args) if args.skip_closed) && !plans.is_empty();
+        if !shut.is_empty() && !skips {
+            return Err(shut_gates(&shut, plans.len()));
+        }
+        for gate in &shut {
+            write!(io::stderr(), "left out: {}", preview::closed(gate))?;
+        }
+        Ok((self.operator.together(plans).map_err(told)?, shut))
     }
 
     fn request(&self) -> Request {
-        let acknowledge = if let Act::Promote(args) = self.act { args.acknowledge_unknown.clone() } else { None };
+        let acknowledge = match self.act {
+            Act::Promote(args) => args.acknowledge_unknown.clone(),
+            Act::Undo(args) => args.acknowledge_unknown.clone(),
+            _ => None,
+        };
         Request { ticket: self.flags().ticket.clone(), acknowledge }
     }
 
@@ -111,6 +138,18 @@ impl Asked<'_> {
                 let names: Vec<&str> = self.environments().iter().map(|one| one.name.as_str()).collect();
                 Err(Problem::usage(format!("name one environment with -e: {}", names.join(", "))))
             }
+        }
+    }
+
+    /// The policy that the argument means. One that is gone can be rolled back all the same.
+    async fn named(&self, argument: &str, fleet: &FleetView) -> Result<PolicyId, Problem> {
+        let found = choose(argument, fleet, &[]);
+        match (found, self.act) {
+            (Err(problem), Act::Rollback(_)) => {
+                let gone = self.operator.once_there(self.environment()?).await;
+                find(argument, &gone).cloned().map_err(|_| problem)
+            }
+            (found, _) => found,
         }
     }
 
@@ -129,7 +168,7 @@ impl Asked<'_> {
                 }
                 None => self.operator.rollback_to(policy, here()?, args.to_revision.as_deref(), &request).await,
             },
-            Act::Unblock(_) => self.operator.unblock(here()?, &request).await,
+            Act::Unblock(_) | Act::Undo(_) => Err(Declined::Usage("it names no policy".to_owned())),
         }
     }
 
@@ -139,7 +178,7 @@ impl Asked<'_> {
         let mut items = Vec::new();
         let mut complete = true;
         for policy in self.act.policies() {
-            let policy = named(policy, fleet)?;
+            let policy = self.named(policy, fleet).await?;
             let formers = self.operator.formers(&policy, environment).await.map_err(|declined| decline(&declined))?;
             for trouble in &formers.troubles {
                 writeln!(io::stderr(), "{}", clean(trouble))?;
@@ -186,15 +225,15 @@ impl Asked<'_> {
         }
     }
 
-    fn tell(&self, outcomes: &[Outcome]) -> Result<Exit, Problem> {
-        let items: Vec<_> = outcomes.iter().flat_map(|outcome| &outcome.steps).map(outcome::item).collect();
-        let exit = outcome::exit(outcomes);
-        let first = outcomes.first();
-        let undo = first.and_then(|outcome| outcome.undo.as_ref()).map(|path| path.display().to_string());
+    fn tell(&self, outcome: &Outcome, left_out: &[Gate]) -> Result<Exit, Problem> {
+        let items: Vec<_> = outcome.steps.iter().map(outcome::item).collect();
+        let exit = outcome::exit(outcome);
+        let undo = outcome.undo.as_ref().map(|path| path.display().to_string());
         let head = Head::new("Outcome", Timestamp::now(), exit != Exit::Unknown)
-            .with("plan", json!(first.map(|outcome| &outcome.plan)))
+            .with("plan", json!(outcome.plan))
             .with("undo", json!(undo))
-            .with("dryRun", json!(first.is_some_and(|outcome| outcome.dry_run)));
+            .with("dryRun", json!(outcome.dry_run))
+            .with("leftOut", json!(left_out));
         let mut out = BufWriter::new(io::stdout());
         document::write(&mut out, style(self.globals, self.loaded, io::stdout().is_terminal()), head, (), &items)?;
         if let Some(undo) = undo {
@@ -202,11 +241,6 @@ impl Asked<'_> {
         }
         Ok(exit)
     }
-}
-
-/// The policy that the argument means. One that is gone can be rolled back to all the same, where its kind is said.
-fn named(argument: &str, fleet: &FleetView) -> Result<PolicyId, Problem> {
-    choose(argument, fleet, &[])
 }
 
 /// What the policy was, from an archive that is named.
@@ -235,6 +269,19 @@ fn decline(declined: &Declined) -> Problem {
         Declined::Usage(why) => Problem::usage(why.clone()),
         Declined::Failed(_) => Problem::failed(declined.to_string()),
     }
+}
+
+/// Gates that are not open, each with its conditions. Closed counts more than unknown.
+fn shut_gates(shut: &[Gate], open: usize) -> Problem {
+    let exits: Vec<Exit> = shut.iter().map(|shut| gate::exit(shut.verdict)).collect();
+    let exit = if exits.contains(&Exit::Closed) { Exit::Closed } else { Exit::Unknown };
+    let mut message: String = shut.iter().map(preview::closed).collect();
+    if open > 0 {
+        let names: Vec<&str> = shut.iter().map(|shut| shut.policy.name.as_str()).collect();
+        message
+            .push_str(&clean(&format!("nothing was done, because of {}; --skip-closed goes on with the other {open}", names.join(", "))));
+    }
+    Problem { exit, message }
 }
 
 /// Asks, unless the command line has answered already.

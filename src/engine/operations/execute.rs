@@ -9,13 +9,13 @@ use crate::cluster::{self, Address, Refusal, Write, WriteError, Written};
 use crate::domain::journal::{Record, Standing, StepResult, Verb as Done};
 use crate::domain::{Link, Mode, PolicyId};
 use crate::engine::Failure;
-use crate::files::archive::{UndoArchive, write_undo};
+use crate::files::archive::{UndoArchive, write_undo_of};
 use crate::files::journal::Journal;
 use crate::files::who;
 use crate::kinds::KindId;
 use crate::kinds::set_mode::written_mode;
 use crate::kinds::transfer::bare;
-use crate::ops::plan::{Basis, Direction, Expect, ObjectRef, Operation, Plan, Step, Verb, pin_again};
+use crate::ops::plan::{Basis, Direction, Expect, ObjectRef, Operation, Plan, Step, Verb, pin_again, to_file};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -74,7 +74,7 @@ impl Operator {
             let Some((policy, mode)) = self.lands(step).await? else { continue };
             let to = format!("{}:{mode}", step.environment);
             let gate = self.gate(&policy, Some(&to), Timestamp::now()).await?;
-            let acknowledged = plan.gate.get("acknowledged").and_then(Value::as_str).map(str::to_owned);
+            let acknowledged = plan.gate_of(step).and_then(|gate| gate.get("acknowledged")).and_then(Value::as_str).map(str::to_owned);
             self.pass(&gate, &Request { ticket: None, acknowledge: acknowledged })?;
         }
         Ok(())
@@ -117,7 +117,8 @@ impl Operator {
             objects: plan.steps.iter().filter_map(|step| step.before.clone()).collect(),
         };
         let folder = self.keeping.archives.clone();
-        blocking(move || write_undo(&folder, &undo)).await
+        let plan = to_file(plan).map_err(Declined::Usage)?;
+        blocking(move || write_undo_of(&folder, &undo, Some(&plan))).await
     }
 
     /// One write: intent on the disk, write, outcome on the disk, effect.
@@ -129,7 +130,7 @@ impl Operator {
         intent.server = basis.map(|basis| basis.server.clone());
         intent.object = Some(policy_of(&step.object));
         intent.plan = Some(plan.id.clone());
-        intent.gate = Some(plan.gate.clone()).filter(|gate| !gate.is_null());
+        intent.gate = plan.gate_of(step).cloned();
         intent.ticket.clone_from(&plan.ticket);
         intent.undo = Some(undo.display().to_string());
         intent.before = basis.and_then(|basis| basis.mode.map(|mode| Standing { revision: basis.revision.clone(), mode }));
@@ -297,7 +298,7 @@ impl Operator {
 }
 
 /// Whether the object is what the step was to make of it. Servers fill in defaults, so what the step wrote has to be there, not alone.
-fn carries(live: Option<&Value>, step: &Step) -> bool {
+pub(super) fn carries(live: Option<&Value>, step: &Step) -> bool {
     match (live, &step.after) {
         (None, None) => true,
         (Some(live), Some(after)) => contains(&bare(live), &bare(after)),
@@ -323,7 +324,7 @@ fn revision_of(step: &Step) -> Option<crate::domain::Revision> {
     Some(crate::kinds::revision::revision(kind, step.after.as_ref()?))
 }
 
-fn policy_of(object: &ObjectRef) -> PolicyId {
+pub(super) fn policy_of(object: &ObjectRef) -> PolicyId {
     PolicyId { group: object.group.clone(), kind: object.kind.clone(), namespace: object.namespace.clone(), name: object.name.clone() }
 }
 
@@ -407,7 +408,9 @@ fn verb_of(operation: Operation) -> Done {
 }
 
 /// Does what may block on a thread that may.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, crate::files::FileError> + Send + 'static) -> Result<T, Declined> {
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, crate::files::FileError> + Send + 'static,
+) -> Result<T, Declined> {
     let failed = |what: String| Declined::Failed(Failure { what, hint: "nothing more was written".to_owned() });
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done.map_err(|error| failed(error.what)),

@@ -15,6 +15,7 @@ use crate::ops::plan::Plan;
 use jiff::Timestamp;
 use serde_json::Value;
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Where a former state is kept.
@@ -133,6 +134,18 @@ impl Operator {
         Ok(formers)
     }
 
+    /// Every policy that an archive of an environment or the history knows: those that are gone, too. What cannot be read is left out.
+    pub async fn once_there(&self, environment: &str) -> BTreeSet<PolicyId> {
+        let mut policies: BTreeSet<PolicyId> =
+            self.history.policies().await.unwrap_or_default().into_iter().map(|key| (*key.id).clone()).collect();
+        let folder = self.keeping.archives.clone();
+        let archived = tokio::task::spawn_blocking(move || archives(&folder).0).await.unwrap_or_default();
+        let here = archived.into_iter().filter(|(_, archive)| archive.manifest.environment == environment);
+        let identified = |object: &Value| read_policy(KindId::of_object(object)?.kind(), object).ok().map(|read| read.id);
+        policies.extend(here.flat_map(|(_, archive)| archive.objects).filter_map(|object| identified(&object)));
+        policies
+    }
+
     async fn recorded(&self, policy: &PolicyId, environment: &str, cluster_uid: &str) -> Result<Vec<RevisionText>, crate::engine::Failure> {
         let key = EnvironmentKey { name: environment.to_owned(), cluster_uid: cluster_uid.to_owned() };
         let mut texts = Vec::new();
@@ -172,7 +185,7 @@ impl Operator {
                 planned => return planned,
             }
         }
-        let unread = formers.troubles.iter().map(|trouble| format!(" ({trouble})")).collect::<String>();
+        let unread = formers.troubles.first().map_or_else(String::new, |trouble| format!(" ({trouble})"));
         Err(Declined::Usage(format!(
             "neither an archive nor the history has another state of {policy} in {environment}{unread}; name an archive with --archive"
         )))
@@ -264,7 +277,7 @@ impl Past<'_> {
 }
 
 /// Whether an object is that policy, as its reader identifies it.
-pub(super) fn is_policy(object: &Value, policy: &PolicyId) -> bool {
+fn is_policy(object: &Value, policy: &PolicyId) -> bool {
     let kind = KindId::of_object(object).map(KindId::kind);
     kind.is_some_and(|kind| read_policy(kind, object).is_ok_and(|read| read.id == *policy))
 }

@@ -12,15 +12,17 @@ mod formers;
 mod note;
 mod outcome;
 mod seen;
+mod undoing;
 
 pub use formers::{Former, Formers, Kept};
 pub use outcome::{Outcome, StepOutcome};
+pub use undoing::Undone;
 
 use super::gates::gather;
 use super::{EngineHandle, Failure, HistoryReader};
 use crate::domain::{Gate, Mode, PolicyId, Verdict};
 use crate::kinds::{Kind, KindId};
-use crate::ops::plan::Plan;
+use crate::ops::plan::{Plan, join};
 use crate::ops::road::Road;
 use crate::ops::{Facts, Refusal, demote, hold, promote, rollback, unblock};
 use crate::settings::{EnvironmentSettings, StepMode};
@@ -187,6 +189,14 @@ impl Operator {
         let facts = self.facts(Timestamp::now(), request, &Value::Null);
         let input = unblock::Input { place: place.place(), configurations: configurations.each_ref().map(Option::as_ref), answers, facts };
         Ok(unblock::plan(&input)?)
+    }
+
+    /// Several plans as one.
+    ///
+    /// # Errors
+    /// They do not go together.
+    pub fn together(&self, plans: Vec<Plan>) -> Result<Plan, Declined> {
+        Ok(join(plans)?)
     }
 
     /// The policy's gate now.

@@ -26,7 +26,8 @@ impl Operator {
             text: text(plan, step, intent),
         };
         let environment = EnvironmentKey { name: step.environment.clone(), cluster_uid: cluster_uid.clone() };
-        self.history.operation(environment, operation, jiff::Timestamp::now()).await
+        // When it was sent: what a recorder sees of it, and what the object tells, is close to that.
+        self.history.operation(environment, operation, record.at).await
     }
 
     /// The policy as the history calls it: by who reports on it. Nothing for what is no policy: that concerns the whole environment.

@@ -5,9 +5,11 @@
 
 mod basis;
 mod file;
+mod join;
 
 pub use basis::{Basis, INTERACTIVE_AGE, basis_moved, pin_again, too_old};
 pub use file::{API_VERSION, KIND, from_file, to_file};
+pub use join::join;
 
 use super::diff::Line;
 use crate::domain::PolicyId;
@@ -282,7 +284,30 @@ pub struct Plan {
     pub undo: Undo,
     /// What somebody has to do before.
     pub confirm: ConfirmLevel,
-    /// The gate as it was when the plan was made, as its own JSON; `null` where none is needed.
+    /// The gate as it was when the plan was made, as its own JSON; of several policies a list with one for each; `null` where none is needed.
     #[serde(default)]
     pub gate: Value,
+}
+
+impl Plan {
+    /// The gates that were passed.
+    pub fn gates(&self) -> impl Iterator<Item = &Value> {
+        let several = self.gate.as_array().map(Vec::as_slice);
+        several.unwrap_or(std::slice::from_ref(&self.gate)).iter().filter(|gate| !gate.is_null())
+    }
+
+    /// The gate of what a step writes.
+    pub fn gate_of(&self, step: &Step) -> Option<&Value> {
+        if !self.gate.is_array() {
+            return self.gates().next();
+        }
+        self.gates().find(|gate| {
+            let text = |path: &str| gate.pointer(path).and_then(Value::as_str);
+            let object = &step.object;
+            text("/policy/kind") == Some(&object.kind)
+                && text("/policy/name") == Some(&object.name)
+                && text("/policy/group") == Some(&object.group)
+                && text("/policy/namespace") == object.namespace.as_deref()
+        })
+    }
 }
