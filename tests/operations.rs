@@ -10,6 +10,8 @@ mod client;
 use assert_cmd::Command;
 use client::{CPOL, ask, policy, until};
 use policydeck::demo::{Demo, DemoOptions, Pace, Scenario};
+use policydeck::domain::journal::Who;
+use policydeck::ops::plan::{from_file, to_file};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -313,4 +315,70 @@ fn several_policies_are_one_plan() {
     let gates: Vec<Value> =
         entries.iter().filter(|entry| entry["phase"] == "intent").map(|entry| entry["gate"]["policy"]["name"].clone()).collect();
     assert_eq!(gates, ["a", "c"], "each with its own gate");
+}
+
+/// The plan in a file as somebody else would have made it.
+fn as_if_made_by(user: &str, seen: &str, file: &str) {
+    let mut plan = from_file(&std::fs::read_to_string(file).unwrap()).unwrap();
+    plan.maker = Some(Who { user: user.to_owned(), kubeconfig_user: Some(seen.to_owned()), host: "desk".to_owned() });
+    std::fs::write(file, to_file(&plan).unwrap()).unwrap();
+}
+
+#[test]
+fn rules_hold_for_plans_and_for_whoever_carries_them_out() {
+    let environment = |name: &str, rules: &str| {
+        let steps = "steps = [{ mode = \"audit\" }, { mode = \"enforce\" }]";
+        format!("[[environments]]\nname = \"{name}\"\ncontext = \"{name}\"\n{steps}\n[environments.rules]\n{rules}\n")
+    };
+    let config = |rules: &str| environment("dev", rules);
+    let world = World::new(&config(""));
+    let rule = |rules: &str| std::fs::write(world.home.path().join("config.toml"), config(rules)).unwrap();
+    let file = world.home.path().join("plan.json");
+    let file = file.to_str().unwrap();
+    for name in ["a", "b"] {
+        world.make("dev", name);
+    }
+
+    rule("deny = [\"promote\"]");
+    let denied = world.promote(1, &["a", "--dry-run"]);
+    assert!(denied.err.contains("dev denies promote: `rules.deny` of the environment dev"), "{denied:?}");
+    rule("bulk = 1");
+    let bulk = world.promote(1, &["a", "b", "--yes"]);
+    assert!(bulk.err.contains("2 objects in dev") && bulk.err.contains("`rules.bulk`"), "{bulk:?}");
+    world.promote(0, &["a", "--dry-run"]);
+
+    // A name is asked for, also where the plan was made before that was a rule.
+    rule("");
+    world.promote(0, &["a", "--plan-out", file]);
+    rule("typed_name = true");
+    for args in [&["promote", "a", KNOWN[0], KNOWN[1]][..], &["promote", "--plan", file]] {
+        let asked = world.ends(2, &[args, &["--yes"]].concat());
+        assert!(asked.err.contains("--confirm dev"), "{asked:?}");
+    }
+    rule("deny = [\"promote\"]");
+    assert!(world.ends(1, &["promote", "--plan", file, "--yes"]).err.contains("dev denies promote"), "at the end, too");
+    rule("");
+    let still = world.ends(1, &["promote", "--plan", file, "--yes", "--read-only"]);
+    assert!(still.err.contains("dev is read-only"), "{still:?}");
+    assert_eq!(world.action("dev", "a"), "Audit");
+
+    // Four eyes: nobody carries out what they made themselves, with a file or without one.
+    rule("four_eyes = true");
+    let alone = world.promote(1, &["a", "--yes"]);
+    assert!(alone.err.contains("dev wants four eyes (`rules.four_eyes`") && alone.err.contains("--plan-out FILE"), "{alone:?}");
+    world.promote(0, &["a", "--plan-out", file]);
+    let same = world.ends(1, &["promote", "--plan", file, "--yes"]);
+    assert!(same.err.contains("made this plan, and you are"), "{same:?}");
+    let text = std::fs::read_to_string(file).unwrap();
+    std::fs::write(file, text.replace("\"kubeconfigUser\": \"admin\"", "\"kubeconfigUser\": \"eve\"")).unwrap();
+    assert!(world.ends(2, &["promote", "--plan", file, "--yes"]).err.contains("was changed after it was made"), "not by an edit");
+    std::fs::write(file, &text).unwrap();
+    as_if_made_by("ana", "admin", file);
+    assert!(world.ends(1, &["promote", "--plan", file, "--yes"]).err.contains("ana as admin made this plan"), "one user of the cluster");
+    as_if_made_by("ana", "ana", file);
+    world.ends(0, &["promote", "--plan", file, "--yes"]);
+    assert_eq!(world.action("dev", "a"), "Enforce");
+    // What goes wrong is stopped by whoever is there.
+    world.ends(0, &["demote", "a", "-e", "dev", "--yes"]);
+    assert_eq!(world.action("dev", "a"), "Audit");
 }

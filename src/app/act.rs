@@ -73,7 +73,7 @@ impl Asked<'_> {
         }
         let (plan, left_out) = if let Some(file) = &self.flags().plan {
             let text = files::read_text(file).map_err(|error| Problem::usage(error.what))?;
-            (from_file(&text).map_err(Problem::usage)?, Vec::new())
+            (self.operator.as_asked_here(from_file(&text).map_err(Problem::usage)?), Vec::new())
         } else {
             self.planned(&fleet).await?
         };
@@ -213,6 +213,8 @@ impl Asked<'_> {
             (_, Some(rehearsed)) if !rehearsed.is_done() => return Ok(Some(Outcome { dry_run: false, ..rehearsed })),
             _ => {}
         }
+        // Nobody is asked for what would be refused.
+        self.operator.permitted(plan).await.map_err(|declined| decline(&declined))?;
         confirm(plan, flags)?;
         // From here on an interruption would leave open what was done: it waits until that is known.
         let carrying = self.operator.carry_out(plan);

@@ -20,6 +20,7 @@ pub mod plan;
 pub mod promote;
 pub mod road;
 pub mod rollback;
+pub mod rules;
 pub mod unblock;
 
 pub use place::{Facts, Place};

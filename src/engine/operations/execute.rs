@@ -46,6 +46,7 @@ impl Operator {
     /// Carries a confirmed plan out. Everything that may have changed since it was made is looked at again first; the first write that does not
     /// succeed is the last one.
     pub async fn carry_out(&self, plan: &Plan) -> Result<Outcome, Declined> {
+        self.permitted(plan).await?;
         if plan.direction == Direction::Up {
             self.gate_again(plan).await?;
         }
@@ -291,7 +292,7 @@ impl Operator {
     }
 
     /// The user whom the cluster sees.
-    async fn seen_as(&self, environment: &str) -> Option<String> {
+    pub(super) async fn seen_as(&self, environment: &str) -> Option<String> {
         let signals = &self.engine.environment(environment).ok()?.signals;
         cluster::whoami(signals).await
     }

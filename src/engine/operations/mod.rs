@@ -11,6 +11,7 @@ mod execute;
 mod formers;
 mod note;
 mod outcome;
+mod permit;
 mod seen;
 mod undoing;
 
@@ -147,7 +148,7 @@ impl Operator {
             mode,
             facts: self.facts(now, request, &evidence),
         };
-        Ok(promote::plan(&input)?)
+        self.signed(promote::plan(&input)?).await
     }
 
     /// The plan that makes a policy of one environment audit again. Down is never gated.
@@ -156,7 +157,7 @@ impl Operator {
         let place = self.see_for(environment, kind).await?;
         let existing = self.existing(policy, environment).await?;
         let facts = self.facts(Timestamp::now(), request, &Value::Null);
-        Ok(demote::plan(&demote::Input { kind, place: place.place(), existing: &existing, facts })?)
+        self.signed(demote::plan(&demote::Input { kind, place: place.place(), existing: &existing, facts })?).await
     }
 
     /// The plan that puts a policy of one environment back to what it was.
@@ -165,7 +166,7 @@ impl Operator {
         let place = self.see_for(environment, kind).await?;
         let existing = self.engine.policy_object(environment, policy).await?;
         let facts = self.facts(Timestamp::now(), request, &Value::Null);
-        Ok(rollback::plan(&rollback::Input { kind, place: place.place(), existing: existing.as_ref(), former, facts })?)
+        self.signed(rollback::plan(&rollback::Input { kind, place: place.place(), existing: existing.as_ref(), former, facts })?).await
     }
 
     /// The plan that keeps a policy where it is; without a reason, the one that lets it go.
@@ -175,7 +176,7 @@ impl Operator {
         let existing = self.existing(policy, environment).await?;
         let facts = self.facts(Timestamp::now(), request, &Value::Null);
         let input = hold::Input { kind, place: place.place(), existing: &existing, reason: reason.unwrap_or_default(), facts };
-        Ok(if reason.is_some() { hold::hold(&input)? } else { hold::release(&input)? })
+        self.signed(if reason.is_some() { hold::hold(&input)? } else { hold::release(&input)? }).await
     }
 
     /// The plan that takes Kyverno's resource webhooks away, so that workloads get through while it is down.
@@ -188,15 +189,17 @@ impl Operator {
         let answers = self.kyverno_answers(environment).await;
         let facts = self.facts(Timestamp::now(), request, &Value::Null);
         let input = unblock::Input { place: place.place(), configurations: configurations.each_ref().map(Option::as_ref), answers, facts };
-        Ok(unblock::plan(&input)?)
+        self.signed(unblock::plan(&input)?).await
     }
 
     /// Several plans as one.
     ///
     /// # Errors
-    /// They do not go together.
+    /// They do not go together, or are more than the environment's rules allow at once.
     pub fn together(&self, plans: Vec<Plan>) -> Result<Plan, Declined> {
-        Ok(join(plans)?)
+        let plan = join(plans)?;
+        self.allowed(&plan)?;
+        Ok(plan)
     }
 
     /// The policy's gate now.

@@ -79,7 +79,7 @@ impl Operator {
             if direction == Direction::Up { self.gates_back(done, &live, seen.place().kyverno, request).await? } else { Value::Null };
         let mut plan = undo(done, &[seen.place()], &live, &self.facts(at, request, &gate))?;
         plan.direction = direction;
-        Ok(plan)
+        self.signed(plan).await
     }
 
     /// The gates before what the policies come back to, where they come back to refusing more.

@@ -13,6 +13,7 @@ pub use join::join;
 
 use super::diff::Line;
 use crate::domain::PolicyId;
+use crate::domain::journal::Who;
 use crate::kinds::Kind;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -266,6 +267,9 @@ pub struct Plan {
     pub made_at: Timestamp,
     /// By whom.
     pub made_by: String,
+    /// The same for those who have to tell people apart: the account, the user whom the cluster saw, and the machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maker: Option<Who>,
     /// The ticket that allows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ticket: Option<String>,
