@@ -8,7 +8,7 @@
 mod client;
 
 use assert_cmd::Command;
-use client::{CPOL, ask, policy, until};
+use client::{CPOL, ask, pod, policy, until};
 use policydeck::demo::{Demo, DemoOptions, Pace, Scenario};
 use policydeck::domain::journal::Who;
 use policydeck::ops::plan::{from_file, to_file};
@@ -381,4 +381,42 @@ fn rules_hold_for_plans_and_for_whoever_carries_them_out() {
     // What goes wrong is stopped by whoever is there.
     world.ends(0, &["demote", "a", "-e", "dev", "--yes"]);
     assert_eq!(world.action("dev", "a"), "Audit");
+}
+
+#[test]
+fn what_would_be_refused_is_told_before() {
+    let config = ROAD.replace("{ mode = \"audit\" }", "{ mode = \"audit\", max_violations = 9 }");
+    let world = World::new(&config);
+    let space = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "corner", "labels": {"team": "cart"}}});
+    for (path, object) in [
+        ("/api/v1/namespaces", space),
+        ("/api/v1/namespaces/corner/pods", pod("without", &json!({"team": "cart", "app.kubernetes.io/name": "a"}))),
+        ("/api/v1/namespaces/corner/pods", pod("with", &json!({"team": "cart", "app.kubernetes.io/name": "b", "owner": "me"}))),
+    ] {
+        let (code, answer) = ask(&world.demo, "dev").post(path, &object);
+        assert_eq!(code, 201, "{answer}");
+    }
+    let mut made = policy("p");
+    made["spec"]["rules"][0]["match"]["any"][0]["resources"]["namespaces"] = json!(["corner"]);
+    assert_eq!(ask(&world.demo, "dev").post(CPOL, &made).0, 201);
+    world.is_ready("dev", "p");
+    let expected = "ClusterPolicy/p: 1 owner fails in 1 namespace of dev now";
+    until("the results are there", || {
+        let ran = world.run(&["promote", "p", "--dry-run", "-o", "json", KNOWN[0], KNOWN[1]]);
+        (ran.status == 0 && ran.err.contains(expected)).then_some(())
+    });
+    let ran = world.promote(0, &["p", "--dry-run", "-o", "json"]);
+    let impact = ran.document()["impact"].as_array().unwrap().clone();
+    assert!(impact.len() == 1 && impact[0].as_str().unwrap().contains("Pod/without in corner"), "{ran:?}");
+    assert!(ran.err.contains("impact  ClusterPolicy/p: 1 owner fails"), "{ran:?}");
+    let file = world.home.path().join("plan.json");
+    world.promote(0, &["p", "--plan-out", file.to_str().unwrap()]);
+    assert_eq!(from_file(&std::fs::read_to_string(file).unwrap()).unwrap().impact, [impact[0].as_str().unwrap()]);
+
+    // Where it is not yet, nothing is known, and that is said.
+    world.make("dev", "q");
+    world.promote(0, &["q", "--yes"]);
+    world.is_ready("dev", "q");
+    let there = world.promote(0, &["q", "--dry-run"]);
+    assert!(there.err.contains("impact  ClusterPolicy/q is not in staging yet: nothing was evaluated there."), "{there:?}");
 }

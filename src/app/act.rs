@@ -78,7 +78,7 @@ impl Asked<'_> {
             self.planned(&fleet).await?
         };
         match self.settle_plan(&plan).await? {
-            Some(outcome) => self.tell(&outcome, &left_out),
+            Some(outcome) => self.tell(&plan, &outcome, &left_out),
             None => Ok(Exit::Done),
         }
     }
@@ -227,7 +227,7 @@ impl Asked<'_> {
         }
     }
 
-    fn tell(&self, outcome: &Outcome, left_out: &[Gate]) -> Result<Exit, Problem> {
+    fn tell(&self, plan: &Plan, outcome: &Outcome, left_out: &[Gate]) -> Result<Exit, Problem> {
         let items: Vec<_> = outcome.steps.iter().map(outcome::item).collect();
         let exit = outcome::exit(outcome);
         let undo = outcome.undo.as_ref().map(|path| path.display().to_string());
@@ -235,6 +235,7 @@ impl Asked<'_> {
             .with("plan", json!(outcome.plan))
             .with("undo", json!(undo))
             .with("dryRun", json!(outcome.dry_run))
+            .with("impact", json!(plan.impact))
             .with("leftOut", json!(left_out));
         let mut out = BufWriter::new(io::stdout());
         document::write(&mut out, style(self.globals, self.loaded, io::stdout().is_terminal()), head, (), &items)?;

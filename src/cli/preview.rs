@@ -41,6 +41,9 @@ pub fn preview(plan: &Plan, environments: &[EnvironmentSettings], rehearsed: Opt
             line("", &format!("  {diff}"));
         }
     }
+    for line_of_impact in &plan.impact {
+        line("impact", line_of_impact);
+    }
     for note in &plan.notes {
         line("note", note);
     }

@@ -92,6 +92,7 @@ impl<'a> Draft<'a> {
             confirm: rules::confirmation(self.operation, self.place.settings),
             basis: self.basis,
             warnings: self.warnings,
+            impact: Vec::new(),
             notes: self.notes,
             undo,
             gate: self.facts.gate.clone(),

@@ -16,6 +16,7 @@ pub mod demote;
 pub mod diff;
 pub mod gate;
 pub mod hold;
+pub mod impact;
 pub mod plan;
 pub mod promote;
 pub mod road;

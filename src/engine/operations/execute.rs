@@ -286,7 +286,7 @@ impl Operator {
         }
     }
 
-    fn view(&self, environment: &str) -> Option<std::sync::Arc<crate::fleet::view::EnvironmentView>> {
+    pub(super) fn view(&self, environment: &str) -> Option<std::sync::Arc<crate::fleet::view::EnvironmentView>> {
         let fleet = self.engine.fleet().borrow().clone();
         fleet.environments.iter().find(|view| &*view.name == environment && !matches!(view.link, Link::Connecting)).cloned()
     }

@@ -9,6 +9,7 @@
 
 mod execute;
 mod formers;
+mod impact;
 mod note;
 mod outcome;
 mod permit;
@@ -148,7 +149,9 @@ impl Operator {
             mode,
             facts: self.facts(now, request, &evidence),
         };
-        self.signed(promote::plan(&input)?).await
+        let mut plan = promote::plan(&input)?;
+        plan.impact = self.impact(&plan, target.place().kyverno).await;
+        self.signed(plan).await
     }
 
     /// The plan that makes a policy of one environment audit again. Down is never gated.

@@ -79,6 +79,9 @@ impl Operator {
             if direction == Direction::Up { self.gates_back(done, &live, seen.place().kyverno, request).await? } else { Value::Null };
         let mut plan = undo(done, &[seen.place()], &live, &self.facts(at, request, &gate))?;
         plan.direction = direction;
+        if direction == Direction::Up {
+            plan.impact = self.impact(&plan, seen.place().kyverno).await;
+        }
         self.signed(plan).await
     }
 

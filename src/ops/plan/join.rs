@@ -50,7 +50,7 @@ pub fn join(plans: Vec<Plan>) -> Result<Plan, Refusal> {
         }
         all.basis.extend(plan.basis);
         all.steps.extend(plan.steps);
-        for (into, from) in [(&mut all.warnings, plan.warnings), (&mut all.notes, plan.notes)] {
+        for (into, from) in [(&mut all.warnings, plan.warnings), (&mut all.impact, plan.impact), (&mut all.notes, plan.notes)] {
             for line in from {
                 if !into.contains(&line) {
                     into.push(line);

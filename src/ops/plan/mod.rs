@@ -282,6 +282,9 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// What somebody should know before.
     pub warnings: Vec<String>,
+    /// What of the environment would begin to fail or to be refused, as far as is known; a sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub impact: Vec<String>,
     /// What is said beside the diff: what was left behind, what was changed besides.
     pub notes: Vec<String>,
     /// How it is taken back.
