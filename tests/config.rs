@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "test helpers")]
 
 use policydeck::domain::Tier;
-use policydeck::settings::{self, Evidence, GitOps, Level, Problem, StepMode};
+use policydeck::settings::{self, Deniable, Evidence, GitOps, Level, Problem, StepMode};
 use proptest::prelude::*;
 use std::path::Path;
 
@@ -60,6 +60,12 @@ gitops = "warn"
 git = { repo = "git@example.com:p.git", path = "prod" }
 steps = [{ mode = "audit", soak = "1w", max_violations = 3, evidence = "observed" }, { mode = "enforce" }]
 
+[environments.rules]
+deny = ["unblock", "rollback"]
+typed_name = true
+bulk = 5
+four_eyes = true
+
 [gates]
 max_violations = 1
 max_blocked = 2
@@ -87,6 +93,9 @@ ticket = "example.com/ticket"
     assert_eq!((settings.acknowledge_unknown, settings.ui.ascii), (false, true));
     assert_eq!((settings.exceptions.ticket.as_str(), settings.exceptions.owner.as_str()), ("example.com/ticket", "policydeck.dev/owner"));
     assert_eq!(settings.keys["promote"], "ctrl-p");
+    let rules = settings::Rules { deny: vec![Deniable::Unblock, Deniable::Rollback], typed_name: true, bulk: Some(5), four_eyes: true };
+    assert_eq!(prod.rules, rules);
+    assert_eq!(settings::parse("f", DESIGN, &[]).unwrap().settings.environments[3].rules, settings::Rules::default());
 }
 
 /// Text, line, column, key, nearest, a part of the message.
@@ -209,6 +218,29 @@ fn cases() -> Vec<Case> {
             "is empty",
         ),
         ("git escapes", with("git = { repo = \"r\", path = \"../x\" }"), 4, 28, "environments[0].git.path", None, "leaves the repository"),
+        ("unknown rule", with("rules = { deni = [] }"), 4, 11, "environments[0].rules.deni", Some("deny"), "unknown key"),
+        ("denied nonsense", with("rules = { deny = [\"demot\"] }"), 4, 19, "environments[0].rules.deny[0]", Some("demote"), "is not valid"),
+        ("denied twice", with("rules = { deny = [\"hold\", \"hold\"] }"), 4, 27, "environments[0].rules.deny[1]", None, "stands twice"),
+        ("no bulk", with("rules = { bulk = 0 }"), 4, 18, "environments[0].rules.bulk", None, "no plan could change anything"),
+        ("negative bulk", with("rules = { bulk = -1 }"), 4, 18, "environments[0].rules.bulk", None, "from 0 up"),
+        (
+            "four eyes as text",
+            with("rules = { four_eyes = \"yes\" }"),
+            4,
+            23,
+            "environments[0].rules.four_eyes",
+            None,
+            "has to be true or false",
+        ),
+        (
+            "production without its name",
+            with("tier = \"production\"\nrules = { typed_name = false }"),
+            5,
+            24,
+            "environments[0].rules.typed_name",
+            None,
+            "always asks for its name",
+        ),
         ("no such action", "[keys]\npromot = \"p\"\n".into(), 2, 1, "keys.promot", Some("promote"), "no such action"),
         ("key twice", "[keys]\npromote = \"p\"\ndemote = \"p\"\n".into(), 3, 10, "keys.demote", None, "too"),
         ("empty key", "[keys]\nquit = \"\"\n".into(), 2, 8, "keys.quit", None, "names no key"),

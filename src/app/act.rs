@@ -6,13 +6,15 @@
 use super::{Loaded, failure, load, style, wiring};
 use crate::cli::args::{Act, ActFlags, DryRun, Globals};
 use crate::cli::document::{self, Head};
+use crate::cli::findings::find;
 use crate::cli::settle::settle;
 use crate::cli::show::choose;
-use crate::cli::{Exit, Problem, gate, outcome, preview};
-use crate::domain::PolicyId;
+use crate::cli::{Exit, Problem, formers, gate, outcome, preview};
+use crate::domain::{Gate, PolicyId, clean};
 use crate::engine::HistoryReader;
-use crate::engine::operations::{Declined, Keeping, Operator, Outcome, Request};
+use crate::engine::operations::{Declined, Keeping, Operator, Outcome, Request, Undone};
 use crate::files::{self, Paths, archive, who};
+use crate::fleet::view::FleetView;
 use crate::kinds::{KindId, read_policy};
 use crate::ops::plan::{ConfirmLevel, Plan, from_file, to_file};
 use crate::ops::road::Road;
@@ -37,8 +39,9 @@ pub(super) async fn run(act: &Act, globals: &Globals) -> Result<Exit, Problem> {
     let me = who(None);
     let by = if me.host.is_empty() { me.to_string() } else { format!("{me}@{}", me.host) };
     let operator =
-        Operator::new(engine.clone(), road, keeping, loaded.settings.acknowledge_unknown, HistoryReader::new(wiring::history_file()?), by);
-    let asked = Asked { act, globals, loaded: &loaded, operator: &operator, archives: &paths.archives() };
+        Operator::new(engine.clone(), road, keeping, loaded.settings.acknowledge_unknown, HistoryReader::new(wiring::history_file()?), by)
+            .noting(loaded.settings.history.record);
+    let asked = Asked { act, globals, loaded: &loaded, operator: &operator };
     tokio::select! {
         result = asked.run(&engine) => result,
         why = failure(&engine) => Err(Problem::failed(format!("a part of the program failed: {why}"))),
@@ -50,7 +53,6 @@ struct Asked<'a> {
     globals: &'a Globals,
     loaded: &'a Loaded,
     operator: &'a Operator,
-    archives: &'a Path,
 }
 
 impl Asked<'_> {
@@ -64,35 +66,66 @@ impl Asked<'_> {
 
     async fn run(&self, engine: &crate::engine::EngineHandle) -> Result<Exit, Problem> {
         let fleet = settle(engine.fleet(), self.environments().len(), self.globals.wait).await;
-        let plans = if let Some(file) = &self.flags().plan {
+        if let Act::Rollback(args) = self.act
+            && args.list
+        {
+            return self.list(&fleet).await;
+        }
+        let (plan, left_out) = if let Some(file) = &self.flags().plan {
             let text = files::read_text(file).map_err(|error| Problem::usage(error.what))?;
-            vec![from_file(&text).map_err(Problem::usage)?]
+            (self.operator.as_asked_here(from_file(&text).map_err(Problem::usage)?), Vec::new())
         } else {
-            let mut plans = Vec::new();
-            for policy in self.act.policies() {
-                let policy = choose(policy, &fleet, &[])?;
-                plans.push(self.plan(&policy).await.map_err(|declined| decline(&declined))?);
-            }
-            if let Act::Unblock(_) = self.act {
-                plans.push(self.operator.unblock(self.environment()?, &self.request()).await.map_err(|declined| decline(&declined))?);
-            }
-            plans
+            self.planned(&fleet).await?
         };
-        let mut outcomes = Vec::new();
-        for plan in &plans {
-            match self.settle_plan(plan).await? {
-                Some(outcome) => outcomes.push(outcome),
-                None => return Ok(Exit::Done),
+        match self.settle_plan(&plan).await? {
+            Some(outcome) => self.tell(&plan, &outcome, &left_out),
+            None => Ok(Exit::Done),
+        }
+    }
+
+    /// The one plan of everything that is asked for, and the gates of what is left out.
+    async fn planned(&self, fleet: &FleetView) -> Result<(Plan, Vec<Gate>), Problem> {
+        let told = |declined: Declined| decline(&declined);
+        match self.act {
+            Act::Unblock(_) => return Ok((self.operator.unblock(self.environment()?, &self.request()).await.map_err(told)?, Vec::new())),
+            Act::Undo(args) => {
+                let which = args.id.as_deref().map_or(Undone::Last, Undone::Plan);
+                return Ok((self.operator.undo(which, self.environment()?, &self.request()).await.map_err(told)?, Vec::new()));
             }
-            if !outcomes.last().is_some_and(Outcome::is_done) {
-                break;
+            _ => {}
+        }
+        let mut policies: Vec<PolicyId> = Vec::new();
+        for argument in self.act.policies() {
+            let policy = self.named(argument, fleet).await?;
+            if !policies.contains(&policy) {
+                policies.push(policy);
             }
         }
-        self.tell(&outcomes)
+        let (mut plans, mut shut) = (Vec::new(), Vec::new());
+        for policy in &policies {
+            match self.plan(policy).await {
+                Ok(plan) => plans.push(plan),
+                // Every gate is looked at, so that all that is lacking is told at once.
+                Err(Declined::Gate(gate)) => shut.push(*gate),
+                Err(declined) => return Err(told(declined)),
+            }
+        }
+        let skips = matches!(self.act, Act::Promote(args) if args.skip_closed) && !plans.is_empty();
+        if !shut.is_empty() && !skips {
+            return Err(shut_gates(&shut, plans.len()));
+        }
+        for gate in &shut {
+            write!(io::stderr(), "left out: {}", preview::closed(gate))?;
+        }
+        Ok((self.operator.together(plans).map_err(told)?, shut))
     }
 
     fn request(&self) -> Request {
-        let acknowledge = if let Act::Promote(args) = self.act { args.acknowledge_unknown.clone() } else { None };
+        let acknowledge = match self.act {
+            Act::Promote(args) => args.acknowledge_unknown.clone(),
+            Act::Undo(args) => args.acknowledge_unknown.clone(),
+            _ => None,
+        };
         Request { ticket: self.flags().ticket.clone(), acknowledge }
     }
 
@@ -108,6 +141,18 @@ impl Asked<'_> {
         }
     }
 
+    /// The policy that the argument means. One that is gone can be rolled back all the same.
+    async fn named(&self, argument: &str, fleet: &FleetView) -> Result<PolicyId, Problem> {
+        let found = choose(argument, fleet, &[]);
+        match (found, self.act) {
+            (Err(problem), Act::Rollback(_)) => {
+                let gone = self.operator.once_there(self.environment()?).await;
+                find(argument, &gone).cloned().map_err(|_| problem)
+            }
+            (found, _) => found,
+        }
+    }
+
     async fn plan(&self, policy: &PolicyId) -> Result<Plan, Declined> {
         let request = self.request();
         let here = || self.environment().map_err(|problem| Declined::Usage(problem.message));
@@ -116,38 +161,38 @@ impl Asked<'_> {
             Act::Demote(_) => self.operator.demote(policy, here()?, &request).await,
             Act::Hold(args) => self.operator.hold(policy, here()?, Some(args.reason.as_deref().unwrap_or_default()), &request).await,
             Act::Release(_) => self.operator.hold(policy, here()?, None, &request).await,
-            Act::Rollback(args) => {
-                let former = self.former(policy, here()?, args.archive.as_deref())?;
-                self.operator.rollback(policy, here()?, &former, &request).await
-            }
-            Act::Unblock(_) => self.operator.unblock(here()?, &request).await,
+            Act::Rollback(args) => match &args.archive {
+                Some(folder) => {
+                    let former = archived(policy, here()?, folder)?;
+                    self.operator.rollback(policy, here()?, &former, &request).await
+                }
+                None => self.operator.rollback_to(policy, here()?, args.to_revision.as_deref(), &request).await,
+            },
+            Act::Unblock(_) | Act::Undo(_) => Err(Declined::Usage("it names no policy".to_owned())),
         }
     }
 
-    /// What the policy was: from the archive that is named, else from the newest of that environment that has it.
-    fn former(&self, policy: &PolicyId, environment: &str, archive: Option<&Path>) -> Result<Value, Declined> {
-        let is_it = |object: &Value| {
-            let kind = KindId::of_object(object).map(KindId::kind);
-            kind.is_some_and(|kind| read_policy(kind, object).is_ok_and(|read| read.id == *policy))
-        };
-        let folders = match archive {
-            Some(folder) => vec![folder.to_owned()],
-            None => archive::newest_first(self.archives).map_err(|error| Declined::Usage(error.what))?,
-        };
-        for folder in folders {
-            let read = match archive::read_archive(&folder) {
-                Ok(read) => read,
-                Err(error) if archive.is_some() => return Err(Declined::Usage(error.what)),
-                // One that is damaged says so when it is named.
-                Err(_) => continue,
-            };
-            if read.manifest.environment == environment
-                && let Some(object) = read.objects.into_iter().find(is_it)
-            {
-                return Ok(object);
+    /// What the policy was, from archives and history; nothing is changed.
+    async fn list(&self, fleet: &FleetView) -> Result<Exit, Problem> {
+        let environment = self.environment()?;
+        let mut items = Vec::new();
+        let mut complete = true;
+        for policy in self.act.policies() {
+            let policy = self.named(policy, fleet).await?;
+            let formers = self.operator.formers(&policy, environment).await.map_err(|declined| decline(&declined))?;
+            for trouble in &formers.troubles {
+                writeln!(io::stderr(), "{}", clean(trouble))?;
             }
+            complete &= formers.troubles.is_empty();
+            items.extend(formers.all.iter().map(formers::item));
         }
-        Err(Declined::Usage(format!("no archive has {policy} of {environment}; name one with --archive")))
+        let head = Head::new("Formers", Timestamp::now(), complete).with("environment", json!(environment));
+        let mut out = BufWriter::new(io::stdout());
+        document::write(&mut out, style(self.globals, self.loaded, io::stdout().is_terminal()), head, (), &items)?;
+        if items.is_empty() && complete {
+            writeln!(io::stderr(), "neither an archive nor the history has anything of it in {environment}")?;
+        }
+        Ok(Exit::of(complete))
     }
 
     /// One plan from preview to outcome; `None` where it was only written to a file.
@@ -168,6 +213,8 @@ impl Asked<'_> {
             (_, Some(rehearsed)) if !rehearsed.is_done() => return Ok(Some(Outcome { dry_run: false, ..rehearsed })),
             _ => {}
         }
+        // Nobody is asked for what would be refused.
+        self.operator.permitted(plan).await.map_err(|declined| decline(&declined))?;
         confirm(plan, flags)?;
         // From here on an interruption would leave open what was done: it waits until that is known.
         let carrying = self.operator.carry_out(plan);
@@ -180,15 +227,16 @@ impl Asked<'_> {
         }
     }
 
-    fn tell(&self, outcomes: &[Outcome]) -> Result<Exit, Problem> {
-        let items: Vec<_> = outcomes.iter().flat_map(|outcome| &outcome.steps).map(outcome::item).collect();
-        let exit = outcome::exit(outcomes);
-        let first = outcomes.first();
-        let undo = first.and_then(|outcome| outcome.undo.as_ref()).map(|path| path.display().to_string());
+    fn tell(&self, plan: &Plan, outcome: &Outcome, left_out: &[Gate]) -> Result<Exit, Problem> {
+        let items: Vec<_> = outcome.steps.iter().map(outcome::item).collect();
+        let exit = outcome::exit(outcome);
+        let undo = outcome.undo.as_ref().map(|path| path.display().to_string());
         let head = Head::new("Outcome", Timestamp::now(), exit != Exit::Unknown)
-            .with("plan", json!(first.map(|outcome| &outcome.plan)))
+            .with("plan", json!(outcome.plan))
             .with("undo", json!(undo))
-            .with("dryRun", json!(first.is_some_and(|outcome| outcome.dry_run)));
+            .with("dryRun", json!(outcome.dry_run))
+            .with("impact", json!(plan.impact))
+            .with("leftOut", json!(left_out));
         let mut out = BufWriter::new(io::stdout());
         document::write(&mut out, style(self.globals, self.loaded, io::stdout().is_terminal()), head, (), &items)?;
         if let Some(undo) = undo {
@@ -196,6 +244,21 @@ impl Asked<'_> {
         }
         Ok(exit)
     }
+}
+
+/// What the policy was, from an archive that is named.
+fn archived(policy: &PolicyId, environment: &str, folder: &Path) -> Result<Value, Declined> {
+    let read = archive::read_archive(folder).map_err(|error| Declined::Usage(error.what))?;
+    if read.manifest.environment != environment {
+        let of = &read.manifest.environment;
+        return Err(Declined::Usage(format!("{} is an archive of {of}, not of {environment}", folder.display())));
+    }
+    let is_it = |object: &Value| {
+        let kind = KindId::of_object(object).map(KindId::kind);
+        kind.is_some_and(|kind| read_policy(kind, object).is_ok_and(|read| read.id == *policy))
+    };
+    let found = read.objects.into_iter().find(is_it);
+    found.ok_or_else(|| Declined::Usage(format!("{} does not have {policy}", folder.display())))
 }
 
 /// Why there is no plan, with the exit status that belongs to it.
@@ -209,6 +272,19 @@ fn decline(declined: &Declined) -> Problem {
         Declined::Usage(why) => Problem::usage(why.clone()),
         Declined::Failed(_) => Problem::failed(declined.to_string()),
     }
+}
+
+/// Gates that are not open, each with its conditions. Closed counts more than unknown.
+fn shut_gates(shut: &[Gate], open: usize) -> Problem {
+    let exits: Vec<Exit> = shut.iter().map(|shut| gate::exit(shut.verdict)).collect();
+    let exit = if exits.contains(&Exit::Closed) { Exit::Closed } else { Exit::Unknown };
+    let mut message: String = shut.iter().map(preview::closed).collect();
+    if open > 0 {
+        let names: Vec<&str> = shut.iter().map(|shut| shut.policy.name.as_str()).collect();
+        message
+            .push_str(&clean(&format!("nothing was done, because of {}; --skip-closed goes on with the other {open}", names.join(", "))));
+    }
+    Problem { exit, message }
 }
 
 /// Asks, unless the command line has answered already.

@@ -141,6 +141,8 @@ pub enum Act {
     Demote(PolicyArgs),
     /// Put a policy back to what it was
     Rollback(RollbackArgs),
+    /// Take back a plan that was carried out, if nobody has changed what it wrote
+    Undo(UndoArgs),
     /// Keep policies where they are until they are released
     Hold(HoldArgs),
     /// Let held policies go on
@@ -158,6 +160,7 @@ impl Act {
             Self::Rollback(args) => &args.flags,
             Self::Hold(args) => &args.flags,
             Self::Unblock(args) => &args.flags,
+            Self::Undo(args) => &args.flags,
         }
     }
 
@@ -166,9 +169,9 @@ impl Act {
         match self {
             Self::Promote(args) => &args.policies,
             Self::Demote(args) | Self::Release(args) => &args.policies,
-            Self::Rollback(args) => std::slice::from_ref(&args.policy),
+            Self::Rollback(args) => args.policy.as_slice(),
             Self::Hold(args) => &args.policies,
-            Self::Unblock(_) => &[],
+            Self::Unblock(_) | Self::Undo(_) => &[],
         }
     }
 }
@@ -220,6 +223,9 @@ pub struct PromoteArgs {
     /// Pass a gate that is unknown, for this reason; a closed gate stays closed
     #[arg(long, value_name = "REASON")]
     pub acknowledge_unknown: Option<String>,
+    /// Of several policies, leave out those whose gates are not open
+    #[arg(long, conflicts_with = "plan")]
+    pub skip_closed: bool,
     /// What every operation can be told.
     #[command(flatten)]
     pub flags: ActFlags,
@@ -240,8 +246,15 @@ pub struct PolicyArgs {
 #[derive(Debug, Clone, ClapArgs)]
 pub struct RollbackArgs {
     /// name, kind/name or kind/namespace/name
-    pub policy: String,
-    /// The archive to take it from; without it, the newest of that environment that has it
+    #[arg(required_unless_present = "plan")]
+    pub policy: Option<String>,
+    /// Show what it was, and can be put back to; nothing is changed
+    #[arg(long, conflicts_with_all = ["archive", "to_revision", "plan"])]
+    pub list: bool,
+    /// The revision to put it back to, or a beginning that only it has; without it, the newest state that differs from what it is
+    #[arg(long, value_name = "HASH", conflicts_with_all = ["archive", "plan"])]
+    pub to_revision: Option<String>,
+    /// The archive to take it from
     #[arg(long, value_name = "FOLDER")]
     pub archive: Option<PathBuf>,
     /// What every operation can be told.
@@ -258,6 +271,23 @@ pub struct HoldArgs {
     /// Why
     #[arg(long, value_name = "TEXT", required_unless_present = "plan")]
     pub reason: Option<String>,
+    /// What every operation can be told.
+    #[command(flatten)]
+    pub flags: ActFlags,
+}
+
+/// Arguments of `undo`.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct UndoArgs {
+    /// The plan's id, or a beginning that only it has
+    #[arg(required_unless_present_any = ["plan", "last"])]
+    pub id: Option<String>,
+    /// The last plan in the environment that has not been taken back
+    #[arg(long, conflicts_with_all = ["id", "plan"])]
+    pub last: bool,
+    /// Pass a gate that is unknown, for this reason, where policies come back to refusing more; a closed gate stays closed
+    #[arg(long, value_name = "REASON")]
+    pub acknowledge_unknown: Option<String>,
     /// What every operation can be told.
     #[command(flatten)]
     pub flags: ActFlags,

@@ -42,13 +42,13 @@ pub fn item(step: &StepOutcome) -> OutcomeItem {
     }
 }
 
-/// The exit status of what became of plans.
-pub fn exit(outcomes: &[Outcome]) -> Exit {
-    if outcomes.iter().any(Outcome::is_unknown) {
+/// The exit status of what became of a plan.
+pub fn exit(outcome: &Outcome) -> Exit {
+    if outcome.is_unknown() {
         Exit::Unknown
-    } else if outcomes.iter().all(Outcome::is_done) {
+    } else if outcome.is_done() {
         Exit::Done
-    } else if outcomes.iter().any(|outcome| outcome.is_done() || outcome.is_partly_done()) {
+    } else if outcome.is_partly_done() {
         Exit::Partly
     } else {
         Exit::Failed

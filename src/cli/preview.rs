@@ -19,21 +19,30 @@ pub fn preview(plan: &Plan, environments: &[EnvironmentSettings], rehearsed: Opt
     let settings = environments.iter().find(|one| one.name == target);
     let basis = plan.basis.iter().find(|basis| basis.environment == target);
     let production = if settings.is_some_and(|one| one.tier == Tier::Production) { "PRODUCTION " } else { "" };
-    let what = plan.steps.first().map(|step| step.object.to_string()).unwrap_or_default();
+    let what = match &plan.steps[..] {
+        [] => String::new(),
+        [one] => one.object.to_string(),
+        // One plan of several policies names them all where it begins.
+        several => format!("{}: {}", several.len(), several.iter().map(|step| step.object.to_string()).collect::<Vec<_>>().join(", ")),
+    };
     line(plan.operation.as_str(), &format!("{what} in {production}{target}"));
     if let Some(basis) = basis {
         let context = settings.and_then(|one| one.context.as_deref()).unwrap_or("in cluster");
         line("where", &format!("context {context} · {} · cluster {}", basis.server, basis.cluster_uid));
     }
     line("by", &format!("{}{}", plan.made_by, plan.ticket.as_ref().map(|ticket| format!(" · ticket {ticket}")).unwrap_or_default()));
-    if let Some(gate) = gate(plan) {
-        line("gate", &gate);
+    let several = plan.gates().count() > 1;
+    for words in plan.gates().filter_map(|one| gate(one, several)) {
+        line("gate", &words);
     }
     for step in &plan.steps {
         line("change", &format!("{} {} in {}", step.verb.as_str(), step.object, step.environment));
         for diff in &step.diff {
             line("", &format!("  {diff}"));
         }
+    }
+    for line_of_impact in &plan.impact {
+        line("impact", line_of_impact);
     }
     for note in &plan.notes {
         line("note", note);
@@ -52,17 +61,20 @@ pub fn preview(plan: &Plan, environments: &[EnvironmentSettings], rehearsed: Opt
     out
 }
 
-fn gate(plan: &Plan) -> Option<String> {
-    let verdict = plan.gate.get("verdict")?.as_str()?.to_uppercase();
-    let conditions = plan.gate.get("conditions")?.as_array()?;
+/// A gate in one line, with its policy's name where there are several.
+fn gate(gate: &serde_json::Value, several: bool) -> Option<String> {
+    let verdict = gate.get("verdict")?.as_str()?.to_uppercase();
+    let conditions = gate.get("conditions")?.as_array()?;
+    let name = gate.pointer("/policy/name").and_then(serde_json::Value::as_str).filter(|_| several);
+    let name = name.map(|name| format!("{name} ")).unwrap_or_default();
     let state = |condition: &serde_json::Value| {
         let text = |key: &str| condition.get(key).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
         format!("{} {}", text("name"), text("state"))
     };
     let states: Vec<String> = conditions.iter().map(state).collect();
-    let reason = plan.gate.get("acknowledged").and_then(serde_json::Value::as_str);
+    let reason = gate.get("acknowledged").and_then(serde_json::Value::as_str);
     let acknowledged = reason.map(|reason| format!("; unknown acknowledged: {reason}")).unwrap_or_default();
-    Some(format!("{verdict}: {}{acknowledged}", states.join(" · ")))
+    Some(format!("{name}{verdict}: {}{acknowledged}", states.join(" · ")))
 }
 
 /// A gate that is not open, condition by condition.

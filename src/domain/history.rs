@@ -14,7 +14,7 @@ mod spans;
 mod standing;
 
 pub use interval::{Interval, cover, gaps, running, within};
-pub use marks::{ExceptionChange, Mark, MarkKind, Operation, exception_marks, mode_marks, operation_mark, violation_marks};
+pub use marks::{ExceptionChange, Mark, MarkKind, Operation, exception_marks, mode_marks, operation_mark, told_once, violation_marks};
 pub use series::{Range, Sample, Series, blocked_series, violation_series};
 pub use spans::{Span, SpanMode, spans};
 pub use standing::{Records, Standing, Violations, standing};
@@ -310,6 +310,10 @@ pub struct RevisionText {
     pub at: Timestamp,
     /// When it was last what was in force, as far as was seen; `None` while it is.
     pub until: Option<Timestamp>,
-    /// The whole object as JSON, as it was read; `None` where it could not be read in time.
+    /// The mode that it had last; [`Mode::Unknown`] where it was never in force while somebody watched.
+    pub mode: Mode,
+    /// Who made it so first, where that is known.
+    pub actor: Option<String>,
+    /// The whole object as JSON, as it was read first; `None` where it could not be read in time.
     pub object: Option<String>,
 }

@@ -2,9 +2,9 @@
 
 use super::diff::diff;
 use super::place::{Facts, Place, id_of};
-use super::plan::{Basis, ConfirmLevel, Direction, Expect, ObjectRef, Operation, Plan, Step, Undo, Verb};
+use super::plan::{Basis, Direction, Expect, ObjectRef, Operation, Plan, Step, Undo, Verb};
 use super::refusal::Refusal;
-use crate::domain::Tier;
+use super::rules;
 use crate::kinds::revision::digest;
 use crate::kinds::transfer::{Stamp, stamp_edit};
 use crate::kinds::{Kind, edit::Edit};
@@ -79,20 +79,20 @@ impl<'a> Draft<'a> {
 
     /// The plan.
     pub(super) fn finish(self, id: String, steps: Vec<Step>, direction: Direction, undo: Undo) -> Plan {
-        let name = &self.place.settings.name;
-        let typed = self.operation == Operation::Unblock || self.place.settings.tier == Tier::Production;
         Plan {
             id,
             operation: self.operation,
             direction,
             made_at: self.facts.at,
             made_by: self.facts.by.to_owned(),
+            maker: None,
             ticket: self.facts.ticket.map(str::to_owned),
             undoes: None,
             steps,
-            confirm: if typed { ConfirmLevel::TypeName(name.clone()) } else { ConfirmLevel::Yes },
+            confirm: rules::confirmation(self.operation, self.place.settings),
             basis: self.basis,
             warnings: self.warnings,
+            impact: Vec::new(),
             notes: self.notes,
             undo,
             gate: self.facts.gate.clone(),

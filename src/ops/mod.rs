@@ -16,10 +16,12 @@ pub mod demote;
 pub mod diff;
 pub mod gate;
 pub mod hold;
+pub mod impact;
 pub mod plan;
 pub mod promote;
 pub mod road;
 pub mod rollback;
+pub mod rules;
 pub mod unblock;
 
 pub use place::{Facts, Place};

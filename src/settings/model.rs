@@ -1,6 +1,6 @@
 //! What a valid configuration means. Only `resolve` makes these values, so whoever holds one needs to check nothing.
 
-pub use super::schema::{ColorChoice, Evidence, GitOps, StepMode};
+pub use super::schema::{ColorChoice, Deniable, Evidence, GitOps, StepMode};
 use crate::domain::Tier;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
@@ -61,6 +61,21 @@ pub struct EnvironmentSettings {
     pub git: Option<Git>,
     /// What a policy passes through here, in order; never empty.
     pub steps: Vec<Step>,
+    /// What is asked for beside gates.
+    pub rules: Rules,
+}
+
+/// What an environment asks for beside gates.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// Operations that are refused.
+    pub deny: Vec<Deniable>,
+    /// The environment's name has to be typed, whatever its tier.
+    pub typed_name: bool,
+    /// The most policies in one plan; `None` for any number.
+    pub bulk: Option<u64>,
+    /// Who carries a plan out must not be who made it.
+    pub four_eyes: bool,
 }
 
 impl EnvironmentSettings {
@@ -86,6 +101,7 @@ impl EnvironmentSettings {
             gitops: GitOps::Refuse,
             git: None,
             steps: vec![Step::new(StepMode::Audit, SignedDuration::ZERO)],
+            rules: Rules::default(),
         }
     }
 }

@@ -48,7 +48,10 @@ fn takes(schema: &Schema) -> String {
         "integer" => "number".into(),
         "boolean" => "`true`, `false`".into(),
         "array" if schema.get("items").is_some_and(|items| items.get("properties").is_some()) => "tables".into(),
-        "array" => "list of text".into(),
+        "array" => match schema.get("items").and_then(allowed_words) {
+            Some(words) => format!("list of {}", words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")),
+            None => "list of text".into(),
+        },
         "object" if schema.get("additionalProperties").is_some_and(Schema::is_object) => "text".into(),
         _ => "table".into(),
     }

@@ -1,11 +1,11 @@
 //! From what the file says to what it means: defaults filled in, contradictions found.
 
 use super::check::Spans;
-use super::model::{EnvironmentSettings, ExceptionKeys, Freeze, Git, HistorySettings, Settings, Step, StepMode, UiSettings};
+use super::model::{EnvironmentSettings, ExceptionKeys, Freeze, Git, HistorySettings, Rules, Settings, Step, StepMode, UiSettings};
 use super::problem::{Level, Places, Problem};
 use super::road;
 use super::schema::{
-    ConfigFile, EnvironmentEntry, ExceptionsEntry, FreezeEntry, GatesEntry, GitEntry, HistoryEntry, Moment, StepEntry, UiEntry,
+    ConfigFile, EnvironmentEntry, ExceptionsEntry, FreezeEntry, GatesEntry, GitEntry, HistoryEntry, Moment, RulesEntry, StepEntry, UiEntry,
 };
 use crate::domain::Tier;
 use crate::domain::near::nearest;
@@ -101,6 +101,7 @@ impl Resolver<'_> {
         EnvironmentSettings {
             steps: self.steps(&at("steps"), entry.steps, road::Stop { name: &entry.name, tier: entry.tier }, gates),
             git: entry.git.map(|git| self.git(&at("git"), git)),
+            rules: self.rules(&at("rules"), entry.rules, entry.tier),
             name: entry.name,
             context: Some(entry.context),
             kubeconfig: entry.kubeconfig.map(PathBuf::from),
@@ -110,6 +111,22 @@ impl Resolver<'_> {
             freeze,
             gitops: entry.gitops,
         }
+    }
+
+    fn rules(&mut self, path: &str, entry: RulesEntry, tier: Tier) -> Rules {
+        for (index, denied) in entry.deny.iter().enumerate() {
+            if entry.deny[..index].contains(denied) {
+                self.wrong(&format!("{path}.deny[{index}]"), format!("`{}` stands twice", denied.as_str()), "Take one of them away.");
+            }
+        }
+        if entry.bulk == Some(0) {
+            self.wrong(&format!("{path}.bulk"), "is 0, so no plan could change anything", "Write 1 or more, or `read_only = true`.");
+        }
+        if entry.typed_name == Some(false) && tier == Tier::Production {
+            let remedy = "Take it away, or change the tier.";
+            self.wrong(&format!("{path}.typed_name"), "is `false`, but `production` always asks for its name", remedy);
+        }
+        Rules { deny: entry.deny, typed_name: entry.typed_name.unwrap_or_default(), bulk: entry.bulk, four_eyes: entry.four_eyes }
     }
 
     fn namespaces(&mut self, path: &str, namespaces: Option<Vec<String>>) -> Vec<String> {

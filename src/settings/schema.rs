@@ -59,6 +59,25 @@ pub(super) struct EnvironmentEntry {
     /// What a policy passes through here, in order. Default: by the environment's name.
     #[serde(default)]
     pub(super) steps: Option<Vec<StepEntry>>,
+    /// What is asked for beside gates, by whoever plans and again by whoever carries out: `[environments.rules]`.
+    #[serde(default)]
+    pub(super) rules: RulesEntry,
+}
+
+/// What is asked for beside gates.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct RulesEntry {
+    /// Operations that are refused here.
+    pub(super) deny: Vec<Deniable>,
+    /// The environment's name has to be typed before anything changes. Default: only for `tier = "production"`, which always asks for it.
+    pub(super) typed_name: Option<bool>,
+    /// The most policies that one plan may change here. Default: any number.
+    pub(super) bulk: Option<u64>,
+    /// A plan has to be carried out by somebody else than who made it (`--plan-out FILE`, `--plan FILE`): another account, and another user of the
+    /// cluster. What makes policies refuse less is not held up by it.
+    pub(super) four_eyes: bool,
 }
 
 /// A time in which nothing may be promoted.
@@ -218,6 +237,41 @@ pub enum Evidence {
     Clock,
     /// Only time that was watched and without violations; a violation starts it anew.
     Observed,
+}
+
+/// An operation that an environment can deny.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Deniable {
+    /// To the next step.
+    Promote,
+    /// From enforce to audit.
+    Demote,
+    /// To what it was.
+    Rollback,
+    /// A plan taken back.
+    Undo,
+    /// Kept where it is.
+    Hold,
+    /// Free to go on.
+    Release,
+    /// Kyverno's resource webhooks removed.
+    Unblock,
+}
+
+impl Deniable {
+    /// The word used in the file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Promote => "promote",
+            Self::Demote => "demote",
+            Self::Rollback => "rollback",
+            Self::Undo => "undo",
+            Self::Hold => "hold",
+            Self::Release => "release",
+            Self::Unblock => "unblock",
+        }
+    }
 }
 
 /// What to do where a GitOps tool keeps the object.

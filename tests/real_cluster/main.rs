@@ -11,6 +11,7 @@ mod bare;
 mod faults;
 mod gates;
 mod harness;
+mod keeping;
 mod live;
 mod modes;
 mod rights;

@@ -49,11 +49,11 @@ fn bad_pod_is(cluster: &Cluster, admitted: bool) {
     });
 }
 
-fn document(answer: &Answer) -> Value {
+pub(super) fn document(answer: &Answer) -> Value {
     serde_json::from_str(&answer.stdout).unwrap_or_else(|error| panic!("{error}: {answer:?}"))
 }
 
-fn run(desk: &Desk, args: &[&str], status: i32) -> Answer {
+pub(super) fn run(desk: &Desk, args: &[&str], status: i32) -> Answer {
     let answer = desk.run(args);
     assert_eq!(answer.status, Some(status), "{args:?}: {answer:?}");
     answer

@@ -2,7 +2,7 @@
 
 use super::{Change, Interval, PolicyState, Sample};
 use crate::domain::{Mode, PolicyKey};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 /// What kind of thing happened.
@@ -15,7 +15,7 @@ pub enum MarkKind {
     Deleted,
     /// It does more on a violation than before: audit → enforce.
     Promote,
-    /// It does less: enforce → audit.
+    /// It does less: enforce → audit, or it was rolled back.
     Demote,
     /// Its mode changed between others.
     Mode,
@@ -29,7 +29,7 @@ pub enum MarkKind {
     Clean,
     /// An exception came, changed or went.
     Exception,
-    /// We did something else: rollback, restore, hold, release.
+    /// We did something else: undo, restore, hold, release.
     Operation,
 }
 
@@ -198,11 +198,45 @@ pub fn exception_marks(changes: &[ExceptionChange], policy: &str, window: Interv
 pub fn operation_mark(at: Timestamp, operation: &Operation) -> Mark {
     let kind = match operation.verb.as_str() {
         "promote" => MarkKind::Promote,
-        "demote" => MarkKind::Demote,
+        "demote" | "rollback" => MarkKind::Demote,
         _ => MarkKind::Operation,
     };
     let text = if operation.text.is_empty() { operation.verb.clone() } else { format!("{}: {}", operation.verb, operation.text) };
     Mark { at, kind, actor: Some(operation.actor.clone()), text }
+}
+
+/// How far apart an operation of ours and what was recorded of the policy may be and still be the same event: clocks differ, and the cluster shows
+/// a change some time after the write.
+const SAME: SignedDuration = SignedDuration::from_secs(60);
+
+/// The marks of changes and those of our own operations, each event once: where both tell the same, the operation stays, which knows who did it and
+/// why, at the time at which the change was seen.
+pub fn told_once(changes: Vec<Mark>, operations: Vec<Mark>) -> Vec<Mark> {
+    let mut changes: Vec<Option<Mark>> = changes.into_iter().map(Some).collect();
+    let mut out = Vec::with_capacity(changes.len() + operations.len());
+    for mut operation in operations {
+        let apart = |change: &Mark| change.at.duration_since(operation.at).abs();
+        let same = |change: &Mark| apart(change) <= SAME && can_be(&operation, change.kind);
+        let nearest = changes.iter_mut().filter(|change| change.as_ref().is_some_and(same)).min_by_key(|change| change.as_ref().map(apart));
+        if let Some(change) = nearest.and_then(Option::take) {
+            operation.at = change.at;
+        }
+        out.push(operation);
+    }
+    out.extend(changes.into_iter().flatten());
+    out
+}
+
+/// Whether a change of that kind can be what an operation did.
+fn can_be(operation: &Mark, change: MarkKind) -> bool {
+    let other_words = matches!(change, MarkKind::Mode | MarkKind::Revision);
+    match operation.kind {
+        MarkKind::Promote => other_words || matches!(change, MarkKind::Promote | MarkKind::Created),
+        MarkKind::Demote => other_words || matches!(change, MarkKind::Demote | MarkKind::Created),
+        // A hold changes nothing that is recorded.
+        _ if operation.text.starts_with("hold") || operation.text.starts_with("release") => false,
+        _ => other_words || matches!(change, MarkKind::Promote | MarkKind::Demote | MarkKind::Created | MarkKind::Deleted),
+    }
 }
 
 #[cfg(test)]
@@ -247,6 +281,43 @@ mod tests {
         assert_eq!(marks[0].text, "audit → enforce (as the object tells)");
         assert_eq!(mode_marks(&changes[..1], WINDOW), []);
         assert_eq!(mode_marks(&[change(1, Mode::Audit, ChangeSource::Creation)], WINDOW)[0].kind, MarkKind::Created);
+    }
+
+    #[test]
+    fn what_we_did_and_a_recorder_saw_is_told_once() {
+        use MarkKind::{Created, Deleted, Demote, Operation as Ours, Promote, Revision};
+        let seen = |second, kind| Mark { at: at(second), kind, actor: None, text: "seen".into() };
+        let ours = |second, verb: &str| {
+            let operation =
+                Operation {
+                    identity: "p/0".into(), policy: None, verb: verb.into(), actor: "jane".into(), text: "audit → enforce".into()
+                };
+            operation_mark(at(second), &operation)
+        };
+        let told = |changes: Vec<Mark>, operations: Vec<Mark>| {
+            let marks = told_once(changes, operations);
+            let mut words: Vec<_> = marks.iter().map(|mark| (mark.at.as_second(), mark.kind, mark.actor.is_some())).collect();
+            words.sort_by_key(|(at, ..)| *at);
+            words
+        };
+        for (changes, operations, expected) in [
+            (vec![seen(102, Promote)], vec![ours(100, "promote")], vec![(102, Promote, true)]),
+            (vec![seen(102, Created)], vec![ours(100, "promote")], vec![(102, Promote, true)]),
+            (vec![seen(102, Revision)], vec![ours(100, "rollback")], vec![(102, Demote, true)]),
+            (vec![seen(102, Deleted)], vec![ours(100, "undo")], vec![(102, Ours, true)]),
+            // What somebody else did at the same time stays.
+            (
+                vec![seen(99, Demote), seen(101, Promote), seen(130, Promote)],
+                vec![ours(100, "promote")],
+                vec![(99, Demote, false), (101, Promote, true), (130, Promote, false)],
+            ),
+            (vec![seen(102, Promote)], vec![ours(100, "hold")], vec![(100, Ours, true), (102, Promote, false)]),
+            (vec![seen(200, Promote)], vec![ours(100, "promote")], vec![(100, Promote, true), (200, Promote, false)]),
+            // Each change is one event.
+            (vec![seen(102, Promote)], vec![ours(100, "promote"), ours(103, "promote")], vec![(102, Promote, true), (103, Promote, true)]),
+        ] {
+            assert_eq!(told(changes.clone(), operations.clone()), expected, "{changes:?} {operations:?}");
+        }
     }
 
     #[test]

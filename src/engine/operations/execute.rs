@@ -9,13 +9,13 @@ use crate::cluster::{self, Address, Refusal, Write, WriteError, Written};
 use crate::domain::journal::{Record, Standing, StepResult, Verb as Done};
 use crate::domain::{Link, Mode, PolicyId};
 use crate::engine::Failure;
-use crate::files::archive::{UndoArchive, write_undo};
+use crate::files::archive::{UndoArchive, write_undo_of};
 use crate::files::journal::Journal;
 use crate::files::who;
 use crate::kinds::KindId;
 use crate::kinds::set_mode::written_mode;
 use crate::kinds::transfer::bare;
-use crate::ops::plan::{Basis, Direction, Expect, ObjectRef, Operation, Plan, Step, Verb, pin_again};
+use crate::ops::plan::{Basis, Direction, Expect, ObjectRef, Operation, Plan, Step, Verb, pin_again, to_file};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -46,6 +46,7 @@ impl Operator {
     /// Carries a confirmed plan out. Everything that may have changed since it was made is looked at again first; the first write that does not
     /// succeed is the last one.
     pub async fn carry_out(&self, plan: &Plan) -> Result<Outcome, Declined> {
+        self.permitted(plan).await?;
         if plan.direction == Direction::Up {
             self.gate_again(plan).await?;
         }
@@ -74,7 +75,7 @@ impl Operator {
             let Some((policy, mode)) = self.lands(step).await? else { continue };
             let to = format!("{}:{mode}", step.environment);
             let gate = self.gate(&policy, Some(&to), Timestamp::now()).await?;
-            let acknowledged = plan.gate.get("acknowledged").and_then(Value::as_str).map(str::to_owned);
+            let acknowledged = plan.gate_of(step).and_then(|gate| gate.get("acknowledged")).and_then(Value::as_str).map(str::to_owned);
             self.pass(&gate, &Request { ticket: None, acknowledge: acknowledged })?;
         }
         Ok(())
@@ -117,7 +118,8 @@ impl Operator {
             objects: plan.steps.iter().filter_map(|step| step.before.clone()).collect(),
         };
         let folder = self.keeping.archives.clone();
-        blocking(move || write_undo(&folder, &undo)).await
+        let plan = to_file(plan).map_err(Declined::Usage)?;
+        blocking(move || write_undo_of(&folder, &undo, Some(&plan))).await
     }
 
     /// One write: intent on the disk, write, outcome on the disk, effect.
@@ -129,7 +131,7 @@ impl Operator {
         intent.server = basis.map(|basis| basis.server.clone());
         intent.object = Some(policy_of(&step.object));
         intent.plan = Some(plan.id.clone());
-        intent.gate = Some(plan.gate.clone()).filter(|gate| !gate.is_null());
+        intent.gate = plan.gate_of(step).cloned();
         intent.ticket.clone_from(&plan.ticket);
         intent.undo = Some(undo.display().to_string());
         intent.before = basis.and_then(|basis| basis.mode.map(|mode| Standing { revision: basis.revision.clone(), mode }));
@@ -149,6 +151,11 @@ impl Operator {
         if let Err(error) = blocking(move || Journal::open(&journal).append(outcome)).await {
             // What was done is done; that the journal lacks its outcome is said, and shows there as unknown.
             reason = format!("{reason}; the journal lacks this outcome: {error}");
+        }
+        if result == StepResult::Done
+            && let Err(failure) = self.note(plan, step, &entry).await
+        {
+            reason = format!("{reason}; the history lacks it: {}", failure.what);
         }
         Ok(told(step, result, reason, warnings))
     }
@@ -279,20 +286,20 @@ impl Operator {
         }
     }
 
-    fn view(&self, environment: &str) -> Option<std::sync::Arc<crate::fleet::view::EnvironmentView>> {
+    pub(super) fn view(&self, environment: &str) -> Option<std::sync::Arc<crate::fleet::view::EnvironmentView>> {
         let fleet = self.engine.fleet().borrow().clone();
         fleet.environments.iter().find(|view| &*view.name == environment && !matches!(view.link, Link::Connecting)).cloned()
     }
 
     /// The user whom the cluster sees.
-    async fn seen_as(&self, environment: &str) -> Option<String> {
+    pub(super) async fn seen_as(&self, environment: &str) -> Option<String> {
         let signals = &self.engine.environment(environment).ok()?.signals;
         cluster::whoami(signals).await
     }
 }
 
 /// Whether the object is what the step was to make of it. Servers fill in defaults, so what the step wrote has to be there, not alone.
-fn carries(live: Option<&Value>, step: &Step) -> bool {
+pub(super) fn carries(live: Option<&Value>, step: &Step) -> bool {
     match (live, &step.after) {
         (None, None) => true,
         (Some(live), Some(after)) => contains(&bare(live), &bare(after)),
@@ -318,7 +325,7 @@ fn revision_of(step: &Step) -> Option<crate::domain::Revision> {
     Some(crate::kinds::revision::revision(kind, step.after.as_ref()?))
 }
 
-fn policy_of(object: &ObjectRef) -> PolicyId {
+pub(super) fn policy_of(object: &ObjectRef) -> PolicyId {
     PolicyId { group: object.group.clone(), kind: object.kind.clone(), namespace: object.namespace.clone(), name: object.name.clone() }
 }
 
@@ -402,7 +409,9 @@ fn verb_of(operation: Operation) -> Done {
 }
 
 /// Does what may block on a thread that may.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, crate::files::FileError> + Send + 'static) -> Result<T, Declined> {
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, crate::files::FileError> + Send + 'static,
+) -> Result<T, Declined> {
     let failed = |what: String| Declined::Failed(Failure { what, hint: "nothing more was written".to_owned() });
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done.map_err(|error| failed(error.what)),

@@ -8,16 +8,23 @@
 //! ```
 
 mod execute;
+mod formers;
+mod impact;
+mod note;
 mod outcome;
+mod permit;
 mod seen;
+mod undoing;
 
+pub use formers::{Former, Formers, Kept};
 pub use outcome::{Outcome, StepOutcome};
+pub use undoing::Undone;
 
 use super::gates::gather;
 use super::{EngineHandle, Failure, HistoryReader};
 use crate::domain::{Gate, Mode, PolicyId, Verdict};
 use crate::kinds::{Kind, KindId};
-use crate::ops::plan::Plan;
+use crate::ops::plan::{Plan, join};
 use crate::ops::road::Road;
 use crate::ops::{Facts, Refusal, demote, hold, promote, rollback, unblock};
 use crate::settings::{EnvironmentSettings, StepMode};
@@ -91,6 +98,8 @@ pub struct Operator {
     /// An unknown gate may be passed with a reason.
     acknowledge: bool,
     history: HistoryReader,
+    /// What is carried out is noted in the history.
+    noting: bool,
     /// Who asks, as plans and annotations say it.
     by: String,
 }
@@ -104,7 +113,13 @@ impl fmt::Debug for Operator {
 impl Operator {
     /// An operator on the whole road.
     pub fn new(engine: EngineHandle, road: Road, keeping: Keeping, acknowledge: bool, history: HistoryReader, by: String) -> Self {
-        Self { engine, road, keeping, acknowledge, history, by }
+        Self { engine, road, keeping, acknowledge, history, noting: true, by }
+    }
+
+    /// The same, noting what is carried out in the history, or not.
+    #[must_use]
+    pub fn noting(self, noting: bool) -> Self {
+        Self { noting, ..self }
     }
 
     /// The gate before the step that `to` names, or before the next, and the plan that goes there if it may.
@@ -134,7 +149,9 @@ impl Operator {
             mode,
             facts: self.facts(now, request, &evidence),
         };
-        Ok(promote::plan(&input)?)
+        let mut plan = promote::plan(&input)?;
+        plan.impact = self.impact(&plan, target.place().kyverno).await;
+        self.signed(plan).await
     }
 
     /// The plan that makes a policy of one environment audit again. Down is never gated.
@@ -143,7 +160,7 @@ impl Operator {
         let place = self.see_for(environment, kind).await?;
         let existing = self.existing(policy, environment).await?;
         let facts = self.facts(Timestamp::now(), request, &Value::Null);
-        Ok(demote::plan(&demote::Input { kind, place: place.place(), existing: &existing, facts })?)
+        self.signed(demote::plan(&demote::Input { kind, place: place.place(), existing: &existing, facts })?).await
     }
 
     /// The plan that puts a policy of one environment back to what it was.
@@ -152,7 +169,7 @@ impl Operator {
         let place = self.see_for(environment, kind).await?;
         let existing = self.engine.policy_object(environment, policy).await?;
         let facts = self.facts(Timestamp::now(), request, &Value::Null);
-        Ok(rollback::plan(&rollback::Input { kind, place: place.place(), existing: existing.as_ref(), former, facts })?)
+        self.signed(rollback::plan(&rollback::Input { kind, place: place.place(), existing: existing.as_ref(), former, facts })?).await
     }
 
     /// The plan that keeps a policy where it is; without a reason, the one that lets it go.
@@ -162,7 +179,7 @@ impl Operator {
         let existing = self.existing(policy, environment).await?;
         let facts = self.facts(Timestamp::now(), request, &Value::Null);
         let input = hold::Input { kind, place: place.place(), existing: &existing, reason: reason.unwrap_or_default(), facts };
-        Ok(if reason.is_some() { hold::hold(&input)? } else { hold::release(&input)? })
+        self.signed(if reason.is_some() { hold::hold(&input)? } else { hold::release(&input)? }).await
     }
 
     /// The plan that takes Kyverno's resource webhooks away, so that workloads get through while it is down.
@@ -175,7 +192,17 @@ impl Operator {
         let answers = self.kyverno_answers(environment).await;
         let facts = self.facts(Timestamp::now(), request, &Value::Null);
         let input = unblock::Input { place: place.place(), configurations: configurations.each_ref().map(Option::as_ref), answers, facts };
-        Ok(unblock::plan(&input)?)
+        self.signed(unblock::plan(&input)?).await
+    }
+
+    /// Several plans as one.
+    ///
+    /// # Errors
+    /// They do not go together, or are more than the environment's rules allow at once.
+    pub fn together(&self, plans: Vec<Plan>) -> Result<Plan, Declined> {
+        let plan = join(plans)?;
+        self.allowed(&plan)?;
+        Ok(plan)
     }
 
     /// The policy's gate now.

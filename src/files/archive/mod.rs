@@ -31,6 +31,8 @@ use std::path::{Path, PathBuf};
 pub const POLICIES: &str = "backup-policies.yaml";
 /// Who owned which field.
 pub const MANAGED_FIELDS: &str = "managed-fields.json";
+/// The plan that was about to be carried out, as a plan's file: what undoes it is made from this.
+pub const PLAN: &str = "plan.json";
 /// What is in the archive.
 pub const MANIFEST: &str = "manifest.json";
 
@@ -68,6 +70,8 @@ pub struct Archive {
     pub manifest: Manifest,
     /// The objects, without what an API server fills in.
     pub objects: Vec<Value>,
+    /// The text of the plan's file, where there is one.
+    pub plan: Option<String>,
 }
 
 /// An object as an archive keeps it: whole but for the metadata that an API server fills in, and its status.
@@ -89,8 +93,13 @@ pub fn archived(object: &Value) -> Value {
 /// It is written under a hidden name and renamed when it is whole. Fails where the disk is full or the folder cannot be written, and where an
 /// object would not come back from the file as it is; nothing stays then.
 pub fn write_undo(folder: &Path, undo: &UndoArchive) -> Result<PathBuf, FileError> {
+    write_undo_of(folder, undo, None)
+}
+
+/// The same with the text of the plan's file in it.
+pub fn write_undo_of(folder: &Path, undo: &UndoArchive, plan: Option<&str>) -> Result<PathBuf, FileError> {
     make_folder(folder)?;
-    let files = files(folder, undo)?;
+    let files = files(folder, undo, plan)?;
     let write = || {
         let mut builder = tempfile::Builder::new();
         builder.prefix(".policydeck-");
@@ -146,11 +155,13 @@ pub fn read_archive(path: &Path) -> Result<Archive, FileError> {
     if !hashes.eq(manifest.objects.iter().map(|object| object.sha256.clone())) {
         return Err(damaged(&file, "its objects are not those of the manifest"));
     }
-    Ok(Archive { manifest, objects })
+    let plan = contents.get(PLAN).map(|plan| String::from_utf8(plan.clone()));
+    let plan = plan.transpose().map_err(|_| damaged(&path.join(PLAN), "it is no text"))?;
+    Ok(Archive { manifest, objects, plan })
 }
 
 /// The files' names and contents, the manifest last.
-fn files(folder: &Path, undo: &UndoArchive) -> Result<Vec<(&'static str, Vec<u8>)>, FileError> {
+fn files(folder: &Path, undo: &UndoArchive, plan: Option<&str>) -> Result<Vec<(&'static str, Vec<u8>)>, FileError> {
     let told = |why: &str| FileError {
         what: format!("cannot write an archive into {}: {why}", folder.display()),
         kind: io::ErrorKind::InvalidInput,
@@ -173,6 +184,7 @@ fn files(folder: &Path, undo: &UndoArchive) -> Result<Vec<(&'static str, Vec<u8>
     let managed: Vec<Value> = undo.objects.iter().map(managed_fields).collect();
     let managed = pretty(&managed).map_err(|error| told(&error.to_string()))?;
     let mut files = vec![(POLICIES, yaml.into_bytes()), (MANAGED_FIELDS, managed)];
+    files.extend(plan.map(|plan| (PLAN, plan.as_bytes().to_vec())));
     let manifest = Manifest::of(undo, &objects, &files);
     files.push((MANIFEST, pretty(&manifest).map_err(|error| told(&error.to_string()))?));
     Ok(files)

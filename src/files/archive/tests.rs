@@ -71,6 +71,17 @@ fn what_goes_in_comes_back_without_what_a_server_fills_in() {
 }
 
 #[test]
+fn the_plan_stands_beside_what_was_there() {
+    let root = tempfile::tempdir().unwrap();
+    let path = write_undo_of(root.path(), &undo(vec![policy("a")]), Some("{}\n")).unwrap();
+    assert_eq!(read_archive(&path).unwrap().plan.as_deref(), Some("{}\n"));
+    fs::write(path.join(PLAN), "{} \n").unwrap();
+    assert_eq!(read_archive(&path).unwrap_err().kind, io::ErrorKind::InvalidData);
+    let (_root, path) = written(vec![policy("a")]);
+    assert_eq!(read_archive(&path).unwrap().plan, None);
+}
+
+#[test]
 fn nothing_to_keep_is_an_archive_too() {
     let (_root, path) = written(Vec::new());
     assert_eq!(read_archive(&path).unwrap().objects, Vec::<Value>::new());

@@ -4,7 +4,7 @@ use super::{History, HistoryError, millis, time, unsigned};
 use crate::domain::history::{
     Change, ChangeSource, EnvironmentKey, ExceptionChange, ExceptionState, Interval, Line, Mark, Operation, PolicyState, Records,
     RevisionText, Road, Sample, Series, Standing, Timeline, Watched, blocked_series, cover, exception_marks, mode_marks, operation_mark,
-    running, spans, standing, violation_marks, violation_series,
+    running, spans, standing, told_once, violation_marks, violation_series,
 };
 use crate::domain::{Mode, PolicyId, PolicyKey, Revision, Tally};
 use flate2::read::ZlibDecoder;
@@ -123,7 +123,8 @@ fn road(db: &Connection, environment: i64, key: EnvironmentKey, policy: &PolicyK
     let number = policy_number(db, environment, policy)?;
     let changes = number.map_or(Ok(Vec::new()), |number| changes(db, number))?;
     let reports = watched(Watched::Reports)?;
-    if covered.is_empty() && reports.is_empty() && changes.is_empty() {
+    let operations = operations(db, environment, number, window)?;
+    if covered.is_empty() && reports.is_empty() && changes.is_empty() && operations.is_empty() {
         return Ok(None);
     }
     let samples = number.map_or(Ok(Vec::new()), |number| samples(db, number, window))?;
@@ -132,10 +133,9 @@ fn road(db: &Connection, environment: i64, key: EnvironmentKey, policy: &PolicyK
         violations: violation_series(&samples, &reports, window, width),
         blocked: blocked_series(&blocked, &watched(Watched::Events)?, window, width),
     };
-    let mut marks = mode_marks(&changes, window);
+    let mut marks = told_once(mode_marks(&changes, window), operations);
     marks.extend(violation_marks(&samples, window));
     marks.extend(exception_marks(&exception_changes(db, environment, window)?, &policy.id.report_name(), window));
-    marks.extend(operations(db, environment, number, window)?);
     marks.sort_by_key(|mark| mark.at);
     Ok(Some(Road { environment: key, spans: spans(&changes, &covered, window), marks, series }))
 }
@@ -311,7 +311,11 @@ fn revisions(db: &Connection, policy: i64) -> rusqlite::Result<Vec<RevisionText>
     let mut out: Vec<RevisionText> = Vec::new();
     let mut current: Option<Revision> = None;
     for change in changes(db, policy)? {
+        // Out of force for a while, it does what it did.
+        let mode = Some(change.state.mode).filter(|mode| !matches!(mode, Mode::NotReady | Mode::Absent | Mode::Unknown));
         if change.state.revision == current {
+            let now = out.iter_mut().filter(|known| Some(&known.revision) == current.as_ref());
+            now.for_each(|known| known.mode = mode.unwrap_or(known.mode));
             continue;
         }
         if let Some(before) = current.take() {
@@ -321,9 +325,11 @@ fn revisions(db: &Connection, policy: i64) -> rusqlite::Result<Vec<RevisionText>
             if let Some(known) = out.iter_mut().find(|known| known.revision == *revision) {
                 // It says again what it said before.
                 known.until = None;
+                known.mode = mode.unwrap_or(known.mode);
             } else {
                 let object = texts.remove(&revision.0).flatten();
-                out.push(RevisionText { revision: revision.clone(), at: change.at, until: None, object });
+                let (revision, mode) = (revision.clone(), mode.unwrap_or(Mode::Unknown));
+                out.push(RevisionText { revision, at: change.at, until: None, mode, actor: change.actor.clone(), object });
             }
         }
         current = change.state.revision;

@@ -188,7 +188,7 @@ fn a_recorder_that_began_a_moment_earlier_saw_nothing_else() {
 
 #[test]
 fn a_timeline_of_everything() {
-    use MarkKind::{Deleted, Exception, Operation as Ours, Promote, Violations};
+    use MarkKind::{Deleted, Demote, Exception, Promote, Violations};
     let file = File::new();
     let mut history = file.open();
     let exception = ExceptionState {
@@ -224,7 +224,7 @@ fn a_timeline_of_everything() {
     let spans: Vec<_> = road.spans.iter().map(|span| (span.from.as_second() - START, span.mode.as_str())).collect();
     assert_eq!(spans, [(0, "unwatched"), (10, "audit"), (30, "enforce"), (70, "absent"), (90, "unwatched")]);
     let marks: Vec<_> = road.marks.iter().map(|mark| (mark.at.as_second() - START, mark.kind)).collect();
-    assert_eq!(marks, [(30, Promote), (40, Violations), (50, Exception), (60, Exception), (61, Ours), (70, Deleted)]);
+    assert_eq!(marks, [(30, Promote), (40, Violations), (50, Exception), (60, Exception), (61, Demote), (70, Deleted)]);
     let violations: Vec<_> = road.series.violations.iter().map(|range| range.map(|range| range.high)).collect();
     assert_eq!(violations, [None, Some(0), Some(0), Some(0), Some(2), Some(2), Some(2), Some(2), Some(2), None]);
     let lines = history.overview(of(0, 100), at(200)).unwrap();
@@ -232,6 +232,27 @@ fn a_timeline_of_everything() {
     assert_eq!(history.policies().unwrap(), [key("p")]);
     // Somewhere else it was never.
     assert_eq!(history.timeline(&key("q"), of(0, 100), 1, at(200)).unwrap().roads[0].spans[1].mode, SpanMode::Of(Mode::Absent));
+}
+
+#[test]
+fn an_operation_is_told_once_and_without_a_recorder_too() {
+    let file = File::new();
+    let mut history = file.open();
+    let ours = |step: u32| {
+        let identity = format!("plan-1/{step}");
+        let text = "audit → enforce".into();
+        News::Operation(Operation { identity, policy: Some(key("p")), verb: "promote".into(), actor: "jane".into(), text })
+    };
+    history.take("operations", &[note(10, ours(0))]).unwrap();
+    let marks = |history: &History| {
+        let timeline = history.timeline(&key("p"), of(0, 100), 1, at(200)).unwrap();
+        let marks = timeline.roads.into_iter().flat_map(|road| road.marks);
+        marks.map(|mark| (mark.kind, mark.actor.unwrap_or_default())).collect::<Vec<_>>()
+    };
+    assert_eq!(marks(&history), [(MarkKind::Promote, "jane".to_owned())], "nobody else was watching");
+    let seen = [are(5, &[("p", state(Mode::Audit, "r1"))], true, false), is(11, Mode::Enforce, "r1"), note(11, ours(0)), watched(5, 90)];
+    history.take("a", &seen).unwrap();
+    assert_eq!(marks(&history), [(MarkKind::Promote, "jane".to_owned())], "a recorder saw it, too");
 }
 
 #[test]
@@ -258,6 +279,12 @@ fn revisions_are_kept_with_their_text() {
     let words: Vec<_> =
         revisions.iter().map(|r| (r.revision.0.as_str(), r.until.map(|u| u.as_second() - START), r.object.as_deref())).collect();
     assert_eq!(words, [("r3", None, Some("{\"r\":\"r3\"}")), ("r2", Some(4), None), ("r1", Some(2), Some("{\"r\":\"r1\"}"))]);
+    let modes: Vec<_> = revisions.iter().map(|r| r.mode).collect();
+    assert_eq!(modes, [Mode::Enforce, Mode::Enforce, Mode::Audit], "the mode that each had last");
+    history.take("a", &[is(5, Mode::NotReady, "r3"), is(6, Mode::Audit, "r1")]).unwrap();
+    let again = history.revisions(&dev(), &key("p")).unwrap();
+    let words: Vec<_> = again.iter().map(|r| (r.revision.0.as_str(), r.mode)).collect();
+    assert_eq!(words, [("r1", Mode::Audit), ("r3", Mode::Enforce), ("r2", Mode::Enforce)], "out of force is no mode");
 }
 
 #[test]

@@ -5,12 +5,15 @@
 
 mod basis;
 mod file;
+mod join;
 
 pub use basis::{Basis, INTERACTIVE_AGE, basis_moved, pin_again, too_old};
 pub use file::{API_VERSION, KIND, from_file, to_file};
+pub use join::join;
 
 use super::diff::Line;
 use crate::domain::PolicyId;
+use crate::domain::journal::Who;
 use crate::kinds::Kind;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -264,6 +267,9 @@ pub struct Plan {
     pub made_at: Timestamp,
     /// By whom.
     pub made_by: String,
+    /// The same for those who have to tell people apart: the account, the user whom the cluster saw, and the machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maker: Option<Who>,
     /// The ticket that allows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ticket: Option<String>,
@@ -276,13 +282,39 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// What somebody should know before.
     pub warnings: Vec<String>,
+    /// What of the environment would begin to fail or to be refused, as far as is known; a sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub impact: Vec<String>,
     /// What is said beside the diff: what was left behind, what was changed besides.
     pub notes: Vec<String>,
     /// How it is taken back.
     pub undo: Undo,
     /// What somebody has to do before.
     pub confirm: ConfirmLevel,
-    /// The gate as it was when the plan was made, as its own JSON; `null` where none is needed.
+    /// The gate as it was when the plan was made, as its own JSON; of several policies a list with one for each; `null` where none is needed.
     #[serde(default)]
     pub gate: Value,
+}
+
+impl Plan {
+    /// The gates that were passed.
+    pub fn gates(&self) -> impl Iterator<Item = &Value> {
+        let several = self.gate.as_array().map(Vec::as_slice);
+        several.unwrap_or(std::slice::from_ref(&self.gate)).iter().filter(|gate| !gate.is_null())
+    }
+
+    /// The gate of what a step writes.
+    pub fn gate_of(&self, step: &Step) -> Option<&Value> {
+        if !self.gate.is_array() {
+            return self.gates().next();
+        }
+        self.gates().find(|gate| {
+            let text = |path: &str| gate.pointer(path).and_then(Value::as_str);
+            let object = &step.object;
+            text("/policy/kind") == Some(&object.kind)
+                && text("/policy/name") == Some(&object.name)
+                && text("/policy/group") == Some(&object.group)
+                && text("/policy/namespace") == object.namespace.as_deref()
+        })
+    }
 }

@@ -3,6 +3,7 @@
 mod generated;
 mod operations;
 mod plans;
+mod rules;
 
 use super::plan::{Basis, ConfirmLevel, Plan, Verb};
 use super::*;

@@ -1,5 +1,5 @@
 use super::*;
-use crate::ops::plan::{Direction, Operation, basis_moved, from_file, pin_again, to_file, too_old};
+use crate::ops::plan::{Direction, Operation, basis_moved, from_file, join, pin_again, to_file, too_old};
 
 fn plan() -> (World, Plan) {
     let world = World::new("staging", 19);
@@ -123,4 +123,51 @@ fn undo_and_undo_of_undo() {
     hold_to_the_rules(&back, &world);
     assert_eq!(back.steps.iter().map(|step| step.verb.as_str()).collect::<Vec<_>>(), ["create", "create"]);
     assert_eq!(back.steps[0].object, done.steps[1].object, "the last first");
+}
+
+/// A plan for a policy of that name in an environment, with a gate of its own.
+fn named(world: &World, name: &str, mode: &str) -> Plan {
+    let mut object = live(mode);
+    object["metadata"]["name"] = json!(name);
+    let gate = json!({"verdict": "open", "policy": {"group": "kyverno.io", "kind": "ClusterPolicy", "name": name}, "conditions": []});
+    let facts = Facts { gate: &gate, ..facts() };
+    let input = promote::Input {
+        kind: cluster_policy(),
+        source: None,
+        target: world.place(),
+        existing: Some(&object),
+        mode: StepMode::Enforce,
+        facts,
+    };
+    promote::plan(&input).unwrap()
+}
+
+#[test]
+fn several_plans_are_one() {
+    let mut world = World::new("staging", 19);
+    let (one, other) = (named(&world, "p", "Audit"), named(&world, "q", "Audit"));
+    assert_eq!(join(vec![one.clone()]).unwrap(), one, "one alone stays what it is");
+    let both = join(vec![one.clone(), other.clone()]).unwrap();
+    hold_to_the_rules(&both, &world);
+    assert_eq!((both.steps.len(), both.basis.len(), both.direction), (2, 2, Direction::Up));
+    assert!(both.id != one.id && both.id != other.id);
+    assert_eq!(both.warnings, one.warnings, "what holds for all is said once");
+    // What is written names the plan that is carried out, and the journal finds each gate.
+    for (step, name) in both.steps.iter().zip(["p", "q"]) {
+        assert_eq!(step.after.as_ref().unwrap()["metadata"]["annotations"]["policydeck.dev/plan"], json!(both.id));
+        assert!(step.diff.iter().any(|line| line.to_string().contains(&both.id)), "{:?}", step.diff);
+        assert_eq!(both.gate_of(step).unwrap()["policy"]["name"], json!(name));
+    }
+    assert!(!to_file(&both).unwrap().contains(&one.id));
+    assert_eq!((both.gates().count(), one.gates().count(), plan().1.gates().count()), (2, 1, 0));
+    assert_eq!(one.gate_of(&one.steps[0]), one.gates().next());
+
+    let elsewhere = named(&World::new("dev", 19), "q", "Audit");
+    assert!(join(vec![one.clone(), elsewhere]).unwrap_err().text.contains("ClusterPolicy/p goes to staging, ClusterPolicy/q to dev"));
+    let down = demoted(&world, &live("Enforce")).unwrap();
+    assert!(join(vec![one, down]).unwrap_err().text.contains("promote and demote are two"));
+    assert_eq!(join(Vec::new()).unwrap_err().word, "absent");
+    world.settings.tier = Tier::Production;
+    let typed = join(vec![other, named(&world, "p", "Audit")]).unwrap();
+    assert_eq!(typed.confirm, ConfirmLevel::TypeName("staging".to_owned()), "the stricter counts");
 }

@@ -1,0 +1,57 @@
+//! The rules of environments over plans: asked when one is made, and again, with whoever it is then, when it is carried out.
+
+use super::{Declined, Operator};
+use crate::files::who;
+use crate::ops::plan::{ConfirmLevel, Plan};
+use crate::ops::rules::{allow, asks_enough, confirmation, second_eyes};
+use crate::settings::EnvironmentSettings;
+use std::collections::BTreeSet;
+
+impl Operator {
+    /// The plan with who made it, if the rules of its environments allow it.
+    pub(super) async fn signed(&self, mut plan: Plan) -> Result<Plan, Declined> {
+        self.allowed(&plan)?;
+        let environment = plan.steps.first().map(|step| step.environment.clone()).unwrap_or_default();
+        plan.maker = Some(who(self.seen_as(&environment).await));
+        Ok(plan)
+    }
+
+    /// Whether the rules of a plan's environments allow it, whoever carries it out.
+    pub(super) fn allowed(&self, plan: &Plan) -> Result<(), Declined> {
+        self.targets(plan)?.into_iter().try_for_each(|settings| allow(plan, settings))?;
+        Ok(())
+    }
+
+    /// Whether this user may carry a plan out now. It is asked again before anything is written; who asks before a confirmation spares somebody an
+    /// answer that comes to nothing.
+    ///
+    /// # Errors
+    /// The rule that it breaks, with its key in the configuration.
+    pub async fn permitted(&self, plan: &Plan) -> Result<(), Declined> {
+        self.allowed(plan)?;
+        for settings in self.targets(plan)? {
+            asks_enough(plan, settings)?;
+            if settings.rules.four_eyes {
+                second_eyes(plan, settings, &who(self.seen_as(&settings.name).await))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A plan that was made elsewhere, asking at least for what the environments want to be asked for here.
+    #[must_use]
+    pub fn as_asked_here(&self, mut plan: Plan) -> Plan {
+        let stricter = self.targets(&plan).into_iter().flatten().map(|settings| confirmation(plan.operation, settings));
+        let typed = stricter.into_iter().find(|level| *level != ConfirmLevel::Yes);
+        if let (Some(typed), ConfirmLevel::Yes) = (typed, &plan.confirm) {
+            plan.confirm = typed;
+        }
+        plan
+    }
+
+    /// The environments that a plan writes to.
+    fn targets(&self, plan: &Plan) -> Result<Vec<&EnvironmentSettings>, Declined> {
+        let names: BTreeSet<&str> = plan.steps.iter().map(|step| step.environment.as_str()).collect();
+        names.into_iter().map(|name| self.settings(name)).collect()
+    }
+}
