@@ -10,12 +10,10 @@ use crate::cli::settle::settle;
 use crate::cli::show::choose;
 use crate::cli::{Exit, Problem, gate, outcome, preview};
 use crate::domain::PolicyId;
-use crate::engine::HistoryReader;
-use crate::engine::operations::{Declined, Keeping, Operator, Outcome, Request};
-use crate::files::{self, Paths, archive, who};
+use crate::engine::operations::{Declined, Operator, Outcome, Request};
+use crate::files::{self, Paths, archive};
 use crate::kinds::{KindId, read_policy};
 use crate::ops::plan::{ConfirmLevel, Plan, from_file, to_file};
-use crate::ops::road::Road;
 use crate::settings::EnvironmentSettings;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -31,13 +29,8 @@ pub(super) async fn run(act: &Act, globals: &Globals) -> Result<Exit, Problem> {
         writeln!(io::stderr(), "{warning}")?;
     }
     let paths = Paths::find().map_err(|error| Problem::failed(error.what))?;
-    let keeping = Keeping { journal: paths.journal(), archives: paths.archives() };
     let engine = wiring::start_engine(&loaded, false);
-    let road = Road::new(loaded.options.environments.clone());
-    let me = who(None);
-    let by = if me.host.is_empty() { me.to_string() } else { format!("{me}@{}", me.host) };
-    let operator =
-        Operator::new(engine.clone(), road, keeping, loaded.settings.acknowledge_unknown, HistoryReader::new(wiring::history_file()?), by);
+    let operator = wiring::operator(&engine, &loaded)?;
     let asked = Asked { act, globals, loaded: &loaded, operator: &operator, archives: &paths.archives() };
     tokio::select! {
         result = asked.run(&engine) => result,

@@ -7,10 +7,12 @@
 //! gate ─▶ plan ─▶ rehearse (server dry run) ─▶ [confirmation] ─▶ gate again ─▶ basis again ─▶ archive ─▶ intent ─▶ write ─▶ outcome ─▶ effect
 //! ```
 
+mod compare;
 mod execute;
 mod outcome;
 mod seen;
 
+pub use compare::{Compared, Shown};
 pub use outcome::{Outcome, StepOutcome};
 
 use super::gates::gather;
