@@ -1,6 +1,6 @@
 //! What a cluster shows of an intent whose outcome nobody wrote down.
 //!
-//! What lives here: the comparison, long after. What does not: finding out what became of a write that was just sent, the journal itself.
+//! What lives here: the comparison, long after. What does not: finding out what became of a write that was just sent (`fate`), the journal itself.
 
 use super::Operator;
 use crate::cluster::cluster_uid;

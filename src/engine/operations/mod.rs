@@ -4,11 +4,12 @@
 //! single write is sent (`cluster`), asking for confirmation (the faces).
 //!
 //! ```text
-//! gate ─▶ plan ─▶ rehearse (server dry run) ─▶ [confirmation] ─▶ gate again ─▶ basis again ─▶ archive ─▶ intent ─▶ write ─▶ outcome ─▶ effect
+//! gate ─▶ plan ─▶ rehearse (server dry run) ─▶ [confirmation] ─▶ basis again ─▶ gate again ─▶ archive ─▶ intent ─▶ write ─▶ outcome ─▶ effect
 //! ```
 
 mod compare;
 mod execute;
+mod fate;
 mod outcome;
 mod seen;
 
