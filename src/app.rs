@@ -60,6 +60,9 @@ fn dispatch(args: Args, arguments: &[OsString]) -> Result<Exit, Problem> {
         Some(Command::Version) => housekeeping::version(&globals),
         Some(Command::Completion { shell }) => housekeeping::completion(shell, arguments),
         Some(Command::Paths) => housekeeping::paths(&globals),
+        Some(Command::Audit(command)) if audit::asks_clusters(&command) => {
+            with_runtime(&globals, |_| audit::run_with_clusters(&command, &globals))
+        }
         Some(Command::Audit(command)) => audit::run(&command, &globals),
         Some(Command::Config(command)) => housekeeping::config(&command, &globals),
         Some(Command::Demo(demo)) => run_demo(&demo, globals),

@@ -11,13 +11,11 @@ use crate::cli::settle::settle;
 use crate::cli::show::choose;
 use crate::cli::{Exit, Problem, formers, gate, outcome, preview};
 use crate::domain::{Gate, PolicyId, clean};
-use crate::engine::HistoryReader;
-use crate::engine::operations::{Declined, Keeping, Operator, Outcome, Request, Undone};
-use crate::files::{self, Paths, archive, who};
+use crate::engine::operations::{Declined, Operator, Outcome, Request, Undone};
+use crate::files::{self, archive};
 use crate::fleet::view::FleetView;
 use crate::kinds::{KindId, read_policy};
 use crate::ops::plan::{ConfirmLevel, Plan, from_file, to_file};
-use crate::ops::road::Road;
 use crate::settings::EnvironmentSettings;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -32,15 +30,8 @@ pub(super) async fn run(act: &Act, globals: &Globals) -> Result<Exit, Problem> {
     for warning in &loaded.warnings {
         writeln!(io::stderr(), "{warning}")?;
     }
-    let paths = Paths::find().map_err(|error| Problem::failed(error.what))?;
-    let keeping = Keeping { journal: paths.journal(), archives: paths.archives() };
     let engine = wiring::start_engine(&loaded, false);
-    let road = Road::new(loaded.options.environments.clone());
-    let me = who(None);
-    let by = if me.host.is_empty() { me.to_string() } else { format!("{me}@{}", me.host) };
-    let operator =
-        Operator::new(engine.clone(), road, keeping, loaded.settings.acknowledge_unknown, HistoryReader::new(wiring::history_file()?), by)
-            .noting(loaded.settings.history.record);
+    let operator = wiring::operator(&engine, &loaded)?;
     let asked = Asked { act, globals, loaded: &loaded, operator: &operator };
     tokio::select! {
         result = asked.run(&engine) => result,

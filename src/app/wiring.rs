@@ -6,6 +6,7 @@ use crate::cli::{Exit, Problem};
 use crate::cluster::ClusterSpec;
 use crate::demo::{Demo, DemoOptions, Scenario};
 use crate::domain::history::Retention;
+use crate::engine::operations::{Keeping, Operator};
 use crate::engine::recorder::{self, Recorder, RecorderOptions};
 use crate::engine::{self, EngineHandle, HistoryReader};
 use crate::files::history::History;
@@ -53,6 +54,18 @@ pub(super) fn road(loaded: &Loaded) -> Road {
     let (whole, watched) = (&loaded.settings.environments, &loaded.options.environments);
     let configured = watched.iter().all(|one| whole.iter().any(|other| other.name == one.name));
     Road::new(if configured { whole } else { watched }.clone())
+}
+
+/// Who carries operations out on the whole road, and where they leave their traces.
+pub(super) fn operator(engine: &EngineHandle, loaded: &Loaded) -> Result<Operator, Problem> {
+    let paths = Paths::find().map_err(|error| Problem::failed(error.what))?;
+    let keeping = Keeping { journal: paths.journal(), archives: paths.archives() };
+    let me = files::who(None);
+    let by = if me.host.is_empty() { me.to_string() } else { format!("{me}@{}", me.host) };
+    let road = Road::new(loaded.options.environments.clone());
+    let history = HistoryReader::new(History::path(&paths.data));
+    Ok(Operator::new(engine.clone(), road, keeping, loaded.settings.acknowledge_unknown, history, by)
+        .noting(loaded.settings.history.record))
 }
 
 /// Where the history of this user is kept.

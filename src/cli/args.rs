@@ -409,6 +409,9 @@ pub struct AuditShow {
     /// Only of this plan
     #[arg(long, value_name = "ID")]
     pub plan: Option<String>,
+    /// Ask the clusters what became of intents that have no outcome
+    #[arg(long)]
+    pub compare: bool,
 }
 
 /// Commands about the configuration.

@@ -4,8 +4,9 @@ use super::document::Item;
 use super::findings::names;
 use super::rows::maybe;
 use super::table::{Cell, Column, Role};
-use crate::domain::PolicyId;
 use crate::domain::journal::{Entry, Flaw, Phase, Standing, StepResult};
+use crate::domain::{PolicyId, clean};
+use crate::engine::operations::Compared;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
@@ -77,14 +78,31 @@ pub struct JournalItem {
     pub before: Option<Standing>,
     /// Where it was meant to stand, or stands.
     pub after: Option<Standing>,
+    /// Of an intent without an outcome, where it was asked for: what the cluster shows of it.
+    pub cluster: Option<ShownItem>,
     /// The hash before.
     pub prev: String,
     /// Its hash.
     pub hash: String,
 }
 
-/// The item of an entry; `open` says that it is an intent without an outcome.
-pub fn item(entry: Entry, open: bool) -> JournalItem {
+/// What a cluster shows of an intent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ShownItem {
+    /// `carried-out`, `not-carried-out`, `other` or `unreadable`.
+    pub shown: &'static str,
+    /// In words.
+    pub text: String,
+}
+
+impl From<Compared> for ShownItem {
+    fn from(compared: Compared) -> Self {
+        Self { shown: compared.shown.as_str(), text: clean(&compared.text).into_owned() }
+    }
+}
+
+/// The item of an entry; `open` says that it is an intent without an outcome, `compared` what its cluster shows of it.
+pub fn item(entry: Entry, open: bool, compared: Option<Compared>) -> JournalItem {
     let Entry { seq, record, prev, hash } = entry;
     JournalItem {
         seq,
@@ -106,6 +124,7 @@ pub fn item(entry: Entry, open: bool) -> JournalItem {
         undo: record.undo,
         before: record.before,
         after: record.after,
+        cluster: compared.map(ShownItem::from),
         prev,
         hash,
     }
@@ -151,7 +170,10 @@ impl Item for JournalItem {
             Cell::new(self.result.map(StepResult::as_str).unwrap_or_default(), role),
             Cell::plain(&self.who),
             text(&self.plan),
-            text(&self.reason),
+            match &self.cluster {
+                Some(shown) => Cell::new(&format!("cluster: {}, {}", shown.shown, shown.text), Role::Attention),
+                None => text(&self.reason),
+            },
         ]
     }
 
@@ -159,7 +181,7 @@ impl Item for JournalItem {
         let mut columns =
             vec!["seq", "at", "who", "host", "environment", "clusterUid", "server", "verb", "group", "kind", "namespace", "name"];
         columns.extend(["plan", "gate", "phase", "intent", "result", "reason", "ticket", "undo"]);
-        columns.extend(["beforeRevision", "beforeMode", "afterRevision", "afterMode", "prev", "hash"]);
+        columns.extend(["beforeRevision", "beforeMode", "afterRevision", "afterMode", "clusterShows", "clusterText", "prev", "hash"]);
         columns
     }
 
@@ -177,6 +199,7 @@ impl Item for JournalItem {
         row.extend([&self.reason, &self.ticket, &self.undo].map(|text| maybe(text.as_ref())));
         row.extend(standing(&self.before));
         row.extend(standing(&self.after));
+        row.extend([maybe(self.cluster.as_ref().map(|shown| shown.shown)), maybe(self.cluster.as_ref().map(|shown| &shown.text))]);
         row.extend([self.prev.clone(), self.hash.clone()]);
         vec![row]
     }
@@ -243,6 +266,7 @@ mod tests {
     use crate::cli::document::{Head, Style, write};
     use crate::domain::journal::{GENESIS, Record, Verb, Who, seal};
     use crate::domain::{Mode, Revision};
+    use crate::engine::operations::Shown;
     use serde_json::json;
 
     fn entry() -> Entry {
@@ -261,9 +285,13 @@ mod tests {
     }
 
     fn print(format: Format, open: bool) -> String {
+        print_with(format, open, None)
+    }
+
+    fn print_with(format: Format, open: bool, compared: Option<Compared>) -> String {
         let mut out = Vec::new();
         let style = Style { format, color: false, ascii: false, compact: false };
-        write(&mut out, style, Head::new("Journal", Timestamp::UNIX_EPOCH, true), (), &[item(entry(), open)]).unwrap();
+        write(&mut out, style, Head::new("Journal", Timestamp::UNIX_EPOCH, true), (), &[item(entry(), open, compared)]).unwrap();
         String::from_utf8(out).unwrap()
     }
 
@@ -299,6 +327,11 @@ mod tests {
             assert!(!text.contains('\u{1b}'), "{text}");
         }
         assert_eq!(print(Format::Name, false), "1\n");
+        let compared = || Some(Compared { shown: Shown::NotCarriedOut, text: "it is as it was: at audit".to_owned() });
+        let table = print_with(Format::Table, true, compared());
+        assert!(table.contains("cluster: not-carried-out, it is as it was: at audit"), "{table}");
+        let document: Value = serde_json::from_str(&print_with(Format::Json, true, compared())).unwrap();
+        assert_eq!(document["items"][0]["cluster"], json!({"shown": "not-carried-out", "text": "it is as it was: at audit"}));
     }
 
     #[test]

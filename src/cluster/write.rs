@@ -225,14 +225,18 @@ fn unanswered(error: &kube::Error) -> WriteError {
 
 fn refused(status: StatusCode, body: &[u8]) -> WriteError {
     let refusal = Refusal::from_response(status, None, body);
+    let said = serde_json::from_slice::<Value>(body).ok().filter(|said| said.get("kind").and_then(Value::as_str) == Some("Status"));
+    let words = said.as_ref().and_then(|said| said.get("message")?.as_str());
     match status {
         // Somebody between us and the API server, or the API server of itself, gave up waiting: it may go on nevertheless.
         StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => WriteError::Unknown(refusal.to_string()),
-        StatusCode::CONFLICT => {
-            let said = serde_json::from_slice::<Value>(body).ok();
-            let words = said.as_ref().and_then(|said| said.get("message")?.as_str()).unwrap_or("somebody else has changed it");
-            WriteError::Moved(words.to_owned())
+        // Webhooks are asked before anything is stored. Any other failure may be that of a storage that has it nevertheless ("etcdserver: request timed out").
+        StatusCode::INTERNAL_SERVER_ERROR if !words.is_some_and(|words| words.contains("webhook")) => {
+            WriteError::Unknown(refusal.to_string())
         }
+        // An API server says so before it begins; what stands before it may say so after it lost the connection.
+        StatusCode::SERVICE_UNAVAILABLE if said.is_none() => WriteError::Unknown(refusal.to_string()),
+        StatusCode::CONFLICT => WriteError::Moved(words.unwrap_or("somebody else has changed it").to_owned()),
         _ => WriteError::Refused(refusal),
     }
 }
@@ -287,13 +291,20 @@ mod tests {
 
     #[test]
     fn only_an_answer_says_that_nothing_happened() {
-        let status = |code: u16| refused(StatusCode::from_u16(code).unwrap(), br#"{"message":"why"}"#);
+        let answer = |code: u16, body: &str| refused(StatusCode::from_u16(code).unwrap(), body.as_bytes());
+        let status = |code: u16| answer(code, r#"{"kind":"Status","message":"why"}"#);
         assert_eq!(status(409), WriteError::Moved("why".to_owned()));
-        assert!(matches!(status(504), WriteError::Unknown(_)));
-        assert!(matches!(status(502), WriteError::Unknown(_)));
-        for code in [400, 401, 403, 404, 422, 429, 500, 503] {
+        for code in [500, 502, 504] {
+            assert!(matches!(status(code), WriteError::Unknown(_)), "{code}");
+        }
+        for code in [400, 401, 403, 404, 422, 429, 503] {
             assert!(matches!(status(code), WriteError::Refused(_)), "{code}");
         }
+        let webhook =
+            r#"{"kind":"Status","message":"Internal error occurred: failed calling webhook \"v.kyverno.svc\": connection refused"}"#;
+        assert!(matches!(answer(500, webhook), WriteError::Refused(_)), "nothing is stored before webhooks agree");
+        let proxy = "upstream connect error or disconnect/reset before headers";
+        assert!(matches!(answer(503, proxy), WriteError::Unknown(_)), "a proxy does not know what became of it");
     }
 
     #[test]

@@ -8,12 +8,15 @@ mod support;
 
 mod bad_input;
 mod bare;
+mod crash;
 mod faults;
 mod gates;
 mod harness;
 mod keeping;
 mod live;
 mod modes;
+mod operators;
+mod refusals;
 mod rights;
 mod rollouts;
 mod shapes;

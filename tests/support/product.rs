@@ -112,9 +112,12 @@ impl Desk {
     }
 
     pub(crate) fn run(&self, args: &[&str]) -> Answer {
-        let output = self.command(args).output().expect("policydeck starts");
-        let text = |bytes| String::from_utf8(bytes).expect("policydeck writes UTF-8");
-        Answer { status: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+        finish(self.start(args))
+    }
+
+    /// Starts a command whose output is read when it has ended: see [`finish`].
+    pub(crate) fn start(&self, args: &[&str]) -> Child {
+        self.command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("policydeck starts")
     }
 
     /// The document that a command prints with `-o json`, and its exit status.
@@ -185,6 +188,13 @@ impl Desk {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         if output.status.success() { Ok(()) } else { Err(text(&output.stdout) + &text(&output.stderr)) }
     }
+}
+
+/// How a command that was started ended.
+pub(crate) fn finish(child: Child) -> Answer {
+    let output = child.wait_with_output().expect("policydeck ends");
+    let text = |bytes| String::from_utf8(bytes).expect("policydeck writes UTF-8");
+    Answer { status: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
 }
 
 /// A command that keeps printing documents.

@@ -11,6 +11,7 @@ use super::cluster::Fleet;
 use bytes::Bytes;
 use futures::stream::unfold;
 use http::header::{ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::request::Parts;
 use http::{Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full, StreamBody};
@@ -39,6 +40,14 @@ pub(crate) enum Fault {
     Cut,
     /// No answer, ever; the connection stays open.
     Stall,
+    /// The request waits until the fault is healed, and goes on then.
+    Hold,
+    /// The connection is cut at once; the server gets the request nevertheless, when the fault is healed.
+    Late,
+    /// The server gets the request and answers it; the connection is cut before the first byte of the answer.
+    CutAnswer,
+    /// The server gets the request and answers it ([`Asked::status`]); nothing of the answer comes, and the connection stays open.
+    HoldAnswer,
     /// The connection is cut after so many bytes of the body.
     CutAfter(u64),
     /// The body ends after so many bytes, as if that were all.
@@ -320,10 +329,24 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Reply
         }
         met
     };
+    let (answered, meeting) = (Arc::clone(&asked), met.clone());
     let mut under_way = UnderWay::new(asked, acting, met);
     match under_way.fault().cloned() {
         Some(Fault::Cut) => return Err(cut()),
         Some(Fault::Stall) => return std::future::pending().await,
+        Some(Fault::Hold) => healed(meeting.as_deref()).await,
+        Some(Fault::Late) => {
+            let (head, body) = request.into_parts();
+            let body = body.collect().await.map_err(|_| cut())?.to_bytes();
+            tokio::spawn(async move {
+                healed(meeting.as_deref()).await;
+                // Nobody waits for what becomes of it.
+                if let Ok(response) = send(&shared.upstream, head, body, true).await {
+                    answered.status.store(response.status().as_u16(), Ordering::Relaxed);
+                }
+            });
+            return Err(cut());
+        }
         Some(Fault::Answer { status, headers, body }) => {
             under_way.answered(status);
             let mut reply = Response::builder().status(status);
@@ -338,6 +361,11 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Reply
     let response = forward(&shared.upstream, request, under_way.fault().is_some()).await?;
     let (head, mut body) = response.into_parts();
     under_way.answered(head.status.as_u16());
+    match under_way.fault() {
+        Some(Fault::CutAnswer) => return Err(cut()),
+        Some(Fault::HoldAnswer) => return std::future::pending().await,
+        _ => {}
+    }
     if let Some(Fault::Edit(edit)) = under_way.fault() {
         let whole = body.collect().await.map_err(|_| cut())?.to_bytes();
         body = kube::client::Body::from(edit(whole.to_vec()));
@@ -352,6 +380,13 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Reply
     Ok(reply)
 }
 
+/// Waits until a fault is healed.
+async fn healed(fault: Option<&Active>) {
+    while fault.is_some_and(|fault| !fault.healed.load(Ordering::Relaxed)) {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
 fn take_one(left: &AtomicUsize) -> bool {
     left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| if left == usize::MAX { Some(left) } else { left.checked_sub(1) })
         .is_ok()
@@ -359,13 +394,17 @@ fn take_one(left: &AtomicUsize) -> bool {
 
 /// Asks the real server; `plain` if the bytes must be the server's own, not packed ones.
 async fn forward(upstream: &Client, request: Request<Incoming>, plain: bool) -> Result<Response<kube::client::Body>, io::Error> {
-    let (mut head, body) = request.into_parts();
+    let (head, body) = request.into_parts();
+    let body = body.collect().await.map_err(|_| cut())?.to_bytes();
+    send(upstream, head, body, plain).await
+}
+
+async fn send(upstream: &Client, mut head: Parts, body: Bytes, plain: bool) -> Result<Response<kube::client::Body>, io::Error> {
     head.headers.remove(HOST);
     head.headers.remove(CONNECTION);
     if plain {
         head.headers.remove(ACCEPT_ENCODING);
     }
-    let body = body.collect().await.map_err(|_| cut())?.to_bytes();
     let request = Request::from_parts(head, kube::client::Body::from(body.to_vec()));
     upstream.send(request).await.map_err(|_| cut())
 }

@@ -3,6 +3,7 @@
 //! What lives here: rehearsal, the last look, the order of archive, intent, write and outcome, finding out what became of a write that got no
 //! answer, and following the effect. What does not: the plan.
 
+use super::fate::{Look, changed};
 use super::outcome::{Outcome, StepOutcome};
 use super::{Declined, Operator, Request, kind_of};
 use crate::cluster::{self, Address, Refusal, Write, WriteError, Written};
@@ -14,18 +15,18 @@ use crate::files::journal::Journal;
 use crate::files::who;
 use crate::kinds::KindId;
 use crate::kinds::set_mode::written_mode;
-use crate::kinds::transfer::bare;
+use crate::ops::Refusal as Refused;
 use crate::ops::plan::{Basis, Direction, Expect, ObjectRef, Operation, Plan, Step, Verb, pin_again, to_file};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 
-/// How long the fate of a write without an answer is looked for.
-const FIND_OUT: Duration = Duration::from_secs(45);
 /// How long a policy is followed until it is in force.
 const FOLLOW: Duration = Duration::from_secs(30);
+/// What a write that was answered is noted with.
+const WRITTEN: &str = "written";
 /// How often a write is tried again where only the status had moved on.
 const TRIES: usize = 3;
 
@@ -34,10 +35,7 @@ impl Operator {
     pub async fn rehearse(&self, plan: &Plan) -> Outcome {
         let mut steps = Vec::new();
         for step in &plan.steps {
-            let (result, reason, warnings) = match self.send(step, true).await {
-                Ok(written) => (StepResult::Done, "dry run: accepted".to_owned(), written.warnings),
-                Err(error) => (result_of(&error), words(step, &error), Vec::new()),
-            };
+            let (result, reason, warnings) = self.write(step, true).await;
             steps.push(told(step, result, reason, warnings));
         }
         Outcome { plan: plan.id.clone(), undo: None, dry_run: true, steps }
@@ -47,10 +45,11 @@ impl Operator {
     /// succeed is the last one.
     pub async fn carry_out(&self, plan: &Plan) -> Result<Outcome, Declined> {
         self.permitted(plan).await?;
-        if plan.direction == Direction::Up {
-            self.gate_again(plan).await?;
-        }
+        // First what somebody else may have done: the gate before a step that is taken already would only say that it is closed.
         let plan = self.pinned(plan).await?;
+        if plan.direction == Direction::Up {
+            self.gate_again(&plan).await?;
+        }
         let rehearsed = self.rehearse(&plan).await;
         if !rehearsed.is_done() {
             return Ok(Outcome { dry_run: false, ..rehearsed });
@@ -99,7 +98,7 @@ impl Operator {
             let live = self.read(&basis.environment, &basis.object).await?;
             now.push(Basis::of(&seen.place(), basis.object.clone(), live.as_ref()));
         }
-        pin_again(plan, &now).map_err(Declined::Usage)
+        pin_again(plan, &now).map_err(|text| Declined::Refused(Box::new(Refused { word: "moved", text, commit: None })))
     }
 
     /// Saves what is there before anything is written.
@@ -140,90 +139,57 @@ impl Operator {
         let journal = self.keeping.journal.clone();
         let entry = blocking(move || Journal::open(&journal).append(intent)).await?;
 
-        let (result, mut reason, warnings) = self.write(step).await;
+        let (result, mut reason, warnings) = self.write(step, false).await;
+        // At once: whoever is stopped while they follow the effect has written it down.
+        let outcome = entry.outcome(Timestamp::now(), result, Some(reason.clone()));
+        let journal = self.keeping.journal.clone();
+        let noted = blocking(move || Journal::open(&journal).append(outcome)).await;
+        let remembered = if result == StepResult::Done { self.note(plan, step, &entry).await } else { Ok(()) };
         if result == StepResult::Done
             && let Some((policy, mode)) = &landing
         {
-            reason = self.follow(&step.environment, policy, *mode).await;
+            let effect = self.follow(&step.environment, policy, *mode).await;
+            reason = if reason == WRITTEN { effect } else { format!("{reason}; {effect}") };
         }
-        let outcome = entry.outcome(Timestamp::now(), result, Some(reason.clone()));
-        let journal = self.keeping.journal.clone();
-        if let Err(error) = blocking(move || Journal::open(&journal).append(outcome)).await {
+        if let Err(error) = noted {
             // What was done is done; that the journal lacks its outcome is said, and shows there as unknown.
             reason = format!("{reason}; the journal lacks this outcome: {error}");
         }
-        if result == StepResult::Done
-            && let Err(failure) = self.note(plan, step, &entry).await
-        {
+        if let Err(failure) = remembered {
             reason = format!("{reason}; the history lacks it: {}", failure.what);
         }
         Ok(told(step, result, reason, warnings))
     }
 
     /// Sends a write until it is known what became of it.
-    async fn write(&self, step: &Step) -> (StepResult, String, Vec<String>) {
+    async fn write(&self, step: &Step, dry_run: bool) -> (StepResult, String, Vec<String>) {
         let mut step = step.clone();
         for _ in 0..TRIES {
-            match self.send(&step, false).await {
-                Ok(written) => return (StepResult::Done, "written".to_owned(), written.warnings),
-                Err(WriteError::Unknown(why)) => {
-                    let (result, reason) = self.find_out(&step, &why).await;
+            let sent = Instant::now();
+            let error = match self.send(&step, dry_run).await {
+                Ok(written) if dry_run => return (StepResult::Done, "dry run: accepted".to_owned(), written.warnings),
+                Ok(written) => return (StepResult::Done, WRITTEN.to_owned(), written.warnings),
+                Err(error) => error,
+            };
+            match &error {
+                WriteError::Unknown(why) if dry_run => {
+                    return (StepResult::Failed, format!("the dry run got no answer ({why}); nothing was written"), Vec::new());
+                }
+                WriteError::Unknown(why) => {
+                    let (result, reason) = self.find_out(&step, why, sent).await;
                     return (result, reason, Vec::new());
                 }
-                Err(error @ (WriteError::Moved(_) | WriteError::Refused(Refusal::Invalid(_)))) => {
-                    // A status moves the resource version, and a failed test of it is answered like any invalid patch.
-                    match self.pin_step(&step).await {
-                        Some(pinned) => step = pinned,
-                        None => return (StepResult::Refused, words(&step, &error), Vec::new()),
-                    }
-                }
-                Err(error) => return (result_of(&error), words(&step, &error), Vec::new()),
+                // A status moves the resource version, and a failed test of it is answered like any invalid patch.
+                WriteError::Moved(_) | WriteError::Refused(Refusal::Invalid(_) | Refusal::NotFound(_)) => match self.look(&step).await {
+                    Look::Pinned(pinned) => step = *pinned,
+                    Look::Ours => return (StepResult::Done, "the cluster shows the change".to_owned(), Vec::new()),
+                    Look::Changed(how) => return (StepResult::Refused, changed(&step, &how), Vec::new()),
+                    Look::Same => return (result_of(&error), words(&step, &error), Vec::new()),
+                },
+                _ => return (result_of(&error), words(&step, &error), Vec::new()),
             }
         }
         (StepResult::Refused, format!("{} changes all the time", step.object), Vec::new())
-    }
-
-    /// The step for the object as it is now, if nothing but its status and version moved.
-    async fn pin_step(&self, step: &Step) -> Option<Step> {
-        let live = self.read(&step.environment, &step.object).await.ok()??;
-        let before = step.before.as_ref()?;
-        if bare(&live) != bare(before) {
-            return None;
-        }
-        let text = |path: &str| live.pointer(path).and_then(Value::as_str).map(str::to_owned);
-        let now = Expect { uid: text("/metadata/uid")?, resource_version: text("/metadata/resourceVersion")? };
-        if step.expect() == Some(&now) {
-            return None;
-        }
-        let mut pinned = step.clone();
-        if let Verb::Patch { expect, .. } | Verb::Replace { expect, .. } | Verb::Delete { expect } = &mut pinned.verb {
-            *expect = now;
-        }
-        Some(pinned)
-    }
-
-    /// What became of a write that got no answer: the object tells, once it can be read again.
-    async fn find_out(&self, step: &Step, why: &str) -> (StepResult, String) {
-        let deadline = Instant::now() + FIND_OUT;
-        loop {
-            if let Ok(live) = self.read(&step.environment, &step.object).await {
-                let is = live.as_ref().map(bare);
-                if carries(live.as_ref(), step) {
-                    return (StepResult::Done, format!("the answer was lost ({why}), but the cluster shows the change"));
-                }
-                if is == step.before.as_ref().map(bare) {
-                    return (StepResult::Failed, format!("the answer was lost ({why}), and the cluster shows that nothing changed"));
-                }
-                return (
-                    StepResult::Unknown,
-                    format!("the answer was lost ({why}), and {} is neither what it was nor what it was to be", step.object),
-                );
-            }
-            if Instant::now() >= deadline {
-                return (StepResult::Unknown, format!("the answer was lost ({why}), and the cluster could not be read since"));
-            }
-            sleep(Duration::from_millis(500)).await;
-        }
     }
 
     /// Waits until the environment shows the mode; what it shows in the end.
@@ -298,28 +264,6 @@ impl Operator {
     }
 }
 
-/// Whether the object is what the step was to make of it. Servers fill in defaults, so what the step wrote has to be there, not alone.
-pub(super) fn carries(live: Option<&Value>, step: &Step) -> bool {
-    match (live, &step.after) {
-        (None, None) => true,
-        (Some(live), Some(after)) => contains(&bare(live), &bare(after)),
-        _ => false,
-    }
-}
-
-/// Whether everything in `part` is in `whole` as well.
-fn contains(whole: &Value, part: &Value) -> bool {
-    match (whole, part) {
-        (Value::Object(whole), Value::Object(part)) => {
-            part.iter().all(|(key, value)| whole.get(key).is_some_and(|found| contains(found, value)))
-        }
-        (Value::Array(whole), Value::Array(part)) => {
-            whole.len() == part.len() && whole.iter().zip(part).all(|(whole, part)| contains(whole, part))
-        }
-        (whole, part) => whole == part,
-    }
-}
-
 fn revision_of(step: &Step) -> Option<crate::domain::Revision> {
     let kind = KindId::find(&step.object.group, &step.object.kind)?.kind();
     Some(crate::kinds::revision::revision(kind, step.after.as_ref()?))
@@ -383,9 +327,7 @@ fn result_of(error: &WriteError) -> StepResult {
 fn words(step: &Step, error: &WriteError) -> String {
     let said = error.to_string();
     match error {
-        WriteError::Moved(_) => {
-            format!("somebody else changed {} in {} meanwhile: look at it and plan again ({said})", step.object, step.environment)
-        }
+        WriteError::Moved(_) => changed(step, &said),
         WriteError::Refused(_) if said.contains("failed calling webhook") => {
             format!(
                 "Kyverno is down in {}, and no policy can be changed until it is back; `unblock` lets workloads through meanwhile ({said})",

@@ -4,10 +4,12 @@
 //! single write is sent (`cluster`), asking for confirmation (the faces).
 //!
 //! ```text
-//! gate ─▶ plan ─▶ rehearse (server dry run) ─▶ [confirmation] ─▶ gate again ─▶ basis again ─▶ archive ─▶ intent ─▶ write ─▶ outcome ─▶ effect
+//! gate ─▶ plan ─▶ rehearse (server dry run) ─▶ [confirmation] ─▶ basis again ─▶ gate again ─▶ archive ─▶ intent ─▶ write ─▶ outcome ─▶ effect
 //! ```
 
+mod compare;
 mod execute;
+mod fate;
 mod formers;
 mod impact;
 mod note;
@@ -16,6 +18,7 @@ mod permit;
 mod seen;
 mod undoing;
 
+pub use compare::{Compared, Shown};
 pub use formers::{Former, Formers, Kept};
 pub use outcome::{Outcome, StepOutcome};
 pub use undoing::Undone;

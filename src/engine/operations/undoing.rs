@@ -2,7 +2,8 @@
 //!
 //! What lives here: reading journal and archive for it. What does not: the plan that takes it back (`ops::undo`).
 
-use super::execute::{blocking, carries, policy_of};
+use super::execute::{blocking, policy_of};
+use super::fate::carries;
 use super::{Declined, Operator, Request, kind_of};
 use crate::domain::Mode;
 use crate::domain::journal::{Entry, Phase, Record, StepResult, Verb as Did};
@@ -306,7 +307,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut journal = Journal::open(folder.path());
         let mut note = |plan: &str, environment: &str, verb: Did, result: Option<StepResult>| {
-            let mut record = Record::intent(Timestamp::UNIX_EPOCH, Default::default(), verb);
+            let mut record = Record::intent(Timestamp::UNIX_EPOCH, crate::domain::journal::Who::default(), verb);
             record.plan = Some(plan.to_owned());
             record.environment = Some(environment.to_owned());
             record.object = Some(policy_of(&step("patch", None, None).object));

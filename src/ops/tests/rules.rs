@@ -68,15 +68,15 @@ fn the_most_policies_in_one_plan() {
 fn a_name_is_typed_where_that_is_asked_for() {
     let (plain, typed) = (ruled(Rules::default()), ruled(Rules { typed_name: true, ..Rules::default() }));
     let name = ConfirmLevel::TypeName("staging".to_owned());
-    let plan = |world: &World| demoted(world, &live("Enforce")).unwrap();
-    assert_eq!((plan(&plain).confirm, plan(&typed).confirm), (ConfirmLevel::Yes, name.clone()));
+    let made = |world: &World| demoted(world, &live("Enforce")).unwrap();
+    assert_eq!((made(&plain).confirm, made(&typed).confirm), (ConfirmLevel::Yes, name.clone()));
     assert_eq!(confirmation(Operation::Unblock, &plain.settings), name);
-    let refusal = asks_enough(&plan(&plain), &typed.settings).unwrap_err();
+    let refusal = asks_enough(&made(&plain), &typed.settings).unwrap_err();
     assert!(refusal.word == "typed-name" && refusal.text.contains("`rules.typed_name` of the environment staging"), "{refusal}");
     let mut production = ruled(Rules::default());
     production.settings.tier = Tier::Production;
-    assert!(asks_enough(&plan(&plain), &production.settings).unwrap_err().text.contains("the tier of staging"));
-    assert_eq!(asks_enough(&plan(&typed), &production.settings), Ok(()));
+    assert!(asks_enough(&made(&plain), &production.settings).unwrap_err().text.contains("the tier of staging"));
+    assert_eq!(asks_enough(&made(&typed), &production.settings), Ok(()));
 }
 
 #[test]
