@@ -64,11 +64,13 @@ impl Operator {
             }
             if let Some(how) = changed_since(step, live.as_ref()) {
                 let what = format!("{} in {environment}", step.object);
-                let text = format!(
-                    "{what} {how} since plan {} was carried out, and that would be lost: look at it, and roll back to what it is to be \
-                     (`rollback {} -e {environment} --list`).",
-                    done.id, step.object.name
-                );
+                let remedy = match KindId::find(&step.object.group, &step.object.kind) {
+                    Some(_) => {
+                        format!("look at it, and roll back to what it is to be (`rollback {} -e {environment} --list`)", step.object.name)
+                    }
+                    None => "look at it first".to_owned(),
+                };
+                let text = format!("{what} {how} since plan {} was carried out, and that would be lost: {remedy}.", done.id);
                 return Err(refused("changed", text));
             }
             now.push(live);
