@@ -15,6 +15,7 @@ mod harness;
 mod live;
 mod modes;
 mod operators;
+mod record;
 mod refusals;
 mod rights;
 mod rollouts;
