@@ -16,6 +16,7 @@ mod keeping;
 mod live;
 mod modes;
 mod operators;
+mod record;
 mod refusals;
 mod rights;
 mod rollouts;

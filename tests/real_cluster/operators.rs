@@ -49,10 +49,12 @@ fn promote(name: &str) -> [&str; 5] {
 
 /// Waits until the gates of all policies are open.
 fn until_open(desk: &Desk) {
-    eventually("all gates open", REPORTED, || {
-        let (gates, status) = desk.json(&[&["gate", "--to", "dev:enforce"], POLICIES.as_slice()].concat());
-        if status == Some(0) { Ok(()) } else { Err(gates.to_string()) }
-    });
+    for name in POLICIES {
+        eventually("all gates open", REPORTED, || {
+            let (gate, status) = desk.json(&["gate", name, "--to", "dev:enforce"]);
+            if status == Some(0) { Ok(()) } else { Err(gate.to_string()) }
+        });
+    }
 }
 
 /// One won and did it, the other lost, knows it, and says who was faster. The journals hold the winner's intent and outcome, and whatever the loser wrote.

@@ -57,7 +57,7 @@ fn what_the_target_does_not_know_is_refused_before_anything_is_sent() {
             if said { Ok(()) } else { Err(format!("{answer:?}")) }
         });
     };
-    refused("new-kind", &["cannot be brought there", "does not serve ValidatingPolicy"]);
+    refused("new-kind", &["old does not serve ValidatingPolicy", "install a Kyverno"]);
     refused("new-field", &["old does not know these fields", "validate.cel.generate", "1.13"]);
     assert_eq!(writes(old), Vec::<String>::new(), "nothing was sent, not even as a dry run");
     assert_eq!(old.api.list("/apis/kyverno.io/v1/clusterpolicies").unwrap().len(), 0);
