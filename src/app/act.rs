@@ -9,9 +9,9 @@ use crate::cli::document::{self, Head};
 use crate::cli::settle::settle;
 use crate::cli::show::choose;
 use crate::cli::{Exit, Problem, gate, outcome, preview};
-use crate::domain::PolicyId;
+use crate::domain::{PolicyId, clean};
 use crate::engine::HistoryReader;
-use crate::engine::operations::{Declined, Keeping, Operator, Outcome, Request};
+use crate::engine::operations::{Declined, GitRoad, Keeping, Operator, Outcome, Request};
 use crate::files::{self, Paths, archive, who};
 use crate::kinds::{KindId, read_policy};
 use crate::ops::plan::{ConfirmLevel, Plan, from_file, to_file};
@@ -38,9 +38,12 @@ pub(super) async fn run(act: &Act, globals: &Globals) -> Result<Exit, Problem> {
     let by = if me.host.is_empty() { me.to_string() } else { format!("{me}@{}", me.host) };
     let operator =
         Operator::new(engine.clone(), road, keeping, loaded.settings.acknowledge_unknown, HistoryReader::new(wiring::history_file()?), by);
-    let asked = Asked { act, globals, loaded: &loaded, operator: &operator, archives: &paths.archives() };
+    let git = GitRoad::new(paths.repositories(), act.flags().follow);
+    let operator = operator.with_git(git.clone());
+    let asked = Asked { act, globals, loaded: &loaded, operator: &operator, git: &git, archives: &paths.archives() };
     tokio::select! {
         result = asked.run(&engine) => result,
+        () = tell(&git) => Ok(Exit::Failed),
         why = failure(&engine) => Err(Problem::failed(format!("a part of the program failed: {why}"))),
     }
 }
@@ -50,6 +53,7 @@ struct Asked<'a> {
     globals: &'a Globals,
     loaded: &'a Loaded,
     operator: &'a Operator,
+    git: &'a GitRoad,
     archives: &'a Path,
 }
 
@@ -175,7 +179,10 @@ impl Asked<'_> {
         loop {
             tokio::select! {
                 done = &mut carrying => return done.map(Some).map_err(|declined| decline(&declined)),
-                _ = tokio::signal::ctrl_c() => writeln!(io::stderr(), "a write is under way; what becomes of it is being found out")?,
+                _ = tokio::signal::ctrl_c() => {
+                    self.git.stop_waiting();
+                    writeln!(io::stderr(), "a write is under way; what becomes of it is being found out")?;
+                }
             }
         }
     }
@@ -196,6 +203,17 @@ impl Asked<'_> {
         }
         Ok(exit)
     }
+}
+
+/// Says what is going on with git, for as long as somebody works with it; never ends.
+async fn tell(git: &GitRoad) {
+    let mut said = git.said();
+    while said.changed().await.is_ok() {
+        let what = said.borrow_and_update().clone();
+        // Who has closed stderr does not want to know.
+        let _ = writeln!(io::stderr(), "{}", clean(&what));
+    }
+    std::future::pending().await
 }
 
 /// Why there is no plan, with the exit status that belongs to it.

@@ -19,7 +19,8 @@ mod tests;
 pub use contexts::{Context, Contexts};
 pub use init::first_config;
 pub use model::{
-    ColorChoice, EnvironmentSettings, Evidence, ExceptionKeys, Freeze, Git, GitOps, HistorySettings, Settings, Step, StepMode, UiSettings,
+    ColorChoice, EnvironmentSettings, Evidence, ExceptionKeys, Freeze, Git, GitOps, HistorySettings, Push, Settings, Step, StepMode,
+    UiSettings,
 };
 pub use options::{EngineOptions, Impersonate};
 pub use problem::{Level, Problem, Problems};

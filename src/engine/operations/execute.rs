@@ -34,6 +34,11 @@ impl Operator {
     pub async fn rehearse(&self, plan: &Plan) -> Outcome {
         let mut steps = Vec::new();
         for step in &plan.steps {
+            if let Verb::Commit { .. } = &step.verb {
+                let (result, reason, warnings) = self.rehearse_commit(step).await;
+                steps.push(told(step, result, reason, warnings));
+                continue;
+            }
             let (result, reason, warnings) = match self.send(step, true).await {
                 Ok(written) => (StepResult::Done, "dry run: accepted".to_owned(), written.warnings),
                 Err(error) => (result_of(&error), words(step, &error), Vec::new()),
@@ -134,12 +139,22 @@ impl Operator {
         intent.undo = Some(undo.display().to_string());
         intent.before = basis.and_then(|basis| basis.mode.map(|mode| Standing { revision: basis.revision.clone(), mode }));
         let landing = self.lands(step).await.ok().flatten();
+        if let Verb::Commit { commit } = &step.verb {
+            intent.reason = Some(format!("as a commit to {} of {}", commit.to, commit.repo));
+        }
         intent.after = landing.as_ref().map(|(_, mode)| Standing { revision: revision_of(step), mode: *mode });
         let journal = self.keeping.journal.clone();
         let entry = blocking(move || Journal::open(&journal).append(intent)).await?;
 
-        let (result, mut reason, warnings) = self.write(step).await;
+        let (result, mut reason, warnings) = match &step.verb {
+            Verb::Commit { commit } => {
+                let (result, reason) = self.carry_out_commit(step, commit, landing.as_ref()).await;
+                (result, reason, Vec::new())
+            }
+            _ => self.write(step).await,
+        };
         if result == StepResult::Done
+            && !matches!(step.verb, Verb::Commit { .. })
             && let Some((policy, mode)) = &landing
         {
             reason = self.follow(&step.environment, policy, *mode).await;
@@ -220,7 +235,7 @@ impl Operator {
     }
 
     /// Waits until the environment shows the mode; what it shows in the end.
-    async fn follow(&self, environment: &str, policy: &PolicyId, mode: Mode) -> String {
+    pub(super) async fn follow(&self, environment: &str, policy: &PolicyId, mode: Mode) -> String {
         let mut fleet = self.engine.fleet();
         let reached = fleet.wait_for(|fleet| {
             let view = fleet.environments.iter().find(|view| &*view.name == environment);
@@ -249,6 +264,7 @@ impl Operator {
             Verb::Patch { patch, expect } => Write::Patch(guarded(patch, expect)),
             Verb::Replace { manifest, expect } => Write::Replace(identified(manifest, expect)),
             Verb::Delete { expect } => Write::Delete { uid: expect.uid.clone(), resource_version: expect.resource_version.clone() },
+            Verb::Commit { .. } => return Err(WriteError::NotSent("a commit is not written to a cluster".to_owned())),
         };
         cluster::write(&environment.signals, &address(&step.object), &write, dry_run).await
     }
@@ -292,7 +308,7 @@ impl Operator {
 }
 
 /// Whether the object is what the step was to make of it. Servers fill in defaults, so what the step wrote has to be there, not alone.
-fn carries(live: Option<&Value>, step: &Step) -> bool {
+pub(super) fn carries(live: Option<&Value>, step: &Step) -> bool {
     match (live, &step.after) {
         (None, None) => true,
         (Some(live), Some(after)) => contains(&bare(live), &bare(after)),
@@ -318,11 +334,11 @@ fn revision_of(step: &Step) -> Option<crate::domain::Revision> {
     Some(crate::kinds::revision::revision(kind, step.after.as_ref()?))
 }
 
-fn policy_of(object: &ObjectRef) -> PolicyId {
+pub(super) fn policy_of(object: &ObjectRef) -> PolicyId {
     PolicyId { group: object.group.clone(), kind: object.kind.clone(), namespace: object.namespace.clone(), name: object.name.clone() }
 }
 
-fn address(object: &ObjectRef) -> Address {
+pub(super) fn address(object: &ObjectRef) -> Address {
     Address {
         group: object.group.clone(),
         version: object.version.clone(),
@@ -343,7 +359,7 @@ fn guarded(patch: &json_patch::Patch, expect: &Expect) -> Value {
 }
 
 /// The object with the identity it is to replace.
-fn identified(manifest: &Value, expect: &Expect) -> Value {
+pub(super) fn identified(manifest: &Value, expect: &Expect) -> Value {
     let mut object = manifest.clone();
     if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.insert("uid".to_owned(), Value::from(expect.uid.as_str()));

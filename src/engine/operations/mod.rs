@@ -8,9 +8,11 @@
 //! ```
 
 mod execute;
+mod git;
 mod outcome;
 mod seen;
 
+pub use git::GitRoad;
 pub use outcome::{Outcome, StepOutcome};
 
 use super::gates::gather;
@@ -19,7 +21,7 @@ use crate::domain::{Gate, Mode, PolicyId, Verdict};
 use crate::kinds::{Kind, KindId};
 use crate::ops::plan::Plan;
 use crate::ops::road::Road;
-use crate::ops::{Facts, Refusal, demote, hold, promote, rollback, unblock};
+use crate::ops::{Facts, Place, Refusal, demote, hold, promote, rollback, unblock};
 use crate::settings::{EnvironmentSettings, StepMode};
 use jiff::Timestamp;
 use seen::Seen;
@@ -93,6 +95,8 @@ pub struct Operator {
     history: HistoryReader,
     /// Who asks, as plans and annotations say it.
     by: String,
+    /// How commits are made; without it everything is written to the cluster, and refused where a GitOps tool keeps it.
+    git: Option<GitRoad>,
 }
 
 impl fmt::Debug for Operator {
@@ -104,7 +108,7 @@ impl fmt::Debug for Operator {
 impl Operator {
     /// An operator on the whole road.
     pub fn new(engine: EngineHandle, road: Road, keeping: Keeping, acknowledge: bool, history: HistoryReader, by: String) -> Self {
-        Self { engine, road, keeping, acknowledge, history, by }
+        Self { engine, road, keeping, acknowledge, history, by, git: None }
     }
 
     /// The gate before the step that `to` names, or before the next, and the plan that goes there if it may.
@@ -134,7 +138,8 @@ impl Operator {
             mode,
             facts: self.facts(now, request, &evidence),
         };
-        Ok(promote::plan(&input)?)
+        let plan = |target: Place<'_>, existing: Option<&Value>| promote::plan(&promote::Input { target, existing, ..input });
+        self.make(kind, policy, input.target, input.existing, plan).await
     }
 
     /// The plan that makes a policy of one environment audit again. Down is never gated.
@@ -143,7 +148,10 @@ impl Operator {
         let place = self.see_for(environment, kind).await?;
         let existing = self.existing(policy, environment).await?;
         let facts = self.facts(Timestamp::now(), request, &Value::Null);
-        Ok(demote::plan(&demote::Input { kind, place: place.place(), existing: &existing, facts })?)
+        let plan = |place: Place<'_>, manifest: Option<&Value>| {
+            demote::plan(&demote::Input { kind, place, existing: manifest.unwrap_or(&existing), facts })
+        };
+        self.make(kind, policy, place.place(), Some(&existing), plan).await
     }
 
     /// The plan that puts a policy of one environment back to what it was.
@@ -152,7 +160,8 @@ impl Operator {
         let place = self.see_for(environment, kind).await?;
         let existing = self.engine.policy_object(environment, policy).await?;
         let facts = self.facts(Timestamp::now(), request, &Value::Null);
-        Ok(rollback::plan(&rollback::Input { kind, place: place.place(), existing: existing.as_ref(), former, facts })?)
+        let plan = |place: Place<'_>, existing: Option<&Value>| rollback::plan(&rollback::Input { kind, place, existing, former, facts });
+        self.make(kind, policy, place.place(), existing.as_ref(), plan).await
     }
 
     /// The plan that keeps a policy where it is; without a reason, the one that lets it go.
@@ -161,8 +170,12 @@ impl Operator {
         let place = self.see_for(environment, kind).await?;
         let existing = self.existing(policy, environment).await?;
         let facts = self.facts(Timestamp::now(), request, &Value::Null);
-        let input = hold::Input { kind, place: place.place(), existing: &existing, reason: reason.unwrap_or_default(), facts };
-        Ok(if reason.is_some() { hold::hold(&input)? } else { hold::release(&input)? })
+        let plan = |place: Place<'_>, manifest: Option<&Value>| {
+            let existing = manifest.unwrap_or(&existing);
+            let input = hold::Input { kind, place, existing, reason: reason.unwrap_or_default(), facts };
+            if reason.is_some() { hold::hold(&input) } else { hold::release(&input) }
+        };
+        self.make(kind, policy, place.place(), Some(&existing), plan).await
     }
 
     /// The plan that takes Kyverno's resource webhooks away, so that workloads get through while it is down.
