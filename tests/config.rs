@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "test helpers")]
 
 use policydeck::domain::Tier;
-use policydeck::settings::{self, Deniable, Evidence, GitOps, Level, Problem, StepMode};
+use policydeck::settings::{self, Deniable, Evidence, GitOps, Level, Problem, Push, StepMode};
 use proptest::prelude::*;
 use std::path::Path;
 
@@ -86,7 +86,8 @@ ticket = "example.com/ticket"
     let windows: Vec<_> = prod.freeze.iter().map(|f| (f.from.to_string(), f.until.to_string())).collect();
     assert_eq!(windows[0], ("2026-12-20T00:00:00Z".into(), "2027-01-01T00:00:00Z".into()), "the last day is included");
     assert_eq!(windows[1], ("2026-11-01T09:00:00Z".into(), "2026-11-01T12:00:00Z".into()));
-    assert_eq!(prod.git.as_ref().unwrap().branch, "main");
+    let git = prod.git.as_ref().unwrap();
+    assert_eq!((git.branch.as_str(), git.push), ("main", Push::Proposal), "production takes proposals unless it says otherwise");
     let [audit, enforce] = &prod.steps[..] else { panic!("two steps") };
     assert_eq!((audit.max_violations, audit.max_blocked, audit.evidence), (3, 2, Evidence::Observed));
     assert_eq!((enforce.max_violations, enforce.max_blocked, enforce.evidence), (1, 2, Evidence::Clock));
@@ -240,6 +241,15 @@ fn cases() -> Vec<Case> {
             "environments[0].rules.typed_name",
             None,
             "always asks for its name",
+        ),
+        (
+            "git branch",
+            with("git = { repo = \"r\", branch = \"refs/heads/main\" }"),
+            4,
+            30,
+            "environments[0].git.branch",
+            None,
+            "cannot be the name of a branch",
         ),
         ("no such action", "[keys]\npromot = \"p\"\n".into(), 2, 1, "keys.promot", Some("promote"), "no such action"),
         ("key twice", "[keys]\npromote = \"p\"\ndemote = \"p\"\n".into(), 3, 10, "keys.demote", None, "too"),

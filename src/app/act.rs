@@ -11,8 +11,8 @@ use crate::cli::settle::settle;
 use crate::cli::show::choose;
 use crate::cli::{Exit, Problem, formers, gate, outcome, preview};
 use crate::domain::{Gate, PolicyId, clean};
-use crate::engine::operations::{Declined, Operator, Outcome, Request, Undone};
-use crate::files::{self, archive};
+use crate::engine::operations::{Declined, GitRoad, Operator, Outcome, Request, Undone};
+use crate::files::{self, Paths, archive};
 use crate::fleet::view::FleetView;
 use crate::kinds::{KindId, read_policy};
 use crate::ops::plan::{ConfirmLevel, Plan, from_file, to_file};
@@ -31,10 +31,13 @@ pub(super) async fn run(act: &Act, globals: &Globals) -> Result<Exit, Problem> {
         writeln!(io::stderr(), "{warning}")?;
     }
     let engine = wiring::start_engine(&loaded, false);
-    let operator = wiring::operator(&engine, &loaded)?;
-    let asked = Asked { act, globals, loaded: &loaded, operator: &operator };
+    let paths = Paths::find().map_err(|error| Problem::failed(error.what))?;
+    let git = GitRoad::new(paths.repositories(), act.flags().follow);
+    let operator = wiring::operator(&engine, &loaded)?.with_git(git.clone());
+    let asked = Asked { act, globals, loaded: &loaded, operator: &operator, git: &git };
     tokio::select! {
         result = asked.run(&engine) => result,
+        () = tell(&git) => Ok(Exit::Failed),
         why = failure(&engine) => Err(Problem::failed(format!("a part of the program failed: {why}"))),
     }
 }
@@ -44,6 +47,7 @@ struct Asked<'a> {
     globals: &'a Globals,
     loaded: &'a Loaded,
     operator: &'a Operator,
+    git: &'a GitRoad,
 }
 
 impl Asked<'_> {
@@ -213,7 +217,10 @@ impl Asked<'_> {
         loop {
             tokio::select! {
                 done = &mut carrying => return done.map(Some).map_err(|declined| decline(&declined)),
-                _ = tokio::signal::ctrl_c() => writeln!(io::stderr(), "a write is under way; what becomes of it is being found out")?,
+                _ = tokio::signal::ctrl_c() => {
+                    self.git.stop_waiting();
+                    writeln!(io::stderr(), "a write is under way; what becomes of it is being found out")?;
+                }
             }
         }
     }
@@ -250,6 +257,17 @@ fn archived(policy: &PolicyId, environment: &str, folder: &Path) -> Result<Value
     };
     let found = read.objects.into_iter().find(is_it);
     found.ok_or_else(|| Declined::Usage(format!("{} does not have {policy}", folder.display())))
+}
+
+/// Says what is going on with git, for as long as somebody works with it; never ends.
+async fn tell(git: &GitRoad) {
+    let mut said = git.said();
+    while said.changed().await.is_ok() {
+        let what = said.borrow_and_update().clone();
+        // Who has closed stderr does not want to know.
+        let _ = writeln!(io::stderr(), "{}", clean(&what));
+    }
+    std::future::pending::<()>().await;
 }
 
 /// Why there is no plan, with the exit status that belongs to it.

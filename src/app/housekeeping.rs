@@ -38,7 +38,7 @@ pub(super) fn paths(globals: &Globals) -> Result<Exit, Problem> {
     let paths = Paths::find().map_err(|error| Problem::failed(error.what))?;
     let config = globals.config.as_ref().unwrap_or(&paths.config);
     let item = |name, path: &Path| PathItem { name, path: path.to_string_lossy().into_owned() };
-    print(globals, "Paths", &[item("config", config), item("data", &paths.data), item("logs", &paths.logs)])
+    print(globals, "Paths", &[item("config", config), item("data", &paths.data), item("logs", &paths.logs), item("cache", &paths.cache)])
 }
 
 fn print<T: Item<Context = ()>>(globals: &Globals, kind: &'static str, items: &[T]) -> Result<Exit, Problem> {

@@ -30,11 +30,21 @@ pub(super) fn load(globals: &Globals, actions: &[&str]) -> Result<Loaded, Proble
         if let Some(written) = &environment.kubeconfig {
             environment.kubeconfig = Some(files::expand(written, base).map_err(usage)?);
         }
+        if let Some(git) = environment.git.as_mut().filter(|git| is_path(&git.repo)) {
+            let path = files::expand(Path::new(&git.repo), base).map_err(usage)?;
+            git.repo = std::path::absolute(&path).unwrap_or(path).to_string_lossy().into_owned();
+        }
     }
     let impersonate = globals.as_user.clone().map(|user| Impersonate { user, groups: globals.as_group.clone() });
     let options =
         EngineOptions { environments, kubeconfig: globals.kubeconfig.clone(), request_timeout: globals.request_timeout, impersonate };
     Ok(Loaded { settings, options, warnings })
+}
+
+/// Whether a repository is named by a path, as git itself tells them apart (git-fetch(1), "GIT URLS"): a colon before the first slash makes it a host's.
+fn is_path(repo: &str) -> bool {
+    let first = repo.split('/').next().unwrap_or_default();
+    !first.contains(':')
 }
 
 /// What a configuration file says, with what is odd about it; the defaults without one.

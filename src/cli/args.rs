@@ -194,6 +194,9 @@ pub struct ActFlags {
     /// Yes, without asking; not for production
     #[arg(long)]
     pub yes: bool,
+    /// Where it goes through git: how long to wait until the cluster shows what was pushed
+    #[arg(long, value_name = "TIME", value_parser = seconds, default_value = "5m")]
+    pub follow: Duration,
     /// The environment's name, typed: yes for production
     #[arg(long, value_name = "NAME")]
     pub confirm: Option<String>,

@@ -4,7 +4,7 @@ use super::gate::sentence;
 use super::rows::maybe;
 use crate::domain::{Condition, Gate, Tier, clean};
 use crate::engine::operations::Outcome;
-use crate::ops::plan::Plan;
+use crate::ops::plan::{CommitPlan, Plan, Verb};
 use crate::settings::EnvironmentSettings;
 use std::fmt::Write as _;
 
@@ -37,6 +37,10 @@ pub fn preview(plan: &Plan, environments: &[EnvironmentSettings], rehearsed: Opt
     }
     for step in &plan.steps {
         line("change", &format!("{} {} in {}", step.verb.as_str(), step.object, step.environment));
+        if let Verb::Commit { commit } = &step.verb {
+            of_commit(commit, &mut line);
+            continue;
+        }
         for diff in &step.diff {
             line("", &format!("  {diff}"));
         }
@@ -59,6 +63,22 @@ pub fn preview(plan: &Plan, environments: &[EnvironmentSettings], rehearsed: Opt
     line("undo", plan.undo.words());
     line("plan", &plan.id);
     out
+}
+
+/// Where it is pushed to, every file's diff, and the message, word for word.
+fn of_commit(commit: &CommitPlan, line: &mut impl FnMut(&str, &str)) {
+    line("git", &format!("{} · branch {} · on top of {}", commit.repo, commit.branch, commit.base.get(..10).unwrap_or(&commit.base)));
+    let push = if commit.is_proposal() {
+        format!("a branch of its own, {}: open a pull request afterwards; nothing changes before it is merged", commit.to)
+    } else {
+        format!("{} itself: the tool that reads it applies it by itself", commit.to)
+    };
+    line("push", &push);
+    for file in &commit.files {
+        line("file", &file.path);
+        file.diff.lines().for_each(|text| line("", &format!("  {text}")));
+    }
+    commit.message.lines().enumerate().for_each(|(at, text)| line(if at == 0 { "message" } else { "" }, &format!("  {text}")));
 }
 
 /// A gate in one line, with its policy's name where there are several.

@@ -1,6 +1,6 @@
 //! The words of the product, once each, with no I/O and no JSON shapes.
 //!
-//! What lives here: identities, results, tallies, modes, sync states, references, time and text helpers.
+//! What lives here: identities, results, tallies, modes, sync states, references, time and text helpers, writing YAML.
 //! What does not: how a manifest says these things (`kinds`), how they change (`fleet`), how they look (`tui`, `cli`).
 
 mod exception;
@@ -16,6 +16,7 @@ mod resource;
 mod sync;
 mod text;
 pub mod time;
+pub mod yaml;
 
 pub use exception::Exception;
 pub use finding::{FindingResult, Severity, Tally};

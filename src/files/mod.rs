@@ -1,11 +1,12 @@
 //! The only place that touches the disk.
 //!
 //! What lives here: where things are kept, reading, writing so that a crash leaves the old or the new file and nothing between,
-//! temporary folders, the log, the journal, archives. What does not: what the files mean.
+//! temporary folders, the log, the journal, archives, repositories through the user's git. What does not: what the files mean.
 
 pub mod archive;
 mod atomic;
 mod daily;
+pub mod git;
 pub mod history;
 pub mod journal;
 pub mod log;

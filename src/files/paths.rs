@@ -15,6 +15,8 @@ pub struct Paths {
     pub data: PathBuf,
     /// Logs.
     pub logs: PathBuf,
+    /// What can be fetched again: private copies of git repositories.
+    pub cache: PathBuf,
 }
 
 impl Paths {
@@ -28,6 +30,11 @@ impl Paths {
         self.data.join("archives")
     }
 
+    /// The folder of private copies of git repositories.
+    pub fn repositories(&self) -> PathBuf {
+        self.cache.join("git")
+    }
+
     /// The folders of this user on this platform. Nothing is made.
     pub fn find() -> Result<Self, FileError> {
         let project = ProjectDirs::from("dev", "policydeck", "policydeck").ok_or_else(no_home)?;
@@ -35,6 +42,7 @@ impl Paths {
             config: project.config_dir().join("config.toml"),
             data: project.data_dir().to_path_buf(),
             logs: project.state_dir().unwrap_or_else(|| project.data_local_dir()).join("logs"),
+            cache: project.cache_dir().to_path_buf(),
         })
     }
 }

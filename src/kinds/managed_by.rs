@@ -11,11 +11,13 @@ use serde_json::Value;
 /// The tool that keeps `object`, if one says so. Where several left their marks, the one that would act first: a Kyverno rule that
 /// generated it, then the GitOps tools (which apply rendered charts and carry Helm's labels along), then Helm.
 pub fn managed_by(object: &Value) -> Option<ManagedBy> {
-    [kyverno, argo_cd, flux_kustomize, flux_helm, fleet, config_sync, kapp, helm].iter().find_map(|detect| detect(object))
+    [kyverno, argo_cd, flux_kustomize, flux_helm, flux_resource_set, k3s, fleet, config_sync, open_cluster_management, kapp, helm]
+        .iter()
+        .find_map(|detect| detect(object))
 }
 
-/// The tools that keep objects by themselves, and put them back within minutes: all but Helm, which acts when somebody runs it, and Kyverno.
-const RECONCILERS: [&str; 5] = ["Argo CD", "Flux", "Fleet", "Config Sync", "kapp"];
+/// The tools that keep objects by themselves, and put them back: all but Helm, which acts when somebody runs it, and Kyverno.
+const RECONCILERS: [&str; 7] = ["Argo CD", "Flux", "Fleet", "Config Sync", "Open Cluster Management", "k3s", "kapp"];
 
 /// Whether that tool keeps its objects as git says, and would put a change back.
 pub fn is_gitops(keeper: &ManagedBy) -> bool {
@@ -23,23 +25,27 @@ pub fn is_gitops(keeper: &ManagedBy) -> bool {
 }
 
 /// Beginnings of label and annotation keys that are a tool's own, with the tool (see the detectors below for their sources).
-const MARKS: [(&str, &str); 10] = [
+const MARKS: [(&str, &str); 13] = [
     ("argocd.argoproj.io/", "Argo CD"),
     ("kustomize.toolkit.fluxcd.io/", "Flux"),
     ("helm.toolkit.fluxcd.io/", "Flux"),
+    ("resourceset.fluxcd.controlplane.io/", "Flux"),
     ("meta.helm.sh/", "Helm"),
     ("helm.sh/", "Helm"),
     ("objectset.rio.cattle.io/", "Fleet"),
     ("configmanagement.gke.io/", "Config Sync"),
     ("configsync.gke.io/", "Config Sync"),
+    ("apps.open-cluster-management.io/", "Open Cluster Management"),
+    ("work.open-cluster-management.io/", "Open Cluster Management"),
     ("kapp.k14s.io/", "kapp"),
     ("generate.kyverno.io/", "Kyverno"),
 ];
 
 /// Keys that several tools use: Argo CD up to 2.x finds its objects by `app.kubernetes.io/instance`, and would prune a copy that carries it;
 /// Helm, Config Sync and Kyverno write `app.kubernetes.io/managed-by`; Config Sync and others that build on kubernetes-sigs/cli-utils write
-/// `config.k8s.io/owning-inventory`.
-const SHARED_MARKS: [&str; 3] = ["app.kubernetes.io/instance", "app.kubernetes.io/managed-by", "config.k8s.io/owning-inventory"];
+/// `config.k8s.io/owning-inventory`; Config Sync and `kubectl apply --prune` write `applyset.kubernetes.io/part-of`.
+const SHARED_MARKS: [&str; 4] =
+    ["app.kubernetes.io/instance", "app.kubernetes.io/managed-by", "config.k8s.io/owning-inventory", "applyset.kubernetes.io/part-of"];
 
 /// Whether a label or annotation belongs to the tool that keeps the object, not to what the object says: it may not travel to another cluster.
 pub fn is_mark(key: &str) -> bool {
@@ -105,12 +111,16 @@ fn tracked<'a>(id: &'a str, object: &Value) -> Option<&'a str> {
     (kind_fits && name_fits).then_some(application)
 }
 
-/// fluxcd/kustomize-controller `docs/spec/v1/kustomizations.md`. An object that opted out keeps the labels but is left alone.
+/// fluxcd/kustomize-controller `docs/spec/v1/kustomizations.md`. An object that opted out keeps the labels but is left alone; labels and annotations
+/// count for that, in whatever case (fluxcd/pkg `ssa/utils`, `AnyInMetadata`).
 fn flux_kustomize(object: &Value) -> Option<ManagedBy> {
     let name = label(object, "kustomize.toolkit.fluxcd.io/name")?;
-    let left_alone = annotation(object, "kustomize.toolkit.fluxcd.io/reconcile")
-        .is_some_and(|value| value.eq_ignore_ascii_case("disabled"))
-        || annotation(object, "kustomize.toolkit.fluxcd.io/ssa").is_some_and(|value| matches!(value, "Ignore" | "IfNotPresent"));
+    let says = |key: &str, word: &str| {
+        [label(object, key), annotation(object, key)].into_iter().flatten().any(|value| value.eq_ignore_ascii_case(word))
+    };
+    let left_alone = says("kustomize.toolkit.fluxcd.io/reconcile", "disabled")
+        || says("kustomize.toolkit.fluxcd.io/ssa", "Ignore")
+        || says("kustomize.toolkit.fluxcd.io/ssa", "IfNotPresent");
     (!left_alone).then_some(())?;
     Some(keeper("Flux", format!("Kustomization {}", scoped(label(object, "kustomize.toolkit.fluxcd.io/namespace"), name))))
 }
@@ -121,23 +131,63 @@ fn flux_helm(object: &Value) -> Option<ManagedBy> {
     Some(keeper("Flux", format!("HelmRelease {}", scoped(label(object, "helm.toolkit.fluxcd.io/namespace"), name))))
 }
 
-/// Rancher Fleet (rancher/wrangler `pkg/apply`).
+/// controlplaneio-fluxcd/flux-operator `docs/api/v1/resourceset.md`.
+fn flux_resource_set(object: &Value) -> Option<ManagedBy> {
+    let name = label(object, "resourceset.fluxcd.controlplane.io/name")?;
+    Some(keeper("Flux", format!("ResourceSet {}", scoped(label(object, "resourceset.fluxcd.controlplane.io/namespace"), name))))
+}
+
+/// A file in the folder `manifests` of a k3s or RKE2 server, which it applies again when the file changes or the server starts (k3s-io/k3s
+/// `pkg/deploy`). Its marks are those of rancher/wrangler `pkg/apply`, which Fleet uses, too.
+fn k3s(object: &Value) -> Option<ManagedBy> {
+    let kind = annotation(object, "objectset.rio.cattle.io/owner-gvk")?;
+    kind.starts_with("k3s.cattle.io/").then_some(())?;
+    let name = annotation(object, "objectset.rio.cattle.io/owner-name").unwrap_or_default();
+    Some(keeper("k3s", format!("Addon {}", scoped(annotation(object, "objectset.rio.cattle.io/owner-namespace"), name))))
+}
+
+/// Rancher Fleet (rancher/wrangler `pkg/apply`; rancher/fleet `internal/helmdeployer`, which adds `objectset.rio.cattle.io/id` to what it renders).
 fn fleet(object: &Value) -> Option<ManagedBy> {
     let id = annotation(object, "objectset.rio.cattle.io/id");
     let owner = annotation(object, "objectset.rio.cattle.io/owner-name")
         .map(|name| scoped(annotation(object, "objectset.rio.cattle.io/owner-namespace"), name));
     let hash = label(object, "objectset.rio.cattle.io/hash");
     (id.is_some() || hash.is_some()).then_some(())?;
-    Some(keeper("Fleet", owner.or_else(|| id.map(str::to_owned)).unwrap_or_default()))
+    // Fleet deploys each bundle as a Helm release, and so names the bundle there.
+    let release = || annotation(object, "meta.helm.sh/release-name").map(str::to_owned);
+    Some(keeper("Fleet", owner.or_else(|| id.map(str::to_owned)).or_else(release).unwrap_or_default()))
 }
 
-/// Google Config Sync.
+/// Google Config Sync, "Config Sync-managed labels and annotations": `managed: disabled` is how somebody takes an object out of its hands. Older
+/// releases name the sync in annotations, newer ones in labels.
 fn config_sync(object: &Value) -> Option<ManagedBy> {
-    let managed = annotation(object, "configmanagement.gke.io/managed") == Some("enabled")
-        || label(object, "app.kubernetes.io/managed-by") == Some("configmanagement.gke.io");
+    let switch = annotation(object, "configmanagement.gke.io/managed");
+    let managed =
+        switch == Some("enabled") || (switch.is_none() && label(object, "app.kubernetes.io/managed-by") == Some("configmanagement.gke.io"));
     managed.then_some(())?;
-    let reference = annotation(object, "configsync.gke.io/manager").or_else(|| annotation(object, "configsync.gke.io/resource-id"));
-    Some(keeper("Config Sync", reference.unwrap_or_default()))
+    let said = |key: &str| label(object, key).or_else(|| annotation(object, key));
+    let sync = said("configmanagement.gke.io/sync-name").map(|name| {
+        let kind = said("configmanagement.gke.io/sync-kind").unwrap_or("RootSync");
+        format!("{kind} {}", scoped(said("configmanagement.gke.io/sync-namespace"), name))
+    });
+    let other = || annotation(object, "configsync.gke.io/manager").or_else(|| annotation(object, "configsync.gke.io/resource-id"));
+    Some(keeper("Config Sync", sync.or_else(|| other().map(str::to_owned)).unwrap_or_default()))
+}
+
+/// Open Cluster Management: a ManifestWork's agent owns what it applies (open-cluster-management-io/ocm `pkg/work/helper`,
+/// `NewAppliedManifestWorkOwner`); a Subscription leaves its name (multicloud-operators-subscription, `hosting-subscription`).
+fn open_cluster_management(object: &Value) -> Option<ManagedBy> {
+    let is_work = |owner: &&Value| {
+        json::text(owner, &["kind"]) == Some("AppliedManifestWork")
+            && json::text(owner, &["apiVersion"]).is_some_and(|version| version.starts_with("work.open-cluster-management.io/"))
+    };
+    let work = json::list(object, &["metadata", "ownerReferences"]).iter().find(is_work);
+    // `SHA-256 of the hub`-`name of the ManifestWork`.
+    let name = work.and_then(|owner| json::text(owner, &["name"])).map(|name| name.split_once('-').map_or(name, |(_, name)| name));
+    let subscription =
+        || annotation(object, "apps.open-cluster-management.io/hosting-subscription").map(|name| format!("Subscription {name}"));
+    let reference = name.map(|name| format!("ManifestWork {name}")).or_else(subscription)?;
+    Some(keeper("Open Cluster Management", reference))
 }
 
 /// kapp.
@@ -191,6 +241,33 @@ mod tests {
                 "Fleet: default-fleet",
             ),
             (
+                json!({"app.kubernetes.io/managed-by": "Helm"}),
+                json!({"objectset.rio.cattle.io/id": "default-policies", "meta.helm.sh/release-name": "policies", "meta.helm.sh/release-namespace": "x"}),
+                "Fleet: default-policies",
+            ),
+            (
+                json!({"objectset.rio.cattle.io/hash": "abc"}),
+                json!({"objectset.rio.cattle.io/id": "", "objectset.rio.cattle.io/owner-gvk": "k3s.cattle.io/v1, Kind=Addon",
+                    "objectset.rio.cattle.io/owner-name": "policies", "objectset.rio.cattle.io/owner-namespace": "kube-system"}),
+                "k3s: Addon kube-system/policies",
+            ),
+            (
+                json!({"resourceset.fluxcd.controlplane.io/name": "policies", "resourceset.fluxcd.controlplane.io/namespace": "flux-system"}),
+                none.clone(),
+                "Flux: ResourceSet flux-system/policies",
+            ),
+            (
+                json!({"app.kubernetes.io/managed-by": "configmanagement.gke.io", "configmanagement.gke.io/sync-kind": "RootSync",
+                    "configmanagement.gke.io/sync-name": "root", "configmanagement.gke.io/sync-namespace": "config-management-system"}),
+                none.clone(),
+                "Config Sync: RootSync config-management-system/root",
+            ),
+            (
+                none.clone(),
+                json!({"apps.open-cluster-management.io/hosting-subscription": "policies/kyverno"}),
+                "Open Cluster Management: Subscription policies/kyverno",
+            ),
+            (
                 none.clone(),
                 json!({"configmanagement.gke.io/managed": "enabled", "configsync.gke.io/resource-id": "kyverno.io_clusterpolicy_p"}),
                 "Config Sync: kyverno.io_clusterpolicy_p",
@@ -214,10 +291,24 @@ mod tests {
             (json!({"app.kubernetes.io/managed-by": "kyverno"}), json!({})),
             (json!({}), json!({"argocd.argoproj.io/tracking-id": "policies:kyverno.io/ClusterPolicy:kyverno/another"})),
             (json!({"kustomize.toolkit.fluxcd.io/name": "x"}), json!({"kustomize.toolkit.fluxcd.io/reconcile": "disabled"})),
+            (json!({"kustomize.toolkit.fluxcd.io/name": "x", "kustomize.toolkit.fluxcd.io/ssa": "ignore"}), json!({})),
+            (json!({"app.kubernetes.io/managed-by": "configmanagement.gke.io"}), json!({"configmanagement.gke.io/managed": "disabled"})),
             (json!({}), json!({"kubectl.kubernetes.io/last-applied-configuration": "{}"})),
         ] {
             assert_eq!(of(&labels, &annotations), "nobody", "{labels} {annotations}");
         }
+    }
+
+    #[test]
+    fn a_manifest_work_owns_what_it_applies() {
+        let owned = |version: &str| {
+            let owner = json!({"apiVersion": version, "kind": "AppliedManifestWork", "name": "03a4c386-kyverno-policies", "uid": "u"});
+            managed_by(&json!({"kind": "ClusterPolicy", "metadata": {"name": "p", "ownerReferences": [owner]}}))
+        };
+        let expected = keeper("Open Cluster Management", "ManifestWork kyverno-policies");
+        assert_eq!(owned("work.open-cluster-management.io/v1"), Some(expected.clone()));
+        assert_eq!(owned("example.com/v1"), None);
+        assert!(is_gitops(&expected));
     }
 
     #[test]
@@ -230,6 +321,9 @@ mod tests {
             ("helm.sh/chart", "Helm"),
             ("objectset.rio.cattle.io/hash", "Fleet"),
             ("configsync.gke.io/resource-id", "Config Sync"),
+            ("applyset.kubernetes.io/part-of", ""),
+            ("resourceset.fluxcd.controlplane.io/name", "Flux"),
+            ("apps.open-cluster-management.io/hosting-subscription", "Open Cluster Management"),
             ("kapp.k14s.io/association", "kapp"),
             ("app.kubernetes.io/instance", ""),
             ("app.kubernetes.io/managed-by", ""),

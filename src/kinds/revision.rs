@@ -139,6 +139,17 @@ pub fn normalise(kind: &Kind, object: &Value) -> Value {
     Value::Object(form)
 }
 
+/// The object without what its CRD would fill in anyway: as somebody would write it into a file. Its revision is the same.
+pub fn without_defaults(kind: &Kind, object: &Value) -> Value {
+    let mut object = object.clone();
+    if let Some(spec) = object.get_mut("spec") {
+        for (path, filled) in if kind.group == CEL { CEL_POLICY } else { CLUSTER_POLICY } {
+            remove_where(spec, path, |value| is_filled_in(value, filled));
+        }
+    }
+    object
+}
+
 /// Whether a CRD would fill in this very value. `null` is replaced by the default, too (apiextensions structural defaulting).
 fn is_filled_in(value: &Value, filled: &Filled) -> bool {
     value.is_null()

@@ -30,6 +30,9 @@ pub(super) fn ask_keeper(
     action: Option<Action>,
     warnings: &mut Vec<String>,
 ) -> Result<(), Refusal> {
+    if place.through_git {
+        return Ok(());
+    }
     let Some((existing, keeper)) = existing.and_then(|existing| Some((existing, managed_by(existing)?))) else {
         if let Some(git) = &place.settings.git {
             warnings.push(format!(

@@ -12,6 +12,7 @@ mod refusal;
 mod undo;
 mod warnings;
 
+pub mod commit;
 pub mod demote;
 pub mod diff;
 pub mod gate;

@@ -24,6 +24,8 @@ pub struct Place<'a> {
     /// What it knows of the kind: its CRD, or the document of `/openapi/v3` of its group and version. `None` where that could not be read; then
     /// only the server's own strict check finds unknown fields.
     pub schema: Option<&'a Value>,
+    /// What is written here becomes a commit ([`super::commit`]): then nobody needs to be asked who keeps the object in the cluster.
+    pub through_git: bool,
 }
 
 impl Place<'_> {

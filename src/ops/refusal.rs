@@ -24,8 +24,8 @@ pub struct Commit {
 #[serde(rename_all = "camelCase")]
 pub struct Refusal {
     /// One word for machines: `read-only`, `gitops`, `not-served`, `unknown-fields`, `no-mode`, `overrides`, `mode-differs`, `owned`, `generated`,
-    /// `unreadable`, `unchanged`, `absent`, `kyverno-answers`, `changed`, `several`, `moved`,
-    /// `denied`, `bulk`, `typed-name`, `four-eyes`.
+    /// `unreadable`, `unchanged`, `absent`, `kyverno-answers`, `changed`, `several`, `moved`, `denied`, `bulk`, `typed-name`, `four-eyes`; through git
+    /// also `not-applied`, `not-in-repository`, `list`, `template`, `kustomize`, `in-the-way`.
     pub word: &'static str,
     /// What is the matter, on what, and what to do.
     pub text: String,

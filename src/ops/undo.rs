@@ -49,6 +49,13 @@ fn one(done: &Plan, step: &Step, place: &Place<'_>, live: Option<&Value>, facts:
             .warnings
             .push(format!("{what} was changed after that plan, or its server filled in defaults: the diff shows what else goes back."));
     }
+    if let Verb::Commit { commit } = &step.verb {
+        let text = format!(
+            "Plan {} went through git: revert its commit in {} ({}), or plan the way back with `rollback` or `demote`.",
+            done.id, commit.repo, commit.to
+        );
+        return Err(Refusal::new("gitops", text));
+    }
     if let Some(was) = &was {
         guard::ask_keeper(place, &what, live, was, None, &mut draft.warnings)?;
     }

@@ -19,7 +19,7 @@ mod tests;
 pub use contexts::{Context, Contexts};
 pub use init::first_config;
 pub use model::{
-    ColorChoice, Deniable, EnvironmentSettings, Evidence, ExceptionKeys, Freeze, Git, GitOps, HistorySettings, Rules, Settings, Step,
+    ColorChoice, Deniable, EnvironmentSettings, Evidence, ExceptionKeys, Freeze, Git, GitOps, HistorySettings, Push, Rules, Settings, Step,
     StepMode, UiSettings,
 };
 pub use options::{EngineOptions, Impersonate};

@@ -1,6 +1,6 @@
 //! What a valid configuration means. Only `resolve` makes these values, so whoever holds one needs to check nothing.
 
-pub use super::schema::{ColorChoice, Deniable, Evidence, GitOps, StepMode};
+pub use super::schema::{ColorChoice, Deniable, Evidence, GitOps, Push, StepMode};
 use crate::domain::Tier;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
@@ -155,6 +155,8 @@ pub struct Git {
     pub path: String,
     /// The branch.
     pub branch: String,
+    /// Where commits are pushed to.
+    pub push: Push,
 }
 
 /// How screen and tables look.

@@ -1,7 +1,7 @@
 //! From what the file says to what it means: defaults filled in, contradictions found.
 
 use super::check::Spans;
-use super::model::{EnvironmentSettings, ExceptionKeys, Freeze, Git, HistorySettings, Rules, Settings, Step, StepMode, UiSettings};
+use super::model::{EnvironmentSettings, ExceptionKeys, Freeze, Git, HistorySettings, Push, Rules, Settings, Step, StepMode, UiSettings};
 use super::problem::{Level, Places, Problem};
 use super::road;
 use super::schema::{
@@ -100,7 +100,7 @@ impl Resolver<'_> {
         let freeze = freeze.filter_map(|(window, entry)| self.freeze(&format!("environments[{index}].freeze[{window}]"), entry)).collect();
         EnvironmentSettings {
             steps: self.steps(&at("steps"), entry.steps, road::Stop { name: &entry.name, tier: entry.tier }, gates),
-            git: entry.git.map(|git| self.git(&at("git"), git)),
+            git: entry.git.map(|git| self.git(&at("git"), git, entry.tier)),
             rules: self.rules(&at("rules"), entry.rules, entry.tier),
             name: entry.name,
             context: Some(entry.context),
@@ -178,7 +178,7 @@ impl Resolver<'_> {
         None
     }
 
-    fn git(&mut self, path: &str, entry: GitEntry) -> Git {
+    fn git(&mut self, path: &str, entry: GitEntry, tier: Tier) -> Git {
         if entry.repo.trim().is_empty() {
             self.wrong(&format!("{path}.repo"), "is empty", "Name the repository's URL or path.");
         }
@@ -190,7 +190,13 @@ impl Resolver<'_> {
                 "Name a folder relative to the repository's top.",
             );
         }
-        Git { repo: entry.repo, path: folder, branch: entry.branch.unwrap_or_else(|| "main".into()) }
+        let branch = entry.branch.unwrap_or_else(|| "main".into());
+        if !is_branch(&branch) {
+            let remedy = "Write it without `refs/heads/`, as `git branch` shows it: `main` or `env/prod`.";
+            self.wrong(&format!("{path}.branch"), format!("`{branch}` cannot be the name of a branch"), remedy);
+        }
+        let push = entry.push.unwrap_or(if tier == Tier::Production { Push::Proposal } else { Push::Branch });
+        Git { repo: entry.repo, path: folder.trim_start_matches("./").trim_matches('/').to_owned(), branch, push }
     }
 
     fn steps(&mut self, path: &str, entries: Option<Vec<StepEntry>>, stop: road::Stop<'_>, gates: &GatesEntry) -> Vec<Step> {
@@ -309,6 +315,13 @@ enum Edge {
 
 fn ui(entry: &UiEntry) -> UiSettings {
     UiSettings { ascii: entry.ascii, color: entry.color }
+}
+
+/// What `git check-ref-format --branch` takes, a little stricter.
+fn is_branch(name: &str) -> bool {
+    let odd = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '~' | '^' | ':' | '?' | '*' | '[' | '\\' | '@');
+    let part = |part: &str| !part.is_empty() && !part.starts_with('.') && !part.ends_with('.') && part.strip_suffix(".lock").is_none();
+    !name.starts_with('-') && !name.starts_with("refs/") && !name.contains(odd) && !name.contains("..") && name.split('/').all(part)
 }
 
 /// `[prefix/]name` as the API server checks it.

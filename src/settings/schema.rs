@@ -115,6 +115,10 @@ pub(super) struct GitEntry {
     /// The branch. Default: `main`.
     #[serde(default)]
     pub(super) branch: Option<String>,
+    /// Where commits go: onto the `branch` itself, or as a `proposal` onto a branch of their own, `policydeck/PLAN`, for a pull request. Default: `proposal` in
+    /// production, else `branch`.
+    #[serde(default)]
+    pub(super) push: Option<Push>,
 }
 
 /// One step of the road.
@@ -283,6 +287,16 @@ pub enum GitOps {
     Refuse,
     /// Warn, and go on.
     Warn,
+}
+
+/// Where a commit is pushed to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Push {
+    /// Onto the branch that the GitOps tool reads.
+    Branch,
+    /// Onto a branch of its own, for a pull request.
+    Proposal,
 }
 
 /// When to use colour.

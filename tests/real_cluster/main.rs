@@ -11,6 +11,7 @@ mod bare;
 mod crash;
 mod faults;
 mod gates;
+mod gitops;
 mod harness;
 mod keeping;
 mod live;

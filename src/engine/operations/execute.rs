@@ -35,7 +35,10 @@ impl Operator {
     pub async fn rehearse(&self, plan: &Plan) -> Outcome {
         let mut steps = Vec::new();
         for step in &plan.steps {
-            let (result, reason, warnings) = self.write(step, true).await;
+            let (result, reason, warnings) = match &step.verb {
+                Verb::Commit { .. } => self.rehearse_commit(step).await,
+                _ => self.write(step, true).await,
+            };
             steps.push(told(step, result, reason, warnings));
         }
         Outcome { plan: plan.id.clone(), undo: None, dry_run: true, steps }
@@ -135,17 +138,27 @@ impl Operator {
         intent.undo = Some(undo.display().to_string());
         intent.before = basis.and_then(|basis| basis.mode.map(|mode| Standing { revision: basis.revision.clone(), mode }));
         let landing = self.lands(step).await.ok().flatten();
+        if let Verb::Commit { commit } = &step.verb {
+            intent.reason = Some(format!("as a commit to {} of {}", commit.to, commit.repo));
+        }
         intent.after = landing.as_ref().map(|(_, mode)| Standing { revision: revision_of(step), mode: *mode });
         let journal = self.keeping.journal.clone();
         let entry = blocking(move || Journal::open(&journal).append(intent)).await?;
 
-        let (result, mut reason, warnings) = self.write(step, false).await;
+        let (result, mut reason, warnings) = match &step.verb {
+            Verb::Commit { commit } => {
+                let (result, reason) = self.carry_out_commit(step, commit, landing.as_ref()).await;
+                (result, reason, Vec::new())
+            }
+            _ => self.write(step, false).await,
+        };
         // At once: whoever is stopped while they follow the effect has written it down.
         let outcome = entry.outcome(Timestamp::now(), result, Some(reason.clone()));
         let journal = self.keeping.journal.clone();
         let noted = blocking(move || Journal::open(&journal).append(outcome)).await;
         let remembered = if result == StepResult::Done { self.note(plan, step, &entry).await } else { Ok(()) };
         if result == StepResult::Done
+            && !matches!(step.verb, Verb::Commit { .. })
             && let Some((policy, mode)) = &landing
         {
             let effect = self.follow(&step.environment, policy, *mode).await;
@@ -193,7 +206,7 @@ impl Operator {
     }
 
     /// Waits until the environment shows the mode; what it shows in the end.
-    async fn follow(&self, environment: &str, policy: &PolicyId, mode: Mode) -> String {
+    pub(super) async fn follow(&self, environment: &str, policy: &PolicyId, mode: Mode) -> String {
         let mut fleet = self.engine.fleet();
         let reached = fleet.wait_for(|fleet| {
             let view = fleet.environments.iter().find(|view| &*view.name == environment);
@@ -222,6 +235,7 @@ impl Operator {
             Verb::Patch { patch, expect } => Write::Patch(guarded(patch, expect)),
             Verb::Replace { manifest, expect } => Write::Replace(identified(manifest, expect)),
             Verb::Delete { expect } => Write::Delete { uid: expect.uid.clone(), resource_version: expect.resource_version.clone() },
+            Verb::Commit { .. } => return Err(WriteError::NotSent("a commit is not written to a cluster".to_owned())),
         };
         cluster::write(&environment.signals, &address(&step.object), &write, dry_run).await
     }
@@ -273,7 +287,7 @@ pub(super) fn policy_of(object: &ObjectRef) -> PolicyId {
     PolicyId { group: object.group.clone(), kind: object.kind.clone(), namespace: object.namespace.clone(), name: object.name.clone() }
 }
 
-fn address(object: &ObjectRef) -> Address {
+pub(super) fn address(object: &ObjectRef) -> Address {
     Address {
         group: object.group.clone(),
         version: object.version.clone(),
@@ -294,7 +308,7 @@ fn guarded(patch: &json_patch::Patch, expect: &Expect) -> Value {
 }
 
 /// The object with the identity it is to replace.
-fn identified(manifest: &Value, expect: &Expect) -> Value {
+pub(super) fn identified(manifest: &Value, expect: &Expect) -> Value {
     let mut object = manifest.clone();
     if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.insert("uid".to_owned(), Value::from(expect.uid.as_str()));

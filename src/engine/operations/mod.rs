@@ -11,6 +11,7 @@ mod compare;
 mod execute;
 mod fate;
 mod formers;
+mod git;
 mod impact;
 mod note;
 mod outcome;
@@ -20,6 +21,7 @@ mod undoing;
 
 pub use compare::{Compared, Shown};
 pub use formers::{Former, Formers, Kept};
+pub use git::GitRoad;
 pub use outcome::{Outcome, StepOutcome};
 pub use undoing::Undone;
 
@@ -29,7 +31,7 @@ use crate::domain::{Gate, Mode, PolicyId, Verdict};
 use crate::kinds::{Kind, KindId};
 use crate::ops::plan::{Plan, join};
 use crate::ops::road::Road;
-use crate::ops::{Facts, Refusal, demote, hold, promote, rollback, unblock};
+use crate::ops::{Facts, Place, Refusal, demote, hold, promote, rollback, unblock};
 use crate::settings::{EnvironmentSettings, StepMode};
 use jiff::Timestamp;
 use seen::Seen;
@@ -105,6 +107,8 @@ pub struct Operator {
     noting: bool,
     /// Who asks, as plans and annotations say it.
     by: String,
+    /// How commits are made; without it everything is written to the cluster, and refused where a GitOps tool keeps it.
+    git: Option<GitRoad>,
 }
 
 impl fmt::Debug for Operator {
@@ -116,7 +120,7 @@ impl fmt::Debug for Operator {
 impl Operator {
     /// An operator on the whole road.
     pub fn new(engine: EngineHandle, road: Road, keeping: Keeping, acknowledge: bool, history: HistoryReader, by: String) -> Self {
-        Self { engine, road, keeping, acknowledge, history, noting: true, by }
+        Self { engine, road, keeping, acknowledge, history, noting: true, by, git: None }
     }
 
     /// The same, noting what is carried out in the history, or not.
@@ -152,7 +156,8 @@ impl Operator {
             mode,
             facts: self.facts(now, request, &evidence),
         };
-        let mut plan = promote::plan(&input)?;
+        let plan = |target: Place<'_>, existing: Option<&Value>| promote::plan(&promote::Input { target, existing, ..input });
+        let mut plan = self.make(kind, policy, input.target, input.existing, plan).await?;
         plan.impact = self.impact(&plan, target.place().kyverno).await;
         self.signed(plan).await
     }
@@ -163,7 +168,10 @@ impl Operator {
         let place = self.see_for(environment, kind).await?;
         let existing = self.existing(policy, environment).await?;
         let facts = self.facts(Timestamp::now(), request, &Value::Null);
-        self.signed(demote::plan(&demote::Input { kind, place: place.place(), existing: &existing, facts })?).await
+        let plan = |place: Place<'_>, manifest: Option<&Value>| {
+            demote::plan(&demote::Input { kind, place, existing: manifest.unwrap_or(&existing), facts })
+        };
+        self.signed(self.make(kind, policy, place.place(), Some(&existing), plan).await?).await
     }
 
     /// The plan that puts a policy of one environment back to what it was.
@@ -172,7 +180,8 @@ impl Operator {
         let place = self.see_for(environment, kind).await?;
         let existing = self.engine.policy_object(environment, policy).await?;
         let facts = self.facts(Timestamp::now(), request, &Value::Null);
-        self.signed(rollback::plan(&rollback::Input { kind, place: place.place(), existing: existing.as_ref(), former, facts })?).await
+        let plan = |place: Place<'_>, existing: Option<&Value>| rollback::plan(&rollback::Input { kind, place, existing, former, facts });
+        self.signed(self.make(kind, policy, place.place(), existing.as_ref(), plan).await?).await
     }
 
     /// The plan that keeps a policy where it is; without a reason, the one that lets it go.
@@ -181,8 +190,12 @@ impl Operator {
         let place = self.see_for(environment, kind).await?;
         let existing = self.existing(policy, environment).await?;
         let facts = self.facts(Timestamp::now(), request, &Value::Null);
-        let input = hold::Input { kind, place: place.place(), existing: &existing, reason: reason.unwrap_or_default(), facts };
-        self.signed(if reason.is_some() { hold::hold(&input)? } else { hold::release(&input)? }).await
+        let plan = |place: Place<'_>, manifest: Option<&Value>| {
+            let existing = manifest.unwrap_or(&existing);
+            let input = hold::Input { kind, place, existing, reason: reason.unwrap_or_default(), facts };
+            if reason.is_some() { hold::hold(&input) } else { hold::release(&input) }
+        };
+        self.signed(self.make(kind, policy, place.place(), Some(&existing), plan).await?).await
     }
 
     /// The plan that takes Kyverno's resource webhooks away, so that workloads get through while it is down.

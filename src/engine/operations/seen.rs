@@ -55,6 +55,7 @@ impl Seen {
             kyverno: &self.kyverno,
             served: &self.served,
             schema: self.schema.as_ref(),
+            through_git: false,
         }
     }
 }

@@ -13,13 +13,13 @@
 mod manifest;
 #[cfg(test)]
 mod tests;
-mod yaml;
 
 pub use manifest::{Archived, Manifest};
 
 use super::FileError;
 use super::atomic::make_folder;
 use crate::domain::journal::Who;
+use crate::domain::yaml;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;

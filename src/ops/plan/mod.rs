@@ -4,10 +4,12 @@
 //! operation) and carrying them out.
 
 mod basis;
+mod commit;
 mod file;
 mod join;
 
 pub use basis::{Basis, INTERACTIVE_AGE, basis_moved, pin_again, too_old};
+pub use commit::{CommitPlan, FileChange, Manner};
 pub use file::{API_VERSION, KIND, from_file, to_file};
 pub use join::join;
 
@@ -176,6 +178,11 @@ pub enum Verb {
         /// What it is meant for.
         expect: Expect,
     },
+    /// A commit to the repository that a GitOps tool reads; the object is what that tool is to make of it.
+    Commit {
+        /// The commit.
+        commit: Box<CommitPlan>,
+    },
 }
 
 impl Verb {
@@ -186,6 +193,7 @@ impl Verb {
             Self::Patch { .. } => "patch",
             Self::Replace { .. } => "replace",
             Self::Delete { .. } => "delete",
+            Self::Commit { .. } => "commit",
         }
     }
 }
@@ -214,6 +222,7 @@ impl Step {
     pub fn applied_to(&self, object: Option<&Value>) -> Result<Option<Value>, String> {
         match (&self.verb, object) {
             (Verb::Create { manifest }, None) | (Verb::Replace { manifest, .. }, Some(_)) => Ok(Some(manifest.clone())),
+            (Verb::Commit { .. }, _) => Ok(self.after.clone()),
             (Verb::Create { .. }, Some(_)) => Err(format!("{} exists already in {}", self.object, self.environment)),
             (_, None) => Err(format!("{} does not exist in {}", self.object, self.environment)),
             (Verb::Delete { .. }, Some(_)) => Ok(None),
@@ -225,10 +234,10 @@ impl Step {
         }
     }
 
-    /// What the write expects; `None` for a create, which expects nothing to be there.
+    /// What the write expects; `None` for a create, which expects nothing to be there, and for a commit, which has its own terms.
     pub fn expect(&self) -> Option<&Expect> {
         match &self.verb {
-            Verb::Create { .. } => None,
+            Verb::Create { .. } | Verb::Commit { .. } => None,
             Verb::Patch { expect, .. } | Verb::Replace { expect, .. } | Verb::Delete { expect } => Some(expect),
         }
     }

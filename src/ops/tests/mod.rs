@@ -1,5 +1,6 @@
 //! Operations by table, and what holds for every plan.
 
+mod commits;
 mod generated;
 mod operations;
 mod plans;
@@ -10,7 +11,7 @@ use super::*;
 use crate::domain::Tier;
 use crate::kinds::mode::Kyverno;
 use crate::kinds::{Kind, KindId, Release};
-use crate::settings::{EnvironmentSettings, Git, GitOps, StepMode};
+use crate::settings::{EnvironmentSettings, Git, GitOps, Push, StepMode};
 use serde_json::{Value, json};
 
 /// An environment with everything that a place borrows.
@@ -39,6 +40,7 @@ impl World {
             kyverno: &self.kyverno,
             served: &self.served,
             schema: self.schema.as_ref(),
+            through_git: false,
         }
     }
 }
@@ -127,7 +129,7 @@ fn hold_to_the_rules(plan: &Plan, world: &World) {
         assert_eq!(applied, step.after, "applying a step to what was there gives what it says");
         match step.expect() {
             Some(expect) => assert!(!expect.uid.is_empty() && !expect.resource_version.is_empty()),
-            None => assert!(matches!(step.verb, Verb::Create { .. }) && step.before.is_none()),
+            None => assert!(matches!(step.verb, Verb::Create { .. }) && step.before.is_none() || matches!(step.verb, Verb::Commit { .. })),
         }
         if let Verb::Create { manifest } | Verb::Replace { manifest, .. } = &step.verb {
             for field in ["uid", "resourceVersion", "managedFields"] {

@@ -94,7 +94,12 @@ fn what_a_target_does_not_know_is_refused() {
 #[test]
 fn gitops_refuses_or_warns() {
     let mut world = World::new("staging", 19);
-    world.settings.git = Some(Git { repo: "git@example.com:policies".to_owned(), path: "staging".to_owned(), branch: "main".to_owned() });
+    world.settings.git = Some(Git {
+        repo: "git@example.com:policies".to_owned(),
+        path: "staging".to_owned(),
+        branch: "main".to_owned(),
+        push: Push::Branch,
+    });
     let refusals = [
         in_place(&world, &kept_by_flux("Audit"), StepMode::Enforce).unwrap_err(),
         demoted(&world, &kept_by_flux("Enforce")).unwrap_err(),

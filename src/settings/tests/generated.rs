@@ -20,7 +20,7 @@ namespaces = ["web-*", "api"]
 tier = "production"
 read_only = true
 gitops = "refuse"
-git = { repo = "https://example.com/x.git", path = "policies", branch = "main" }
+git = { repo = "https://example.com/x.git", path = "policies", branch = "main", push = "branch" }
 freeze = [{ from = 2026-12-20T00:00:00Z, until = "2027-01-04T00:00:00Z", reason = "holidays" }]
 steps = [{ mode = "audit", soak = "7d" }, { mode = "enforce", soak = "1d", max_violations = 3 }]
 "#;

@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 const WORDS: [&str; 13] = ["y", "n", "yes", "no", "on", "off", "true", "false", "null", "nan", "inf", "infinity", "none"];
 
 /// Writes one document, without `---`.
-pub(super) fn write(value: &Value) -> String {
+pub fn write(value: &Value) -> String {
     let mut out = String::new();
     match value {
         Value::Object(all) if !all.is_empty() => object(all, 0, &mut out),

@@ -1,0 +1,57 @@
+//! A commit as a write of a plan: which files of which repository, word for word, and what is said of it.
+
+use serde::{Deserialize, Serialize};
+
+/// A commit that is to be made and pushed. What is shown is what is committed: the files hold their whole new text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CommitPlan {
+    /// The repository, as it may be shown: without a password.
+    pub repo: String,
+    /// The branch that the GitOps tool reads.
+    pub branch: String,
+    /// The branch that is pushed to: `branch` itself, or one of its own for a pull request.
+    pub to: String,
+    /// The commit that the plan was made on.
+    pub base: String,
+    /// The files that change.
+    pub files: Vec<FileChange>,
+    /// The commit's message.
+    pub message: String,
+}
+
+impl CommitPlan {
+    /// Whether somebody has to merge it before the tool sees it.
+    pub fn is_proposal(&self) -> bool {
+        self.to != self.branch
+    }
+}
+
+/// How a file is changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Manner {
+    /// There was none.
+    New,
+    /// Only the lines that say something else; comments and order stay.
+    Edited,
+    /// The policy's document is written anew; the other documents of the file stay.
+    Rewritten,
+}
+
+/// One file that changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FileChange {
+    /// Its path in the repository.
+    pub path: String,
+    /// The text it has to have when the commit is made, as a digest; `None` where there must be no such file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub was: Option<String>,
+    /// Its text afterwards.
+    pub text: String,
+    /// How it changes.
+    pub manner: Manner,
+    /// What differs, as a unified diff that drives no terminal.
+    pub diff: String,
+}

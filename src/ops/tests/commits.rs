@@ -1,0 +1,225 @@
+//! Plans that become commits.
+
+use super::*;
+use crate::domain::PolicyId;
+use crate::ops::commit::{self, RepoFile, Tree};
+use crate::ops::plan::{CommitPlan, Direction, Manner};
+
+const MANIFEST: &str = "# kept\napiVersion: kyverno.io/v1\nkind: ClusterPolicy\nmetadata:\n  name: p\n  annotations: {team: a}\nspec:\n  validationFailureAction: Audit # watch\n  rules:\n  - name: a\n    validate: {message: \"no\", deny: {}}\n";
+
+fn tree(files: &[(&str, &str)]) -> Tree {
+    let files: Vec<RepoFile> = files.iter().map(|(path, text)| RepoFile { path: (*path).to_owned(), text: (*text).to_owned() }).collect();
+    Tree { head: "0123456789abcdef".to_owned(), paths: files.iter().map(|file| file.path.clone()).collect(), files }
+}
+
+fn fed() -> World {
+    let mut world = World::new("staging", 19);
+    world.settings.git = Some(Git {
+        repo: "https://jane:secret@example.com/p.git".to_owned(),
+        path: "prod".to_owned(),
+        branch: "main".to_owned(),
+        push: Push::Branch,
+    });
+    world
+}
+
+fn policy() -> PolicyId {
+    PolicyId { group: "kyverno.io".to_owned(), kind: "ClusterPolicy".to_owned(), namespace: None, name: "p".to_owned() }
+}
+
+fn planned(
+    world: &World,
+    tree: &Tree,
+    live: Option<&Value>,
+    make: impl Fn(Place<'_>, Option<&Value>) -> Result<Plan, Refusal>,
+) -> Result<Plan, Refusal> {
+    let git = world.settings.git.as_ref().unwrap();
+    let policy = policy();
+    let input = commit::Input { kind: cluster_policy(), policy: &policy, place: world.place(), git, tree, live };
+    commit::plan(&input, make)
+}
+
+fn promoted(world: &World, tree: &Tree, live: Option<&Value>, source: Option<(&World, &Value)>) -> Result<Plan, Refusal> {
+    let source = source.map(|(world, object)| (world.place(), object));
+    let gate = json!({"verdict": "open", "conditions": [{"name": "soak", "state": "met", "reason": "7d of 7d"}]});
+    planned(world, tree, live, |target, existing| {
+        promote::plan(&promote::Input {
+            kind: cluster_policy(),
+            source: source.map(|(place, object)| promote::Source { place, object }),
+            target,
+            existing,
+            mode: if source.is_some() { StepMode::Audit } else { StepMode::Enforce },
+            facts: Facts { gate: &gate, ..facts() },
+        })
+    })
+}
+
+fn commit_of(plan: &Plan) -> &CommitPlan {
+    match &plan.steps[0].verb {
+        Verb::Commit { commit } => commit,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_mode_is_one_line_of_a_commit() {
+    let world = fed();
+    let live = kept_by_flux("Audit");
+    let plan = promoted(&world, &tree(&[("prod/a.yaml", MANIFEST), ("dev/a.yaml", MANIFEST)]), Some(&live), None).unwrap();
+    hold_to_the_rules(&plan, &world);
+    let commit = commit_of(&plan);
+    assert_eq!(
+        (commit.repo.as_str(), commit.to.as_str(), commit.base.as_str()),
+        ("https://jane:…@example.com/p.git", "main", "0123456789abcdef")
+    );
+    let [file] = commit.files.as_slice() else { panic!("{commit:?}") };
+    assert_eq!((file.path.as_str(), file.manner), ("prod/a.yaml", Manner::Edited));
+    assert_eq!(file.text, MANIFEST.replace("Audit # watch", "Enforce # watch"), "no stamp either: soaking begins when it is applied");
+    assert!(file.diff.contains("-  validationFailureAction: Audit # watch\n+  validationFailureAction: Enforce # watch"), "{}", file.diff);
+    let expected = format!(
+        "promote ClusterPolicy/p in staging (enforce)\n\nGate: open\n- soak: met, 7d of 7d\n\nTicket: CHG-1\nPolicydeck-By: jane@example.com\nPolicydeck-Plan: {}\n",
+        plan.id
+    );
+    assert_eq!(commit.message, expected);
+    assert_eq!(lines(&plan), ["spec.validationFailureAction: Audit → Enforce"]);
+    assert_eq!(plan.direction, Direction::Up);
+    assert!(!plan.undo.words().contains("secret") && !serde_json::to_string(&plan).unwrap().contains("secret"));
+    // Undoing it is a matter of git.
+    let undone = undo(&plan, &[world.place()], &[Some(&kept_by_flux("Enforce"))], &facts()).unwrap_err();
+    assert_eq!(undone.word, "gitops");
+}
+
+#[test]
+fn production_takes_proposals() {
+    let mut world = fed();
+    world.settings.git.as_mut().unwrap().push = Push::Proposal;
+    let plan = promoted(&world, &tree(&[("prod/a.yaml", MANIFEST)]), Some(&kept_by_flux("Audit")), None).unwrap();
+    assert_eq!(commit_of(&plan).to, format!("policydeck/{}", plan.id));
+    assert!(commit_of(&plan).is_proposal());
+}
+
+#[test]
+fn what_is_new_gets_a_file_and_is_listed() {
+    let (dev, world) = (World::new("dev", 19), fed());
+    let source =
+        marked(live("Audit"), &json!({"app.kubernetes.io/instance": "argo", "team": "a"}), &json!({"meta.helm.sh/release-name": "x"}));
+    let kustomization = "resources:\n  - other.yaml # first\nnamespace: x\n";
+    let plan = promoted(&world, &tree(&[("prod/kustomization.yaml", kustomization)]), None, Some((&dev, &source))).unwrap();
+    hold_to_the_rules(&plan, &world);
+    let [file, list] = commit_of(&plan).files.as_slice() else { panic!("{plan:?}") };
+    assert_eq!((file.path.as_str(), file.manner, file.was.as_ref()), ("prod/clusterpolicy-p.yaml", Manner::New, None));
+    assert_eq!(
+        file.text,
+        "apiVersion: kyverno.io/v1\nkind: ClusterPolicy\nmetadata:\n  labels:\n    team: a\n  name: p\nspec:\n  rules:\n  - name: a\n    validate:\n      deny: {}\n      message: \"no\"\n  validationFailureAction: Audit\n",
+        "no marks, no defaults, no stamps"
+    );
+    assert_eq!(list.text, "resources:\n  - other.yaml # first\n  - clusterpolicy-p.yaml\nnamespace: x\n");
+    let alone = promoted(&world, &tree(&[]), None, Some((&dev, &source))).unwrap();
+    assert_eq!(commit_of(&alone).files.len(), 1);
+}
+
+#[test]
+fn another_text_of_a_policy_keeps_the_files_own_words() {
+    let (dev, world) = (World::new("dev", 19), fed());
+    let mut source = live("Audit");
+    source["spec"]["rules"][0]["validate"]["message"] = json!("never");
+    source["spec"]["admission"] = json!(true);
+    let file = MANIFEST.replace("  rules:", "  background: true # said\n  rules:");
+    let plan = promoted(&world, &tree(&[("prod/a.yaml", &file)]), Some(&kept_by_flux("Audit")), Some((&dev, &source))).unwrap();
+    let text = &commit_of(&plan).files[0].text;
+    assert_eq!(*text, file.replace("message: \"no\"", "message: \"never\""), "defaults that stand there stay, others do not come");
+}
+
+#[test]
+fn down_and_held_through_git() {
+    let world = fed();
+    let enforced = MANIFEST.replace("Audit #", "Enforce #");
+    let live = kept_by_flux("Enforce");
+    let down = |place: Place<'_>, existing: Option<&Value>| {
+        demote::plan(&demote::Input { kind: cluster_policy(), place, existing: existing.unwrap(), facts: facts() })
+    };
+    let plan = planned(&world, &tree(&[("prod/a.yaml", &enforced)]), Some(&live), down).unwrap();
+    assert_eq!((commit_of(&plan).files[0].text.as_str(), plan.direction), (MANIFEST, Direction::Down));
+    // A bad rollout is stopped although the repository says something else by now.
+    let ahead = enforced.replace("\"no\"", "\"new\"");
+    let plan = planned(&world, &tree(&[("prod/a.yaml", &ahead)]), Some(&live), down).unwrap();
+    assert!(plan.warnings.iter().any(|warning| warning.contains("is not what staging shows: revision")), "{:?}", plan.warnings);
+    let done = planned(&world, &tree(&[("prod/a.yaml", MANIFEST)]), Some(&live), down).unwrap_err();
+    assert_eq!(done.word, "not-applied", "{done}");
+
+    let hold = |place: Place<'_>, existing: Option<&Value>| {
+        hold::hold(&hold::Input { kind: cluster_policy(), place, existing: existing.unwrap(), reason: "INC-1", facts: facts() })
+    };
+    let plan = planned(&world, &tree(&[("prod/a.yaml", &enforced)]), Some(&live), hold).unwrap();
+    let text = &commit_of(&plan).files[0].text;
+    assert!(text.contains("policydeck.dev/hold: INC-1") && text.contains("# kept") && !text.contains("policydeck.dev/plan"), "{text}");
+}
+
+#[test]
+fn what_stands_in_the_way_is_said_with_the_manifest() {
+    let world = fed();
+    let kept = kept_by_flux("Audit");
+    let patched = "resources: [a.yaml]\npatches:\n- patch: '[]'\n  target: {kind: ClusterPolicy}\n";
+    let elsewhere = "resources: [a.yaml]\npatches:\n- patch: '[]'\n  target: {kind: Deployment}\n";
+    let list = "apiVersion: v1\nkind: List\nitems:\n- {apiVersion: kyverno.io/v1, kind: ClusterPolicy, metadata: {name: p}}\n";
+    let template = MANIFEST.replace("Audit # watch", "\"{{ .Values.action }}\"");
+    let (ahead, enforced) = (MANIFEST.replace("\"no\"", "\"new\""), MANIFEST.replace("Audit #", "Enforce #"));
+    type Files<'a> = &'a [(&'a str, &'a str)];
+    let table: [(Files<'_>, &str, &str); 12] = [
+        (&[("dev/a.yaml", MANIFEST)], "not-in-repository", "Flux keeps ClusterPolicy/p in staging, but no manifest of it is in `prod`"),
+        (&[("production/a.yaml", MANIFEST)], "not-in-repository", "no manifest"),
+        (&[("prod/a.yaml", MANIFEST), ("prod/b.yml", MANIFEST)], "several", "prod/a.yaml and in prod/b.yml"),
+        (&[("prod/a.yaml", list)], "list", "in a List"),
+        (&[("prod/a.yaml", template.as_str())], "template", "prod/a.yaml is a template"),
+        (&[("prod/templates/a.yaml", MANIFEST), ("prod/Chart.yaml", "name: x\n")], "template", "is a template"),
+        (&[("prod/a.yaml", "kind: ClusterPolicy\nname: p\n  x: [\n")], "unreadable", "cannot be read"),
+        (&[("prod/a.yaml", MANIFEST), ("prod/kustomization.yaml", patched)], "kustomize", "by its `patches`"),
+        (&[("prod/a.yaml", MANIFEST), ("prod/kustomization.yaml", "namePrefix: x-\n")], "kustomize", "by its `namePrefix`"),
+        (&[("prod/a.yaml", ahead.as_str())], "not-applied", "revision"),
+        (&[("prod/a.yaml", enforced.as_str())], "not-applied", "enforce here, audit there"),
+        (&[("prod/clusterpolicy-p.yaml", "kind: Other\n")], "not-in-repository", "no manifest"),
+    ];
+    for (files, word, text) in table {
+        let refusal = promoted(&world, &tree(files), Some(&kept), None).unwrap_err();
+        assert_eq!(refusal.word, word, "{refusal}");
+        assert!(refusal.text.contains(text), "{text}: {refusal}");
+        assert!(!refusal.text.contains("secret"), "{refusal}");
+        assert_eq!(refusal.commit.is_some(), word != "not-applied", "{refusal}");
+        for absent in ["fluxcd", "policydeck.dev"] {
+            assert!(refusal.commit.as_ref().is_none_or(|commit| !commit.manifest.contains(absent)), "{refusal:?}");
+        }
+    }
+    let fine = tree(&[("prod/a.yaml", MANIFEST), ("prod/kustomization.yaml", elsewhere)]);
+    assert!(promoted(&world, &fine, Some(&kept), None).is_ok(), "patches of something else");
+    let variables = MANIFEST.replace("\"no\"", "\"{{ request.object.metadata.name }}\"");
+    let mut saying = kept.clone();
+    saying["spec"]["rules"][0]["validate"]["message"] = json!("{{ request.object.metadata.name }}");
+    assert!(promoted(&world, &tree(&[("prod/a.yaml", &variables)]), Some(&saying), None).is_ok(), "Kyverno's variables are no templates");
+    // Nobody's file is overwritten.
+    let taken = tree(&[("prod/clusterpolicy-p.yaml", "kind: Other\n")]);
+    let refusal = promoted(&world, &taken, None, Some((&World::new("dev", 19), &live("Audit")))).unwrap_err();
+    assert_eq!(refusal.word, "in-the-way");
+    // What the repository has, and the cluster has not, nobody has watched.
+    let ahead = promoted(&world, &tree(&[("prod/a.yaml", MANIFEST)]), None, Some((&World::new("dev", 19), &live("Audit")))).unwrap_err();
+    assert_eq!(ahead.word, "not-applied", "{ahead}");
+    let mut read_only = fed();
+    read_only.settings.read_only = true;
+    assert_eq!(promoted(&read_only, &tree(&[("prod/a.yaml", MANIFEST)]), Some(&kept), None).unwrap_err().word, "read-only");
+}
+
+#[test]
+fn a_branch_may_move_on_but_not_the_file() {
+    let plan = promoted(&fed(), &tree(&[("prod/a.yaml", MANIFEST)]), Some(&kept_by_flux("Audit")), None).unwrap();
+    let moved = |files: &[(&str, &str)]| commit::moved(commit_of(&plan), &tree(files), "prod", cluster_policy(), &policy());
+    assert_eq!(moved(&[("prod/a.yaml", MANIFEST), ("prod/b.yaml", "a: 1\n"), ("x/y.yaml", MANIFEST)]), None);
+    let table: [(&[(&str, &str)], &str); 3] = [
+        (&[("prod/a.yaml", "a: 1\n")], "prod/a.yaml was changed in the repository since"),
+        (&[("prod/b.yaml", MANIFEST)], "prod/a.yaml was removed from the repository since"),
+        (&[("prod/a.yaml", MANIFEST), ("prod/b.yaml", MANIFEST)], "The policy is in prod/a.yaml and in prod/b.yaml"),
+    ];
+    for (files, why) in table {
+        let said = moved(files).unwrap();
+        assert!(said.contains(why), "{said}");
+    }
+    assert!(commit::moved(commit_of(&plan), &tree(&[("prod/a.yaml", MANIFEST)]), "dev", cluster_policy(), &policy()).is_some());
+}
