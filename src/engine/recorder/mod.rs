@@ -11,6 +11,8 @@
 //! The cost hangs on the number of policies, never on that of findings. Nobody waits for the disk: what cannot be handed on is not told, and
 //! counts as not watched.
 
+#[cfg(test)]
+mod cost;
 mod lookup;
 mod watcher;
 mod writer;
