@@ -10,6 +10,7 @@ mod bad_input;
 mod bare;
 mod faults;
 mod gates;
+mod gitops;
 mod harness;
 mod live;
 mod modes;
