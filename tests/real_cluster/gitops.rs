@@ -216,12 +216,12 @@ fn walk(desk: &Desk, dev: &Cluster, git: &Git) {
     let outcome = &journal["items"][1];
     assert!(outcome["reason"].as_str().unwrap().contains(&commit[..10]), "{journal:#}");
 
-    // The repository refuses, in its own words.
-    git.script("policies.git/hooks/pre-receive", "echo 'change freeze until Monday' >&2; exit 1");
+    // The repository refuses, in its own words. It is served on this machine, so that the user's `core.hooksPath` holds for it, too.
+    git.script("hooks/pre-receive", "echo 'change freeze until Monday' >&2; exit 1");
     let refused = run(desk, &["demote", "no-latest", "-e", "dev", "--yes"], 1);
     assert!(refused.stdout.contains("change freeze until Monday"), "{refused:?}");
     assert_eq!((git.head(), action(dev).as_str()), (commit, "Enforce"));
-    std::fs::remove_file(git.home.join("policies.git/hooks/pre-receive")).unwrap();
+    std::fs::remove_file(git.home.join("hooks/pre-receive")).unwrap();
 
     // Somebody who is unknown to git is told what to do.
     std::fs::rename(git.home.join(".gitconfig"), git.home.join("put-away")).unwrap();
