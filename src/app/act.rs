@@ -11,14 +11,13 @@ use crate::cli::show::choose;
 use crate::cli::{Exit, Problem, gate, outcome, preview};
 use crate::domain::PolicyId;
 use crate::engine::HistoryReader;
-use crate::engine::operations::{Declined, Keeping, Operator, Outcome, Request};
-use crate::files::{self, Paths, archive, who};
-use crate::kinds::{KindId, read_policy};
+use crate::engine::operations::{Declined, Former, Keeping, Operator, Outcome, Request};
+use crate::files::{self, Paths};
 use crate::ops::plan::{ConfirmLevel, Plan, from_file, to_file};
 use crate::ops::road::Road;
 use crate::settings::EnvironmentSettings;
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::io::{self, BufRead as _, BufWriter, IsTerminal as _, Write as _};
 use std::path::Path;
 
@@ -34,11 +33,8 @@ pub(super) async fn run(act: &Act, globals: &Globals) -> Result<Exit, Problem> {
     let keeping = Keeping { journal: paths.journal(), archives: paths.archives() };
     let engine = wiring::start_engine(&loaded, false);
     let road = Road::new(loaded.options.environments.clone());
-    let me = who(None);
-    let by = if me.host.is_empty() { me.to_string() } else { format!("{me}@{}", me.host) };
-    let operator =
-        Operator::new(engine.clone(), road, keeping, loaded.settings.acknowledge_unknown, HistoryReader::new(wiring::history_file()?), by);
-    let asked = Asked { act, globals, loaded: &loaded, operator: &operator, archives: &paths.archives() };
+    let operator = wiring::operator(&engine, &loaded, road, keeping, HistoryReader::new(wiring::history_file()?));
+    let asked = Asked { act, globals, loaded: &loaded, operator: &operator };
     tokio::select! {
         result = asked.run(&engine) => result,
         why = failure(&engine) => Err(Problem::failed(format!("a part of the program failed: {why}"))),
@@ -50,7 +46,6 @@ struct Asked<'a> {
     globals: &'a Globals,
     loaded: &'a Loaded,
     operator: &'a Operator,
-    archives: &'a Path,
 }
 
 impl Asked<'_> {
@@ -117,37 +112,20 @@ impl Asked<'_> {
             Act::Hold(args) => self.operator.hold(policy, here()?, Some(args.reason.as_deref().unwrap_or_default()), &request).await,
             Act::Release(_) => self.operator.hold(policy, here()?, None, &request).await,
             Act::Rollback(args) => {
-                let former = self.former(policy, here()?, args.archive.as_deref())?;
-                self.operator.rollback(policy, here()?, &former, &request).await
+                let former = self.former(policy, here()?, args.archive.as_deref()).await?;
+                self.operator.rollback(policy, here()?, former.object(), &request).await
             }
             Act::Unblock(_) => self.operator.unblock(here()?, &request).await,
         }
     }
 
     /// What the policy was: from the archive that is named, else from the newest of that environment that has it.
-    fn former(&self, policy: &PolicyId, environment: &str, archive: Option<&Path>) -> Result<Value, Declined> {
-        let is_it = |object: &Value| {
-            let kind = KindId::of_object(object).map(KindId::kind);
-            kind.is_some_and(|kind| read_policy(kind, object).is_ok_and(|read| read.id == *policy))
-        };
-        let folders = match archive {
-            Some(folder) => vec![folder.to_owned()],
-            None => archive::newest_first(self.archives).map_err(|error| Declined::Usage(error.what))?,
-        };
-        for folder in folders {
-            let read = match archive::read_archive(&folder) {
-                Ok(read) => read,
-                Err(error) if archive.is_some() => return Err(Declined::Usage(error.what)),
-                // One that is damaged says so when it is named.
-                Err(_) => continue,
-            };
-            if read.manifest.environment == environment
-                && let Some(object) = read.objects.into_iter().find(is_it)
-            {
-                return Ok(object);
-            }
+    async fn former(&self, policy: &PolicyId, environment: &str, archive: Option<&Path>) -> Result<Former, Declined> {
+        if let Some(archive) = archive {
+            return self.operator.former_in(policy, environment, archive).await;
         }
-        Err(Declined::Usage(format!("no archive has {policy} of {environment}; name one with --archive")))
+        let newest = self.operator.formers(policy, environment, 1).await?.pop();
+        newest.ok_or_else(|| Declined::Usage(format!("no archive has {policy} of {environment}; name one with --archive")))
     }
 
     /// One plan from preview to outcome; `None` where it was only written to a file.

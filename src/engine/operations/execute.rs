@@ -4,6 +4,7 @@
 //! answer, and following the effect. What does not: the plan.
 
 use super::outcome::{Outcome, StepOutcome};
+use super::stage::{Stage, Told};
 use super::{Declined, Operator, Request, kind_of};
 use crate::cluster::{self, Address, Refusal, Write, WriteError, Written};
 use crate::domain::journal::{Record, Standing, StepResult, Verb as Done};
@@ -46,20 +47,29 @@ impl Operator {
     /// Carries a confirmed plan out. Everything that may have changed since it was made is looked at again first; the first write that does not
     /// succeed is the last one.
     pub async fn carry_out(&self, plan: &Plan) -> Result<Outcome, Declined> {
+        self.carry_out_telling(plan, &|_| ()).await
+    }
+
+    /// The same, telling how far it is.
+    pub async fn carry_out_telling(&self, plan: &Plan, tell: Told<'_>) -> Result<Outcome, Declined> {
         if plan.direction == Direction::Up {
+            tell(Stage::Gate);
             self.gate_again(plan).await?;
         }
+        tell(Stage::Basis);
         let plan = self.pinned(plan).await?;
+        tell(Stage::Rehearsal);
         let rehearsed = self.rehearse(&plan).await;
         if !rehearsed.is_done() {
             return Ok(Outcome { dry_run: false, ..rehearsed });
         }
+        tell(Stage::Archive);
         let undo = self.archive(&plan).await?;
         let mut outcome = Outcome { plan: plan.id.clone(), undo: Some(undo.clone()), dry_run: false, steps: Vec::new() };
-        for step in &plan.steps {
+        for (place, step) in plan.steps.iter().enumerate() {
             if outcome.is_done() {
                 // What was done before is told, whatever keeps this one from being tried.
-                let done = self.step(&plan, step, &undo).await;
+                let done = self.step(&plan, place, &undo, tell).await;
                 outcome.steps.push(done.unwrap_or_else(|declined| told(step, StepResult::Failed, declined.to_string(), Vec::new())));
             } else {
                 outcome.steps.push(told(step, StepResult::Skipped, "a write before it did not succeed".to_owned(), Vec::new()));
@@ -121,7 +131,9 @@ impl Operator {
     }
 
     /// One write: intent on the disk, write, outcome on the disk, effect.
-    async fn step(&self, plan: &Plan, step: &Step, undo: &Path) -> Result<StepOutcome, Declined> {
+    async fn step(&self, plan: &Plan, place: usize, undo: &Path, tell: Told<'_>) -> Result<StepOutcome, Declined> {
+        let step = &plan.steps[place];
+        tell(Stage::Write { step: place });
         let mut intent = Record::intent(Timestamp::now(), who(self.seen_as(&step.environment).await), verb_of(plan.operation));
         let basis = plan.basis.iter().find(|basis| basis.environment == step.environment && basis.object == step.object);
         intent.environment = Some(step.environment.clone());
@@ -138,10 +150,12 @@ impl Operator {
         let journal = self.keeping.journal.clone();
         let entry = blocking(move || Journal::open(&journal).append(intent)).await?;
 
-        let (result, mut reason, warnings) = self.write(step).await;
+        let lost = || tell(Stage::FindOut { step: place });
+        let (result, mut reason, warnings) = self.write(step, &lost).await;
         if result == StepResult::Done
             && let Some((policy, mode)) = &landing
         {
+            tell(Stage::Follow { step: place });
             reason = self.follow(&step.environment, policy, *mode).await;
         }
         let outcome = entry.outcome(Timestamp::now(), result, Some(reason.clone()));
@@ -154,12 +168,13 @@ impl Operator {
     }
 
     /// Sends a write until it is known what became of it.
-    async fn write(&self, step: &Step) -> (StepResult, String, Vec<String>) {
+    async fn write(&self, step: &Step, lost: &(dyn Fn() + Sync)) -> (StepResult, String, Vec<String>) {
         let mut step = step.clone();
         for _ in 0..TRIES {
             match self.send(&step, false).await {
                 Ok(written) => return (StepResult::Done, "written".to_owned(), written.warnings),
                 Err(WriteError::Unknown(why)) => {
+                    lost();
                     let (result, reason) = self.find_out(&step, &why).await;
                     return (result, reason, Vec::new());
                 }
@@ -285,7 +300,7 @@ impl Operator {
     }
 
     /// The user whom the cluster sees.
-    async fn seen_as(&self, environment: &str) -> Option<String> {
+    pub(super) async fn seen_as(&self, environment: &str) -> Option<String> {
         let signals = &self.engine.environment(environment).ok()?.signals;
         cluster::whoami(signals).await
     }
@@ -402,7 +417,9 @@ fn verb_of(operation: Operation) -> Done {
 }
 
 /// Does what may block on a thread that may.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, crate::files::FileError> + Send + 'static) -> Result<T, Declined> {
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, crate::files::FileError> + Send + 'static,
+) -> Result<T, Declined> {
     let failed = |what: String| Declined::Failed(Failure { what, hint: "nothing more was written".to_owned() });
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done.map_err(|error| failed(error.what)),

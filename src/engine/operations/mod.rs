@@ -8,14 +8,19 @@
 //! ```
 
 mod execute;
+mod former;
 mod outcome;
 mod seen;
+mod stage;
 
+pub use former::Former;
 pub use outcome::{Outcome, StepOutcome};
+pub use stage::{Stage, Told};
 
 use super::gates::gather;
 use super::{EngineHandle, Failure, HistoryReader};
-use crate::domain::{Gate, Mode, PolicyId, Verdict};
+use crate::domain::{Gate, Hold, Mode, PolicyId, Verdict};
+use crate::kinds::hold::read_hold;
 use crate::kinds::{Kind, KindId};
 use crate::ops::plan::Plan;
 use crate::ops::road::Road;
@@ -46,7 +51,7 @@ pub struct Request {
 }
 
 /// Why there is no plan, or why one is not carried out.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Declined {
     /// The gate is not open.
     Gate(Box<Gate>),
@@ -176,6 +181,16 @@ impl Operator {
         let facts = self.facts(Timestamp::now(), request, &Value::Null);
         let input = unblock::Input { place: place.place(), configurations: configurations.each_ref().map(Option::as_ref), answers, facts };
         Ok(unblock::plan(&input)?)
+    }
+
+    /// Whether somebody holds the policy in that environment, as its object says now.
+    pub async fn held(&self, policy: &PolicyId, environment: &str) -> Result<Option<Hold>, Declined> {
+        Ok(read_hold(&self.existing(policy, environment).await?))
+    }
+
+    /// The user whom the cluster sees, where it tells.
+    pub async fn seen_there_as(&self, environment: &str) -> Option<String> {
+        self.seen_as(environment).await
     }
 
     /// The policy's gate now.
