@@ -6,13 +6,14 @@ use crate::cli::{Exit, Problem};
 use crate::cluster::ClusterSpec;
 use crate::demo::{Demo, DemoOptions, Scenario};
 use crate::domain::history::Retention;
+use crate::engine::operations::{Keeping, Operator};
 use crate::engine::recorder::{self, Recorder, RecorderOptions};
 use crate::engine::{self, EngineHandle, HistoryReader};
 use crate::files::history::History;
 use crate::files::{self, Paths, Trouble};
 use crate::ops::road::Road;
 use crate::settings::EnvironmentSettings;
-use crate::tui::{self, ColorDepth, Keymap, Saver, TuiOptions};
+use crate::tui::{self, ColorDepth, Keymap, Operations, Saver, TuiOptions};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -68,6 +69,13 @@ pub(super) fn start_recorder(engine: &EngineHandle, loaded: &Loaded, file: &Path
     recorder::record(engine, options).map_err(|error| Problem::failed(format!("cannot start recording: {error}")))
 }
 
+/// Who makes plans and carries them out over a running engine.
+pub(super) fn operator(engine: &EngineHandle, loaded: &Loaded, road: Road, keeping: Keeping, history: HistoryReader) -> Operator {
+    let me = files::who(None);
+    let by = if me.host.is_empty() { me.to_string() } else { format!("{me}@{}", me.host) };
+    Operator::new(engine.clone(), road, keeping, loaded.settings.acknowledge_unknown, history, by)
+}
+
 /// The first trouble of the log, then that of the recorder, as the screen tells it.
 fn troubles(mut log: Trouble, recorder: &Recorder) -> Trouble {
     let mut status = recorder.status();
@@ -117,6 +125,10 @@ pub(super) struct ScreenStyle {
     pub(super) road: Road,
     /// Where what was observed over time can be read.
     pub(super) history: Option<HistoryReader>,
+    /// Who changes things for the person, or why nobody does.
+    pub(super) operator: Option<Operator>,
+    /// Whether things can be changed.
+    pub(super) operations: Operations,
     /// What becomes of the log.
     pub(super) log: Option<Trouble>,
 }
@@ -148,11 +160,12 @@ async fn run_screen(engine: EngineHandle, style: ScreenStyle) -> Result<Exit, Pr
         keys,
         road: style.road,
         history: style.history,
+        operations: style.operations,
         save: Some(Saver::new(save)),
         trouble: style.log,
         ..TuiOptions::default()
     };
-    match tui::run(engine, options).await {
+    match tui::run(engine, style.operator, options).await {
         Ok(()) => Ok(Exit::Done),
         Err(error) => Err(Problem::failed(error.to_string())),
     }
