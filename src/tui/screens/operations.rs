@@ -33,7 +33,8 @@ pub(super) const ROLLBACK_KEY: Binding = Binding::new(ROLLBACK, &["r"], "roll ba
 pub(super) const HOLD_KEY: Binding =
     Binding::new(HOLD, &["H"], "hold", "Hold it where it is, with a reason, so that no gate opens; or release it.");
 pub(super) const UNBLOCK_KEY: Binding =
-    Binding::new(UNBLOCK, &[], "unblock", "While Kyverno is down: remove its resource webhooks, so that workloads get through.");
+    Binding::new(UNBLOCK, &[], "unblock", "While Kyverno is down: remove its resource webhooks, so that workloads get through.")
+        .shown(":unblock");
 
 /// The wish behind a verb for one policy in one environment.
 pub(super) fn wish(verb: Verb, policy: Option<&PolicyId>, environment: Option<Arc<str>>) -> Option<Wish> {

@@ -261,6 +261,10 @@ impl Dialog {
     }
 
     fn stop(&mut self, why: Why) {
+        // What is withdrawn was about that environment.
+        if let (State::Preview(preview), None) = (&self.state, &self.wish.environment) {
+            self.wish.environment = preview.plans().next().map(|plan| Arc::from(environment_of(plan)));
+        }
         self.become_state(State::Stopped(Stopped { policy: None, why, reason: None }));
     }
 
@@ -403,7 +407,7 @@ impl Dialog {
         };
         match (plan, &self.wish.deed) {
             (Some(Operation::Promote), _) | (None, Deed::Promote) => "Promote",
-            (Some(Operation::Demote), _) | (None, Deed::Demote) => "Demote to audit",
+            (Some(Operation::Demote), _) | (None, Deed::Demote) => "Demote",
             (Some(Operation::Rollback), _) | (None, Deed::Rollback(_)) => "Roll back",
             (Some(Operation::Hold), _) => "Hold",
             (Some(Operation::Release), _) => "Release",

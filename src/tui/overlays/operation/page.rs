@@ -8,7 +8,7 @@ use crate::tui::text::{pad, width, wrap};
 use crate::tui::theme::Role;
 
 /// Columns of the words at the left.
-pub(super) const LEAD: usize = 9;
+pub(super) const LEAD: usize = 10;
 
 /// See the module.
 pub(super) struct Page<'a> {

@@ -129,8 +129,10 @@ impl Ended {
     /// Whether there is one policy that was changed, and something kept to put it back to.
     pub(super) fn leaves_something(&self) -> bool {
         let [plan] = &*self.plans else { return false };
-        let saved = self.carried.iter().any(|result| result.as_ref().is_ok_and(|outcome| outcome.undo.is_some()));
-        saved && plan.operation != Operation::Unblock && plan.steps.iter().any(|step| step.before.is_some())
+        let done = |outcome: &Outcome| outcome.undo.is_some() && outcome.steps.iter().any(|step| step.result == StepResult::Done);
+        self.carried.iter().any(|result| result.as_ref().is_ok_and(done))
+            && plan.operation != Operation::Unblock
+            && plan.steps.iter().any(|step| step.before.is_some())
     }
 
     /// One sentence for each plan, for the messages.
@@ -199,12 +201,14 @@ impl Ended {
         }
         match &outcome.undo {
             Some(path) => {
+                let changed = outcome.steps.iter().any(|step| step.result == StepResult::Done);
                 let how = match plan.operation {
+                    _ if !changed => "what was there is in".to_owned(),
                     Operation::Unblock => "Kyverno writes its webhooks anew when it is back; what was there is in".to_owned(),
                     _ if !self.leaves_something() => format!("{}; what was there is in", plan.undo.words()),
                     _ => format!("{} rolls back to what was there; it is in", view.keys.of(crate::tui::screens::operations::ROLLBACK)),
                 };
-                page.say("undo", &format!("{how} {}", path.display()), Role::Text);
+                page.say(if changed { "undo" } else { "kept" }, &format!("{how} {}", path.display()), Role::Text);
             }
             None => page.say("", "Nothing was written.", Role::Text),
         }

@@ -3,7 +3,7 @@
 //! What lives here: the reasons in words, each with what can be done about it. What does not: judging (`ops`, `engine::operations`).
 
 use super::page::Page;
-use crate::domain::{Condition, ConditionState, Gate, PolicyId, Verdict, clean};
+use crate::domain::{Condition, ConditionName, ConditionState, Gate, PolicyId, Verdict, clean};
 use crate::engine::operations::Declined;
 use crate::tui::screens::rollout::wording;
 use crate::tui::theme::Role;
@@ -60,7 +60,7 @@ impl Stopped {
             page.blank();
         }
         match &self.why {
-            Why::Moved(why) => page.say("moved", why, Role::Attention),
+            Why::Moved(why) => page.say("withdrawn", why, Role::Attention),
             Why::Declined(Declined::Gate(gate)) => closed(gate, acknowledge, page),
             Why::Declined(Declined::Refused(refusal)) => {
                 page.say(label(refusal.word), &refusal.text, Role::Attention);
@@ -102,7 +102,8 @@ fn closed(gate: &Gate, acknowledge: bool, page: &mut Page<'_>) {
         let reason = clean(&condition.reason);
         let dim = if lacking(&condition) { Role::Text } else { Role::Muted };
         page.line("", vec![(format!("{shape} "), role), (format!("{name:<12}{value}"), dim)]);
-        if lacking(&condition) && !reason.is_empty() {
+        // Of violations the reason names a key of the screen below.
+        if lacking(&condition) && condition.name != ConditionName::Violations && !reason.is_empty() {
             page.say("", &format!("  {reason}"), Role::Muted);
         }
     }

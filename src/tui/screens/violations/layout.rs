@@ -82,7 +82,7 @@ impl Screen for Violations {
 
     fn hints(&self) -> &'static [Verb] {
         match (self.focus, &self.finding) {
-            (Focus::Matrix, _) => &[Verb::Open, Verb::Filter, SORT, ALL, RAW, PROMOTE, DEMOTE, Verb::Pause, Verb::Messages, Verb::Palette],
+            (Focus::Matrix, _) => &[Verb::Open, Verb::Filter, SORT, ALL, RAW, Verb::Messages, PROMOTE, DEMOTE, Verb::Pause, Verb::Palette],
             (Focus::Lower, None) if self.environment.is_none() => &[Verb::Open, Verb::Back, ALL, RAW, Verb::Copy],
             (Focus::Lower, None) => &[Verb::Open, Verb::Back, OBJECT, Verb::Filter, ALL, RAW, Verb::Copy],
             (Focus::Lower, Some(f)) if f.refused.is_some() => &[Verb::Back, Verb::Copy],
