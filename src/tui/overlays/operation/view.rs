@@ -85,7 +85,7 @@ impl Dialog {
                         vec![("y", "yes"), ("n", "no"), ("enter", if preview.focus == Focus::No { "no" } else { "yes" })]
                     }
                 };
-                keys.extend([("tab", "next field"), ("pgdn", "more"), (save, "save the plan"), ("esc", "cancel")]);
+                keys.extend([("esc", "cancel"), ("tab", "next field"), ("pgdn", "more"), (save, "save the plan")]);
                 keys
             }
             State::Stopped(stopped) if stopped.reason.is_some() => vec![("enter", "plan with this reason"), ("esc", "close")],
