@@ -17,9 +17,12 @@ use crate::cli::scope::Scope;
 use crate::cli::show::{Request, Streams, show};
 use crate::cli::{Exit, Problem};
 use crate::demo::Demo as Fleet;
+use crate::engine::operations::{GitRoad, Keeping};
 use crate::engine::{EngineHandle, HistoryReader};
+use crate::files::history::History;
 use crate::files::{self, FileError, Paths, TemporaryFolder, Trouble};
 use crate::settings::ColorChoice;
+use crate::tui::Operations;
 use load::Loaded;
 use std::ffi::OsString;
 use std::future::Future;
@@ -72,8 +75,9 @@ fn dispatch(args: Args, arguments: &[OsString]) -> Result<Exit, Problem> {
         Some(Command::Observe(args)) => with_runtime(&globals, |_| observe::observe(&args, &globals)),
         Some(Command::History(command)) => history::history(&command, &globals),
         None => {
-            let file = wiring::history_file().ok();
-            with_runtime(&globals, |log| run_screen(&globals, None, log, file))
+            // Without a home folder there is no place for what is kept.
+            let data = Paths::find().ok().map(|paths| Data::of(&paths));
+            with_runtime(&globals, |log| run_screen(&globals, None, log, data))
         }
     }
 }
@@ -167,10 +171,28 @@ async fn failure(engine: &EngineHandle) -> String {
     }
 }
 
+/// How long a cluster is followed after a push from the screen.
+const GIT_FOLLOW: Duration = Duration::from_mins(5);
+
+/// Where what is seen and done is kept.
+struct Data {
+    history: PathBuf,
+    keeping: Keeping,
+    /// Private copies of git repositories.
+    repositories: PathBuf,
+}
+
+impl Data {
+    fn of(paths: &Paths) -> Self {
+        let keeping = Keeping { journal: paths.journal(), archives: paths.archives() };
+        Self { history: History::path(&paths.data), keeping, repositories: paths.repositories() }
+    }
+}
+
 /// The screen; where nothing can be drawn, the commands are pointed out instead.
 ///
-/// What is seen is recorded in `history`; without a home folder there is no place for it.
-async fn run_screen(globals: &Globals, demo: Option<&Fleet>, log: Trouble, history: Option<PathBuf>) -> Result<Exit, Problem> {
+/// What is seen and done is kept in `data`; without a place for it, nothing is recorded and nothing can be done.
+async fn run_screen(globals: &Globals, demo: Option<&Fleet>, log: Trouble, data: Option<Data>) -> Result<Exit, Problem> {
     if !(io::stdout().is_terminal() && io::stdin().is_terminal()) {
         return Err(Problem::usage("the screen needs a terminal; try `policydeck violations` or `policydeck --help`".into()));
     }
@@ -184,6 +206,21 @@ async fn run_screen(globals: &Globals, demo: Option<&Fleet>, log: Trouble, histo
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
+    let engine = wiring::start_engine(&loaded, true);
+    let road = wiring::road(&loaded);
+    let git = data.as_ref().map(|data| GitRoad::new(data.repositories.clone(), GIT_FOLLOW));
+    let (history, keeping) = data.map(|data| (data.history, data.keeping)).unzip();
+    let reader = history.clone().map(HistoryReader::new);
+    let operations = match keeping {
+        _ if globals.read_only => Operations::Impossible("the screen was started with --read-only: nothing is changed"),
+        Some(_) => Operations::Possible { acknowledge: loaded.settings.acknowledge_unknown },
+        None => Operations::Impossible("there is no data folder for the journal and what was there before: set HOME"),
+    };
+    let operator = keeping
+        .zip(reader.clone())
+        .filter(|_| matches!(operations, Operations::Possible { .. }))
+        .zip(git)
+        .map(|((keeping, reader), git)| wiring::operator(&engine, &loaded, keeping, reader).with_git(git));
     let style = ScreenStyle {
         ascii: globals.ascii || loaded.settings.ui.ascii,
         color: use_color(globals, &loaded, true),
@@ -191,11 +228,12 @@ async fn run_screen(globals: &Globals, demo: Option<&Fleet>, log: Trouble, histo
         banner: demo.map(Fleet::banner),
         guide: demo.and_then(Fleet::guide),
         keys: loaded.settings.keys.clone(),
-        road: wiring::road(&loaded),
-        history: history.clone().map(HistoryReader::new),
+        road,
+        history: reader,
+        operator,
+        operations,
         log: Some(log),
     };
-    let engine = wiring::start_engine(&loaded, true);
     let recorder = match history.filter(|_| loaded.settings.history.record) {
         Some(file) => Some(wiring::start_recorder(&engine, &loaded, &file, "screen")?),
         None => None,
@@ -212,12 +250,14 @@ fn run_demo(demo: &Demo, mut globals: Globals) -> Result<Exit, Problem> {
         return with_runtime(&globals, |_| listen(&kubeconfig));
     }
     globals.kubeconfig = Some(kubeconfig);
-    // The demo's history goes with it.
-    let history = config.with_file_name("history.db");
+    // What the demo keeps goes with it, and nothing of it comes among what was done to real clusters.
+    let place = |name: &str| config.with_file_name(name);
+    let keeping = Keeping { journal: place("journal"), archives: place("archives") };
+    let data = Data { history: place("history.db"), keeping, repositories: place("repositories") };
     globals.config = Some(config);
     match &demo.show {
         Some(command) => with_runtime(&globals, |_| run_show(command, &globals)),
-        None => with_runtime(&globals, |log| run_screen(&globals, Some(&fleet), log, Some(history))),
+        None => with_runtime(&globals, |log| run_screen(&globals, Some(&fleet), log, Some(data))),
     }
 }
 

@@ -3,10 +3,14 @@
 //! Text snapshots show what stands where; role maps show one letter per style role (upper case on the selected row, `#` under the
 //! cursor), so that colours are reviewed too.
 
+#[path = "screens/carrying.rs"]
+mod carrying;
 #[path = "screens/deck.rs"]
 mod deck;
 #[path = "screens/fixture.rs"]
 mod fixture;
+#[path = "screens/operations.rs"]
+mod operations;
 #[path = "screens/rollout.rs"]
 mod rollout;
 

@@ -8,15 +8,17 @@ mod fixture;
 use crossterm::event::{KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use deck::{Deck, event};
 use fixture::{ago, cell, environment};
+use policydeck::domain::journal::StepResult;
 use policydeck::domain::{Link, Mode};
+use policydeck::engine::operations::{Declined, Stage};
 use policydeck::fleet::view::EnvironmentView;
-use policydeck::tui::{Msg, TuiOptions};
+use policydeck::tui::{Answer, Effect, Msg, Operations, Progress, TuiOptions};
 use proptest::prelude::*;
 use ratatui::buffer::Buffer;
 
 fn any_key() -> impl Strategy<Value = Msg> {
     let keys =
-        "up down left right pgup pgdn home end enter esc q tab shift-tab / c P ctrl-r m : ? ctrl-l o u s < S y 0 1 4 9 a x ! backspace"
+        "up down left right pgup pgdn home end enter esc q tab shift-tab / c P ctrl-r ctrl-s m : ? ctrl-l o u s < S y n 0 1 4 9 a p r H space x ! backspace"
             .split(' ')
             .map(str::to_owned)
             .collect::<Vec<_>>();
@@ -47,6 +49,8 @@ enum Step {
     Size(u16, u16),
     Later(i64),
     Rollout,
+    /// The plans that are carried out are, or nobody knows; or only how far they are.
+    Carried(u8),
 }
 
 fn any_step() -> impl Strategy<Value = Step> {
@@ -59,6 +63,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         10 => any_key().prop_map(|m| Step::Msg(Box::new(m))),
         2 => mouse,
         1 => Just(Step::Rollout),
+        1 => (0_u8..5).prop_map(Step::Carried),
         1 => ".{0,12}".prop_map(|text| Step::Msg(Box::new(Msg::Paste(text)))),
         2 => any_fleet().prop_map(Step::Fleet),
         2 => (1_u16..=200, 1_u16..=60).prop_map(|(w, h)| Step::Size(w, h)),
@@ -67,13 +72,32 @@ fn any_step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// Something is heard of the plans that were told to be carried out last.
+fn carried(deck: &mut Deck, how: u8) {
+    let last = deck.effects.iter().rev().find_map(|effect| match effect {
+        Effect::CarryOut(number, plans) => Some((*number, plans.clone())),
+        _ => None,
+    });
+    let Some((number, plans)) = last else { return };
+    let of = |result, reason: &str| plans.iter().map(|plan| Ok(fixture::plans::outcome(plan, result, reason, false))).collect();
+    let results: Vec<Result<_, Declined>> = match how {
+        0 => of(StepResult::Done, "enforce now"),
+        1 => of(StepResult::Unknown, "the answer was lost"),
+        2 => vec![Err(fixture::plans::kept_by_git())],
+        3 => Vec::new(),
+        _ => return deck.send(Msg::Progress(Progress { plan: 7, stage: Some(Stage::Follow { step: 3 }) })),
+    };
+    deck.send(Msg::Answer(number, Answer::CarriedOut(results.into())));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Any sequence of messages at any size neither panics nor draws outside of its area.
     #[test]
     fn anything_may_happen_at_any_size(steps in prop::collection::vec(any_step(), 1..40), ascii in any::<bool>()) {
-        let mut deck = Deck::with(TuiOptions { ascii, ..TuiOptions::default() }, fixture::sketch(), (80, 24));
+        let operations = Operations::Possible { acknowledge: true };
+        let mut deck = Deck::with(TuiOptions { ascii, operations, ..TuiOptions::default() }, fixture::sketch(), (80, 24));
         let mut size = (80, 24);
         for step in steps {
             match step {
@@ -81,6 +105,7 @@ proptest! {
                 Step::Fleet(environments) => deck.replace(environments),
                 Step::Size(w, h) => size = (w, h),
                 Step::Later(ms) => deck.later(ms),
+                Step::Carried(how) => carried(&mut deck, how),
                 Step::Rollout => ": r o l l o u t enter enter enter".split(' ').for_each(|key| deck.send(Msg::Key(event(key)))),
             }
             let outer = ratatui::layout::Rect::new(0, 0, size.0 + 4, size.1 + 4);

@@ -139,11 +139,11 @@ fn keys_are_answered_at_once() {
     let mut session = showing(&[]);
     session.keys("?");
     let start = Instant::now();
-    session.until_text("Everywhere");
+    session.until_text("Moving");
     // The clock draws once a second: only a key that is answered by itself is this fast.
     assert!(start.elapsed() < Duration::from_millis(900), "{:?}", start.elapsed());
     session.keys("?");
-    session.until("help to go", |screen| !screen.contents().contains("Everywhere"));
+    session.until("help to go", |screen| !screen.contents().contains("Moving"));
     session.keys("q");
     session.ended();
 }
@@ -209,6 +209,40 @@ fn the_demo_from_the_matrix_down_to_an_object_and_out() {
     let saved = files.map(|entry| entry.unwrap().path()).find(|p| p.extension().is_some_and(|e| e == "txt"));
     assert!(std::fs::read_to_string(saved.unwrap()).unwrap().contains("POLICY ↓ faults"));
     session.keys("q");
+    let (_, status, complaints) = demo.ended();
+    assert_eq!((status, complaints.as_str()), (0, ""));
+}
+
+#[test]
+fn a_policy_is_promoted_with_the_keys_and_only_the_demo_remembers() {
+    let mut demo = demo_showing(&[]);
+    let session = &mut demo.session;
+    session.keys(":rollout\r");
+    session.until("an open gate", |screen| {
+        screen.contents().lines().any(|line| line.starts_with("▌no-privilege-escalation") && line.contains("✓ open"))
+    });
+    session.keys("p");
+    session.until_text("dry run: accepted");
+    session.keys("production\r");
+    session.until_text("enforce now");
+    session.until_text("archives");
+    session.keys("\u{1b}");
+    session.until("the board", |screen| !screen.contents().contains("enforce now"));
+    // It has reached the end of its road.
+    session.keys("o");
+    session.until("enforced in production", |screen| {
+        screen.contents().lines().any(|line| line.contains("no-privilege-escalation") && line.contains("█e ▒a ▒a █e"))
+    });
+    session.keys("m");
+    session.until_text("promote ValidatingPolicy/no-privilege-escalation in production: done");
+    session.keys("q\u{3}");
+    let home = demo.home.path().to_path_buf();
+    let data =
+        std::fs::read_dir(home.join("data/policydeck")).map(|found| found.flatten().map(|entry| entry.file_name()).collect::<Vec<_>>());
+    assert!(
+        data.is_err() || data.is_ok_and(|names| !names.iter().any(|name| name == "journal" || name == "archives")),
+        "nothing of it is kept"
+    );
     let (_, status, complaints) = demo.ended();
     assert_eq!((status, complaints.as_str()), (0, ""));
 }

@@ -33,7 +33,7 @@ pub(super) async fn run(act: &Act, globals: &Globals) -> Result<Exit, Problem> {
     let engine = wiring::start_engine(&loaded, false);
     let paths = Paths::find().map_err(|error| Problem::failed(error.what))?;
     let git = GitRoad::new(paths.repositories(), act.flags().follow);
-    let operator = wiring::operator(&engine, &loaded)?.with_git(git.clone());
+    let operator = wiring::own_operator(&engine, &loaded, &paths).with_git(git.clone());
     let asked = Asked { act, globals, loaded: &loaded, operator: &operator, git: &git };
     tokio::select! {
         result = asked.run(&engine) => result,

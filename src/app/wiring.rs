@@ -13,7 +13,7 @@ use crate::files::history::History;
 use crate::files::{self, Paths, Trouble};
 use crate::ops::road::Road;
 use crate::settings::EnvironmentSettings;
-use crate::tui::{self, ColorDepth, Keymap, Saver, TuiOptions};
+use crate::tui::{self, ColorDepth, Keymap, Operations, Saver, TuiOptions};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -56,16 +56,18 @@ pub(super) fn road(loaded: &Loaded) -> Road {
     Road::new(if configured { whole } else { watched }.clone())
 }
 
-/// Who carries operations out on the whole road, and where they leave their traces.
-pub(super) fn operator(engine: &EngineHandle, loaded: &Loaded) -> Result<Operator, Problem> {
-    let paths = Paths::find().map_err(|error| Problem::failed(error.what))?;
+/// Who makes plans and carries them out over a running engine, with their traces where this user's are.
+pub(super) fn own_operator(engine: &EngineHandle, loaded: &Loaded, paths: &Paths) -> Operator {
     let keeping = Keeping { journal: paths.journal(), archives: paths.archives() };
+    operator(engine, loaded, keeping, HistoryReader::new(History::path(&paths.data)))
+}
+
+/// The same, with their traces there.
+pub(super) fn operator(engine: &EngineHandle, loaded: &Loaded, keeping: Keeping, history: HistoryReader) -> Operator {
     let me = files::who(None);
     let by = if me.host.is_empty() { me.to_string() } else { format!("{me}@{}", me.host) };
-    let road = Road::new(loaded.options.environments.clone());
-    let history = HistoryReader::new(History::path(&paths.data));
-    Ok(Operator::new(engine.clone(), road, keeping, loaded.settings.acknowledge_unknown, history, by)
-        .noting(loaded.settings.history.record))
+    Operator::new(engine.clone(), road(loaded), keeping, loaded.settings.acknowledge_unknown, history, by)
+        .noting(loaded.settings.history.record)
 }
 
 /// Where the history of this user is kept.
@@ -132,6 +134,10 @@ pub(super) struct ScreenStyle {
     pub(super) road: Road,
     /// Where what was observed over time can be read.
     pub(super) history: Option<HistoryReader>,
+    /// Who changes things for the person, or why nobody does.
+    pub(super) operator: Option<Operator>,
+    /// Whether things can be changed.
+    pub(super) operations: Operations,
     /// What becomes of the log.
     pub(super) log: Option<Trouble>,
 }
@@ -164,11 +170,12 @@ async fn run_screen(engine: EngineHandle, style: ScreenStyle) -> Result<Exit, Pr
         keys,
         road: style.road,
         history: style.history,
+        operations: style.operations,
         save: Some(Saver::new(save)),
         trouble: style.log,
         ..TuiOptions::default()
     };
-    match tui::run(engine, options).await {
+    match tui::run(engine, style.operator, options).await {
         Ok(()) => Ok(Exit::Done),
         Err(error) => Err(Problem::failed(error.to_string())),
     }

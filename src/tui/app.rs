@@ -3,6 +3,7 @@
 //! What lives here: [`App`]: what is shown, what lies over it, what waits. `update` does no I/O and reads no clock: the time comes
 //! in with each message, and what must happen outside goes out as [`Effect`]s. What does not: the loop, the terminal.
 
+mod operating;
 mod typing;
 
 use super::frame::{self, Header};
@@ -11,6 +12,7 @@ use super::msg::{Effect, Msg};
 use super::notices::{self, Log};
 use super::overlays::help::Help;
 use super::overlays::messages::Messages;
+use super::overlays::operation::Dialog;
 use super::overlays::palette::Palette;
 use super::overlays::{Outcome, Overlay, Surroundings};
 use super::pace::due;
@@ -23,6 +25,7 @@ use crate::domain::clean;
 use crate::fleet::view::FleetView;
 use crossterm::event::{KeyEvent, MouseEvent, MouseEventKind};
 use jiff::{SignedDuration, Timestamp};
+use operating::Quitting;
 use ratatui::Frame;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -48,6 +51,9 @@ pub struct App {
     pause: Option<Pause>,
     stage: Stage,
     overlay: Option<Box<dyn Overlay>>,
+    /// An operation, over everything else unless it was put aside.
+    operation: Option<Dialog>,
+    quitting: Quitting,
     typing: Option<Typing>,
     log: Log,
     said: Option<(String, Timestamp)>,
@@ -71,6 +77,8 @@ impl App {
             pause: None,
             stage: Stage::new(),
             overlay: None,
+            operation: None,
+            quitting: Quitting::default(),
             typing: None,
             log: Log::default(),
             said: None,
@@ -95,14 +103,16 @@ impl App {
             Msg::Redraw => self.redraw = true,
             Msg::Fleet(fleet) => self.fleet(fleet, &mut effects),
             // Whoever asked may not be shown any more.
-            Msg::Answer(number, answer) => self.with_stage(&mut effects, |stage, cx| {
-                stage.all_mut().for_each(|screen| screen.answered(number, &answer, cx));
-            }),
+            Msg::Answer(number, answer) => {
+                self.with_stage(&mut effects, |stage, cx| stage.all_mut().for_each(|screen| screen.answered(number, &answer, cx)));
+                self.operation_answered(number, &answer, &mut effects);
+            }
+            Msg::Progress(progress) => self.operation_progress(progress),
             Msg::Saved(Ok(place)) => self.say(format!("saved as {}", clean(&place))),
             Msg::Saved(Err(why)) => self.tell(format!("not saved: {}", clean(&why))),
             Msg::Clock => self.clock(&mut effects),
-            Msg::Terminate => effects.push(Effect::Quit),
-            Msg::Suspend => effects.push(Effect::Suspend),
+            Msg::Terminate => self.quit(&mut effects),
+            Msg::Suspend => self.suspend(&mut effects),
         }
         effects
     }
@@ -154,8 +164,9 @@ impl App {
     /// Does what came out of a verb or a click.
     fn done(&mut self, done: Done, verb: Option<Verb>, effects: &mut Vec<Effect>) {
         match done {
-            Done::Outermost if verb == Some(Verb::Leave) => effects.push(Effect::Quit),
+            Done::Outermost if verb == Some(Verb::Leave) => self.quit(effects),
             Done::Yes | Done::Outermost => {}
+            Done::Operate(wish) => self.operate(*wish, effects),
             Done::Window(note) => self.overlay = Some(Box::new(note)),
             Done::GoTo(place) => self.with_stage(effects, |stage, cx| stage.send(|screen| screen.go_to(&place, cx))),
             Done::Return => self.show(effects, Stage::give_back),
@@ -179,6 +190,10 @@ impl App {
     }
 
     fn fleet(&mut self, fleet: Arc<FleetView>, effects: &mut Vec<Effect>) {
+        if let Some(operation) = &mut self.operation {
+            // Also while the view is frozen: what is about to be changed is looked at as it is.
+            operation.fleet_changed(&fleet);
+        }
         if let Some(pause) = &mut self.pause {
             pause.waiting = Some(fleet);
             pause.updates += 1;
@@ -208,12 +223,14 @@ impl App {
             self.dirty = true;
         }
         self.with_screen(effects, |screen, cx| screen.clock(cx));
+        self.operation_clock(effects);
     }
 
     fn key(&mut self, event: KeyEvent, effects: &mut Vec<Effect>) {
         let own = self.stage.entry().keys;
         let verb = self.options.keys.lookup(own, Chord::from(event));
-        if let Some(mut overlay) = self.overlay.take() {
+        if self.operation_key(event, verb, effects) {
+        } else if let Some(mut overlay) = self.overlay.take() {
             let outcome = self.look(|view, around| overlay.key(event, verb, view, around));
             match outcome {
                 Outcome::Stay => self.overlay = Some(overlay),
@@ -229,13 +246,13 @@ impl App {
 
     fn run(&mut self, verb: Verb, effects: &mut Vec<Effect>) {
         self.said = None;
-        if let Some(why) = self.stage.screen().blocked(verb, &self.fleet) {
+        if let Some(why) = self.blocked(verb) {
             self.say(why.to_owned());
             return;
         }
         match verb {
-            Verb::Quit => effects.push(Effect::Quit),
-            Verb::Suspend => effects.push(Effect::Suspend),
+            Verb::Quit => self.quit(effects),
+            Verb::Suspend => self.suspend(effects),
             Verb::Redraw => self.redraw = true,
             Verb::Help => self.overlay = Some(Box::<Help>::default()),
             Verb::Messages => self.overlay = Some(Box::<Messages>::default()),
@@ -245,7 +262,7 @@ impl App {
             Verb::Save if self.options.save.is_none() => self.say("there is no place to save to".to_owned()),
             Verb::Save => {
                 let mut picture = Buffer::empty(self.area);
-                self.draw_into(self.area, &mut picture);
+                self.paint(self.area, &mut picture);
                 effects.push(Effect::Save(save::text(&picture)));
             }
             Verb::Reconnect => self.reconnect(effects),
@@ -290,6 +307,11 @@ impl App {
             _ => return,
         };
         self.dirty = true;
+        if let Some(operation) = self.operation.as_mut().filter(|operation| !operation.is_aside()) {
+            // A click beside it must not throw away what was typed.
+            operation.wheel(wheel);
+            return;
+        }
         if let Some(overlay) = &mut self.overlay {
             if wheel == 0 {
                 self.overlay = None;
@@ -313,8 +335,7 @@ impl App {
             road: &options.road,
             keys: &options.keys,
         };
-        let screen = self.stage.screen();
-        let blocked = |verb| screen.blocked(verb, &self.fleet);
+        let blocked = |verb| self.blocked(verb);
         let entry = self.stage.entry();
         act(&view, &Surroundings { screen: (entry.title, entry.keys), blocked: &blocked, log: &self.log })
     }
@@ -325,8 +346,15 @@ impl App {
         self.draw_into(area, frame.buffer_mut());
     }
 
-    /// Draws everything into a part of a buffer.
+    /// Draws everything into a part of a buffer that somebody will see.
     pub fn draw_into(&mut self, area: Rect, buffer: &mut Buffer) {
+        self.paint(area, buffer);
+        if let Some(operation) = self.operation.as_mut().filter(|operation| !operation.is_aside()) {
+            operation.drawn();
+        }
+    }
+
+    fn paint(&mut self, area: Rect, buffer: &mut Buffer) {
         let area = area.intersection(buffer.area);
         if area.is_empty() {
             return;
@@ -348,12 +376,20 @@ impl App {
         frame::tabs(self.stage.place(), self.options.banner.as_deref(), &status, paused.as_deref(), &view, areas.tabs, buffer);
         frame::guide(&said, &view, areas.guide, buffer);
         self.message(&view, areas.message, buffer);
-        let screen = self.stage.screen();
-        let blocked = |verb| screen.blocked(verb, fleet).is_some();
-        frame::footer(self.stage.entry().keys, screen.hints(), &blocked, &view, areas.footer, buffer);
+        let blocked = |verb| self.blocked(verb).is_some();
+        frame::footer(self.stage.entry().keys, self.stage.screen().hints(), &blocked, &view, areas.footer, buffer);
         if let Some(mut overlay) = self.overlay.take() {
             self.look(|view, around| overlay.draw(view, around, area, buffer));
             self.overlay = Some(overlay);
+        }
+        if let Some(mut operation) = self.operation.take() {
+            if !operation.is_aside() {
+                self.look(|view, _| {
+                    operation.footer(view, areas.footer, buffer);
+                    operation.draw(view, area, buffer);
+                });
+            }
+            self.operation = Some(operation);
         }
     }
 

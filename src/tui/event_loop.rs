@@ -6,11 +6,13 @@
 //! Nothing in a turn awaits or blocks. Every queue is bounded: input is drained in portions, views are a `watch` that keeps only the
 //! newest, there is at most one answer under way per kind of question, and nothing is drawn before the terminal has taken the last frame.
 
+use super::acting::Progress;
 use super::app::App;
-use super::msg::{Ask, Effect, Msg};
+use super::msg::{Answer, Ask, Effect, Msg};
 use super::outlet::Taken;
 use super::save::Saver;
 use super::source::Source;
+use crate::ops::plan::Plan;
 use crossterm::event::{Event, KeyEventKind};
 use futures::{Stream, StreamExt};
 use jiff::Timestamp;
@@ -21,8 +23,8 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
-use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{Instant, sleep_until};
+use tokio::task::{AbortHandle, JoinHandle, JoinSet};
+use tokio::time::{Instant, sleep_until, timeout};
 
 /// No more than this much input is taken before the screen is looked at again.
 const INPUT_PORTION: usize = 64;
@@ -30,6 +32,8 @@ const INPUT_PORTION: usize = 64;
 const KEY_PACE: Duration = Duration::from_millis(4);
 /// Between two frames that only show newer data.
 const DATA_PACE: Duration = Duration::from_millis(33);
+/// So long what becomes of a write is waited for after the terminal has gone.
+const WRITE_PATIENCE: Duration = Duration::from_secs(120);
 
 /// The clock may call so much early or late.
 const CLOCK_SLACK: Duration = Duration::from_millis(5);
@@ -109,12 +113,15 @@ pub enum LoopError {
     Panicked(String),
 }
 
-/// Carries out questions: one task per kind, a newer question ends the older one.
+/// Carries out questions: one task per kind, a newer question ends the older one. Nothing ends a write.
 struct Asking<S> {
     source: S,
     tasks: JoinSet<()>,
     running: [Option<AbortHandle>; Ask::SLOTS],
     answers: mpsc::Sender<Msg>,
+    /// Not among the tasks, which end with the loop.
+    writing: Option<JoinHandle<()>>,
+    progress: watch::Sender<Progress>,
 }
 
 impl<S: Source> Asking<S> {
@@ -131,6 +138,24 @@ impl<S: Source> Asking<S> {
         }));
     }
 
+    /// Carries plans out, in a task that nothing ends. There is one at a time: the screen sees to that.
+    fn carry_out(&mut self, number: u64, plans: Arc<[Plan]>) {
+        let (source, answers, progress) = (self.source.clone(), self.answers.clone(), self.progress.clone());
+        self.writing = Some(tokio::spawn(async move {
+            let carried = source.carry_out(plans, progress).await;
+            // Nobody listens any more where the terminal is gone; the journal has it.
+            let _ = answers.send(Msg::Answer(number, Answer::CarriedOut(carried))).await;
+        }));
+    }
+
+    /// Waits until it is known what became of a write, for a while.
+    async fn finish(mut self) {
+        if let Some(writing) = self.writing.take() {
+            // A panic in it has been reported, and one that takes too long has left its intent in the journal.
+            let _ = timeout(WRITE_PATIENCE, writing).await;
+        }
+    }
+
     /// Keeps a text, on a thread that may block.
     fn save(&mut self, saver: Saver, text: String) {
         let answers = self.answers.clone();
@@ -142,9 +167,11 @@ impl<S: Source> Asking<S> {
 }
 
 /// Runs until the program is asked to end. `now` is the clock.
+///
+/// A terminal that goes away while plans are carried out does not end that: what becomes of them is waited for.
 pub async fn run<B, I, S, H>(
     terminal: &mut Terminal<B>,
-    mut input: I,
+    input: I,
     source: S,
     app: &mut App,
     host: &mut H,
@@ -156,10 +183,35 @@ where
     S: Source,
     H: Host,
 {
-    let mut fleet = source.fleet();
+    let (sender, answers) = mpsc::channel(Ask::SLOTS + 2);
+    let progress = watch::Sender::new(Progress::default());
+    let mut asking =
+        Asking { source, tasks: JoinSet::new(), running: [const { None }; Ask::SLOTS], answers: sender, writing: None, progress };
+    let ended = turns(terminal, input, &mut asking, answers, app, host, now).await;
+    if !app.has_given_up() && !matches!(ended, Err(LoopError::Panicked(_))) {
+        asking.finish().await;
+    }
+    ended
+}
+
+async fn turns<B, I, S, H>(
+    terminal: &mut Terminal<B>,
+    mut input: I,
+    asking: &mut Asking<S>,
+    mut answers: mpsc::Receiver<Msg>,
+    app: &mut App,
+    host: &mut H,
+    now: fn() -> Timestamp,
+) -> Result<(), LoopError>
+where
+    B: Backend,
+    I: Stream<Item = io::Result<Event>> + Unpin,
+    S: Source,
+    H: Host,
+{
+    let mut fleet = asking.source.fleet();
     fleet.mark_changed();
-    let (sender, mut answers) = mpsc::channel(Ask::SLOTS + 1);
-    let mut asking = Asking { source, tasks: JoinSet::new(), running: [const { None }; Ask::SLOTS], answers: sender };
+    let mut progress = asking.progress.subscribe();
     let start = Instant::now();
     let mut frames = Frames::new(start);
     let mut taken = host.taken();
@@ -219,6 +271,12 @@ where
                 effects.extend(app.update(now(), answer));
                 Cause::Data
             }
+            // The other end is ours, so that this never fails.
+            Ok(()) = progress.changed() => {
+                let progress = *progress.borrow_and_update();
+                effects.extend(app.update(now(), Msg::Progress(progress)));
+                Cause::Data
+            }
             changed = fleet.changed(), if !engine_gone => {
                 if changed.is_ok() {
                     let view = Arc::clone(&fleet.borrow_and_update());
@@ -240,6 +298,7 @@ where
         for effect in effects {
             match effect {
                 Effect::Ask(number, ask) => asking.ask(number, ask),
+                Effect::CarryOut(number, plans) => asking.carry_out(number, plans),
                 Effect::Reconnect(environment) => asking.source.reconnect(&environment),
                 Effect::Copy(text) => host.copy(&text).map_err(|e| terminal_error(&e))?,
                 Effect::Save(text) => {

@@ -7,6 +7,7 @@
 //! [`Effect`]s, the loop carries those out. `screens` are what one looks at, `overlays` lie over them, `frame` is around them;
 //! `keys` is the one table of keys, `keymap` adds what a person has set, `theme` the one place for colours and shapes, `words` the one for wording.
 
+mod acting;
 mod app;
 mod event_loop;
 mod filter;
@@ -30,6 +31,7 @@ mod text;
 mod theme;
 mod words;
 
+pub use acting::{Acting, Carried, Deed, Operations, Preparation, Prepared, Progress, Wish};
 pub use app::App;
 pub use event_loop::{Host, LoopError, run as run_loop};
 pub use keymap::{Keymap, actions};
@@ -41,13 +43,14 @@ pub use screens::{Entry, REGISTRY};
 pub use source::Source;
 pub use theme::{ColorDepth, Role, Theme};
 
+use crate::engine::operations::Operator;
 use crate::engine::{EngineHandle, HistoryReader};
 use crate::ops::road::Road;
 use jiff::{Timestamp, tz::TimeZone};
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 use std::fmt;
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write as _};
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -72,6 +75,8 @@ pub struct TuiOptions {
     pub road: Road,
     /// Who observed policies over time, for the same.
     pub history: Option<HistoryReader>,
+    /// Whether things can be changed.
+    pub operations: Operations,
     /// Keeps what is on the screen in a file; `None` where there is no place for it.
     pub save: Option<Saver>,
     /// Tells a person when something beside the screen goes wrong, such as the log.
@@ -91,6 +96,7 @@ impl Default for TuiOptions {
             keys: Keymap::default(),
             road: Road::default(),
             history: None,
+            operations: Operations::default(),
             save: None,
             trouble: None,
         }
@@ -130,8 +136,8 @@ impl std::error::Error for TuiError {
 }
 
 /// Shows the fleet until the person or a signal ends it. To be called on the main thread, within a tokio runtime: the terminal may
-/// block when it stalls, and should then block nothing else.
-pub async fn run(engine: EngineHandle, options: TuiOptions) -> Result<(), TuiError> {
+/// block when it stalls, and should then block nothing else. Whoever changes things for the person is the `operator`.
+pub async fn run(engine: EngineHandle, operator: Option<Operator>, options: TuiOptions) -> Result<(), TuiError> {
     let mut failed = engine.failed();
     let failure = async move {
         match failed.wait_for(Option::is_some).await {
@@ -141,9 +147,15 @@ pub async fn run(engine: EngineHandle, options: TuiOptions) -> Result<(), TuiErr
         }
     };
     // Mostly the panic hook is first; it knows where it happened. But a panic may come before the screen is taken.
+    let shown = async {
+        match operator {
+            Some(operator) => run_on(Acting::new(engine, operator), options).await,
+            None => run_on(engine, options).await,
+        }
+    };
     tokio::select! {
         biased;
-        ended = run_on(engine, options) => ended,
+        ended = shown => ended,
         why = failure => Err(TuiError::Panicked(why)),
     }
 }
@@ -162,6 +174,11 @@ pub async fn run_on(source: impl Source, options: TuiOptions) -> Result<(), TuiE
     // Its own last words come before the screen is left.
     drop(terminal);
     drop(guard);
+    if let Some(words) = app.last_words() {
+        tracing::info!(words, "after the screen was left");
+        // Where nobody reads it, it stands in the journal.
+        let _ = writeln!(io::stderr(), "policydeck: {words}");
+    }
     match ended {
         Ok(()) => Ok(()),
         // Whoever closed the terminal wants nothing more, and there is nobody to tell.

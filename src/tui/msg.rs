@@ -2,10 +2,13 @@
 //!
 //! What lives here: [`Msg`], [`Effect`], questions and answers as data. What does not: how either is carried out (`event_loop`).
 
+use super::acting::{Carried, Preparation, Progress, Wish};
 use crate::domain::{Gate, PolicyId, PolicyKey, ResourceRef};
+use crate::engine::operations::{Declined, Former};
 use crate::engine::{Failure, HistoryReader};
 use crate::fleet::query::{BlockedRow, FindingQuery, FindingRow};
 use crate::fleet::view::FleetView;
+use crate::ops::plan::Plan;
 use crate::ops::road::Road;
 use crossterm::event::{KeyEvent, MouseEvent};
 use std::sync::Arc;
@@ -25,6 +28,8 @@ pub enum Msg {
     Fleet(Arc<FleetView>),
     /// The answer to an earlier question, with its number.
     Answer(u64, Answer),
+    /// How far plans are that are being carried out.
+    Progress(Progress),
     /// What became of [`Effect::Save`]: where it is, or why it is nowhere.
     Saved(Result<String, String>),
     /// The time asked for by [`super::App::wake`] has come.
@@ -77,6 +82,15 @@ pub enum Ask {
         /// Who observed things over time.
         history: Option<HistoryReader>,
     },
+    /// The plans for what somebody wants done, and what the servers say of them.
+    Prepare(Wish),
+    /// What there is to go back to.
+    Formers {
+        /// Environment.
+        environment: Arc<str>,
+        /// Which policy.
+        policy: PolicyId,
+    },
 }
 
 impl Ask {
@@ -88,11 +102,13 @@ impl Ask {
             Self::Object { .. } => 2,
             Self::Blocked { .. } => 3,
             Self::Gates { .. } => 4,
+            Self::Prepare(_) => 5,
+            Self::Formers { .. } => 6,
         }
     }
 
     /// Number of slots.
-    pub const SLOTS: usize = 5;
+    pub const SLOTS: usize = 7;
 }
 
 /// The same finding in another environment, if there is one.
@@ -111,6 +127,12 @@ pub enum Answer {
     Blocked(Result<Vec<BlockedRow>, Failure>),
     /// To [`Ask::Gates`]: each policy with its gate, or why there is no step before it.
     Gates(Vec<(PolicyId, Result<Gate, String>)>),
+    /// To [`Ask::Prepare`].
+    Prepared(Arc<Preparation>),
+    /// To [`Ask::Formers`], newest first.
+    Formers(Arc<Result<Vec<Former>, Declined>>),
+    /// What became of [`Effect::CarryOut`].
+    CarriedOut(Carried),
 }
 
 /// Something to do outside of the screen. Every one is a spawned task or a call that returns at once.
@@ -118,6 +140,8 @@ pub enum Answer {
 pub enum Effect {
     /// Ask the engine; the answer carries the number.
     Ask(u64, Ask),
+    /// Carry confirmed plans out, one after the other, until one does not succeed. Nothing ends this; the answer carries the number.
+    CarryOut(u64, Arc<[Plan]>),
     /// Drop an environment's connection and connect anew.
     Reconnect(Arc<str>),
     /// Put text on the clipboard through the terminal (OSC 52).

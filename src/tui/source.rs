@@ -2,11 +2,13 @@
 //!
 //! What lives here: the seam between the screen and the engine, so that tests can stand in for it. What does not: anything else.
 
+use super::acting::{self, Carried, Progress};
 use super::msg::{Answer, Ask};
 use crate::domain::{Gate, PolicyId};
 use crate::engine::{EngineHandle, HistoryReader, gates};
 use crate::fleet::query::FindingRow;
 use crate::fleet::view::FleetView;
+use crate::ops::plan::Plan;
 use crate::ops::road::Road;
 use jiff::Timestamp;
 use std::future::Future;
@@ -26,6 +28,12 @@ pub trait Source: Clone + Send + Sync + 'static {
 
     /// Drops a connection and connects anew.
     fn reconnect(&self, environment: &str);
+
+    /// Carries confirmed plans out in order; the first that does not succeed is the last. `told` is told how far it is.
+    fn carry_out(&self, plans: Arc<[Plan]>, told: watch::Sender<Progress>) -> impl Future<Output = Carried> + Send {
+        let _ = (plans, told);
+        std::future::ready(acting::nobody().map_or_else(|declined| Arc::from([Err(declined)]), |()| Arc::from([])))
+    }
 }
 
 impl Source for EngineHandle {
@@ -38,6 +46,8 @@ impl Source for EngineHandle {
             Ask::Findings { environment, query } => Answer::Findings(self.findings(&environment, query).await),
             Ask::Object { environment, reference } => Answer::Object(self.object(&environment, reference).await),
             Ask::Blocked { environment, policy } => Answer::Blocked(self.blocked(&environment, Some(policy)).await),
+            Ask::Prepare(_) => Answer::Prepared(Arc::new(acting::nobody().into())),
+            Ask::Formers { .. } => Answer::Formers(Arc::new(acting::nobody().map(|()| Vec::new()))),
             Ask::Gates { road, history } => Answer::Gates(all_gates(self, &road, history.as_ref()).await),
             Ask::Elsewhere { environments, query, rule, resource } => {
                 let mut found = Vec::with_capacity(environments.len());

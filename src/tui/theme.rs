@@ -249,6 +249,10 @@ symbols! {
     folded: "▸", ">";
     none: "–", "-";
     point: "▶", ">";
+    /// Chosen together with others.
+    marked: "◉", "*";
+    /// Between what was and what will be.
+    becomes: "→", ">";
     corner_tl: "┌", "+";
     corner_tr: "┐", "+";
     corner_bl: "└", "+";

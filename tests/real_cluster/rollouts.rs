@@ -3,6 +3,7 @@
 use crate::support::cluster::{Cluster, Fleet, Options};
 use crate::support::eventually;
 use crate::support::product::{Answer, Desk};
+use crate::support::screen::Session;
 use serde_json::Value;
 use std::time::Duration;
 
@@ -213,4 +214,42 @@ fn a_kyverno_that_is_down_is_told_from_one_that_refuses() {
     bad_pod_is(dev, false);
     run(&desk, &["demote", "no-latest", "-e", "dev", "--yes"], 0);
     bad_pod_is(dev, true);
+}
+
+#[test]
+fn a_policy_is_enforced_and_demoted_with_the_keys_of_the_screen() {
+    let Some(fleet) = Fleet::start(&["dev", "live"], Options { kyverno: true, controllers: true, scan: Some("30s"), ..Options::default() })
+    else {
+        return;
+    };
+    let dev = fleet.cluster("dev");
+    start(&fleet);
+    dev.kubectl(&["delete", "pod", "web", "-n", "shop", "--now"]);
+    dev.apply(&pod("web", "nginx:1.27"));
+    let desk = Desk::with_config(&fleet, CONFIG);
+    let mut session = Session::start(desk.in_terminal(&[]), (40, 120));
+    session
+        .until_within("both live", SOON, |screen| screen.contents().lines().next().is_some_and(|line| line.matches("● live").count() == 2));
+    session.keys(":rollout\r");
+    session.until_within("an open gate", REPORTED, |screen| screen.contents().contains("may move now"));
+    session.keys("p");
+    session.until_within("what the server says", SOON, |screen| screen.contents().contains("dry run: accepted"));
+    assert!(session.text().contains("spec.validationFailureAction: Audit → Enforce"), "{}", session.text());
+    session.keys("y");
+    session.until_within("the outcome", SOON, |screen| screen.contents().contains("enforce now"));
+    assert_eq!(action(dev), "Enforce");
+    bad_pod_is(dev, false);
+    session.keys("\u{1b}");
+    session.until_within("the outcome closed", SOON, |screen| !screen.contents().contains("enforce now"));
+    session.keys("a");
+    session.until_within("what the server says", SOON, |screen| screen.contents().contains("dry run: accepted"));
+    session.keys("y");
+    session.until_within("the outcome", SOON, |screen| screen.contents().contains("audit now"));
+    assert_eq!(action(dev), "Audit");
+    // The same journal as from the command line.
+    let journal = document(&run(&desk, &["audit", "show", "-o", "json"], 0));
+    let verbs: Vec<&str> = journal["items"].as_array().unwrap().iter().map(|entry| entry["verb"].as_str().unwrap()).collect();
+    assert_eq!(verbs, ["promote", "promote", "demote", "demote"], "{journal:#}");
+    session.keys("\u{3}");
+    assert_eq!(session.ended().status, 0);
 }

@@ -4,6 +4,8 @@
 
 #[path = "gates.rs"]
 pub(crate) mod gates;
+#[path = "plans.rs"]
+pub(crate) mod plans;
 
 use jiff::{SignedDuration, Timestamp};
 use policydeck::domain::{FindingResult, Link, Mode, PolicyId, PolicyKey, Readiness, ResourceRef, Revision, Severity, Sync, Tally, Tier};
@@ -302,6 +304,8 @@ pub(crate) fn answer(fleet: &FleetView, ask: &Ask) -> Answer {
                 })
                 .collect(),
         ),
+        Ask::Prepare(wish) => Answer::Prepared(Arc::new(plans::prepare(fleet, wish, false))),
+        Ask::Formers { policy, .. } => Answer::Formers(Arc::new(Ok(plans::formers(policy)))),
         Ask::Gates { road, .. } => Answer::Gates(gates::gates(fleet, road)),
         Ask::Blocked { environment, policy } => {
             let view = fleet.environments.iter().find(|e| e.name == *environment);

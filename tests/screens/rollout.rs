@@ -19,7 +19,7 @@ macro_rules! snapshot {
 }
 
 /// The screen, from wherever one is.
-fn opened(deck: Deck) -> Deck {
+pub(crate) fn opened(deck: Deck) -> Deck {
     deck.keys(":").typed("rollout").keys("enter")
 }
 
@@ -29,12 +29,21 @@ fn rollout(size: (u16, u16)) -> Deck {
 
 /// The policy under the cursor.
 fn selected(deck: &mut Deck) -> String {
-    deck.text().lines().find_map(|line| line.strip_prefix('▌')).unwrap_or_default().split_whitespace().next().unwrap_or_default().to_owned()
+    deck.text()
+        .lines()
+        .find_map(|line| line.strip_prefix(['▌', '>']))
+        .unwrap_or_default()
+        .split_whitespace()
+        .next()
+        .unwrap_or_default()
+        .to_owned()
 }
 
-fn down_to(mut deck: Deck, policy: &str) -> Deck {
+pub(crate) fn down_to(mut deck: Deck, policy: &str) -> Deck {
     for _ in 0..40 {
-        if selected(&mut deck) == policy {
+        // Where there is no room for a name, it is cut.
+        let name = selected(&mut deck);
+        if !name.is_empty() && (name == policy || name.strip_suffix('…').is_some_and(|name| policy.starts_with(name))) {
             return deck;
         }
         deck.press("down");

@@ -5,6 +5,7 @@
 
 use super::fate::{Look, changed};
 use super::outcome::{Outcome, StepOutcome};
+use super::stage::{Stage, Told};
 use super::{Declined, Operator, Request, kind_of};
 use crate::cluster::{self, Address, Refusal, Write, WriteError, Written};
 use crate::domain::journal::{Record, Standing, StepResult, Verb as Done};
@@ -37,7 +38,7 @@ impl Operator {
         for step in &plan.steps {
             let (result, reason, warnings) = match &step.verb {
                 Verb::Commit { .. } => self.rehearse_commit(step).await,
-                _ => self.write(step, true).await,
+                _ => self.write(step, true, &|| ()).await,
             };
             steps.push(told(step, result, reason, warnings));
         }
@@ -47,22 +48,31 @@ impl Operator {
     /// Carries a confirmed plan out. Everything that may have changed since it was made is looked at again first; the first write that does not
     /// succeed is the last one.
     pub async fn carry_out(&self, plan: &Plan) -> Result<Outcome, Declined> {
+        self.carry_out_telling(plan, &|_| ()).await
+    }
+
+    /// The same, telling how far it is.
+    pub async fn carry_out_telling(&self, plan: &Plan, tell: Told<'_>) -> Result<Outcome, Declined> {
         self.permitted(plan).await?;
         // First what somebody else may have done: the gate before a step that is taken already would only say that it is closed.
+        tell(Stage::Basis);
         let plan = self.pinned(plan).await?;
         if plan.direction == Direction::Up {
+            tell(Stage::Gate);
             self.gate_again(&plan).await?;
         }
+        tell(Stage::Rehearsal);
         let rehearsed = self.rehearse(&plan).await;
         if !rehearsed.is_done() {
             return Ok(Outcome { dry_run: false, ..rehearsed });
         }
+        tell(Stage::Archive);
         let undo = self.archive(&plan).await?;
         let mut outcome = Outcome { plan: plan.id.clone(), undo: Some(undo.clone()), dry_run: false, steps: Vec::new() };
-        for step in &plan.steps {
+        for (place, step) in plan.steps.iter().enumerate() {
             if outcome.is_done() {
                 // What was done before is told, whatever keeps this one from being tried.
-                let done = self.step(&plan, step, &undo).await;
+                let done = self.step(&plan, place, &undo, tell).await;
                 outcome.steps.push(done.unwrap_or_else(|declined| told(step, StepResult::Failed, declined.to_string(), Vec::new())));
             } else {
                 outcome.steps.push(told(step, StepResult::Skipped, "a write before it did not succeed".to_owned(), Vec::new()));
@@ -125,7 +135,9 @@ impl Operator {
     }
 
     /// One write: intent on the disk, write, outcome on the disk, effect.
-    async fn step(&self, plan: &Plan, step: &Step, undo: &Path) -> Result<StepOutcome, Declined> {
+    async fn step(&self, plan: &Plan, place: usize, undo: &Path, tell: Told<'_>) -> Result<StepOutcome, Declined> {
+        let step = &plan.steps[place];
+        tell(Stage::Write { step: place });
         let mut intent = Record::intent(Timestamp::now(), who(self.seen_as(&step.environment).await), verb_of(plan.operation));
         let basis = plan.basis.iter().find(|basis| basis.environment == step.environment && basis.object == step.object);
         intent.environment = Some(step.environment.clone());
@@ -150,7 +162,7 @@ impl Operator {
                 let (result, reason) = self.carry_out_commit(step, commit, landing.as_ref()).await;
                 (result, reason, Vec::new())
             }
-            _ => self.write(step, false).await,
+            _ => self.write(step, false, &|| tell(Stage::FindOut { step: place })).await,
         };
         // At once: whoever is stopped while they follow the effect has written it down.
         let outcome = entry.outcome(Timestamp::now(), result, Some(reason.clone()));
@@ -161,6 +173,7 @@ impl Operator {
             && !matches!(step.verb, Verb::Commit { .. })
             && let Some((policy, mode)) = &landing
         {
+            tell(Stage::Follow { step: place });
             let effect = self.follow(&step.environment, policy, *mode).await;
             reason = if reason == WRITTEN { effect } else { format!("{reason}; {effect}") };
         }
@@ -175,7 +188,7 @@ impl Operator {
     }
 
     /// Sends a write until it is known what became of it.
-    async fn write(&self, step: &Step, dry_run: bool) -> (StepResult, String, Vec<String>) {
+    async fn write(&self, step: &Step, dry_run: bool, lost: &(dyn Fn() + Sync)) -> (StepResult, String, Vec<String>) {
         let mut step = step.clone();
         for _ in 0..TRIES {
             let sent = Instant::now();
@@ -189,6 +202,7 @@ impl Operator {
                     return (StepResult::Failed, format!("the dry run got no answer ({why}); nothing was written"), Vec::new());
                 }
                 WriteError::Unknown(why) => {
+                    lost();
                     let (result, reason) = self.find_out(&step, why, sent).await;
                     return (result, reason, Vec::new());
                 }

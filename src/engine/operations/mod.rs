@@ -17,17 +17,20 @@ mod note;
 mod outcome;
 mod permit;
 mod seen;
+mod stage;
 mod undoing;
 
 pub use compare::{Compared, Shown};
 pub use formers::{Former, Formers, Kept};
 pub use git::GitRoad;
 pub use outcome::{Outcome, StepOutcome};
+pub use stage::{Stage, Told};
 pub use undoing::Undone;
 
 use super::gates::gather;
 use super::{EngineHandle, Failure, HistoryReader};
-use crate::domain::{Gate, Mode, PolicyId, Verdict};
+use crate::domain::{Gate, Hold, Mode, PolicyId, Verdict};
+use crate::kinds::hold::read_hold;
 use crate::kinds::{Kind, KindId};
 use crate::ops::plan::{Plan, join};
 use crate::ops::road::Road;
@@ -58,7 +61,7 @@ pub struct Request {
 }
 
 /// Why there is no plan, or why one is not carried out.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Declined {
     /// The gate is not open.
     Gate(Box<Gate>),
@@ -219,6 +222,16 @@ impl Operator {
         let plan = join(plans)?;
         self.allowed(&plan)?;
         Ok(plan)
+    }
+
+    /// Whether somebody holds the policy in that environment, as its object says now.
+    pub async fn held(&self, policy: &PolicyId, environment: &str) -> Result<Option<Hold>, Declined> {
+        Ok(read_hold(&self.existing(policy, environment).await?))
+    }
+
+    /// The user whom the cluster sees, where it tells.
+    pub async fn seen_there_as(&self, environment: &str) -> Option<String> {
+        self.seen_as(environment).await
     }
 
     /// The policy's gate now.

@@ -27,7 +27,7 @@ impl App {
         let Some(typing) = &mut self.typing else { return };
         match (event.code, event.modifiers) {
             (KeyCode::Char('c'), KeyModifiers::CONTROL) => {
-                effects.push(Effect::Quit);
+                self.quit(effects);
                 return;
             }
             (KeyCode::Enter, _) => {
@@ -61,7 +61,9 @@ impl App {
     }
 
     pub(super) fn paste(&mut self, text: &str, effects: &mut Vec<Effect>) {
-        if let Some(overlay) = &mut self.overlay {
+        if let Some(operation) = self.operation.as_mut().filter(|operation| !operation.is_aside()) {
+            operation.paste(text);
+        } else if let Some(overlay) = &mut self.overlay {
             overlay.paste(text);
         } else if let Some(typing) = &mut self.typing {
             let value = format!("{}{}", typing.input.value(), clean(text));

@@ -5,6 +5,7 @@
 pub(crate) mod help;
 pub(crate) mod messages;
 pub(crate) mod note;
+pub(crate) mod operation;
 pub(crate) mod palette;
 
 use super::keys::{Binding, Verb};
@@ -62,6 +63,11 @@ pub(crate) type TextLine = Vec<(String, Role)>;
 /// └────────────────────────────────┘
 /// ```
 pub(crate) fn window(title: &str, columns: u16, rows: u16, theme: &Theme, area: Rect, buffer: &mut Buffer) -> Rect {
+    framed(&vec![(title.to_owned(), Role::Strong)], Role::Accent, columns, rows, theme, area, buffer)
+}
+
+/// The same with a title in pieces, and an edge of any role.
+pub(crate) fn framed(title: &TextLine, edge: Role, columns: u16, rows: u16, theme: &Theme, area: Rect, buffer: &mut Buffer) -> Rect {
     let columns = columns.saturating_add(4).min(area.width);
     let rows = rows.saturating_add(2).min(area.height);
     let outer = Rect { x: area.x + (area.width - columns) / 2, y: area.y + (area.height - rows) / 2, width: columns, height: rows };
@@ -71,15 +77,19 @@ pub(crate) fn window(title: &str, columns: u16, rows: u16, theme: &Theme, area: 
         let mut pen = Pen::new(buffer, theme, outer, row);
         if row == 0 || row + 1 == rows {
             let (left, right) = if row == 0 { (s.corner_tl, s.corner_tr) } else { (s.corner_bl, s.corner_br) };
-            pen.put(left, Role::Accent);
+            pen.put(left, edge);
             if row == 0 {
-                pen.put(&super::text::fit(&format!(" {title} "), wide.saturating_sub(2), s.cut), Role::Strong);
+                let blank = (" ".to_owned(), Role::Strong);
+                for (text, role) in std::iter::once(&blank).chain(title).chain([&blank]) {
+                    let room = pen.room().saturating_sub(1);
+                    pen.put(&super::text::fit(text, room, s.cut), *role);
+                }
             }
             let room = pen.room().saturating_sub(1);
-            pen.put(&s.rule.repeat(room), Role::Accent).put(right, Role::Accent);
+            pen.put(&s.rule.repeat(room), edge).put(right, edge);
         } else {
-            pen.put(s.side, Role::Accent);
-            pen.skip(wide.saturating_sub(2)).put(s.side, Role::Accent);
+            pen.put(s.side, edge);
+            pen.skip(wide.saturating_sub(2)).put(s.side, edge);
         }
     }
     Rect { x: outer.x + 2.min(columns), y: outer.y + 1.min(rows), width: columns.saturating_sub(4), height: rows.saturating_sub(2) }

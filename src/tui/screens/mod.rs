@@ -6,10 +6,12 @@
 
 mod environments;
 mod lists;
+pub(crate) mod operations;
 pub(crate) mod rollout;
 mod seen;
 pub(crate) mod violations;
 
+use super::acting::Wish;
 use super::keymap::Keymap;
 use super::keys::{Binding, Verb};
 use super::msg::{Answer, Ask, Effect};
@@ -54,6 +56,9 @@ const SORT: Verb = Verb::Own("sort");
 const SORT_BACK: Verb = Verb::Own("sort-back");
 /// Turn the order round.
 const REVERSE: Verb = Verb::Own("reverse");
+
+/// Mark what is selected.
+const MARK: Verb = Verb::Own("mark");
 
 /// What a screen sees and may use while it handles a message.
 pub(crate) struct Cx<'a> {
@@ -121,6 +126,8 @@ pub(crate) enum Done {
     Return,
     /// A window is to lie over the screen.
     Window(Note),
+    /// Something is to be changed.
+    Operate(Box<Wish>),
 }
 
 /// One screen.

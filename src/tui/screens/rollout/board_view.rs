@@ -6,7 +6,7 @@ use super::Hit;
 use super::board::{Board, Group, Line, Listing, Row, SortBy};
 use super::columns::{Columns, Needs, UNTIL};
 use super::wording::{self, Spans};
-use crate::domain::{Mode, Stop, clean};
+use crate::domain::{Mode, PolicyId, Stop, clean};
 use crate::fleet::view::EnvironmentView;
 use crate::tui::pen::{Pen, Shade};
 use crate::tui::screens::lists::Hits;
@@ -16,6 +16,7 @@ use crate::tui::theme::{Role, Symbols};
 use crate::tui::words;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
+use std::collections::BTreeSet;
 
 /// Everything that drawing the board needs.
 pub(super) struct Drawing<'a> {
@@ -24,6 +25,8 @@ pub(super) struct Drawing<'a> {
     pub(super) columns: &'a Columns,
     /// The place of the selected row.
     pub(super) place: Option<usize>,
+    /// Policies that are marked.
+    pub(super) marks: &'a BTreeSet<PolicyId>,
     /// Whether the keys go to the board.
     pub(super) focused: bool,
     /// First line in sight.
@@ -149,7 +152,12 @@ fn row(drawing: &Drawing<'_>, place: usize, view: &View<'_>, area: Rect, line: u
     let quiet = row.group == Group::End;
     let mut pen = Pen::new(buffer, view.theme, area, line);
     pen.shade(shade).put(if selected { symbols.cursor } else { " " }, Role::Accent);
-    name(&mut pen, row, columns.policy, quiet, symbols);
+    if drawing.marks.contains(&*row.key.id) {
+        pen.put(symbols.marked, Role::Accent).put(" ", Role::Text);
+        name(&mut pen, row, columns.policy.saturating_sub(2), quiet, symbols);
+    } else {
+        name(&mut pen, row, columns.policy, quiet, symbols);
+    }
     pen.put(" ", Role::Text);
     let stands = row.gate.as_ref().ok().and_then(|gate| gate.from.as_ref());
     for (e, wide) in columns.environments.clone().zip(&columns.strip) {

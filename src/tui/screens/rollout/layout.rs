@@ -8,7 +8,8 @@ use crate::fleet::view::FleetView;
 use crate::tui::keys::Verb;
 use crate::tui::msg::Answer;
 use crate::tui::screens::lists::{is_double_click, scrolled};
-use crate::tui::screens::{ALL, Cx, Done, REVERSE, SORT, SORT_BACK, Screen, View};
+use crate::tui::screens::operations::{DEMOTE, HOLD, PROMOTE, ROLLBACK, is_operation};
+use crate::tui::screens::{ALL, Cx, Done, MARK, REVERSE, SORT, SORT_BACK, Screen, View};
 use crate::tui::words;
 use crossterm::event::{MouseButton, MouseEvent, MouseEventKind};
 use jiff::Timestamp;
@@ -35,6 +36,8 @@ impl Screen for Rollout {
             Verb::NextScreen | Verb::PreviousScreen => return self.next_pane(verb == Verb::NextScreen),
             Verb::Environment(number) => self.only_environment(number, cx),
             Verb::Copy => self.copy(cx),
+            MARK => self.mark(),
+            verb if is_operation(verb) => return self.operate(verb, cx),
             Verb::Own(_) => self.own(verb, cx),
             Verb::Filter
             | Verb::Screen(_)
@@ -51,11 +54,13 @@ impl Screen for Rollout {
         Done::Yes
     }
 
-    fn blocked(&self, verb: Verb, _fleet: &FleetView) -> Option<&'static str> {
+    fn blocked(&self, verb: Verb, fleet: &FleetView) -> Option<&'static str> {
         match verb {
             Verb::Open if self.selected().is_none() => Some("there is nothing to open"),
             Verb::Open if self.focus == Focus::Panel && self.condition_place().is_none() => Some("there is no next step, and no condition"),
             Verb::Copy if self.selected().is_none() => Some("there is nothing to copy"),
+            MARK if self.selected().is_none_or(|row| row.gate.is_err()) => Some("only what has a next step can be marked"),
+            verb if is_operation(verb) => self.cannot_operate(verb, fleet),
             SORT | SORT_BACK | REVERSE if self.board.rows().is_empty() => Some("there is nothing to sort yet"),
             _ => None,
         }
@@ -63,8 +68,21 @@ impl Screen for Rollout {
 
     fn hints(&self) -> &'static [Verb] {
         match self.focus {
-            Focus::Board => &[Verb::Open, Verb::Filter, SORT, ALL, Verb::NextScreen, Verb::Pause, Verb::Messages, Verb::Palette],
-            Focus::Panel => &[Verb::Open, Verb::Back, Verb::Copy, Verb::NextScreen],
+            Focus::Board => &[
+                Verb::Open,
+                PROMOTE,
+                DEMOTE,
+                ROLLBACK,
+                HOLD,
+                MARK,
+                Verb::Filter,
+                SORT,
+                ALL,
+                Verb::NextScreen,
+                Verb::Messages,
+                Verb::Palette,
+            ],
+            Focus::Panel => &[Verb::Open, Verb::Back, PROMOTE, DEMOTE, ROLLBACK, HOLD, Verb::Copy, Verb::NextScreen],
         }
     }
 
@@ -94,6 +112,10 @@ impl Screen for Rollout {
             self.judged = Some(cx.now);
             self.list_after(|board| board.take(gates, cx.fleet), cx);
             self.asking.want(self.board.opens(cx.now), cx);
+        }
+        if matches!(answer, Answer::CarriedOut(_)) {
+            // Left on, they would take the same policies another step further the next time.
+            self.marks.clear();
         }
     }
 
@@ -199,6 +221,7 @@ impl Rollout {
             listing: &self.listing,
             columns: &columns,
             place: self.selected().map(|_| self.place),
+            marks: &self.marks,
             focused: self.focus == Focus::Board,
             top: self.top,
         };

@@ -1,9 +1,10 @@
 //! What may move, and why not yet? Policies by the gate before their next step, and the conditions of that gate.
 //!
-//! What lives here: the screen's state, its keys, and how they change it. Its parts: `asking` (when gates are asked for), `board` (rows as data),
+//! What lives here: the screen's state, its keys, and how they change it. Its parts: `acting` (what is done to policies), `asking` (when gates are asked for), `board` (rows as data),
 //! `sieve` (its filter), `columns` and `board_view` (drawing it), `panel` (the gate), `wording` (both in words), `states` (instead of an empty
 //! board), `layout` (how they share the screen).
 
+mod acting;
 mod asking;
 mod board;
 mod board_view;
@@ -12,10 +13,11 @@ mod layout;
 mod panel;
 mod sieve;
 mod states;
-mod wording;
+pub(in crate::tui) mod wording;
 
 use super::lists::{Hits, moved};
-use super::{ALL, Cx, Done, Place, REVERSE, SORT, SORT_BACK, Screen};
+use super::operations::{DEMOTE_KEY, HOLD_KEY, PROMOTE_KEY, ROLLBACK_KEY, UNBLOCK_KEY};
+use super::{ALL, Cx, Done, MARK, Place, REVERSE, SORT, SORT_BACK, Screen};
 use crate::domain::{Condition, ConditionName, ConditionState, PolicyId, clean};
 use crate::tui::keys::{Binding, Verb};
 use crate::tui::overlays::note::Note;
@@ -24,6 +26,7 @@ use asking::Asking;
 use board::{Board, Listing, Row, SortBy};
 use jiff::Timestamp;
 use sieve::Sieve;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// The screen's own keys.
@@ -32,6 +35,12 @@ pub(super) const KEYS: &[Binding] = &[
     Binding::new(SORT, &["s", ">"], "sort", "Sort within the groups: soonest first, by name, by next step."),
     Binding::new(SORT_BACK, &["<"], "sort back", "Sort by what comes before in that order."),
     Binding::new(REVERSE, &["S"], "reverse", "Reverse the order within the groups."),
+    Binding::new(MARK, &["space"], "mark", "Mark it, to promote several under one confirmation; again to take the mark away."),
+    PROMOTE_KEY,
+    DEMOTE_KEY,
+    ROLLBACK_KEY,
+    HOLD_KEY,
+    UNBLOCK_KEY,
 ];
 
 /// Makes the screen.
@@ -70,6 +79,8 @@ struct Rollout {
     judged: Option<Timestamp>,
     board: Board,
     listing: Listing,
+    /// Policies to be promoted together.
+    marks: BTreeSet<PolicyId>,
     /// The selected policy, and its last place in the order.
     policy: Option<PolicyId>,
     place: usize,

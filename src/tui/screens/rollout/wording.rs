@@ -10,7 +10,7 @@ use crate::tui::theme::{Role, Symbols};
 use crate::tui::words;
 
 /// Text in pieces of one role each.
-pub(super) type Spans = Vec<(String, Role)>;
+pub(in crate::tui) type Spans = Vec<(String, Role)>;
 
 /// The word and what it means, for the heading of a group.
 pub(super) fn group(group: Group) -> (&'static str, &'static str) {
@@ -42,7 +42,7 @@ fn tier(name: &str, view: &View<'_>) -> Tier {
 }
 
 /// An environment as it is named and painted.
-pub(super) fn environment(name: &str, view: &View<'_>) -> (String, Role) {
+pub(in crate::tui) fn environment(name: &str, view: &View<'_>) -> (String, Role) {
     match tier(name, view) {
         Tier::Production => (words::label_of(name, Tier::Production), Role::Production),
         Tier::Normal => (words::label_of(name, Tier::Normal), Role::Text),
@@ -50,13 +50,13 @@ pub(super) fn environment(name: &str, view: &View<'_>) -> (String, Role) {
 }
 
 /// `staging · enforce`.
-pub(super) fn stop(stop: &Stop, view: &View<'_>) -> Spans {
+pub(in crate::tui) fn stop(stop: &Stop, view: &View<'_>) -> Spans {
     let rest = format!(" {} {}", view.theme.symbols.middot, words::mode_word(stop.mode));
     vec![environment(&stop.environment, view), (rest, Role::Text)]
 }
 
 /// Marks the names of production environments in a sentence.
-pub(super) fn marked(text: &str, role: Role, view: &View<'_>) -> Spans {
+pub(in crate::tui) fn marked(text: &str, role: Role, view: &View<'_>) -> Spans {
     let mut out: Spans = Vec::new();
     let mut plain = String::new();
     // Sentences are made where nobody knows what the terminal can show.
@@ -78,12 +78,12 @@ pub(super) fn marked(text: &str, role: Role, view: &View<'_>) -> Spans {
 }
 
 /// The columns of a text in pieces.
-pub(super) fn columns(spans: &Spans) -> usize {
+pub(in crate::tui) fn columns(spans: &Spans) -> usize {
     spans.iter().map(|(text, _)| width(text)).sum()
 }
 
 /// As much as fits, with a mark where something had to be left out.
-pub(super) fn cut(spans: Spans, room: usize, mark: &str) -> Spans {
+pub(in crate::tui) fn cut(spans: Spans, room: usize, mark: &str) -> Spans {
     if columns(&spans) <= room {
         return spans;
     }
@@ -104,7 +104,7 @@ pub(super) fn cut(spans: Spans, room: usize, mark: &str) -> Spans {
 }
 
 /// A sentence over as many lines as it needs.
-pub(super) fn wrapped(text: &str, room: usize, role: Role, view: &View<'_>) -> Vec<Spans> {
+pub(in crate::tui) fn wrapped(text: &str, room: usize, role: Role, view: &View<'_>) -> Vec<Spans> {
     wrap(text, room).into_iter().map(|line| marked(&line, role, view)).collect()
 }
 
@@ -117,7 +117,7 @@ fn amount(amount: Amount) -> String {
 }
 
 /// `5d 02h of 7d`, `3, limit 0`, `not known`.
-pub(super) fn value(condition: &Condition) -> String {
+pub(in crate::tui) fn value(condition: &Condition) -> String {
     match (condition.value.map(amount), condition.limit.map(amount)) {
         (Some(value), Some(limit)) if condition.name == ConditionName::Soak => format!("{value} of {limit}"),
         (Some(value), Some(limit)) => format!("{value}, limit {limit}"),
@@ -128,7 +128,7 @@ pub(super) fn value(condition: &Condition) -> String {
 }
 
 /// A condition's state: shape, word and role. What time will mend is nobody's fault.
-pub(super) fn state(condition: &Condition, symbols: &Symbols) -> (&'static str, &'static str, Role) {
+pub(in crate::tui) fn state(condition: &Condition, symbols: &Symbols) -> (&'static str, &'static str, Role) {
     match condition.state {
         ConditionState::Met => (symbols.met, "met", Role::Good),
         ConditionState::Unknown => ("?", "not known", Role::Attention),
@@ -213,7 +213,7 @@ fn wordings(condition: &Condition, gate: &Gate) -> Vec<String> {
 }
 
 /// `CLOSED, Nov 25 09:14 at the earliest`.
-pub(super) fn verdict_sentence(gate: &Gate, view: &View<'_>) -> String {
+pub(in crate::tui) fn verdict_sentence(gate: &Gate, view: &View<'_>) -> String {
     let when = gate.opens_at.map(|at| format!(", {} at the earliest", words::minute(at, view.zone))).unwrap_or_default();
     match gate.verdict {
         Verdict::Closed => format!("CLOSED{when}"),

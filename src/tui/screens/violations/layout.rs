@@ -9,6 +9,7 @@ use crate::fleet::view::FleetView;
 use crate::tui::filter::Filter;
 use crate::tui::keys::Verb;
 use crate::tui::msg::Answer;
+use crate::tui::screens::operations::{DEMOTE, PROMOTE, is_operation};
 use crate::tui::screens::violations::board::Unit;
 use crate::tui::screens::{ALL, Cx, Done, Place, REVERSE, SORT, SORT_BACK, Screen, View, lists};
 use crate::tui::theme::Role;
@@ -37,6 +38,7 @@ impl Screen for Violations {
             Verb::NextScreen | Verb::PreviousScreen => return self.next_pane(verb == Verb::NextScreen),
             Verb::Environment(number) => self.go_to_environment(number, cx),
             Verb::Copy => self.copy(cx),
+            verb if is_operation(verb) => return self.operate(verb),
             Verb::Own(name) => self.own(name, cx),
             Verb::Left
             | Verb::Right
@@ -55,7 +57,7 @@ impl Screen for Violations {
         Done::Yes
     }
 
-    fn blocked(&self, verb: Verb, _fleet: &FleetView) -> Option<&'static str> {
+    fn blocked(&self, verb: Verb, fleet: &FleetView) -> Option<&'static str> {
         let lower = self.focus == Focus::Lower;
         match verb {
             OBJECT
@@ -72,6 +74,7 @@ impl Screen for Violations {
                 Some("there are no rows behind this number")
             }
             Verb::Copy if self.policy.is_none() => Some("there is nothing to copy"),
+            verb if is_operation(verb) => self.cannot_operate(verb, fleet),
             SORT | SORT_BACK | REVERSE if self.board.len() == 0 => Some("there is nothing to sort yet"),
             _ => None,
         }
@@ -79,7 +82,7 @@ impl Screen for Violations {
 
     fn hints(&self) -> &'static [Verb] {
         match (self.focus, &self.finding) {
-            (Focus::Matrix, _) => &[Verb::Open, Verb::Filter, SORT, ALL, RAW, Verb::Pause, Verb::Messages, Verb::Palette],
+            (Focus::Matrix, _) => &[Verb::Open, Verb::Filter, SORT, ALL, RAW, Verb::Messages, PROMOTE, DEMOTE, Verb::Pause, Verb::Palette],
             (Focus::Lower, None) if self.environment.is_none() => &[Verb::Open, Verb::Back, ALL, RAW, Verb::Copy],
             (Focus::Lower, None) => &[Verb::Open, Verb::Back, OBJECT, Verb::Filter, ALL, RAW, Verb::Copy],
             (Focus::Lower, Some(f)) if f.refused.is_some() => &[Verb::Back, Verb::Copy],

@@ -3,8 +3,9 @@
 //! What lives here: the screen's state, its keys, and how they change it. Its parts: `board` (the matrix as data), `columns` and
 //! `matrix` (drawing it), `rows`, `refused` and `rows_view` (behind a number), `overview` (a policy in all environments), `finding` and
 //! `finding_view` (one result), `yaml` (its object), `states` (instead of an empty table), `ways`
-//! (from and to other screens).
+//! (from and to other screens), `acting` (what is done to a policy).
 
+mod acting;
 mod board;
 mod columns;
 mod finding;
@@ -21,6 +22,7 @@ mod ways;
 mod yaml;
 
 use super::lists::moved;
+use super::operations::{self, DEMOTE_KEY, HOLD_KEY, PROMOTE_KEY, ROLLBACK_KEY, UNBLOCK_KEY};
 use super::{ALL, Cx, REVERSE, SORT, SORT_BACK, Screen};
 use crate::domain::PolicyKey;
 use crate::fleet::view::FleetView;
@@ -44,6 +46,11 @@ pub(super) const KEYS: &[Binding] = &[
     Binding::new(SORT_BACK, &["<"], "sort back", "Sort by the previous column."),
     Binding::new(REVERSE, &["S"], "reverse", "Reverse the order."),
     Binding::new(OBJECT, &["y"], "yaml", "The live object behind the finding, fetched now, with the failing path marked."),
+    PROMOTE_KEY,
+    DEMOTE_KEY,
+    ROLLBACK_KEY,
+    HOLD_KEY,
+    UNBLOCK_KEY,
 ];
 
 /// Makes the screen.
