@@ -213,7 +213,7 @@ async fn tell(git: &GitRoad) {
         // Who has closed stderr does not want to know.
         let _ = writeln!(io::stderr(), "{}", clean(&what));
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// Why there is no plan, with the exit status that belongs to it.

@@ -303,7 +303,7 @@ fn ui(entry: &UiEntry) -> UiSettings {
 /// What `git check-ref-format --branch` takes, a little stricter.
 fn is_branch(name: &str) -> bool {
     let odd = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '~' | '^' | ':' | '?' | '*' | '[' | '\\' | '@');
-    let part = |part: &str| !part.is_empty() && !part.starts_with('.') && !part.ends_with('.') && !part.ends_with(".lock");
+    let part = |part: &str| !part.is_empty() && !part.starts_with('.') && !part.ends_with('.') && part.strip_suffix(".lock").is_none();
     !name.starts_with('-') && !name.starts_with("refs/") && !name.contains(odd) && !name.contains("..") && name.split('/').all(part)
 }
 

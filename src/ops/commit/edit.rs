@@ -53,9 +53,9 @@ fn applied(text: &str, mut edits: Vec<Edit>) -> Option<String> {
     for edit in edits {
         out.push_str(text.get(at..edit.range.start)?);
         if windows {
-            out.push_str(&edit.text.replace('\n', "\r\n"))
+            out.push_str(&edit.text.replace('\n', "\r\n"));
         } else {
-            out.push_str(&edit.text)
+            out.push_str(&edit.text);
         }
         at = edit.range.end;
     }
