@@ -293,7 +293,7 @@ fn is_broken(words: &str) -> bool {
 
 fn is_manifest(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path).to_ascii_lowercase();
-    name == "kustomization" || [".yaml", ".yml"].iter().any(|end| name.ends_with(end))
+    name == "kustomization" || matches!(name.rsplit_once('.'), Some((_, "yaml" | "yml")))
 }
 
 /// The first object of `cat-file --batch`, and what follows it.

@@ -7,6 +7,9 @@ use crate::ops::plan::{CommitPlan, Direction, Manner};
 
 const MANIFEST: &str = "# kept\napiVersion: kyverno.io/v1\nkind: ClusterPolicy\nmetadata:\n  name: p\n  annotations: {team: a}\nspec:\n  validationFailureAction: Audit # watch\n  rules:\n  - name: a\n    validate: {message: \"no\", deny: {}}\n";
 
+/// Files, the word of their refusal, and a part of its words.
+type Case<'a> = (&'a [(&'a str, &'a str)], &'a str, &'a str);
+
 fn tree(files: &[(&str, &str)]) -> Tree {
     let files: Vec<RepoFile> = files.iter().map(|(path, text)| RepoFile { path: (*path).to_owned(), text: (*text).to_owned() }).collect();
     Tree { head: "0123456789abcdef".to_owned(), paths: files.iter().map(|file| file.path.clone()).collect(), files }
@@ -164,8 +167,7 @@ fn what_stands_in_the_way_is_said_with_the_manifest() {
     let list = "apiVersion: v1\nkind: List\nitems:\n- {apiVersion: kyverno.io/v1, kind: ClusterPolicy, metadata: {name: p}}\n";
     let template = MANIFEST.replace("Audit # watch", "\"{{ .Values.action }}\"");
     let (ahead, enforced) = (MANIFEST.replace("\"no\"", "\"new\""), MANIFEST.replace("Audit #", "Enforce #"));
-    type Files<'a> = &'a [(&'a str, &'a str)];
-    let table: [(Files<'_>, &str, &str); 12] = [
+    let table: [Case<'_>; 12] = [
         (&[("dev/a.yaml", MANIFEST)], "not-in-repository", "Flux keeps ClusterPolicy/p in staging, but no manifest of it is in `prod`"),
         (&[("production/a.yaml", MANIFEST)], "not-in-repository", "no manifest"),
         (&[("prod/a.yaml", MANIFEST), ("prod/b.yml", MANIFEST)], "several", "prod/a.yaml and in prod/b.yml"),
