@@ -9,6 +9,8 @@ mod deck;
 mod fixture;
 #[path = "screens/rollout.rs"]
 mod rollout;
+#[path = "screens/timeline.rs"]
+mod timeline;
 
 use deck::{Deck, event};
 use fixture::{answer, cell, environment, fleet};

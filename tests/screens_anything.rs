@@ -16,7 +16,7 @@ use ratatui::buffer::Buffer;
 
 fn any_key() -> impl Strategy<Value = Msg> {
     let keys =
-        "up down left right pgup pgdn home end enter esc q tab shift-tab / c P ctrl-r m : ? ctrl-l o u s < S y 0 1 4 9 a x ! backspace"
+        "up down left right pgup pgdn home end enter esc q tab shift-tab / c P ctrl-r m : ? ctrl-l o u s < S y 0 1 4 9 a x ! backspace t w n N + - left left N N"
             .split(' ')
             .map(str::to_owned)
             .collect::<Vec<_>>();
@@ -24,7 +24,7 @@ fn any_key() -> impl Strategy<Value = Msg> {
 }
 
 fn any_fleet() -> impl Strategy<Value = Vec<EnvironmentView>> {
-    (0_usize..8).prop_map(|n| match n {
+    (0_usize..10).prop_map(|n| match n {
         0 => fixture::sketch(),
         1 => fixture::one_lost(),
         2 => fixture::starting(),
@@ -32,6 +32,7 @@ fn any_fleet() -> impl Strategy<Value = Vec<EnvironmentView>> {
         4 => fixture::nothing_wrong(),
         5 => Vec::new(),
         6 => fixture::gates::rollout(),
+        7 | 8 => fixture::past::environments(),
         _ => {
             let mut view = environment("唯一", vec![cell(&"長".repeat(80), Mode::Mixed, None, 3)]);
             view.link = Link::Stale { since: ago(99) };
@@ -47,6 +48,7 @@ enum Step {
     Size(u16, u16),
     Later(i64),
     Rollout,
+    Timeline,
 }
 
 fn any_step() -> impl Strategy<Value = Step> {
@@ -59,6 +61,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         10 => any_key().prop_map(|m| Step::Msg(Box::new(m))),
         2 => mouse,
         1 => Just(Step::Rollout),
+        2 => Just(Step::Timeline),
         1 => ".{0,12}".prop_map(|text| Step::Msg(Box::new(Msg::Paste(text)))),
         2 => any_fleet().prop_map(Step::Fleet),
         2 => (1_u16..=200, 1_u16..=60).prop_map(|(w, h)| Step::Size(w, h)),
@@ -72,8 +75,10 @@ proptest! {
 
     /// Any sequence of messages at any size neither panics nor draws outside of its area.
     #[test]
-    fn anything_may_happen_at_any_size(steps in prop::collection::vec(any_step(), 1..40), ascii in any::<bool>()) {
-        let mut deck = Deck::with(TuiOptions { ascii, ..TuiOptions::default() }, fixture::sketch(), (80, 24));
+    fn anything_may_happen_at_any_size(steps in prop::collection::vec(any_step(), 1..40), ascii in any::<bool>(), past in 0_usize..6) {
+        let history = [None, Some(fixture::past::empty()), Some(fixture::past::damaged())].into_iter().nth(past);
+        let history = history.unwrap_or_else(|| Some(fixture::past::reader()));
+        let mut deck = Deck::with(TuiOptions { ascii, history, ..TuiOptions::default() }, fixture::sketch(), (80, 24));
         let mut size = (80, 24);
         for step in steps {
             match step {
@@ -82,6 +87,7 @@ proptest! {
                 Step::Size(w, h) => size = (w, h),
                 Step::Later(ms) => deck.later(ms),
                 Step::Rollout => ": r o l l o u t enter enter enter".split(' ').for_each(|key| deck.send(Msg::Key(event(key)))),
+                Step::Timeline => ": r o l l o u t enter t".split(' ').for_each(|key| deck.send(Msg::Key(event(key)))),
             }
             let outer = ratatui::layout::Rect::new(0, 0, size.0 + 4, size.1 + 4);
             let inner = ratatui::layout::Rect::new(2, 2, size.0, size.1);

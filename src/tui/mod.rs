@@ -18,6 +18,7 @@ mod notices;
 mod outlet;
 mod overlays;
 mod pace;
+pub mod past;
 mod pen;
 mod save;
 mod screens;

@@ -2,6 +2,8 @@
 //!
 //! What lives here: [`Msg`], [`Effect`], questions and answers as data. What does not: how either is carried out (`event_loop`).
 
+use super::past::{Compared, Moment, Told};
+use crate::domain::history::{Interval, Line};
 use crate::domain::{Gate, PolicyId, PolicyKey, ResourceRef};
 use crate::engine::{Failure, HistoryReader};
 use crate::fleet::query::{BlockedRow, FindingQuery, FindingRow};
@@ -77,6 +79,31 @@ pub enum Ask {
         /// Who observed things over time.
         history: Option<HistoryReader>,
     },
+    /// A policy over time.
+    Timeline {
+        /// Who observed it.
+        history: HistoryReader,
+        /// Which policy.
+        policy: PolicyKey,
+        /// Of which time.
+        window: Interval,
+        /// In how many parts.
+        width: usize,
+    },
+    /// What a policy said before and after a moment.
+    Compare {
+        /// Who observed it.
+        history: HistoryReader,
+        /// Which moment.
+        moment: Moment,
+    },
+    /// What every policy did over time.
+    Overview {
+        /// Who observed them.
+        history: HistoryReader,
+        /// Of which time.
+        window: Interval,
+    },
 }
 
 impl Ask {
@@ -88,11 +115,14 @@ impl Ask {
             Self::Object { .. } => 2,
             Self::Blocked { .. } => 3,
             Self::Gates { .. } => 4,
+            Self::Timeline { .. } => 5,
+            Self::Compare { .. } => 6,
+            Self::Overview { .. } => 7,
         }
     }
 
     /// Number of slots.
-    pub const SLOTS: usize = 5;
+    pub const SLOTS: usize = 8;
 }
 
 /// The same finding in another environment, if there is one.
@@ -111,6 +141,12 @@ pub enum Answer {
     Blocked(Result<Vec<BlockedRow>, Failure>),
     /// To [`Ask::Gates`]: each policy with its gate, or why there is no step before it.
     Gates(Vec<(PolicyId, Result<Gate, String>)>),
+    /// To [`Ask::Timeline`]; `None` where nothing has been recorded yet.
+    Timeline(Result<Option<Arc<Told>>, Failure>),
+    /// To [`Ask::Compare`].
+    Compared(Result<Arc<Compared>, Failure>),
+    /// To [`Ask::Overview`], sorted by policy.
+    Overview(Result<Arc<[Line]>, Failure>),
 }
 
 /// Something to do outside of the screen. Every one is a spawned task or a call that returns at once.

@@ -3,6 +3,7 @@
 //! What lives here: the seam between the screen and the engine, so that tests can stand in for it. What does not: anything else.
 
 use super::msg::{Answer, Ask};
+use super::past;
 use crate::domain::{Gate, PolicyId};
 use crate::engine::{EngineHandle, HistoryReader, gates};
 use crate::fleet::query::FindingRow;
@@ -39,6 +40,11 @@ impl Source for EngineHandle {
             Ask::Object { environment, reference } => Answer::Object(self.object(&environment, reference).await),
             Ask::Blocked { environment, policy } => Answer::Blocked(self.blocked(&environment, Some(policy)).await),
             Ask::Gates { road, history } => Answer::Gates(all_gates(self, &road, history.as_ref()).await),
+            Ask::Timeline { history, policy, window, width } => {
+                Answer::Timeline(past::timeline(&history, policy, window, width, Timestamp::now()).await)
+            }
+            Ask::Compare { history, moment } => Answer::Compared(past::compare(&history, moment).await),
+            Ask::Overview { history, window } => Answer::Overview(history.overview(window, Timestamp::now()).await.map(Arc::from)),
             Ask::Elsewhere { environments, query, rule, resource } => {
                 let mut found = Vec::with_capacity(environments.len());
                 for environment in environments {
