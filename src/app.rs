@@ -172,7 +172,7 @@ async fn failure(engine: &EngineHandle) -> String {
 }
 
 /// How long a cluster is followed after a push from the screen.
-const GIT_FOLLOW: Duration = Duration::from_mins(5);
+const GIT_FOLLOW: Duration = Duration::from_secs(300);
 
 /// Where what is seen and done is kept.
 struct Data {

@@ -13,6 +13,8 @@ mod fixture;
 mod operations;
 #[path = "screens/rollout.rs"]
 mod rollout;
+#[path = "screens/timeline.rs"]
+mod timeline;
 
 use deck::{Deck, event};
 use fixture::{answer, cell, environment, fleet};

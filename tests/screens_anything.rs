@@ -18,7 +18,7 @@ use ratatui::buffer::Buffer;
 
 fn any_key() -> impl Strategy<Value = Msg> {
     let keys =
-        "up down left right pgup pgdn home end enter esc q tab shift-tab / c P ctrl-r ctrl-s m : ? ctrl-l o u s < S y n 0 1 4 9 a p r H space x ! backspace"
+        "up down left right pgup pgdn home end enter esc q tab shift-tab / c P ctrl-r ctrl-s m : ? ctrl-l o u s < S Y y n 0 1 4 9 a p r H space x ! backspace t w n N + - left left N N"
             .split(' ')
             .map(str::to_owned)
             .collect::<Vec<_>>();
@@ -26,7 +26,7 @@ fn any_key() -> impl Strategy<Value = Msg> {
 }
 
 fn any_fleet() -> impl Strategy<Value = Vec<EnvironmentView>> {
-    (0_usize..8).prop_map(|n| match n {
+    (0_usize..10).prop_map(|n| match n {
         0 => fixture::sketch(),
         1 => fixture::one_lost(),
         2 => fixture::starting(),
@@ -34,6 +34,7 @@ fn any_fleet() -> impl Strategy<Value = Vec<EnvironmentView>> {
         4 => fixture::nothing_wrong(),
         5 => Vec::new(),
         6 => fixture::gates::rollout(),
+        7 | 8 => fixture::past::environments(),
         _ => {
             let mut view = environment("唯一", vec![cell(&"長".repeat(80), Mode::Mixed, None, 3)]);
             view.link = Link::Stale { since: ago(99) };
@@ -51,6 +52,7 @@ enum Step {
     Rollout,
     /// The plans that are carried out are, or nobody knows; or only how far they are.
     Carried(u8),
+    Timeline,
 }
 
 fn any_step() -> impl Strategy<Value = Step> {
@@ -64,6 +66,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         2 => mouse,
         1 => Just(Step::Rollout),
         1 => (0_u8..5).prop_map(Step::Carried),
+        2 => Just(Step::Timeline),
         1 => ".{0,12}".prop_map(|text| Step::Msg(Box::new(Msg::Paste(text)))),
         2 => any_fleet().prop_map(Step::Fleet),
         2 => (1_u16..=200, 1_u16..=60).prop_map(|(w, h)| Step::Size(w, h)),
@@ -95,9 +98,12 @@ proptest! {
 
     /// Any sequence of messages at any size neither panics nor draws outside of its area.
     #[test]
-    fn anything_may_happen_at_any_size(steps in prop::collection::vec(any_step(), 1..40), ascii in any::<bool>()) {
+    fn anything_may_happen_at_any_size(steps in prop::collection::vec(any_step(), 1..40), ascii in any::<bool>(), past in 0_usize..6) {
         let operations = Operations::Possible { acknowledge: true };
-        let mut deck = Deck::with(TuiOptions { ascii, operations, ..TuiOptions::default() }, fixture::sketch(), (80, 24));
+        let history = [None, Some(fixture::past::empty()), Some(fixture::past::damaged())].into_iter().nth(past);
+        let history = history.unwrap_or_else(|| Some(fixture::past::reader()));
+        let options = TuiOptions { ascii, operations, history, ..TuiOptions::default() };
+        let mut deck = Deck::with(options, fixture::sketch(), (80, 24));
         let mut size = (80, 24);
         for step in steps {
             match step {
@@ -107,6 +113,7 @@ proptest! {
                 Step::Later(ms) => deck.later(ms),
                 Step::Carried(how) => carried(&mut deck, how),
                 Step::Rollout => ": r o l l o u t enter enter enter".split(' ').for_each(|key| deck.send(Msg::Key(event(key)))),
+                Step::Timeline => ": r o l l o u t enter t".split(' ').for_each(|key| deck.send(Msg::Key(event(key)))),
             }
             let outer = ratatui::layout::Rect::new(0, 0, size.0 + 4, size.1 + 4);
             let inner = ratatui::layout::Rect::new(2, 2, size.0, size.1);

@@ -7,10 +7,10 @@ use super::findings::{self, NotOne};
 use super::rows::maybe;
 use super::table::{Cell, Column, Role};
 use super::{Exit, Problem};
-use crate::domain::history::{Interval, Mark, MarkKind, Range, Road, Series, Span, SpanMode};
+use crate::domain::history::{Interval, Mark, MarkKind, Range, Road, Series, Span, SpanMode, columns, level};
 use crate::domain::time::brief;
 use crate::domain::{Mode, PolicyKey, clean};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::Serialize;
 use std::io::{self, Write};
 
@@ -83,20 +83,8 @@ fn shape(mode: SpanMode, ascii: bool) -> char {
 /// The spans as `width` shapes: each the one that holds longest in its part of the window.
 fn bar(spans: &[Span], width: usize, ascii: bool) -> String {
     let (Some(first), Some(last)) = (spans.first(), spans.last()) else { return String::new() };
-    let length = last.to.as_second() - first.from.as_second();
-    let edge = |index: usize| {
-        let offset = i128::from(length) * index as i128 / width.max(1) as i128;
-        first.from.checked_add(SignedDuration::from_secs(i64::try_from(offset).unwrap_or_default())).unwrap_or(last.to)
-    };
-    let longest = |index: usize| {
-        let part = Interval { from: edge(index), to: edge(index + 1) };
-        let lengths = spans.iter().map(|span| {
-            let inside = Interval { from: span.from, to: span.to }.clip(part);
-            (inside.map_or(SignedDuration::ZERO, |inside| inside.length()), span.mode)
-        });
-        lengths.max_by_key(|(length, _)| *length).map_or(' ', |(_, mode)| shape(mode, ascii))
-    };
-    (0..width).map(longest).collect()
+    let window = Interval { from: first.from, to: last.to };
+    columns(spans, window, width, window.to).into_iter().map(|span| span.map_or(' ', |span| shape(span.mode, ascii))).collect()
 }
 
 /// The most violations of each part, as heights; blank where nobody watched, a dot for none.
@@ -107,10 +95,7 @@ fn spark(violations: &[Option<Range>], ascii: bool) -> String {
         None => ' ',
         Some(range) if range.high == 0 => '.',
         Some(_) if ascii => '^',
-        Some(range) => {
-            let index = (u128::from(range.high) * 8).div_ceil(u128::from(most.max(1))).clamp(1, 8) - 1;
-            HEIGHTS[usize::try_from(index).unwrap_or_default()]
-        }
+        Some(range) => HEIGHTS[level(range.high, most, HEIGHTS.len()).saturating_sub(1)],
     };
     violations.iter().map(Option::as_ref).map(height).collect()
 }
@@ -234,7 +219,7 @@ mod tests {
                 span(5, 8, SpanMode::Of(Mode::Audit), false),
                 span(8, 12, SpanMode::Of(Mode::Enforce), false),
             ],
-            marks: vec![Mark { at: at(8), kind: MarkKind::Promote, actor: Some("jane\x1b[2J".into()), text: "audit → enforce".into() }],
+            marks: vec![Mark { actor: Some("jane\x1b[2J".into()), ..Mark::new(at(8), MarkKind::Promote, "audit → enforce".into()) }],
             series: Series {
                 violations: vec![None, None, range(8), range(1), range(0), range(0)],
                 blocked: vec![None, None, None, None, Some(2), Some(1)],

@@ -5,6 +5,7 @@
 //!
 //! One rule goes through all of it: what nobody watched is not known. A gap in the watching is a gap in every answer.
 
+mod columns;
 mod interval;
 #[cfg(test)]
 mod made;
@@ -13,6 +14,7 @@ mod series;
 mod spans;
 mod standing;
 
+pub use columns::{columns, level};
 pub use interval::{Interval, cover, gaps, running, within};
 pub use marks::{ExceptionChange, Mark, MarkKind, Operation, exception_marks, mode_marks, operation_mark, told_once, violation_marks};
 pub use series::{Range, Sample, Series, blocked_series, violation_series};

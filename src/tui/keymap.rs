@@ -137,7 +137,7 @@ mod tests {
         let chord = |text: &str| text.parse::<Chord>().unwrap();
         for (action, key, verb, before) in [
             ("sort", "f5", Verb::Own("sort"), ["s", ">"]),
-            ("down", "n", Verb::Down, ["down", "j"]),
+            ("down", "V", Verb::Down, ["down", "j"]),
             ("quit", "ctrl-q", Verb::Quit, ["ctrl-c", "ctrl-c"]),
             ("raw", "alt-R", Verb::Own("raw"), ["u", "u"]),
             ("pause", "ctrl-P", Verb::Pause, ["P", "P"]),

@@ -274,8 +274,8 @@ pub(crate) fn binding(own: &'static [Binding], verb: Verb) -> Option<&'static Bi
 pub const MOVING: &[Binding] = &[
     Binding::new(Verb::Up, &["up", "k"], "up", "One row up; in text, one line."),
     Binding::new(Verb::Down, &["down", "j"], "down", "One row down; in text, one line."),
-    Binding::new(Verb::Left, &["left", "h"], "left", "One environment to the left."),
-    Binding::new(Verb::Right, &["right", "l"], "right", "One environment to the right."),
+    Binding::new(Verb::Left, &["left", "h"], "left", "One environment to the left; over time, one column back."),
+    Binding::new(Verb::Right, &["right", "l"], "right", "One environment to the right; over time, one column on."),
     Binding::new(Verb::PageUp, &["pgup", "ctrl-b"], "page up", "One page up."),
     Binding::new(Verb::PageDown, &["pgdn", "ctrl-f"], "page down", "One page down."),
     Binding::new(Verb::First, &["home", "g"], "first", "To the first row."),

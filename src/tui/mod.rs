@@ -19,6 +19,7 @@ mod notices;
 mod outlet;
 mod overlays;
 mod pace;
+pub mod past;
 mod pen;
 mod save;
 mod screens;

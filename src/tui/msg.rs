@@ -3,6 +3,8 @@
 //! What lives here: [`Msg`], [`Effect`], questions and answers as data. What does not: how either is carried out (`event_loop`).
 
 use super::acting::{Carried, Preparation, Progress, Wish};
+use super::past::{Compared, Moment, Told};
+use crate::domain::history::{Interval, Line};
 use crate::domain::{Gate, PolicyId, PolicyKey, ResourceRef};
 use crate::engine::operations::{Declined, Former};
 use crate::engine::{Failure, HistoryReader};
@@ -91,6 +93,31 @@ pub enum Ask {
         /// Which policy.
         policy: PolicyId,
     },
+    /// A policy over time.
+    Timeline {
+        /// Who observed it.
+        history: HistoryReader,
+        /// Which policy.
+        policy: PolicyKey,
+        /// Of which time.
+        window: Interval,
+        /// In how many parts.
+        width: usize,
+    },
+    /// What a policy said before and after a moment.
+    Compare {
+        /// Who observed it.
+        history: HistoryReader,
+        /// Which moment.
+        moment: Moment,
+    },
+    /// What every policy did over time.
+    Overview {
+        /// Who observed them.
+        history: HistoryReader,
+        /// Of which time.
+        window: Interval,
+    },
 }
 
 impl Ask {
@@ -104,11 +131,14 @@ impl Ask {
             Self::Gates { .. } => 4,
             Self::Prepare(_) => 5,
             Self::Formers { .. } => 6,
+            Self::Timeline { .. } => 7,
+            Self::Compare { .. } => 8,
+            Self::Overview { .. } => 9,
         }
     }
 
     /// Number of slots.
-    pub const SLOTS: usize = 7;
+    pub const SLOTS: usize = 10;
 }
 
 /// The same finding in another environment, if there is one.
@@ -133,6 +163,12 @@ pub enum Answer {
     Formers(Arc<Result<Vec<Former>, Declined>>),
     /// What became of [`Effect::CarryOut`].
     CarriedOut(Carried),
+    /// To [`Ask::Timeline`]; `None` where nothing has been recorded yet.
+    Timeline(Result<Option<Arc<Told>>, Failure>),
+    /// To [`Ask::Compare`].
+    Compared(Result<Arc<Compared>, Failure>),
+    /// To [`Ask::Overview`], sorted by policy.
+    Overview(Result<Arc<[Line]>, Failure>),
 }
 
 /// Something to do outside of the screen. Every one is a spawned task or a call that returns at once.

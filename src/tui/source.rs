@@ -4,6 +4,7 @@
 
 use super::acting::{self, Carried, Progress};
 use super::msg::{Answer, Ask};
+use super::past;
 use crate::domain::{Gate, PolicyId};
 use crate::engine::{EngineHandle, HistoryReader, gates};
 use crate::fleet::query::FindingRow;
@@ -49,6 +50,11 @@ impl Source for EngineHandle {
             Ask::Prepare(_) => Answer::Prepared(Arc::new(acting::nobody().into())),
             Ask::Formers { .. } => Answer::Formers(Arc::new(acting::nobody().map(|()| Vec::new()))),
             Ask::Gates { road, history } => Answer::Gates(all_gates(self, &road, history.as_ref()).await),
+            Ask::Timeline { history, policy, window, width } => {
+                Answer::Timeline(past::timeline(&history, policy, window, width, Timestamp::now()).await)
+            }
+            Ask::Compare { history, moment } => Answer::Compared(past::compare(&history, moment).await),
+            Ask::Overview { history, window } => Answer::Overview(history.overview(window, Timestamp::now()).await.map(Arc::from)),
             Ask::Elsewhere { environments, query, rule, resource } => {
                 let mut found = Vec::with_capacity(environments.len());
                 for environment in environments {

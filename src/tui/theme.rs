@@ -3,6 +3,7 @@
 //! What lives here: [`Role`], how each looks at each colour depth, and [`Symbols`]. What does not: which role a thing has.
 //! Every role has a word or a shape beside it on screen, so that nothing depends on colour.
 
+use crate::domain::history::{MarkKind, SpanMode};
 use crate::domain::{FindingResult, Mode};
 use ratatui::style::{Color, Modifier, Style};
 
@@ -261,7 +262,23 @@ symbols! {
     times: "×", "x";
     caret: "▏", "_";
     middot: "·", "-";
+    arrow: "→", ">";
+    at_least: "≥", ">";
+    /// Over time: the policy was not there.
+    gone: "·", ".";
+    /// Over time: nobody watched.
+    unwatched: "┄", ":";
+    /// Over time: nothing is on record at all.
+    no_record: "╱", "/";
+    /// Marks of what happened.
+    promoted: "▲", "^";
+    demoted: "▼", "v";
+    exception: "◆", "*";
+    happened: "•", "@";
 }
+
+/// Heights that a column can have.
+pub(crate) const HEIGHTS: usize = 8;
 
 impl Symbols {
     /// The shape of a mode.
@@ -275,6 +292,36 @@ impl Symbols {
             Mode::NotReady => self.not_ready,
             Mode::Absent => self.absent,
             Mode::Unknown => self.unknown,
+        }
+    }
+
+    /// The shape of what a policy did, over time.
+    pub(crate) fn span(&self, mode: SpanMode) -> &'static str {
+        match mode {
+            SpanMode::Unwatched => self.unwatched,
+            SpanMode::Of(Mode::Absent) => self.gone,
+            SpanMode::Of(mode) => self.mode(mode),
+        }
+    }
+
+    /// A column of this height, of [`HEIGHTS`]; nothing is a dot.
+    pub(crate) fn height(&self, level: usize) -> &'static str {
+        const SHAPES: [&str; HEIGHTS] = ["▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"];
+        const PLAIN: [&str; HEIGHTS] = ["1", "2", "3", "4", "5", "6", "7", "8"];
+        let shapes = if self.cut.is_ascii() { &PLAIN } else { &SHAPES };
+        level.checked_sub(1).and_then(|place| shapes.get(place)).copied().unwrap_or(self.nothing)
+    }
+
+    /// The shape of something that happened.
+    pub(crate) fn mark(&self, kind: MarkKind) -> &'static str {
+        match kind {
+            MarkKind::Promote => self.promoted,
+            MarkKind::Demote => self.demoted,
+            MarkKind::Exception => self.exception,
+            MarkKind::Violations => self.fail,
+            MarkKind::Clean => self.met,
+            MarkKind::Revision => self.differs,
+            MarkKind::Created | MarkKind::Deleted | MarkKind::Mode | MarkKind::Ready | MarkKind::Operation => self.happened,
         }
     }
 
@@ -308,7 +355,9 @@ mod tests {
         for s in [&UNICODE, &ASCII] {
             let states = [s.live, s.listing, s.lost, s.denied, s.login, s.connecting];
             let modes = [s.audit, s.enforce, s.mixed, s.warn, s.off, s.not_ready, s.absent, s.unknown, s.reported];
-            for set in [&states[..], &modes[..]] {
+            let spans = [s.audit, s.enforce, s.mixed, s.warn, s.off, s.not_ready, s.gone, s.unknown, s.unwatched, s.no_record];
+            let marks = [s.promoted, s.demoted, s.exception, s.fail, s.met, s.differs, s.happened];
+            for set in [&states[..], &modes[..], &spans[..], &marks[..]] {
                 let unique: std::collections::BTreeSet<_> = set.iter().collect();
                 assert_eq!(unique.len(), set.len(), "{set:?}");
             }

@@ -391,7 +391,7 @@ fn back_to_what_is_chosen_from_what_is_kept() {
     deck.press("down");
     let (_, wish) = wishes(&mut deck, "enter").pop().unwrap();
     let Deed::Rollback(Some(former)) = &wish.deed else { panic!("{wish:?}") };
-    assert_eq!((former.mode(), wish.environment.as_deref()), (Some(Mode::Enforce), Some("staging")));
+    assert_eq!((former.mode, wish.environment.as_deref()), (Mode::Enforce, Some("staging")));
     let mut deck = seen(rollout((120, 40), "require-probes"), "r");
     assert!(deck.text().contains("nothing to go back to"), "{}", deck.text());
     assert!(wishes(&mut deck, "enter").is_empty());

@@ -92,6 +92,7 @@ fn plan(fleet: &FleetView, policy: &PolicyId, environment: &str, operation: Oper
         direction: if operation == Operation::Promote { Direction::Up } else { Direction::Down },
         made_at: now(),
         made_by: "jane@laptop".to_owned(),
+        maker: None,
         ticket: wish.ticket.clone(),
         undoes: None,
         basis: vec![Basis {
@@ -108,6 +109,13 @@ fn plan(fleet: &FleetView, policy: &PolicyId, environment: &str, operation: Oper
         steps: vec![step],
         warnings,
         notes,
+        impact: if to == Mode::Enforce {
+            vec![format!(
+                "{environment}: 3 owners in 2 namespaces fail now and would be refused at their next change: checkout/web, checkout/nightly, search/index"
+            )]
+        } else {
+            Vec::new()
+        },
         undo: Undo::Plan(match was {
             Some(_) => format!("set {}/{} in {environment} back to what it is now", policy.kind, policy.name),
             None => format!("delete {}/{} in {environment} again", policy.kind, policy.name),

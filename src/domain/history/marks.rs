@@ -1,7 +1,7 @@
 //! What happened, as points in time: made of changes, samples, exceptions and our own operations.
 
-use super::{Change, Interval, PolicyState, Sample};
-use crate::domain::{Mode, PolicyKey};
+use super::{Change, ChangeSource, Interval, PolicyState, Sample};
+use crate::domain::{Mode, PolicyKey, Revision};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
@@ -63,6 +63,22 @@ pub struct Mark {
     pub actor: Option<String>,
     /// What happened, in words. It may hold names from a cluster: clean it before it reaches a terminal.
     pub text: String,
+    /// How it is known when a policy changed; `None` of anything else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<ChangeSource>,
+    /// What a policy said before it changed; `None` where it did not exist.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before: Option<Revision>,
+    /// What it said from then on; `None` where it no longer existed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<Revision>,
+}
+
+impl Mark {
+    /// A point in time of which nothing more is known.
+    pub fn new(at: Timestamp, kind: MarkKind, text: String) -> Self {
+        Self { at, kind, actor: None, text, source: None, before: None, after: None }
+    }
 }
 
 /// An exception that came, changed or went.
@@ -137,19 +153,26 @@ fn describe(before: &PolicyState, after: &PolicyState) -> Option<(MarkKind, Stri
 
 /// The marks of changes in order. The first one that was only found so is no event: nobody saw it happen.
 pub fn mode_marks(changes: &[Change], window: Interval) -> Vec<Mark> {
-    let mut before = &PolicyState::ABSENT;
+    let mut last = &PolicyState::ABSENT;
     let mut out = Vec::new();
     for (index, change) in changes.iter().enumerate() {
+        let before = std::mem::replace(&mut last, &change.state);
         let described = describe(before, &change.state);
-        let found_first = index == 0 && !matches!(change.source, super::ChangeSource::Seen | super::ChangeSource::Creation);
-        before = &change.state;
+        let found_first = index == 0 && !matches!(change.source, ChangeSource::Seen | ChangeSource::Creation);
         let Some((kind, text)) = described.filter(|_| !found_first && window.from <= change.at && change.at <= window.to) else { continue };
         let how = match change.source {
-            super::ChangeSource::Seen => "",
-            super::ChangeSource::Found => " (found so, may be older)",
+            ChangeSource::Seen => "",
+            ChangeSource::Found => " (found so, may be older)",
             _ => " (as the object tells)",
         };
-        out.push(Mark { at: change.at, kind, actor: change.actor.clone(), text: format!("{text}{how}") });
+        let revision = |state: &PolicyState| state.revision.clone().filter(|_| state.mode != Mode::Absent);
+        out.push(Mark {
+            actor: change.actor.clone(),
+            source: Some(change.source),
+            before: revision(before),
+            after: revision(&change.state),
+            ..Mark::new(change.at, kind, format!("{text}{how}"))
+        });
     }
     out
 }
@@ -163,7 +186,7 @@ pub fn violation_marks(samples: &[Sample], window: Interval) -> Vec<Mark> {
         if sample.at < window.from || sample.at > window.to {
             continue;
         }
-        let mark = |kind, text| Mark { at: sample.at, kind, actor: None, text };
+        let mark = |kind, text| Mark::new(sample.at, kind, text);
         match held {
             Some(0) if sample.high > 0 => out.push(mark(MarkKind::Violations, violations(sample.high))),
             Some(held) if held > 0 && now == 0 => out.push(mark(MarkKind::Clean, "no violations any more".to_owned())),
@@ -189,7 +212,7 @@ pub fn exception_marks(changes: &[ExceptionChange], policy: &str, window: Interv
             (true, None) => format!("exception {}", change.name),
             (false, _) => format!("exception {} is gone", change.name),
         };
-        Mark { at: change.at, kind: MarkKind::Exception, actor: None, text }
+        Mark::new(change.at, MarkKind::Exception, text)
     };
     in_window.map(mark).collect()
 }
@@ -202,7 +225,7 @@ pub fn operation_mark(at: Timestamp, operation: &Operation) -> Mark {
         _ => MarkKind::Operation,
     };
     let text = if operation.text.is_empty() { operation.verb.clone() } else { format!("{}: {}", operation.verb, operation.text) };
-    Mark { at, kind, actor: Some(operation.actor.clone()), text }
+    Mark { actor: Some(operation.actor.clone()), ..Mark::new(at, kind, text) }
 }
 
 /// How far apart an operation of ours and what was recorded of the policy may be and still be the same event: clocks differ, and the cluster shows
@@ -220,6 +243,8 @@ pub fn told_once(changes: Vec<Mark>, operations: Vec<Mark>) -> Vec<Mark> {
         let nearest = changes.iter_mut().filter(|change| change.as_ref().is_some_and(same)).min_by_key(|change| change.as_ref().map(apart));
         if let Some(change) = nearest.and_then(Option::take) {
             operation.at = change.at;
+            operation.source = change.source;
+            (operation.before, operation.after) = (change.before, change.after);
         }
         out.push(operation);
     }
@@ -242,7 +267,6 @@ fn can_be(operation: &Mark, change: MarkKind) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::history::ChangeSource;
     use crate::domain::history::made::at;
     use crate::domain::{Revision, Tally};
 
@@ -279,6 +303,7 @@ mod tests {
         let marks = mode_marks(&changes, WINDOW);
         assert_eq!(marks.len(), 1);
         assert_eq!(marks[0].text, "audit → enforce (as the object tells)");
+        assert_eq!((marks[0].source, marks[0].before.is_some()), (Some(ChangeSource::ManagedFields), true));
         assert_eq!(mode_marks(&changes[..1], WINDOW), []);
         assert_eq!(mode_marks(&[change(1, Mode::Audit, ChangeSource::Creation)], WINDOW)[0].kind, MarkKind::Created);
     }
@@ -286,7 +311,15 @@ mod tests {
     #[test]
     fn what_we_did_and_a_recorder_saw_is_told_once() {
         use MarkKind::{Created, Deleted, Demote, Operation as Ours, Promote, Revision};
-        let seen = |second, kind| Mark { at: at(second), kind, actor: None, text: "seen".into() };
+        let seen = |second, kind| Mark {
+            at: at(second),
+            kind,
+            actor: None,
+            text: "seen".into(),
+            source: Some(ChangeSource::Seen),
+            before: None,
+            after: None,
+        };
         let ours = |second, verb: &str| {
             let operation =
                 Operation {

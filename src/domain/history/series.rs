@@ -54,7 +54,7 @@ pub struct Series {
 }
 
 /// The bucket `index` of `width` equal ones.
-fn bucket(window: Interval, index: usize, width: usize) -> Interval {
+pub(super) fn bucket(window: Interval, index: usize, width: usize) -> Interval {
     let edge = |index: usize| {
         let length = i128::from(window.length().as_secs()) * 1_000 + i128::from(window.length().subsec_millis());
         let offset = length * index as i128 / width.max(1) as i128;

@@ -41,6 +41,10 @@ pub struct Standing {
     pub since: Timestamp,
     /// How that time is known.
     pub source: ChangeSource,
+    /// Since when the mode holds, whatever the policy said meanwhile; never after `since`.
+    pub mode_since: Timestamp,
+    /// How that time is known.
+    pub mode_source: ChangeSource,
     /// Who brought it about.
     pub actor: Option<String>,
     /// When the policy was not in force meanwhile, without having been changed.
@@ -98,6 +102,9 @@ pub fn standing(records: &Records, now: Timestamp) -> Option<Standing> {
     let of_step = |change: &&Change| same_step(&change.state, &anchor.state) || out_of_force(&change.state, &anchor.state);
     let run: Vec<&Change> = records.changes.iter().rev().take_while(of_step).collect();
     let start = run.iter().rev().find(|change| same_step(&change.state, &anchor.state)).copied().unwrap_or(newest);
+    let in_mode = |change: &&Change| change.state.mode == anchor.state.mode;
+    let of_mode = records.changes.iter().rev().take_while(|change| in_mode(change) || change.state.mode == Mode::NotReady);
+    let entered = of_mode.filter(in_mode).last().filter(|entered| entered.at <= start.at).unwrap_or(start);
     let window = Interval { from: start.at, to: now };
     let missing = |covered: &[Interval]| gaps(&cover(covered.to_vec()), window);
     let violations = violations(&records.samples, window);
@@ -106,6 +113,8 @@ pub fn standing(records: &Records, now: Timestamp) -> Option<Standing> {
         state: PolicyState { ready: newest.state.ready, ..anchor.state.clone() },
         since: start.at,
         source: start.source,
+        mode_since: entered.at,
+        mode_source: entered.source,
         actor: start.actor.clone(),
         out_of_force: interruptions(&run, start.at, now),
         policy_gaps: missing(&records.policies),
@@ -211,6 +220,21 @@ mod tests {
         for (changes, since) in cases {
             let standing = standing(&records(changes.clone()), at(100));
             assert_eq!(standing.map(|standing| standing.since.as_second()), since, "{changes:?}");
+        }
+    }
+
+    #[test]
+    fn a_mode_outlives_what_is_said_in_it() {
+        use Mode::{Absent, Audit, Enforce, NotReady};
+        for (changes, since) in [
+            (vec![change(1, Audit, "a")], 1),
+            (vec![change(1, Audit, "a"), change(5, Audit, "b"), change(9, Audit, "c")], 1),
+            (vec![change(1, Audit, "a"), change(5, Enforce, "a"), change(9, Enforce, "b")], 5),
+            (vec![change(1, Audit, "a"), change(5, NotReady, "a"), change(6, Audit, "b")], 1),
+            (vec![change(1, Audit, "a"), change(5, Absent, "a"), change(6, Audit, "b")], 6),
+        ] {
+            let standing = standing(&records(changes.clone()), at(100));
+            assert_eq!(standing.map(|standing| standing.mode_since.as_second()), Some(since), "{changes:?}");
         }
     }
 

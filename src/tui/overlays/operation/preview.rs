@@ -9,7 +9,7 @@ use crate::domain::{Amount, Condition, ConditionName, ConditionState, Mode, clea
 use crate::fleet::view::FleetView;
 use crate::kinds::transfer::OURS;
 use crate::ops::diff::Change;
-use crate::ops::plan::{ConfirmLevel, Operation, Plan, to_file, too_old};
+use crate::ops::plan::{CommitPlan, ConfirmLevel, Operation, Plan, Verb, to_file, too_old};
 use crate::tui::acting::Prepared;
 use crate::tui::screens::View;
 use crate::tui::screens::rollout::wording::{self, Spans};
@@ -274,6 +274,9 @@ fn plan(prepared: &Prepared, before: Option<&Seen>, page: &mut Page<'_>) {
         for line in ours {
             page.code(&line.to_string(), Role::Muted);
         }
+        if let Verb::Commit { commit } = &step.verb {
+            committed(commit, page);
+        }
     }
     for note in &plan.notes {
         page.say("note", note, Role::Muted);
@@ -290,6 +293,31 @@ fn plan(prepared: &Prepared, before: Option<&Seen>, page: &mut Page<'_>) {
         page.say("warning", warning, Role::Attention);
     }
     page.say("undo", plan.undo.words(), Role::Text);
+}
+
+/// Where a commit is pushed to, what of each file changes, and its message, word for word.
+fn committed(commit: &CommitPlan, page: &mut Page<'_>) {
+    page.say("git", &format!("{}, branch {}", commit.repo, commit.branch), Role::Text);
+    let push = if commit.is_proposal() {
+        format!("{}, a branch of its own: open a pull request afterwards; nothing changes before it is merged", commit.to)
+    } else {
+        format!("{} itself: the tool that reads it applies it", commit.to)
+    };
+    page.say("push", &push, Role::Attention);
+    for file in &commit.files {
+        page.say("file", &file.path, Role::Strong);
+        for line in file.diff.lines() {
+            let role = match line.as_bytes().first() {
+                Some(b'+') => Role::Good,
+                Some(b'-') => Role::Fault,
+                _ => Role::Muted,
+            };
+            page.verbatim(line, role);
+        }
+    }
+    for (place, line) in commit.message.lines().enumerate() {
+        page.say(if place == 0 { "message" } else { "" }, line, Role::Muted);
+    }
 }
 
 /// Environment, context, server and cluster, and who it is that acts.
@@ -360,6 +388,10 @@ fn conditions(gate: &Value) -> Vec<Condition> {
 
 /// What it comes to for those who work there.
 fn impact(plan: &Plan, before: Option<&Seen>, page: &mut Page<'_>) {
+    if !plan.impact.is_empty() {
+        plan.impact.iter().for_each(|line| page.say("impact", line, Role::Text));
+        return;
+    }
     let failing = before.map(|seen| match seen.faults {
         Some(faults) => format!("; {} now", words::counted(faults, "owner fails", "owners fail")),
         None => "; how many fail now is not known".to_owned(),

@@ -14,7 +14,7 @@ const PACE: SignedDuration = SignedDuration::from_secs(5);
 const JUDGED_ANEW: SignedDuration = SignedDuration::from_secs(60);
 
 /// What a question was asked about: of every environment, how many views and contents there had been.
-type Seen = Vec<(u64, u64)>;
+pub(super) type Seen = Vec<(u64, u64)>;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -24,7 +24,7 @@ pub(super) struct Asking {
     due: Option<Timestamp>,
 }
 
-fn seen(fleet: &FleetView) -> Seen {
+pub(super) fn seen(fleet: &FleetView) -> Seen {
     fleet.environments.iter().map(|environment| (environment.generation, environment.content)).collect()
 }
 

@@ -5,6 +5,7 @@
 use super::Hit;
 use super::board::{Board, Group, Line, Listing, Row, SortBy};
 use super::columns::{Columns, Needs, UNTIL};
+use super::over_time::{Bars, OverTime};
 use super::wording::{self, Spans};
 use crate::domain::{Mode, PolicyId, Stop, clean};
 use crate::fleet::view::EnvironmentView;
@@ -31,11 +32,19 @@ pub(super) struct Drawing<'a> {
     pub(super) focused: bool,
     /// First line in sight.
     pub(super) top: usize,
+    pub(super) over_time: &'a OverTime,
 }
 
-/// Lines around the rows: the headings, and what is hidden.
-pub(super) fn frame_rows(board: &Board) -> usize {
-    1 + usize::from(board.hidden + board.filtered > 0)
+impl Drawing<'_> {
+    /// The bars that stand in place of what is waited for, where that is wanted.
+    fn bars(&self) -> Option<Bars> {
+        self.over_time.is_shown().then(|| Bars::of(self.columns.rest, self.columns.environments.clone()))
+    }
+}
+
+/// Lines around the rows: the headings, what is hidden, and what shapes over time mean.
+pub(super) fn frame_rows(board: &Board, over_time: &OverTime) -> usize {
+    1 + usize::from(board.hidden + board.filtered > 0) + usize::from(over_time.is_shown())
 }
 
 /// What the columns have to hold.
@@ -61,7 +70,7 @@ pub(super) fn needs(board: &Board, view: &View<'_>) -> Needs {
 /// ```
 pub(super) fn draw(drawing: &Drawing<'_>, view: &View<'_>, area: Rect, buffer: &mut Buffer, hits: &mut Hits<Hit>) {
     headings(drawing, view, area, buffer, hits);
-    let room = usize::from(area.height).saturating_sub(frame_rows(drawing.board));
+    let room = usize::from(area.height).saturating_sub(frame_rows(drawing.board, drawing.over_time));
     let mut line = 1;
     for what in drawing.board.lines.iter().skip(drawing.top).take(room) {
         match what {
@@ -76,6 +85,10 @@ pub(super) fn draw(drawing: &Drawing<'_>, view: &View<'_>, area: Rect, buffer: &
     let hidden = hidden_words(drawing.board, drawing.listing, view);
     if !hidden.is_empty() && area.height > line {
         Pen::new(buffer, view.theme, area, line).put(" ", Role::Muted).rest_clean(&hidden, Role::Muted);
+        line += 1;
+    }
+    if drawing.over_time.is_shown() && area.height > line {
+        drawing.over_time.legend(view, area, line, buffer);
     }
 }
 
@@ -121,6 +134,10 @@ fn headings(drawing: &Drawing<'_>, view: &View<'_>, area: Rect, buffer: &mut Buf
     pen.put(" ", Role::Muted);
     heading(&mut pen, &mark(SortBy::Next, if columns.words { "NEXT STEP" } else { "NEXT" }), columns.next, SortBy::Next);
     pen.field(if columns.words { "VERDICT" } else { "" }, columns.verdict, Role::Muted);
+    if let Some(bars) = drawing.bars() {
+        drawing.over_time.headings(&mut pen, &bars, columns.rest, view);
+        return;
+    }
     let until = mark(SortBy::Soonest, "UNTIL");
     if columns.rest > width(&until) + 10 {
         pen.field("WAITS FOR", columns.rest.saturating_sub(UNTIL), Role::Muted);
@@ -177,7 +194,10 @@ fn row(drawing: &Drawing<'_>, place: usize, view: &View<'_>, area: Rect, line: u
     } else {
         pen.field(mark, columns.verdict, role);
     }
-    waits(&mut pen, row, columns.rest, view);
+    match drawing.bars() {
+        Some(bars) => drawing.over_time.draw(&mut pen, row, &bars, view),
+        None => waits(&mut pen, row, columns.rest, view),
+    }
     pen.finish();
 }
 

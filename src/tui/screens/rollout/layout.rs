@@ -3,7 +3,8 @@
 //! What lives here: the [`Screen`] of the rollout. What does not: what its verbs change (`super`).
 
 use super::board::Group;
-use super::{Focus, Hit, Rollout, board_view, columns, panel, states};
+use super::time::{self, NEXT_MARK, PREVIOUS_MARK, Timeline, ZOOM_IN, ZOOM_OUT};
+use super::{Focus, Hit, OVERVIEW, Rollout, TIMELINE, board_view, columns, panel, states};
 use crate::fleet::view::FleetView;
 use crate::tui::keys::Verb;
 use crate::tui::msg::Answer;
@@ -26,6 +27,9 @@ const LEAST_BOARD: u16 = 7;
 
 impl Screen for Rollout {
     fn run(&mut self, verb: Verb, cx: &mut Cx<'_>) -> Done {
+        if let Some(done) = self.run_timeline(verb, cx) {
+            return done;
+        }
         match verb {
             Verb::Up | Verb::Down | Verb::PageUp | Verb::PageDown | Verb::First | Verb::Last => self.move_cursor(verb),
             Verb::Left => self.first = self.first.saturating_sub(1),
@@ -55,27 +59,41 @@ impl Screen for Rollout {
     }
 
     fn blocked(&self, verb: Verb, fleet: &FleetView) -> Option<&'static str> {
+        if is_operation(verb) {
+            return self.cannot_operate(verb, fleet);
+        }
+        if let Some(timeline) = self.timeline.as_ref().filter(|_| self.focus == Focus::Board) {
+            return timeline.blocked(verb, fleet);
+        }
         match verb {
+            NEXT_MARK | PREVIOUS_MARK => Some("that is for a timeline"),
+            ZOOM_IN | ZOOM_OUT => self.over_time.blocked(verb),
+            TIMELINE if self.timeline.is_some() => Some("it is open; tab leads to it"),
+            TIMELINE if self.selected().is_none() => Some("there is no policy to show over time"),
             Verb::Open if self.selected().is_none() => Some("there is nothing to open"),
             Verb::Open if self.focus == Focus::Panel && self.condition_place().is_none() => Some("there is no next step, and no condition"),
             Verb::Copy if self.selected().is_none() => Some("there is nothing to copy"),
             MARK if self.selected().is_none_or(|row| row.gate.is_err()) => Some("only what has a next step can be marked"),
-            verb if is_operation(verb) => self.cannot_operate(verb, fleet),
             SORT | SORT_BACK | REVERSE if self.board.rows().is_empty() => Some("there is nothing to sort yet"),
             _ => None,
         }
     }
 
     fn hints(&self) -> &'static [Verb] {
+        if let Some(timeline) = self.timeline.as_ref().filter(|_| self.focus == Focus::Board) {
+            return timeline.hints();
+        }
         match self.focus {
             Focus::Board => &[
                 Verb::Open,
+                TIMELINE,
                 PROMOTE,
                 DEMOTE,
                 ROLLBACK,
                 HOLD,
                 MARK,
                 Verb::Filter,
+                OVERVIEW,
                 SORT,
                 ALL,
                 Verb::NextScreen,
@@ -88,21 +106,33 @@ impl Screen for Rollout {
 
     /// `2 open · 1 wait · 3 stuck · 1 unknown · judged 14:32:05`
     fn status(&self, view: &View<'_>) -> String {
+        if let Some(timeline) = &self.timeline {
+            return timeline.status(view);
+        }
         let Some(judged) = self.judged.filter(|_| !self.board.rows().is_empty()) else { return String::new() };
         let of = |group, word: &str| (self.board.count(group), word.to_owned());
         let counts = [of(Group::Open, "open"), of(Group::Waits, "wait"), of(Group::Stuck, "stuck"), of(Group::Unknown, "unknown")];
         let said = counts.into_iter().filter(|(n, _)| *n > 0).map(|(n, word)| format!("{} {word}", words::number(n as u64)));
-        let parts: Vec<String> = said.chain([format!("judged {}", words::clock(judged, view.zone))]).collect();
+        let over = self.over_time.words();
+        let parts: Vec<String> = over.into_iter().chain(said).chain([format!("judged {}", words::clock(judged, view.zone))]).collect();
         parts.join(&format!(" {} ", view.theme.symbols.middot))
     }
 
     fn shown(&mut self, cx: &mut Cx<'_>) {
         self.asking.anew();
+        self.over_time.shown_again(cx);
+        if let Some(timeline) = &mut self.timeline {
+            timeline.shown(cx);
+        }
         self.fleet_changed(cx);
     }
 
     fn fleet_changed(&mut self, cx: &mut Cx<'_>) {
         self.asking.want(self.board.opens(cx.now), cx);
+        match &mut self.timeline {
+            Some(timeline) => timeline.want(cx),
+            None => self.over_time.want(cx),
+        }
     }
 
     fn answered(&mut self, number: u64, answer: &Answer, cx: &mut Cx<'_>) {
@@ -117,6 +147,10 @@ impl Screen for Rollout {
             // Left on, they would take the same policies another step further the next time.
             self.marks.clear();
         }
+        self.over_time.answered(number, answer, cx);
+        if let Some(timeline) = &mut self.timeline {
+            timeline.answered(number, answer, cx);
+        }
     }
 
     fn mouse(&mut self, event: MouseEvent, cx: &mut Cx<'_>) -> Done {
@@ -127,10 +161,14 @@ impl Screen for Rollout {
                 if !again {
                     self.last_click = Some((cx.now, hit));
                 }
+                if let (Hit::Lane(place), Some(timeline)) = (hit, &mut self.timeline) {
+                    self.focus = Focus::Board;
+                    timeline.click(place, event.column, cx);
+                    return if again { self.run(Verb::Open, cx) } else { Done::Yes };
+                }
                 return self.click(hit, again, cx);
             }
-            (MouseEventKind::ScrollDown, _) => (self.top, self.follow) = (self.top.saturating_add(3), false),
-            (MouseEventKind::ScrollUp, _) => (self.top, self.follow) = (self.top.saturating_sub(3), false),
+            (MouseEventKind::ScrollDown | MouseEventKind::ScrollUp, _) => self.wheel(event.kind == MouseEventKind::ScrollDown, cx),
             _ => {}
         }
         Done::Yes
@@ -140,10 +178,15 @@ impl Screen for Rollout {
         if self.asking.is_due(cx.now) {
             self.asking.want(self.board.opens(cx.now), cx);
         }
+        match &mut self.timeline {
+            Some(timeline) => timeline.clock(cx),
+            None => self.over_time.clock(cx),
+        }
     }
 
     fn wake(&self) -> Option<Timestamp> {
-        self.asking.wake()
+        let of_time = self.timeline.as_ref().map_or_else(|| self.over_time.wake(), Timeline::wake);
+        self.asking.wake().into_iter().chain(of_time).min()
     }
 
     fn filter(&self) -> &str {
@@ -161,7 +204,7 @@ impl Screen for Rollout {
     }
 
     fn environment(&self) -> Option<Arc<str>> {
-        None
+        self.timeline.as_ref()?.environment()
     }
 
     /// ```text
@@ -172,7 +215,11 @@ impl Screen for Rollout {
     /// ```
     fn draw(&mut self, view: &View<'_>, area: Rect, buffer: &mut Buffer) {
         self.hits.clear();
-        if area.is_empty() || states::draw(&self.board, &self.listing, self.judged.is_some(), view, area, buffer) {
+        self.bar_columns = time::bar_columns(area.width, view);
+        if area.is_empty() || self.draw_timeline(view, area, buffer) {
+            return;
+        }
+        if states::draw(&self.board, &self.listing, self.judged.is_some(), view, area, buffer) {
             return;
         }
         let (board, panel) = self.divide(view, area);
@@ -188,6 +235,28 @@ impl Screen for Rollout {
 }
 
 impl Rollout {
+    fn wheel(&mut self, down: bool, cx: &mut Cx<'_>) {
+        match &mut self.timeline {
+            Some(timeline) => timeline.wheel(down, cx),
+            None if down => (self.top, self.follow) = (self.top.saturating_add(3), false),
+            None => (self.top, self.follow) = (self.top.saturating_sub(3), false),
+        }
+    }
+
+    /// Draws the timeline over the board, if one is open.
+    fn draw_timeline(&mut self, view: &View<'_>, area: Rect, buffer: &mut Buffer) -> bool {
+        let Some(mut timeline) = self.timeline.take() else { return false };
+        let mut hits = std::mem::take(&mut self.hits);
+        // A policy that has left the board has no gate that the keys could go to.
+        let row = self.selected().filter(|row| row.key.id == timeline.policy.id);
+        let cursor = self.condition_place().map(|(place, _)| place).filter(|_| self.focus == Focus::Panel);
+        let gate = row.map(|row| time::Gate { row, cursor, focused: self.focus == Focus::Panel });
+        timeline.draw(gate.as_ref(), view, area, buffer, &mut hits);
+        self.hits = hits;
+        self.timeline = Some(timeline);
+        true
+    }
+
     /// The board and the panel: beside each other, one below the other, or the one with the keys alone.
     fn divide(&self, view: &View<'_>, area: Rect) -> (Rect, Rect) {
         let none = Rect { height: 0, ..area };
@@ -199,7 +268,7 @@ impl Rollout {
             let right = Rect { x: area.x + left + 1, width: area.width - left - 1, ..area };
             return (Rect { width: left, ..area }, right);
         }
-        let board = u16::try_from(self.board.lines.len() + board_view::frame_rows(&self.board)).unwrap_or(u16::MAX);
+        let board = u16::try_from(self.board.lines.len() + board_view::frame_rows(&self.board, &self.over_time)).unwrap_or(u16::MAX);
         // A headline and eight conditions: where a gate stands does not depend on what it says, unless there is room for all of that.
         let needed = self.selected().map_or(0, |row| panel::needed(row, view, area.width));
         let panel = u16::try_from(needed).ok().filter(|needed| (9..=area.height / 2).contains(needed)).unwrap_or(9);
@@ -211,7 +280,7 @@ impl Rollout {
         let needs = board_view::needs(&self.board, view);
         let columns = columns::lay_out(usize::from(area.width).saturating_sub(1), &needs, self.first);
         self.first = columns.environments.start;
-        self.board_rows = usize::from(area.height).saturating_sub(board_view::frame_rows(&self.board));
+        self.board_rows = usize::from(area.height).saturating_sub(board_view::frame_rows(&self.board, &self.over_time));
         let line = self.board.line(self.place);
         // The heading of a group stays with its first row.
         let line = if line == 1 || line == self.top { line.saturating_sub(usize::from(self.is_first(line))) } else { line };
@@ -224,6 +293,7 @@ impl Rollout {
             marks: &self.marks,
             focused: self.focus == Focus::Board,
             top: self.top,
+            over_time: &self.over_time,
         };
         board_view::draw(&drawing, view, area, buffer, &mut self.hits);
     }

@@ -2,7 +2,7 @@
 //!
 //! What lives here: the screen's state, its keys, and how they change it. Its parts: `acting` (what is done to policies), `asking` (when gates are asked for), `board` (rows as data),
 //! `sieve` (its filter), `columns` and `board_view` (drawing it), `panel` (the gate), `wording` (both in words), `states` (instead of an empty
-//! board), `layout` (how they share the screen).
+//! board), `layout` (how they share the screen), `time` (a level below: one policy over time), `over_time` (the same of all, on the board).
 
 mod acting;
 mod asking;
@@ -10,14 +10,16 @@ mod board;
 mod board_view;
 mod columns;
 mod layout;
+mod over_time;
 mod panel;
 mod sieve;
 mod states;
+mod time;
 pub(in crate::tui) mod wording;
 
 use super::lists::{Hits, moved};
 use super::operations::{DEMOTE_KEY, HOLD_KEY, PROMOTE_KEY, ROLLBACK_KEY, UNBLOCK_KEY};
-use super::{ALL, Cx, Done, MARK, Place, REVERSE, SORT, SORT_BACK, Screen};
+use super::{ALL, Cx, Done, MARK, Place, REVERSE, SORT, SORT_BACK, Screen, seen};
 use crate::domain::{Condition, ConditionName, ConditionState, PolicyId, clean};
 use crate::tui::keys::{Binding, Verb};
 use crate::tui::overlays::note::Note;
@@ -25,9 +27,11 @@ use crate::tui::theme::Role;
 use asking::Asking;
 use board::{Board, Listing, Row, SortBy};
 use jiff::Timestamp;
+use over_time::OverTime;
 use sieve::Sieve;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use time::{NEXT_MARK, PREVIOUS_MARK, Timeline, ZOOM_IN, ZOOM_OUT};
 
 /// The screen's own keys.
 pub(super) const KEYS: &[Binding] = &[
@@ -41,7 +45,23 @@ pub(super) const KEYS: &[Binding] = &[
     ROLLBACK_KEY,
     HOLD_KEY,
     UNBLOCK_KEY,
+    Binding::new(
+        TIMELINE,
+        &["t"],
+        "timeline",
+        "The selected policy over time, in every environment: what it did, what happened, and who did it.",
+    ),
+    Binding::new(OVERVIEW, &["w"], "over time", "On the board, what each policy did over time in place of what it waits for, or back."),
+    Binding::new(NEXT_MARK, &["n"], "next", "In a timeline, to what happened next in the selected environment."),
+    Binding::new(PREVIOUS_MARK, &["N"], "before", "In a timeline, to what happened before."),
+    Binding::new(ZOOM_IN, &["+", "="], "closer", "Over time, closer: 90, 30, 14, 7, 3 days, 1 day, 6 hours, 1 hour."),
+    Binding::new(ZOOM_OUT, &["-", "_"], "wider", "Over time, wider."),
 ];
+
+/// A policy over time.
+const TIMELINE: Verb = Verb::Own("timeline");
+/// All policies over time.
+const OVERVIEW: Verb = Verb::Own("over-time");
 
 /// Makes the screen.
 pub(super) fn make() -> Box<dyn Screen> {
@@ -69,6 +89,8 @@ enum Hit {
     Board,
     /// The panel, wherever nothing more special is.
     Panel,
+    /// A row of a timeline, by its place.
+    Lane(usize),
 }
 
 /// See the module.
@@ -98,6 +120,12 @@ struct Rollout {
     last_click: Option<(Timestamp, Hit)>,
     /// Lines of the board when drawn last, for paging.
     board_rows: usize,
+    /// The policy that is shown over time, on a level of its own.
+    timeline: Option<Timeline>,
+    /// All policies over time, on the board.
+    over_time: OverTime,
+    /// Columns of time that a timeline would have on the screen drawn last.
+    bar_columns: usize,
 }
 
 impl Rollout {
@@ -224,15 +252,43 @@ impl Rollout {
         Done::Yes
     }
 
-    fn own(&mut self, verb: Verb, cx: &Cx<'_>) {
+    fn own(&mut self, verb: Verb, cx: &mut Cx<'_>) {
         match verb {
             ALL => self.listing.all = !self.listing.all,
             SORT => self.sort_by_next(1),
             SORT_BACK => self.sort_by_next(SortBy::ALL.len() - 1),
             REVERSE => self.listing.reverse = !self.listing.reverse,
+            TIMELINE => return self.open_timeline(cx),
+            OVERVIEW | ZOOM_IN | ZOOM_OUT => return self.over_time.run(verb, cx),
             _ => return,
         }
         self.list(cx);
+    }
+
+    /// The selected policy over time, beginning where it stands.
+    fn open_timeline(&mut self, cx: &mut Cx<'_>) {
+        let Some(row) = self.selected() else { return };
+        let stands = row.gate.as_ref().ok().and_then(|gate| gate.from.as_ref()).map(|stop| Arc::clone(&stop.environment));
+        let there =
+            || cx.fleet.environments.iter().rev().find(|view| seen::cell(view, &row.key).is_some()).map(|view| Arc::clone(&view.name));
+        let environment = stands.or_else(there);
+        let timeline = Timeline::open(row.key.clone(), self.over_time.zoom(), environment, self.bar_columns, cx);
+        (self.timeline, self.focus, self.chosen) = (Some(timeline), Focus::Board, true);
+    }
+
+    /// Carries out a verb in the timeline; `None` where it is for the gate or the board.
+    fn run_timeline(&mut self, verb: Verb, cx: &mut Cx<'_>) -> Option<Done> {
+        let timeline = self.timeline.as_mut()?;
+        if self.focus == Focus::Panel || matches!(verb, Verb::NextScreen | Verb::PreviousScreen) {
+            return None;
+        }
+        let done = timeline.run(verb, cx);
+        self.over_time.set_zoom(timeline.zoom());
+        if done == Done::Outermost {
+            self.timeline = None;
+            self.over_time.want(cx);
+        }
+        Some(Done::Yes)
     }
 
     fn sort_by_next(&mut self, step: usize) {
@@ -293,7 +349,7 @@ impl Rollout {
             }
             Hit::Board => self.focus = Focus::Board,
             Hit::Panel if self.selected().is_some() => self.focus = Focus::Panel,
-            Hit::Panel => {}
+            Hit::Panel | Hit::Lane(_) => {}
         }
         if double && matches!(hit, Hit::Row(_) | Hit::Condition(_)) { self.open() } else { Done::Yes }
     }

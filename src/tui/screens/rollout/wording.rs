@@ -3,7 +3,8 @@
 //! What lives here: wording, with production named as production. What does not: where it stands.
 
 use super::board::{Group, Row, lacking};
-use crate::domain::{Amount, Condition, ConditionName, ConditionState, Gate, Stop, Tier, Verdict, clean};
+use crate::domain::history::SpanMode;
+use crate::domain::{Amount, Condition, ConditionName, ConditionState, Gate, Mode, Stop, Tier, Verdict, clean};
 use crate::tui::screens::View;
 use crate::tui::text::{fit, width, wrap};
 use crate::tui::theme::{Role, Symbols};
@@ -31,6 +32,15 @@ pub(super) fn verdict(row: &Row, symbols: &Symbols) -> (&'static str, &'static s
         Group::Stuck => (symbols.unmet, "closed", Role::Fault),
         Group::Unknown => ("?", "unknown", Role::Attention),
         Group::End => (symbols.none, "end", Role::Muted),
+    }
+}
+
+/// How what a policy did over time is painted.
+pub(super) fn span_role(mode: SpanMode) -> Role {
+    match mode {
+        SpanMode::Of(Mode::Mixed | Mode::NotReady | Mode::Unknown) => Role::Attention,
+        SpanMode::Of(Mode::Audit | Mode::Enforce | Mode::Warn) => Role::Text,
+        SpanMode::Of(Mode::Off | Mode::Absent) | SpanMode::Unwatched => Role::Muted,
     }
 }
 

@@ -105,14 +105,8 @@ impl Finding {
         match answer {
             Answer::Elsewhere(found) if self.elsewhere_asked == Some(number) => self.elsewhere = Some(found.clone()),
             Answer::Object(result) if matches!(self.object, Object::Asked(n) if n == number) => self.take_object(result),
-            Answer::Elsewhere(_)
-            | Answer::Object(_)
-            | Answer::Findings(_)
-            | Answer::Blocked(_)
-            | Answer::Gates(_)
-            | Answer::Prepared(_)
-            | Answer::Formers(_)
-            | Answer::CarriedOut(_) => {}
+            // What others asked for.
+            _ => {}
         }
     }
 
