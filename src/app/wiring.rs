@@ -53,7 +53,12 @@ pub(super) fn start_engine(loaded: &Loaded, summaries: bool) -> EngineHandle {
 pub(super) fn road(loaded: &Loaded) -> Road {
     let (whole, watched) = (&loaded.settings.environments, &loaded.options.environments);
     let configured = watched.iter().all(|one| whole.iter().any(|other| other.name == one.name));
-    Road::new(if configured { whole } else { watched }.clone())
+    if !configured {
+        return Road::new(watched.clone());
+    }
+    // What flags say of an environment is said of those that are watched.
+    let as_asked = |one: &EnvironmentSettings| watched.iter().find(|other| other.name == one.name).unwrap_or(one).clone();
+    Road::new(whole.iter().map(as_asked).collect())
 }
 
 /// Who makes plans and carries them out over a running engine, with their traces where this user's are.

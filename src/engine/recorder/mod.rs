@@ -11,8 +11,6 @@
 //! The cost hangs on the number of policies, never on that of findings. Nobody waits for the disk: what cannot be handed on is not told, and
 //! counts as not watched.
 
-#[cfg(test)]
-mod cost;
 mod lookup;
 mod watcher;
 mod writer;
@@ -246,3 +244,6 @@ fn exception_state(exception: &crate::domain::Exception) -> ExceptionState {
         created_at: exception.created_at,
     }
 }
+
+#[cfg(test)]
+mod tests;

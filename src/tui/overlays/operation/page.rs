@@ -101,7 +101,7 @@ impl<'a> Page<'a> {
     /// Sentences are made where nobody knows what the terminal can show.
     fn plain(&self, text: &str) -> String {
         let symbols = self.view.theme.symbols;
-        clean(text).replace('·', symbols.middot).replace('→', symbols.becomes)
+        clean(text).replace('·', symbols.middot).replace('→', symbols.becomes).replace('…', symbols.cut)
     }
 
     fn known(&self, spans: Spans) -> Spans {

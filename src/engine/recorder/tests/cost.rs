@@ -1,14 +1,14 @@
 //! What recording costs, measured: the looks at the views and the writing of what they found, on one thread.
 //!
 //! ```text
-//! cargo test --profile fast --lib recorder::cost -- --ignored --nocapture
+//! cargo test --profile fast --lib recorder::tests::cost -- --ignored --nocapture
 //! ```
 //! Two minutes of four environments with two hundred policies each, in which 2,000 findings change every second: a fifth of all policies has other
 //! numbers at every look, a change of a mode comes every five seconds. The minutes are played as fast as they go, and each piece
 //! of work is timed by the clock: the wait for the disk counts as work, so that the share of a core is less than what is printed.
 
-use super::LOOK;
-use super::watcher::{Moment, Watcher};
+use super::super::LOOK;
+use super::super::watcher::{Moment, Watcher};
 use crate::domain::history::Note;
 use crate::domain::{Mode, Revision, Sync, Tally};
 use crate::files::history::History;

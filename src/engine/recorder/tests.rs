@@ -1,0 +1,3 @@
+//! The recorder as a whole: what it costs.
+
+mod cost;
