@@ -25,9 +25,9 @@ pub struct Pace {
 }
 
 impl Default for Pace {
-    /// About a second for what takes a real Kyverno up to twenty, and a scan every two minutes.
+    /// A second or two for what takes a real Kyverno up to twenty, and a scan every two minutes.
     fn default() -> Self {
-        Self { reports: Duration::from_secs(1), ready: Duration::from_secs(1), scan: Duration::from_secs(120) }
+        Self { reports: Duration::from_secs(2), ready: Duration::from_secs(1), scan: Duration::from_secs(120) }
     }
 }
 

@@ -107,7 +107,10 @@ impl Asked<'_> {
             return said(unknown(ConditionName::Fresh, &source, "results are of the future: a clock is wrong"), None);
         }
         let condition = match (self.start(), limit) {
-            (Ok(start), _) if evaluated < start.at => unmet(ConditionName::Fresh, &source, "results are older than this step"),
+            // Results have whole seconds, a recorder's times have more.
+            (Ok(start), _) if evaluated.as_second() < start.at.as_second() => {
+                unmet(ConditionName::Fresh, &source, "results are older than this step")
+            }
             (_, Some(limit)) if age > limit => unmet(ConditionName::Fresh, &source, "results are older than two scan intervals"),
             (Err(why), _) => unknown(ConditionName::Fresh, &source, &why),
             (Ok(_), None) => unknown(ConditionName::Fresh, "", "how often Kyverno scans could not be read"),

@@ -271,6 +271,18 @@ fn from_audit() -> Vec<Row> {
             }),
         ),
         (
+            "results of the second in which a recorder saw the step begin",
+            Open,
+            Fresh,
+            Met,
+            on(|s| {
+                s.road[QAC].steps[0].soak = SignedDuration::ZERO;
+                let began = now() - SignedDuration::from_mins(10);
+                s.evidence.start.as_mut().unwrap().at = began + SignedDuration::from_millis(412);
+                s.evidence.oldest_result = Some(began);
+            }),
+        ),
+        (
             "results are of the future",
             Unknown,
             Fresh,
