@@ -60,12 +60,23 @@ pub(crate) struct Cluster {
     drawn: AtomicU64,
     /// When Kyverno last read each version of a policy.
     read: Mutex<HashMap<u64, Timestamp>>,
+    /// What all policies said when they were last judged by.
+    judged: AtomicU64,
 }
 
 impl Cluster {
     pub(crate) fn new(profile: Profile, catalog: Catalog, pace: Pace, seed: u64) -> Self {
         let store = Store::new(catalog.all().len(), 1_000);
-        Self { profile, catalog, pace, store: Mutex::new(store), seed, drawn: AtomicU64::new(0), read: Mutex::default() }
+        Self {
+            profile,
+            catalog,
+            pace,
+            store: Mutex::new(store),
+            seed,
+            drawn: AtomicU64::new(0),
+            read: Mutex::default(),
+            judged: AtomicU64::new(0),
+        }
     }
 
     /// The objects. Never held across an await.
@@ -90,6 +101,11 @@ impl Cluster {
     pub(crate) fn forget_unread(&self, current: &[u64]) {
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         read.retain(|version, _| current.contains(version));
+    }
+
+    /// Remembers what all policies say, as a hash; whether that is news.
+    pub(crate) fn judges_by(&self, policies: u64) -> bool {
+        self.judged.swap(policies, Ordering::Relaxed) != policies
     }
 
     pub(crate) fn uid(&self) -> String {

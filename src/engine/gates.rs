@@ -5,7 +5,7 @@
 
 use super::{EngineHandle, HistoryReader};
 use crate::domain::history::{ChangeSource, EnvironmentKey, Standing as Recorded};
-use crate::domain::{Gate, Hold, PolicyId, PolicyKey};
+use crate::domain::{Gate, Hold, Mode, PolicyId, PolicyKey};
 use crate::fleet::query::{ExceptionRow, PolicyRow};
 use crate::fleet::view::{EnvironmentView, FleetView, KindView};
 use crate::ops::gate::{Evidence, Observed, Question, Relied, Start, judge};
@@ -134,7 +134,10 @@ impl Gathered {
         let told = entered.map(|entered| Start { at: entered.at, revision: row.policy.revision.0.clone(), source: entered.source });
         let recorded = self.recorded.get(&(Arc::clone(&view.name), row.key.clone()));
         let (start, observed) = match recorded {
-            Some(recorded) => weigh(recorded, told, row),
+            Some(recorded) => {
+                let mode = view.cells.iter().find(|cell| cell.key == row.key).map(|cell| cell.mode);
+                weigh(recorded, told, row, mode)
+            }
             None => (told, None),
         };
         let exceptions = known.and_then(|known| known.exceptions.as_ref());
@@ -172,8 +175,11 @@ impl Gathered {
 
 /// The start that counts, and what was seen since. What a recorder saw happen goes first; where it only found the policy as it is, the object itself may
 /// know of an earlier moment. Where it was away while somebody wrote, it does not know what was written.
-fn weigh(recorded: &Recorded, told: Option<Start>, row: &PolicyRow) -> (Option<Start>, Option<Observed>) {
-    let is_this = recorded.state.revision.as_ref() == Some(&row.policy.revision);
+///
+/// A record of another revision or mode is of another step: the recorder has not written down yet what is `mode` now.
+fn weigh(recorded: &Recorded, told: Option<Start>, row: &PolicyRow, mode: Option<Mode>) -> (Option<Start>, Option<Observed>) {
+    let same_mode = mode.is_some_and(|mode| mode == recorded.state.mode || mode == Mode::NotReady);
+    let is_this = same_mode && recorded.state.revision.as_ref() == Some(&row.policy.revision);
     if !is_this {
         return (told, None);
     }
@@ -197,4 +203,37 @@ fn names(row: &ExceptionRow, policy: &PolicyId) -> bool {
 fn relied(row: &ExceptionRow) -> Relied {
     let exception = &row.exception;
     Relied { name: format!("{}/{}", exception.namespace, exception.name), expires_at: exception.expires_at, uses: row.uses }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::history::{Change, Interval, PolicyState, Records, standing};
+    use crate::kinds::{KindId, read_policy};
+    use serde_json::json;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_760_000_000 + second).unwrap()
+    }
+
+    #[test]
+    fn a_record_of_another_mode_is_not_of_this_step() {
+        let kind = KindId::find("kyverno.io", "ClusterPolicy").unwrap().kind();
+        let object = json!({"apiVersion": "kyverno.io/v1", "kind": "ClusterPolicy", "metadata": {"name": "p"},
+            "spec": {"validationFailureAction": "Enforce", "rules": []}});
+        let policy = Arc::new(read_policy(kind, &object).unwrap());
+        let key = PolicyKey { source: "kyverno".into(), id: Arc::new(policy.id.clone()) };
+        let row = PolicyRow { key, policy: Arc::clone(&policy), mode: Mode::Enforce, rules: Vec::new() };
+        let state = PolicyState { mode: Mode::Audit, ready: Some(true), revision: Some(policy.revision.clone()) };
+        let change = Change { at: at(0), state, actor: None, source: ChangeSource::Seen };
+        let watched = vec![Interval { from: at(0), to: at(900) }];
+        let records = Records { changes: vec![change], policies: watched.clone(), events: watched, ..Records::default() };
+        let recorded = standing(&records, at(900)).unwrap();
+        let told = Start { at: at(899), revision: policy.revision.0.clone(), source: "annotation".to_owned() };
+        // It was made to enforce a second ago; the recorder still has it in audit, for a quarter of an hour.
+        let (start, observed) = weigh(&recorded, Some(told.clone()), &row, Some(Mode::Enforce));
+        assert_eq!((start.map(|start| start.at), observed.is_some()), (Some(at(899)), false));
+        let (start, observed) = weigh(&recorded, Some(told), &row, Some(Mode::Audit));
+        assert_eq!((start.map(|start| start.at), observed.is_some()), (Some(at(0)), true));
+    }
 }

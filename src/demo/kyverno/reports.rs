@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::admission::{Occasion, record};
-use super::engine::{Outcome, Phase, Verdict, World};
+use super::engine::{Outcome, Phase, Policy, Verdict, World};
 use crate::demo::catalog::Resource;
-use crate::demo::cluster::Cluster;
+use crate::demo::cluster::{Cluster, hash};
 use crate::demo::controllers::Cursor;
 use crate::demo::store::{Handle, Key, text};
 use crate::demo::write::{self, Options};
@@ -147,6 +147,11 @@ fn refresh(cluster: &Cluster, dirty: &Dirty, round: Round) {
         }
         (world, subjects)
     };
+    // Kyverno evaluates anew what a policy that says something else looks at, and the results have the time of that, whatever they are.
+    let said =
+        |policy: &Policy| format!("{} {}", text(&policy.object.value, "/metadata/uid"), policy.object.value["metadata"]["generation"]);
+    let all = world.policies.iter().fold(0_u64, |all, policy| all.wrapping_add(hash(&said(policy))));
+    let anew = cluster.judges_by(all) && round == Round::Changes;
     let admitted = round == Round::Seed || matches!(dirty, Dirty::Some(_));
     let mut events = 0;
     for (kind, key, object) in subjects {
@@ -156,7 +161,7 @@ fn refresh(cluster: &Cluster, dirty: &Dirty, round: Round) {
         let phase = if admitted { Phase::Both } else { Phase::Background };
         let mut verdicts = world.judge(resource, &key, &object.value, "CREATE", phase);
         verdicts.sort_by(|a, b| (a.source, &a.policy, &a.rule).cmp(&(b.source, &b.policy, &b.rule)));
-        let new = report(cluster, resource, &key, &object, &verdicts, &world, admitted, round);
+        let new = report(cluster, resource, &key, &object, &verdicts, &world, admitted, round, anew);
         for verdict in new.into_iter().filter(|_| round == Round::Changes) {
             if events < MOST_SCAN_EVENTS {
                 let occasion = Occasion { resource, key: &key, object: &object.value, component: "kyverno-scan" };
@@ -179,6 +184,7 @@ fn report<'a>(
     world: &World,
     admitted: bool,
     round: Round,
+    anew: bool,
 ) -> Vec<&'a Verdict> {
     let Some(kind) = report_kind(cluster, resource.namespaced) else {
         return Vec::new();
@@ -202,7 +208,7 @@ fn report<'a>(
         }
         return Vec::new();
     }
-    if round != Round::Scan && timeless(&before) == timeless(&results) {
+    if round != Round::Scan && !anew && timeless(&before) == timeless(&results) {
         return Vec::new();
     }
     let failed_before = |verdict: &Verdict| {

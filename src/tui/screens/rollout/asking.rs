@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 /// While the fleet changes, gates are asked for at most this often: every question looks at every result.
 const PACE: SignedDuration = SignedDuration::from_secs(5);
 /// While nothing changes, time alone goes on: soaked times and ages of results are judged anew this often.
-const JUDGED_ANEW: SignedDuration = SignedDuration::from_secs(60);
+const JUDGED_ANEW: SignedDuration = SignedDuration::from_secs(15);
 
 /// What a question was asked about: of every environment, how many views and contents there had been.
 pub(super) type Seen = Vec<(u64, u64)>;
@@ -89,14 +89,14 @@ mod tests {
     fn the_pace_is_kept_and_an_opening_gate_is_not_missed() {
         let at = |seconds: i64| Timestamp::from_second(1_000_000 + seconds).unwrap();
         for (changed, opens, expected) in [
-            (false, None, 60),
+            (false, None, 15),
             (true, None, 5),
             // It opens soon, in a moment, later than one looks again anyway, or should have opened already.
-            (false, Some(30), 30),
+            (false, Some(10), 10),
             (false, Some(2), 5),
-            (false, Some(3_600), 60),
+            (false, Some(3_600), 15),
             (false, Some(-10), 5),
-            (true, Some(30), 5),
+            (true, Some(10), 5),
         ] {
             assert_eq!(next(at(0), changed, opens.map(at)), at(expected), "{changed} {opens:?}");
         }

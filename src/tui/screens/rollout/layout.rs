@@ -146,6 +146,8 @@ impl Screen for Rollout {
         if matches!(answer, Answer::CarriedOut(_)) {
             // Left on, they would take the same policies another step further the next time.
             self.marks.clear();
+            self.asking.anew();
+            self.asking.want(self.board.opens(cx.now), cx);
         }
         self.over_time.answered(number, answer, cx);
         if let Some(timeline) = &mut self.timeline {
