@@ -97,7 +97,7 @@ pub(super) async fn guide(hints: Vec<Hint>, servers: Vec<Arc<Server>>, said: wat
             tokio::time::sleep(LOOK).await;
         }
         if let Some(then) = hint.then {
-            then.happen(&servers).await;
+            then.happen_in_time(&servers).await;
         }
     }
 }

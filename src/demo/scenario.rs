@@ -211,9 +211,15 @@ impl Step {
         }
     }
 
+    /// Makes it happen after its time.
+    pub(super) async fn happen_in_time(self, servers: &[Arc<Server>]) {
+        tokio::time::sleep(self.at).await;
+        self.happen(servers).await;
+    }
+
     /// Makes it happen. Losing and finding wait for sockets, so none of it may hold up the servers' own threads. What a step meets (a refusal, a missing
     /// object) is part of the story, not an error of the demo.
-    pub(super) async fn happen(self, servers: &[Arc<Server>]) {
+    async fn happen(self, servers: &[Arc<Server>]) {
         let server = servers.iter().find(|server| server.cluster.profile.name == self.environment).cloned();
         if let Some(server) = server {
             let _ = tokio::task::spawn_blocking(move || act(&server, &self.act)).await;
