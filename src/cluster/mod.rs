@@ -32,7 +32,7 @@ mod write;
 pub use object::read_object;
 pub use refusal::Refusal;
 pub use station::{Signals, Station};
-pub use write::{Address, FIELD_MANAGER, Write, WriteError, Written, cluster_uid, read, schema, whoami, write};
+pub use write::{Address, Write, WriteError, Written, cluster_uid, read, schema, whoami, write};
 
 use crate::domain::Tier;
 use std::path::PathBuf;

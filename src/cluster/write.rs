@@ -10,6 +10,7 @@ use super::pages::percent;
 use super::refusal::{Refusal, deepest};
 use super::requests::{AGENT, JSON, Requests, collect};
 use super::station::Named;
+use crate::kinds::FIELD_MANAGER;
 use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT, WARNING};
 use http::{HeaderMap, Method, Request, StatusCode};
 use kube::client::Body;
@@ -19,8 +20,6 @@ use std::fmt;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// The name under which all writes appear in managedFields.
-pub const FIELD_MANAGER: &str = "policydeck";
 /// A write that meets webhooks may take as long as these may (Kyverno's `webhookTimeout` is 10 s; 30 s is the most that Kubernetes allows).
 const LIMIT: Duration = Duration::from_secs(35);
 

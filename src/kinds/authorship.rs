@@ -12,6 +12,9 @@ pub(super) const AT: &str = "policydeck.dev/at";
 /// Our annotation with who did that.
 const BY: &str = "policydeck.dev/by";
 
+/// The name under which all our writes appear in managedFields.
+pub const FIELD_MANAGER: &str = "policydeck";
+
 /// The API server writes managedFields a moment after we have written the annotation.
 const MOMENT: SignedDuration = SignedDuration::from_secs(60);
 
@@ -41,7 +44,10 @@ impl Told {
         let annotation = |key: &str| json::text(object, &["metadata", "annotations", key]);
         let written = newest_of_spec(object);
         let ours = annotation(AT).and_then(|at| at.parse::<Timestamp>().ok());
-        let ours = ours.filter(|at| written.as_ref().is_none_or(|(written, _)| written.duration_since(*at) <= MOMENT));
+        // The annotation stays when somebody else writes afterwards, be it a moment later.
+        let is_ours =
+            |at: Timestamp, (written, manager): &(Timestamp, String)| manager == FIELD_MANAGER && written.duration_since(at) <= MOMENT;
+        let ours = ours.filter(|at| written.as_ref().is_none_or(|written| is_ours(*at, written)));
         let is_new = json::get(object, &["metadata", "generation"]).and_then(Value::as_i64) == Some(1);
         Self {
             ours: ours.map(|at| (at, annotation(BY).map(str::to_owned))),
@@ -101,7 +107,8 @@ mod tests {
         for (object, expected) in [
             (object(1, &none, &[spec("2026-01-02T00:00:00Z"), status]), "argocd-controller: creation 2026-01-01T00:00:00Z"),
             (object(3, &none, &[spec("2026-02-02T00:00:00Z"), status]), "argocd-controller: managedFields 2026-02-02T00:00:00Z"),
-            (object(3, &ours, &[spec("2026-03-01T12:00:01Z")]), "jane: annotation 2026-03-01T12:00:00Z"),
+            (object(3, &ours, &[("policydeck", "2026-03-01T12:00:01Z", "f:spec")]), "jane: annotation 2026-03-01T12:00:00Z"),
+            (object(3, &ours, &[spec("2026-03-01T12:00:09Z")]), "argocd-controller: managedFields 2026-03-01T12:00:09Z"),
             (object(3, &ours, &[spec("2026-03-02T12:00:01Z")]), "argocd-controller: managedFields 2026-03-02T12:00:01Z"),
             (object(3, &none, &[("kubectl-label", "2026-05-05T00:00:00Z", "f:metadata")]), ": nothing"),
             (object(3, &json!({AT: "yesterday"}), &[]), ": nothing"),

@@ -28,7 +28,7 @@ pub mod set_mode;
 pub mod transfer;
 mod wildcard;
 
-pub use authorship::{Authorship, authorship};
+pub use authorship::{Authorship, FIELD_MANAGER, authorship};
 pub use event::{BlockedAdmission, read_event};
 pub use namespace::Namespace;
 pub use release::Release;
