@@ -232,13 +232,15 @@ fn killed_between_any_two_steps_nothing_is_lost() {
     dev.apply(&pod("web", "nginx:1.27"));
     let proxy = Proxy::before(&fleet, "dev");
     let passes = || Fault::Throttle(u64::MAX);
+    // Who it is is asked for the plan, for the archive and for the intent.
+    let stalled_after = |times| vec![proxy.fault_times(times, WHO, passes()), proxy.fault(WHO, Fault::Stall)];
     // What is there afterwards: whether the policy was changed, archives, entries, and what the cluster shows of intents without an outcome.
     let after = |what: &str, changed: bool, saved: usize, entries: usize, shown: &[&str]| {
         let desk = Desk::with_config(&fleet, CONFIG).through(&fleet, &[&proxy]);
         let faults = match what {
             "planning" => (vec![proxy.fault(DRY_RUN, Fault::Stall)], DRY_RUN, 1, None),
-            "before the archive" => (vec![proxy.fault(WHO, Fault::Stall)], WHO, 1, None),
-            "before the intent" => (vec![proxy.fault_times(1, WHO, passes()), proxy.fault(WHO, Fault::Stall)], WHO, 2, None),
+            "before the archive" => (stalled_after(1), WHO, 2, None),
+            "before the intent" => (stalled_after(2), WHO, 3, None),
             "before the write" => (vec![proxy.fault(WRITE, Fault::Stall)], WRITE, 1, None),
             _ => (vec![proxy.fault(WRITE, Fault::HoldAnswer)], WRITE, 1, Some(200)),
         };
