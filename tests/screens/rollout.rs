@@ -264,7 +264,7 @@ fn gates_are_asked_for_when_somebody_looks_and_no_more_often_than_needed() {
     assert!(asked(&mut deck, key("shift-tab")).is_empty());
     deck.now += SignedDuration::from_millis(10);
     assert_eq!(asked(&mut deck, key("shift-tab")).len(), 1, "around the other way");
-    // Time alone is judged anew each minute.
+    // Time alone is judged anew four times a minute.
     let mut deck = rollout((120, 40));
     let mut times = 0;
     for _ in 0..180 {
@@ -272,7 +272,7 @@ fn gates_are_asked_for_when_somebody_looks_and_no_more_often_than_needed() {
         let numbers = asked(&mut deck, Msg::Clock);
         times += numbers.len() + settle(&mut deck, numbers);
     }
-    assert_eq!(times, 3);
+    assert_eq!(times, 12);
 }
 
 #[test]
