@@ -5,6 +5,7 @@
 
 use super::refusal::Refusal;
 use crate::domain::clean;
+use crate::files::child::{self, Group};
 use jiff::Timestamp;
 use kube::config::ExecConfig;
 use serde::Deserialize;
@@ -17,8 +18,6 @@ use tokio::time::timeout;
 
 /// How long a plugin may take.
 const LIMIT: Duration = Duration::from_secs(30);
-/// How long its output may be in coming after it has ended: a child of its own may hold the pipe open.
-const REST: Duration = Duration::from_secs(1);
 /// The most that is read of its output.
 const MOST: u64 = 1 << 20;
 
@@ -59,17 +58,16 @@ pub(super) async fn run(exec: &ExecConfig) -> Result<Credentials, Refusal> {
 async fn run_within(limit: Duration, exec: &ExecConfig) -> Result<Credentials, Refusal> {
     let line = command_line(exec);
     let refuse = |why: String| Refusal::Unauthorized(format!("no credentials: the exec plugin ({line}) {why}"));
-    let mut child = start(exec).map_err(|error| {
+    let (mut child, group) = start(exec).map_err(|error| {
         let hint = exec.install_hint.as_ref().map(|hint| format!(". {}", clean(hint.trim()))).unwrap_or_default();
         refuse(format!("cannot be run: {}{hint}", super::refusal::deepest(&error)))
     })?;
-    let mut group = Group(child.id());
     let ended = timeout(limit, output(&mut child)).await;
     if ended.is_ok() {
-        // What a plugin leaves running on purpose is its own business.
-        group.0 = None;
+        group.let_go();
+    } else {
+        drop(group);
     }
-    drop(group);
     let (status, out, err) = match ended {
         Ok(Ok(ended)) => ended,
         Ok(Err(error)) => return Err(refuse(format!("was lost: {error}"))),
@@ -81,7 +79,7 @@ async fn run_within(limit: Duration, exec: &ExecConfig) -> Result<Credentials, R
     read(&out).map_err(refuse)
 }
 
-fn start(exec: &ExecConfig) -> std::io::Result<Child> {
+fn start(exec: &ExecConfig) -> std::io::Result<(Child, Group)> {
     let mut command = Command::new(exec.command.as_deref().unwrap_or_default());
     command.args(exec.args.iter().flatten());
     for variable in exec.env.iter().flatten() {
@@ -95,45 +93,18 @@ fn start(exec: &ExecConfig) -> std::io::Result<Child> {
     }
     let info = json!({"kind": "ExecCredential", "apiVersion": exec.api_version, "spec": spec});
     command.env("KUBERNETES_EXEC_INFO", info.to_string());
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-    #[cfg(unix)]
-    command.process_group(0);
-    command.spawn()
-}
-
-/// A plugin and all it has started; ended when this goes.
-struct Group(Option<u32>);
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        #[cfg(unix)]
-        if let Some(group) = self.0.and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw) {
-            // Nothing is left of most; that is no failure.
-            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
-        }
-    }
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    Group::start(command)
 }
 
 /// How the plugin ended, and what it wrote.
 async fn output(child: &mut Child) -> std::io::Result<(ExitStatus, Vec<u8>, Vec<u8>)> {
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let status = {
-        let reading = async { tokio::join!(read_all(stdout, &mut out), read_all(stderr, &mut err)) };
-        tokio::pin!(reading);
-        let mut done = false;
-        let status = loop {
-            tokio::select! {
-                _ = &mut reading, if !done => done = true,
-                status = child.wait() => break status?,
-            }
-        };
-        if !done {
-            // What was written by then counts; nothing more is waited for.
-            let _ = timeout(REST, &mut reading).await;
-        }
-        status
+    let pipes = async {
+        tokio::join!(read_all(stdout, &mut out), read_all(stderr, &mut err));
     };
+    let status = child::wait(child, pipes).await?;
     Ok((status, out, err))
 }
 

@@ -42,7 +42,7 @@ pub async fn gather(
     let fleet = Arc::clone(&engine.fleet().borrow());
     let mut environments = HashMap::new();
     for view in &fleet.environments {
-        let key = policy.and_then(|policy| view.cells.iter().find(|cell| *cell.key.id == *policy)).map(|cell| cell.key.clone());
+        let key = policy.and_then(|policy| view.cell_of(policy)).map(|cell| cell.key.clone());
         let here = policy.is_none() || key.is_some();
         let known = Known {
             policies: engine.policies(&view.name, None).await.ok(),
@@ -104,7 +104,7 @@ impl Gathered {
             Standing::Beside { environment, .. } => Some(environment),
         };
         let name = place.map(|place| road.name(place));
-        let view = self.fleet.environments.iter().find(|view| name.as_ref() == Some(&view.name));
+        let view = name.as_ref().and_then(|name| self.fleet.environment(name));
         let mut evidence = view.map(|view| self.evidence(view, policy)).unwrap_or_default();
         let target = road.name(to.environment);
         // A hold where it would go counts as well as one where it is.
@@ -122,7 +122,7 @@ impl Gathered {
 
     /// Holds on a policy in an environment; none where it is not there, `None` where that is not known.
     fn holds(&self, environment: &str, policy: &PolicyId) -> Option<Vec<Hold>> {
-        let view = self.fleet.environments.iter().find(|view| *view.name == *environment)?;
+        let view = self.fleet.environment(environment)?;
         self.environments.get(environment)?.policies.as_ref().filter(|_| is_read(view, policy))?;
         Some(self.row(environment, policy).and_then(|row| row.policy.hold.clone()).into_iter().collect())
     }
@@ -135,7 +135,7 @@ impl Gathered {
         let recorded = self.recorded.get(&(Arc::clone(&view.name), row.key.clone()));
         let (start, observed) = match recorded {
             Some(recorded) => {
-                let mode = view.cells.iter().find(|cell| cell.key == row.key).map(|cell| cell.mode);
+                let mode = view.cell(&row.key).map(|cell| cell.mode);
                 weigh(recorded, told, row, mode)
             }
             None => (told, None),
@@ -164,7 +164,7 @@ impl Gathered {
             Standing::Beside { environment, .. } => environment,
         };
         let name = road.name(place);
-        let view = self.fleet.environments.iter().find(|view| view.name == name)?;
+        let view = self.fleet.environment(&name)?;
         let key = self.row(&name, policy)?.key.clone();
         let environment = EnvironmentKey { name: name.to_string(), cluster_uid: view.cluster_uid.as_deref()?.to_owned() };
         // What cannot be read is as if nobody had recorded it.

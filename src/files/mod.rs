@@ -5,6 +5,7 @@
 
 pub mod archive;
 mod atomic;
+pub mod child;
 mod daily;
 pub mod git;
 pub mod history;

@@ -3,7 +3,7 @@
 //! An environment publishes a new [`EnvironmentView`] when something visible changed, at most thirty times a second. Its size
 //! grows with the number of policies, never with the number of findings; rows behind a number are asked for ([`super::query`]).
 
-use crate::domain::{Link, Mode, PolicyKey, Readiness, Revision, Severity, Sync, Tally, Tier};
+use crate::domain::{Link, Mode, PolicyId, PolicyKey, Readiness, Revision, Severity, Sync, Tally, Tier};
 use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
 
@@ -12,6 +12,26 @@ use std::sync::Arc;
 pub struct FleetView {
     /// One view per environment.
     pub environments: Vec<Arc<EnvironmentView>>,
+}
+
+impl FleetView {
+    /// An environment by its name.
+    pub fn environment(&self, name: &str) -> Option<&Arc<EnvironmentView>> {
+        self.environments.iter().find(|environment| *environment.name == *name)
+    }
+}
+
+impl EnvironmentView {
+    /// The cell of a policy by who reports on it; cells are sorted by that key.
+    pub fn cell(&self, key: &PolicyKey) -> Option<&PolicyCell> {
+        let at = self.cells.binary_search_by(|cell| cell.key.cmp(key)).ok()?;
+        self.cells.get(at)
+    }
+
+    /// The cell of a policy, whoever reports on it.
+    pub fn cell_of(&self, policy: &PolicyId) -> Option<&PolicyCell> {
+        self.cells.iter().find(|cell| *cell.key.id == *policy)
+    }
 }
 
 /// One environment at one moment.

@@ -100,8 +100,8 @@ impl Road {
     /// Where a policy stands: on the furthest step whose mode it has. Where it is further along than that with a mode of no step, it stands beside.
     pub fn standing(&self, policy: &PolicyId, fleet: &FleetView) -> Standing {
         for (place, environment) in self.environments.iter().enumerate().rev() {
-            let Some(view) = fleet.environments.iter().find(|view| *view.name == *environment.name) else { continue };
-            let Some(cell) = view.cells.iter().find(|cell| *cell.key.id == *policy) else { continue };
+            let Some(view) = fleet.environment(&environment.name) else { continue };
+            let Some(cell) = view.cell_of(policy) else { continue };
             if cell.mode == Mode::Absent {
                 continue;
             }

@@ -49,7 +49,7 @@ impl Log {
     /// Notes what is different in `new`.
     pub(crate) fn compare(&mut self, old: &FleetView, new: &FleetView, now: Timestamp) {
         for environment in &new.environments {
-            let before = old.environments.iter().find(|e| e.name == environment.name);
+            let before = old.environment(&environment.name);
             if before.is_some_and(|b| b.generation == environment.generation) {
                 continue;
             }

@@ -223,12 +223,12 @@ impl Operator {
     pub(super) async fn follow(&self, environment: &str, policy: &PolicyId, mode: Mode) -> String {
         let mut fleet = self.engine.fleet();
         let reached = fleet.wait_for(|fleet| {
-            let view = fleet.environments.iter().find(|view| &*view.name == environment);
+            let view = fleet.environment(environment);
             view.is_some_and(|view| view.cells.iter().any(|cell| *cell.key.id == *policy && cell.mode == mode))
         });
         let reached = timeout(FOLLOW, reached).await.is_ok_and(|reached| reached.is_ok());
         let view = self.view(environment);
-        let cell = view.as_ref().and_then(|view| view.cells.iter().find(|cell| *cell.key.id == *policy));
+        let cell = view.as_ref().and_then(|view| view.cell_of(policy));
         match (reached, cell) {
             (true, Some(cell)) => format!("{mode} now, {} failures and errors", cell.owners.fail + cell.owners.error),
             (_, Some(cell)) if cell.mode == Mode::NotReady => {
@@ -282,7 +282,7 @@ impl Operator {
 
     pub(super) fn view(&self, environment: &str) -> Option<std::sync::Arc<crate::fleet::view::EnvironmentView>> {
         let fleet = self.engine.fleet().borrow().clone();
-        fleet.environments.iter().find(|view| &*view.name == environment && !matches!(view.link, Link::Connecting)).cloned()
+        fleet.environment(environment).filter(|view| !matches!(view.link, Link::Connecting)).cloned()
     }
 
     /// The user whom the cluster sees.

@@ -41,7 +41,7 @@ impl Operator {
             ..There::default()
         };
         let Some(view) = self.view(&step.environment) else { return there };
-        let Some(cell) = view.cells.iter().find(|cell| *cell.key.id == policy) else { return there };
+        let Some(cell) = view.cell_of(&policy) else { return there };
         let query = FindingQuery {
             policy: Some(cell.key.clone()),
             results: vec![FindingResult::Fail, FindingResult::Error],

@@ -34,8 +34,7 @@ impl Operator {
     fn key(&self, environment: &str, policy: &PolicyId) -> Option<PolicyKey> {
         KindId::find(&policy.group, &policy.kind)?;
         let fleet = self.engine.fleet().borrow().clone();
-        let view = fleet.environments.iter().find(|view| &*view.name == environment);
-        let cell = view.and_then(|view| view.cells.iter().find(|cell| *cell.key.id == *policy));
+        let cell = fleet.environment(environment).and_then(|view| view.cell_of(policy));
         let key = || PolicyKey {
             source: Arc::from(source_of_kind(&policy.group, &policy.kind).unwrap_or_default()),
             id: Arc::new(policy.clone()),

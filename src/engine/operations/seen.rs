@@ -26,7 +26,7 @@ impl Seen {
         let cluster_uid = cluster_uid(signals).await;
         let cluster_uid = cluster_uid.map_err(|refusal| Failure { what: format!("{name}: {refusal}"), hint: String::new() })?;
         let fleet = engine.fleet().borrow().clone();
-        let view = fleet.environments.iter().find(|view| *view.name == **name);
+        let view = fleet.environment(name);
         Ok(Self {
             settings: settings.clone(),
             cluster_uid,

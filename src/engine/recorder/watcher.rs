@@ -179,7 +179,7 @@ impl Watcher {
         let mut tallies = Vec::new();
         self.told.retain(|key, told| {
             // Cells are sorted by key.
-            if view.cells.binary_search_by(|cell| cell.key.cmp(key)).is_ok() {
+            if view.cell(key).is_some() {
                 return true;
             }
             if told.state.mode != Mode::Absent {

@@ -2,6 +2,7 @@
 
 use super::GitError;
 use crate::domain::clean;
+use crate::files::child::{self, Group};
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::Stdio;
@@ -10,8 +11,6 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::process::Command;
 use tokio::time::timeout;
 
-/// How long its output may be in coming after it has ended.
-const REST: Duration = Duration::from_secs(1);
 /// The most that is kept of what git complains about.
 const COMPLAINTS: usize = 64 << 10;
 /// The most lines of it that are shown, and characters.
@@ -116,39 +115,22 @@ impl Git {
 }
 
 async fn run(mut command: Command, call: &Call<'_>) -> Result<Answer, GitError> {
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-    #[cfg(unix)]
-    command.process_group(0);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let what = call.args.iter().find(|word| !word.starts_with('-')).copied().unwrap_or("git");
-    let mut child = command.spawn().map_err(|error| match error.kind() {
+    let (mut child, group) = Group::start(command).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => GitError::Missing,
         _ => GitError::Lost(format!("git {what} cannot be run: {error}")),
     })?;
-    let mut group = Group(child.id());
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let (mut out, mut err) = (Kept::new(call.most), Kept::new(COMPLAINTS));
-    let working = async {
-        let moving = async { tokio::join!(feed(stdin, call.input), out.take(stdout), err.take(stderr)) };
-        tokio::pin!(moving);
-        let mut done = false;
-        let status = loop {
-            tokio::select! {
-                _ = &mut moving, if !done => done = true,
-                status = child.wait() => break status,
-            }
-        };
-        if !done {
-            // An ssh that stays for the next call holds its pipe open. What was written by now counts.
-            let _ = timeout(REST, &mut moving).await;
-        }
-        status
+    let pipes = async {
+        tokio::join!(feed(stdin, call.input), out.take(stdout), err.take(stderr));
     };
-    let Ok(status) = timeout(call.limit, working).await else {
+    let Ok(status) = timeout(call.limit, child::wait(&mut child, pipes)).await else {
         drop(group);
         return Err(GitError::Lost(format!("git {what} gave no answer within {} s and was ended", call.limit.as_secs())));
     };
-    // What it leaves running on purpose is its own business.
-    group.0 = None;
+    group.let_go();
     let status = status.map_err(|error| GitError::Lost(format!("git {what} was lost: {error}")))?;
     if !out.whole {
         return Err(GitError::Said { tried: format!("git {what}"), words: format!("it says more than {} MiB", call.most >> 20) });
@@ -199,17 +181,4 @@ fn words(err: &[u8]) -> String {
         .collect();
     let last = lines.get(lines.len().saturating_sub(LINES)..).unwrap_or_default().join("; ");
     last.chars().take(CHARACTERS).collect()
-}
-
-/// A git and all it has started; ended when this goes.
-struct Group(Option<u32>);
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        #[cfg(unix)]
-        if let Some(group) = self.0.and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw) {
-            // Nothing is left of most; that is no failure.
-            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
-        }
-    }
 }

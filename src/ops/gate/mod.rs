@@ -198,7 +198,7 @@ struct Asked<'a> {
 
 impl<'a> Asked<'a> {
     fn new(road: &Road, step: RoadStep, question: &Question<'a>) -> Self {
-        let cell = question.environment.and_then(|view| view.cells.iter().find(|cell| *cell.key.id == *question.policy));
+        let cell = question.environment.and_then(|view| view.cell_of(question.policy));
         Self {
             step: *road.step(step),
             place: road.stop(step).to_string(),

@@ -63,7 +63,7 @@ pub(super) fn is_ours(policy: &PolicyId) -> bool {
 /// What a policy does in the environments that have it, along the road.
 pub(super) fn places<'a>(policy: &'a PolicyId, fleet: &'a FleetView) -> impl DoubleEndedIterator<Item = (Arc<str>, Mode)> + 'a {
     fleet.environments.iter().filter_map(|view| {
-        let cell = view.cells.iter().find(|cell| *cell.key.id == *policy)?;
+        let cell = view.cell_of(policy)?;
         (cell.mode != Mode::Absent).then(|| (Arc::clone(&view.name), cell.mode))
     })
 }

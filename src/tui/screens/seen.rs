@@ -3,7 +3,7 @@
 //! What lives here: the same answers for all screens. What does not: what they make of them.
 
 use crate::domain::{Link, Mode, PolicyKey, Sync};
-use crate::fleet::view::{EnvironmentView, PolicyCell};
+use crate::fleet::view::EnvironmentView;
 use jiff::Timestamp;
 
 /// Whether all that can be seen of an environment was seen once, even if the link is gone now.
@@ -21,15 +21,9 @@ pub(super) fn lost_since(environment: &EnvironmentView) -> Option<Timestamp> {
     }
 }
 
-/// The cell of a policy; cells are sorted by key.
-pub(super) fn cell<'a>(environment: &'a EnvironmentView, key: &PolicyKey) -> Option<&'a PolicyCell> {
-    let at = environment.cells.binary_search_by(|cell| cell.key.cmp(key)).ok()?;
-    environment.cells.get(at)
-}
-
 /// What a policy does in an environment, as far as that is known.
 pub(super) fn mode(environment: &EnvironmentView, key: &PolicyKey) -> Mode {
-    match cell(environment, key) {
+    match environment.cell(key) {
         Some(cell) => cell.mode,
         None if environment.complete || once_complete(environment) => Mode::Absent,
         None => Mode::Unknown,

@@ -18,7 +18,7 @@ pub(super) struct Seen {
 
 /// What the fleet shows of a policy; `None` where there is none.
 pub(super) fn seen(fleet: &FleetView, environment: &str, policy: &PolicyId) -> Option<Seen> {
-    let view = fleet.environments.iter().find(|view| *view.name == *environment)?;
+    let view = fleet.environment(environment)?;
     let cell = view.cells.iter().find(|cell| *cell.key.id == *policy && cell.mode != Mode::Absent)?;
     let faults = (view.complete && cell.complete).then(|| cell.owners.fail + cell.owners.error);
     Some(Seen { mode: cell.mode, revision: cell.revision.clone(), faults })
@@ -37,7 +37,7 @@ pub(super) fn basis(plan: &Plan, fleet: &FleetView) -> Vec<Option<Seen>> {
 /// Why a plan no longer fits, as a sentence. `then` is what the fleet showed when it was made, which may have lagged behind the objects.
 pub(super) fn moved(plan: &Plan, then: &[Option<Seen>], fleet: &FleetView) -> Option<String> {
     plan.basis.iter().zip(then).find_map(|(basis, then)| {
-        let view = fleet.environments.iter().find(|view| *view.name == *basis.environment)?;
+        let view = fleet.environment(&basis.environment)?;
         if !view.link.is_up() || basis.revision.is_none() && basis.content.is_some() {
             return None;
         }

@@ -19,7 +19,7 @@ pub(in crate::tui) mod wording;
 
 use super::lists::{Hits, moved};
 use super::operations::{DEMOTE_KEY, HOLD_KEY, PROMOTE_KEY, ROLLBACK_KEY, UNBLOCK_KEY};
-use super::{ALL, Cx, Done, MARK, Place, REVERSE, SORT, SORT_BACK, Screen, seen};
+use super::{ALL, Cx, Done, MARK, Place, REVERSE, SORT, SORT_BACK, Screen};
 use crate::domain::{Condition, ConditionName, ConditionState, PolicyId, clean};
 use crate::tui::keys::{Binding, Verb};
 use crate::tui::overlays::note::Note;
@@ -269,8 +269,7 @@ impl Rollout {
     fn open_timeline(&mut self, cx: &mut Cx<'_>) {
         let Some(row) = self.selected() else { return };
         let stands = row.gate.as_ref().ok().and_then(|gate| gate.from.as_ref()).map(|stop| Arc::clone(&stop.environment));
-        let there =
-            || cx.fleet.environments.iter().rev().find(|view| seen::cell(view, &row.key).is_some()).map(|view| Arc::clone(&view.name));
+        let there = || cx.fleet.environments.iter().rev().find(|view| view.cell(&row.key).is_some()).map(|view| Arc::clone(&view.name));
         let environment = stands.or_else(there);
         let timeline = Timeline::open(row.key.clone(), self.over_time.zoom(), environment, self.bar_columns, cx);
         (self.timeline, self.focus, self.chosen) = (Some(timeline), Focus::Board, true);

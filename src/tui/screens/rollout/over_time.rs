@@ -209,7 +209,7 @@ impl OverTime {
                 }
             }
             Bars::Furthest { columns } => {
-                let there = |environment: &&Arc<EnvironmentView>| seen::cell(environment, &row.key).is_some();
+                let there = |environment: &&Arc<EnvironmentView>| environment.cell(&row.key).is_some();
                 let known = all.iter().rev().find(there).or_else(|| all.first());
                 if let Some(environment) = known {
                     self.bar(pen, row, environment, *columns, view);

@@ -6,7 +6,6 @@ use super::board::Row;
 use crate::domain::{Tier, Verdict};
 use crate::fleet::view::{EnvironmentView, FleetView};
 use crate::tui::filter::Filter;
-use crate::tui::screens::seen;
 use jiff::Timestamp;
 
 /// A filter that was understood.
@@ -86,10 +85,10 @@ impl Sieve {
     /// Where a row stands and where it would go; at the end of the road, wherever it is. With the environment to ask about cells, as it may not be
     /// where it would go.
     fn around<'a>(row: &'a Row, fleet: &'a FleetView) -> impl Iterator<Item = (&'a EnvironmentView, &'a EnvironmentView)> {
-        let of = |name: &str| fleet.environments.iter().find(|environment| *environment.name == *name).map(|environment| &**environment);
+        let of = |name: &str| fleet.environment(name).map(|environment| &**environment);
         let (from, to) = match &row.gate {
             Ok(gate) => (gate.from.as_ref().and_then(|from| of(&from.environment)), of(&gate.to.environment)),
-            Err(_) => (fleet.environments.iter().rev().map(|e| &**e).find(|e| seen::cell(e, &row.key).is_some()), None),
+            Err(_) => (fleet.environments.iter().rev().map(|e| &**e).find(|e| e.cell(&row.key).is_some()), None),
         };
         let there = from.or(to);
         [from, to].into_iter().flatten().filter_map(move |at| Some((at, there?)))
@@ -97,7 +96,7 @@ impl Sieve {
 
     fn allows(&self, at: &EnvironmentView, stands: &EnvironmentView, row: &Row, now: Timestamp) -> bool {
         let (name, tier): (&str, Tier) = (&at.name, at.tier);
-        seen::cell(stands, &row.key).is_some_and(|cell| self.filter.allows_cell_at(name, tier, cell, now))
+        stands.cell(&row.key).is_some_and(|cell| self.filter.allows_cell_at(name, tier, cell, now))
     }
 }
 

@@ -46,7 +46,7 @@ pub(super) fn span_role(mode: SpanMode) -> Role {
 
 /// The tier of an environment, seen or not.
 fn tier(name: &str, view: &View<'_>) -> Tier {
-    let seen = view.fleet.environments.iter().find(|one| *one.name == *name).map(|one| one.tier);
+    let seen = view.fleet.environment(name).map(|one| one.tier);
     let configured = || view.road.environments().iter().find(|one| one.name == *name).map(|one| one.tier);
     seen.or_else(configured).unwrap_or(Tier::Normal)
 }

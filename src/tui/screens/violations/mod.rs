@@ -382,5 +382,5 @@ impl Violations {
 
 /// Rises with what the rows of an environment are made from.
 fn content(fleet: &FleetView, environment: &str) -> Option<u64> {
-    fleet.environments.iter().find(|e| *e.name == *environment).map(|e| e.content)
+    fleet.environment(environment).map(|e| e.content)
 }

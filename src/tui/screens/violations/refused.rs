@@ -110,9 +110,8 @@ impl Refused {
 
 /// What is to be asked about a cell; `None` where events cannot be read.
 fn wanted(target: &Target, fleet: &FleetView) -> Option<Wanted> {
-    let environment = fleet.environments.iter().find(|e| e.name == target.environment)?;
-    let at = environment.cells.binary_search_by(|cell| cell.key.cmp(&target.key)).ok()?;
-    let count = environment.cells[at].blocked?;
+    let environment = fleet.environment(&target.environment)?;
+    let count = environment.cell(&target.key)?.blocked?;
     Some(Wanted { key: target.key.clone(), environment: target.environment.clone(), count, content: environment.content })
 }
 

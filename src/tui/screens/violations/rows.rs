@@ -262,7 +262,7 @@ impl Rows {
 
     /// Finds the rows that pass both filters, and lists them.
     fn sift(&mut self, cx: &Cx<'_>) {
-        let environment = self.shown.as_ref().and_then(|(t, ..)| cx.fleet.environments.iter().find(|e| e.name == t.environment));
+        let environment = self.shown.as_ref().and_then(|(t, ..)| cx.fleet.environment(&t.environment));
         self.passing = match (environment, &self.shown) {
             (Some(environment), Some((_, _, Ok(rows)))) => {
                 (0..rows.len()).filter(|i| self.passes(environment, &rows[*i], cx.now)).collect()
