@@ -3,6 +3,13 @@
 //! Text snapshots show what stands where; role maps show one letter per style role (upper case on the selected row, `#` under the
 //! cursor), so that colours are reviewed too.
 
+/// Compares a text with the one that is kept under this name.
+macro_rules! snapshot {
+    ($name:expr, $text:expr) => {
+        crate::settings(file!()).bind(|| insta::assert_snapshot!($name, $text));
+    };
+}
+
 #[path = "screens/carrying.rs"]
 mod carrying;
 #[path = "screens/deck.rs"]
@@ -25,17 +32,13 @@ use policydeck::tui::{ColorDepth, Effect, Keymap, Msg, Role, Saver, TuiOptions};
 
 const ALL_SIZES: [(u16, u16); 3] = [(80, 24), (120, 40), (200, 60)];
 
-fn settings() -> insta::Settings {
+/// All snapshots lie in one folder, whichever file asks for them.
+fn settings(file: &str) -> insta::Settings {
     let mut settings = insta::Settings::clone_current();
+    settings.set_snapshot_path(if file.ends_with("tests/screens.rs") { "snapshots" } else { "../snapshots" });
     settings.set_prepend_module_to_snapshot(false);
     settings.set_omit_expression(true);
     settings
-}
-
-macro_rules! snapshot {
-    ($name:expr, $text:expr) => {
-        settings().bind(|| insta::assert_snapshot!($name, $text));
-    };
 }
 
 #[test]

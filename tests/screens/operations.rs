@@ -13,14 +13,6 @@ use policydeck::ops::plan::Plan;
 use policydeck::tui::{Answer, Ask, Deed, Effect, Msg, Operations, Preparation, Progress, TuiOptions, Wish};
 use std::sync::Arc;
 
-macro_rules! snapshot {
-    ($name:expr, $text:expr) => {
-        let mut settings = super::settings();
-        settings.set_snapshot_path("../snapshots");
-        settings.bind(|| insta::assert_snapshot!($name, $text));
-    };
-}
-
 const SIZES: [(u16, u16); 2] = [(80, 24), (120, 40)];
 /// Its gate is open, and leads from staging to production.
 const OPEN: &str = "disallow-privileged-containers";

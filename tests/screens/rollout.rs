@@ -10,14 +10,6 @@ use policydeck::ops::road::Road;
 use policydeck::settings::EnvironmentSettings;
 use policydeck::tui::{Answer, Ask, ColorDepth, Effect, Msg, Role, TuiOptions};
 
-macro_rules! snapshot {
-    ($name:expr, $text:expr) => {
-        let mut settings = super::settings();
-        settings.set_snapshot_path("../snapshots");
-        settings.bind(|| insta::assert_snapshot!($name, $text));
-    };
-}
-
 /// The screen, from wherever one is.
 pub(crate) fn opened(deck: Deck) -> Deck {
     deck.keys(":").typed("rollout").keys("enter")

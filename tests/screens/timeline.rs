@@ -8,14 +8,6 @@ use policydeck::engine::HistoryReader;
 use policydeck::fleet::view::EnvironmentView;
 use policydeck::tui::{Ask, ColorDepth, Effect, Msg, TuiOptions};
 
-macro_rules! snapshot {
-    ($name:expr, $text:expr) => {
-        let mut settings = super::settings();
-        settings.set_snapshot_path("../snapshots");
-        settings.bind(|| insta::assert_snapshot!($name, $text));
-    };
-}
-
 const SIZES: [(u16, u16); 3] = super::ALL_SIZES;
 
 /// The board, with the cursor on a policy.

@@ -9,6 +9,7 @@ use crate::engine::Failure;
 use crate::fleet::query::{FindingQuery, FindingRow, PolicyRow, RuleRow};
 use crate::fleet::view::{EnvironmentView, FleetView, KindView, PolicyCell};
 use crate::ops::gate::{Evidence, Question, judge};
+use crate::testing::fleet;
 use jiff::Timestamp;
 use std::future::Future;
 use std::sync::{Arc, Mutex};
@@ -95,21 +96,7 @@ pub(super) fn key(kind: &str, namespace: Option<&str>, name: &str) -> PolicyKey 
 }
 
 pub(super) fn cell(name: &str, mode: Mode) -> PolicyCell {
-    PolicyCell {
-        key: key("ClusterPolicy", None, name),
-        mode,
-        ready: Readiness::Ready,
-        revision: Some(Revision("91c2e0aa11bb".into())),
-        severity: Some(Severity::Medium),
-        category: None,
-        findings: Tally::default(),
-        owners: Tally::default(),
-        blocked: Some(0),
-        stale: 0,
-        evaluated_at: None,
-        excepted: 0,
-        complete: true,
-    }
+    PolicyCell { revision: Some(Revision("91c2e0aa11bb".into())), severity: Some(Severity::Medium), ..fleet::cell(name, mode) }
 }
 
 /// A complete environment; `production` has findings and a namespaced policy.
