@@ -184,8 +184,7 @@ struct Data {
 
 impl Data {
     fn of(paths: &Paths) -> Self {
-        let keeping = Keeping { journal: paths.journal(), archives: paths.archives() };
-        Self { history: History::path(&paths.data), keeping, repositories: paths.repositories() }
+        Self { history: History::path(&paths.data), keeping: wiring::keeping(paths), repositories: paths.repositories() }
     }
 }
 

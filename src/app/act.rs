@@ -12,15 +12,13 @@ use crate::cli::show::choose;
 use crate::cli::{Exit, Problem, formers, gate, outcome, preview};
 use crate::domain::{Gate, PolicyId, clean};
 use crate::engine::operations::{Declined, GitRoad, Operator, Outcome, Request, Undone};
-use crate::files::{self, Paths, archive};
+use crate::files::{self, Paths};
 use crate::fleet::view::FleetView;
-use crate::kinds::{KindId, read_policy};
 use crate::ops::plan::{ConfirmLevel, Plan, from_file, to_file};
 use crate::settings::EnvironmentSettings;
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::io::{self, BufRead as _, BufWriter, IsTerminal as _, Write as _};
-use std::path::Path;
 
 /// Runs one operation to its end.
 pub(super) async fn run(act: &Act, globals: &Globals) -> Result<Exit, Problem> {
@@ -157,10 +155,7 @@ impl Asked<'_> {
             Act::Hold(args) => self.operator.hold(policy, here()?, Some(args.reason.as_deref().unwrap_or_default()), &request).await,
             Act::Release(_) => self.operator.hold(policy, here()?, None, &request).await,
             Act::Rollback(args) => match &args.archive {
-                Some(folder) => {
-                    let former = archived(policy, here()?, folder)?;
-                    self.operator.rollback(policy, here()?, &former, &request).await
-                }
+                Some(folder) => self.operator.rollback_from(policy, here()?, folder, &request).await,
                 None => self.operator.rollback_to(policy, here()?, args.to_revision.as_deref(), &request).await,
             },
             Act::Unblock(_) | Act::Undo(_) => Err(Declined::Usage("it names no policy".to_owned())),
@@ -242,21 +237,6 @@ impl Asked<'_> {
         }
         Ok(exit)
     }
-}
-
-/// What the policy was, from an archive that is named.
-fn archived(policy: &PolicyId, environment: &str, folder: &Path) -> Result<Value, Declined> {
-    let read = archive::read_archive(folder).map_err(|error| Declined::Usage(error.what))?;
-    if read.manifest.environment != environment {
-        let of = &read.manifest.environment;
-        return Err(Declined::Usage(format!("{} is an archive of {of}, not of {environment}", folder.display())));
-    }
-    let is_it = |object: &Value| {
-        let kind = KindId::of_object(object).map(KindId::kind);
-        kind.is_some_and(|kind| read_policy(kind, object).is_ok_and(|read| read.id == *policy))
-    };
-    let found = read.objects.into_iter().find(is_it);
-    found.ok_or_else(|| Declined::Usage(format!("{} does not have {policy}", folder.display())))
 }
 
 /// Says what is going on with git, for as long as somebody works with it; never ends.

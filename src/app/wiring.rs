@@ -61,10 +61,14 @@ pub(super) fn road(loaded: &Loaded) -> Road {
     Road::new(whole.iter().map(as_asked).collect())
 }
 
+/// Where this user's operations leave their traces.
+pub(super) fn keeping(paths: &Paths) -> Keeping {
+    Keeping { journal: paths.journal(), archives: paths.archives() }
+}
+
 /// Who makes plans and carries them out over a running engine, with their traces where this user's are.
 pub(super) fn own_operator(engine: &EngineHandle, loaded: &Loaded, paths: &Paths) -> Operator {
-    let keeping = Keeping { journal: paths.journal(), archives: paths.archives() };
-    operator(engine, loaded, keeping, HistoryReader::new(History::path(&paths.data)))
+    operator(engine, loaded, keeping(paths), HistoryReader::new(History::path(&paths.data)))
 }
 
 /// The same, with their traces there.

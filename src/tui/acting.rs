@@ -158,7 +158,7 @@ impl Acting {
         for plan in plans {
             let rehearsed = self.operator.rehearse(&plan).await;
             let environment = plan.steps.first().map(|step| step.environment.clone()).unwrap_or_default();
-            let seen_as = self.operator.seen_there_as(&environment).await;
+            let seen_as = self.operator.seen_as(&environment).await;
             prepared.push(Prepared { plan, rehearsed, seen_as });
         }
         Preparation::Plans(prepared)

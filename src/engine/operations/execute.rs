@@ -11,7 +11,7 @@ use crate::cluster::{self, Address, Refusal, Write, WriteError, Written};
 use crate::domain::journal::{Record, Standing, StepResult, Verb as Done};
 use crate::domain::{Link, Mode, PolicyId};
 use crate::engine::Failure;
-use crate::files::archive::{UndoArchive, write_undo_of};
+use crate::files::archive::{UndoArchive, write_undo};
 use crate::files::journal::Journal;
 use crate::files::who;
 use crate::kinds::KindId;
@@ -131,7 +131,7 @@ impl Operator {
         };
         let folder = self.keeping.archives.clone();
         let plan = to_file(plan).map_err(Declined::Usage)?;
-        blocking(move || write_undo_of(&folder, &undo, Some(&plan))).await
+        blocking(move || write_undo(&folder, &undo, Some(&plan))).await
     }
 
     /// One write: intent on the disk, write, outcome on the disk, effect.
@@ -285,8 +285,8 @@ impl Operator {
         fleet.environment(environment).filter(|view| !matches!(view.link, Link::Connecting)).cloned()
     }
 
-    /// The user whom the cluster sees.
-    pub(super) async fn seen_as(&self, environment: &str) -> Option<String> {
+    /// The user whom the cluster sees, where it tells.
+    pub async fn seen_as(&self, environment: &str) -> Option<String> {
         let signals = &self.engine.environment(environment).ok()?.signals;
         cluster::whoami(signals).await
     }

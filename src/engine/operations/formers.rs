@@ -155,6 +155,21 @@ impl Operator {
         Ok(texts)
     }
 
+    /// The plan that puts a policy back to what an archive says it was.
+    ///
+    /// # Errors
+    /// The archive cannot be read, is of another environment or does not have the policy, or the rollback to it is refused.
+    pub async fn rollback_from(&self, policy: &PolicyId, environment: &str, folder: &Path, request: &Request) -> Result<Plan, Declined> {
+        let archive = read_archive(folder).map_err(|error| Declined::Usage(error.what))?;
+        if archive.manifest.environment != environment {
+            let of = &archive.manifest.environment;
+            return Err(Declined::Usage(format!("{} is an archive of {of}, not of {environment}", folder.display())));
+        }
+        let former = archive.objects.into_iter().find(|object| is_policy(object, policy));
+        let former = former.ok_or_else(|| Declined::Usage(format!("{} does not have {policy}", folder.display())))?;
+        self.rollback(policy, environment, &former, request).await
+    }
+
     /// The plan that puts a policy back to a revision, or, without one, to the newest state that differs from what it is.
     ///
     /// # Errors

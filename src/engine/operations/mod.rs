@@ -229,11 +229,6 @@ impl Operator {
         Ok(read_hold(&self.existing(policy, environment).await?))
     }
 
-    /// The user whom the cluster sees, where it tells.
-    pub async fn seen_there_as(&self, environment: &str) -> Option<String> {
-        self.seen_as(environment).await
-    }
-
     /// The policy's gate now.
     pub async fn gate(&self, policy: &PolicyId, to: Option<&str>, now: Timestamp) -> Result<Gate, Declined> {
         let gathered = gather(&self.engine, &self.road, Some(policy), Some(&self.history), now).await;

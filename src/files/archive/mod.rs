@@ -92,12 +92,9 @@ pub fn archived(object: &Value) -> Value {
 ///
 /// It is written under a hidden name and renamed when it is whole. Fails where the disk is full or the folder cannot be written, and where an
 /// object would not come back from the file as it is; nothing stays then.
-pub fn write_undo(folder: &Path, undo: &UndoArchive) -> Result<PathBuf, FileError> {
-    write_undo_of(folder, undo, None)
-}
-
-/// The same with the text of the plan's file in it.
-pub fn write_undo_of(folder: &Path, undo: &UndoArchive, plan: Option<&str>) -> Result<PathBuf, FileError> {
+///
+/// `plan` is the text of the plan's file, to be kept in it.
+pub fn write_undo(folder: &Path, undo: &UndoArchive, plan: Option<&str>) -> Result<PathBuf, FileError> {
     make_folder(folder)?;
     let files = files(folder, undo, plan)?;
     let write = || {

@@ -34,7 +34,7 @@ fn undo(objects: Vec<Value>) -> UndoArchive {
 
 fn written(objects: Vec<Value>) -> (TempDir, PathBuf) {
     let root = tempfile::tempdir().unwrap();
-    let path = write_undo(&root.path().join("archives"), &undo(objects)).unwrap();
+    let path = write_undo(&root.path().join("archives"), &undo(objects), None).unwrap();
     (root, path)
 }
 
@@ -73,7 +73,7 @@ fn what_goes_in_comes_back_without_what_a_server_fills_in() {
 #[test]
 fn the_plan_stands_beside_what_was_there() {
     let root = tempfile::tempdir().unwrap();
-    let path = write_undo_of(root.path(), &undo(vec![policy("a")]), Some("{}\n")).unwrap();
+    let path = write_undo(root.path(), &undo(vec![policy("a")]), Some("{}\n")).unwrap();
     assert_eq!(read_archive(&path).unwrap().plan.as_deref(), Some("{}\n"));
     fs::write(path.join(PLAN), "{} \n").unwrap();
     assert_eq!(read_archive(&path).unwrap_err().kind, io::ErrorKind::InvalidData);
@@ -103,7 +103,7 @@ fn only_the_owner_reads_it_and_nothing_else_stays() {
 #[test]
 fn the_same_name_twice_replaces_nothing() {
     let (_root, path) = written(vec![policy("a")]);
-    let again = write_undo(path.parent().unwrap(), &undo(vec![policy("b")])).unwrap();
+    let again = write_undo(path.parent().unwrap(), &undo(vec![policy("b")]), None).unwrap();
     assert!(again.to_str().unwrap().ends_with("-k3v9-2"), "{again:?}");
     assert_eq!(read_archive(&path).unwrap().objects[0]["metadata"]["name"], "a");
     assert_eq!(read_archive(&again).unwrap().objects[0]["metadata"]["name"], "b");
@@ -153,6 +153,6 @@ fn an_interrupted_archive_is_none() {
 
 #[test]
 fn a_place_that_cannot_be_written_is_told_in_words() {
-    let error = write_undo(Path::new("/dev/null/archives"), &undo(vec![policy("a")])).unwrap_err();
+    let error = write_undo(Path::new("/dev/null/archives"), &undo(vec![policy("a")]), None).unwrap_err();
     assert!(error.what.contains("/dev/null/archives"), "{error}");
 }
