@@ -10,7 +10,7 @@ use crossterm::clipboard::CopyToClipboard;
 use crossterm::cursor::{Hide, Show};
 use crossterm::event::{self, DisableBracketedPaste, DisableMouseCapture, EnableBracketedPaste, EnableMouseCapture, Event};
 use crossterm::queue;
-use crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
+use crossterm::terminal::{Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
 use futures::Stream;
 use std::io::{self, Write};
 use std::sync::Mutex;
@@ -40,10 +40,16 @@ fn enter(outlet: &Outlet) -> io::Result<()> {
         return Ok(());
     }
     enable_raw_mode()?;
-    let mut words = Vec::new();
-    queue!(words, EnterAlternateScreen, Hide, EnableMouseCapture, EnableBracketedPaste)?;
-    outlet.send(&words);
+    outlet.send(&entering()?);
     Ok(())
+}
+
+/// What takes the screen. It is cleared, too: where there is no other screen (GNU screen as it comes, the Linux console) what the shell has written
+/// would show through wherever a frame leaves blank what it takes for blank.
+fn entering() -> io::Result<Vec<u8>> {
+    let mut words = Vec::new();
+    queue!(words, EnterAlternateScreen, Clear(ClearType::All), Hide, EnableMouseCapture, EnableBracketedPaste)?;
+    Ok(words)
 }
 
 /// Gives it back; a second call does nothing.
@@ -302,5 +308,17 @@ mod elsewhere {
     #[expect(clippy::unnecessary_wraps, reason = "the same face as on unix")]
     pub(super) fn stop() -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_with_one_screen_only_shows_nothing_of_the_shells() {
+        let words = String::from_utf8(entering().unwrap()).unwrap();
+        let (entered, cleared) = (words.find("\x1b[?1049h"), words.find("\x1b[2J"));
+        assert!(entered.is_some() && entered < cleared, "{words:?}");
     }
 }
