@@ -223,6 +223,8 @@ pub enum News {
     Exceptions(Vec<ExceptionState>),
     /// Families of kinds were watched, from a beginning that stays the same while the end moves on.
     Watched(Vec<(Watched, Interval)>),
+    /// Families of kinds were watched in these times, and are no longer.
+    Ended(Vec<(Watched, Interval)>),
     /// What the object of a policy tells.
     Detail(Box<Detail>),
     /// Something we did ourselves.

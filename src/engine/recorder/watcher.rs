@@ -130,7 +130,7 @@ impl Watcher {
         if run > LONGEST || drift.abs() > DRIFT {
             let open: Vec<_> = self.open().collect();
             if !open.is_empty() {
-                found.news.push((last.wall, News::Watched(open)));
+                found.news.push((last.wall, News::Ended(open)));
             }
             self.lost();
         }
@@ -275,11 +275,14 @@ impl Watcher {
                 (None, false) => {}
             }
         }
+        if !ended.is_empty() {
+            found.news.push((now.wall, News::Ended(ended)));
+        }
         if turned || self.beat.is_none_or(|beat| now.run.saturating_sub(beat) >= BEAT) {
-            ended.extend(self.open());
-            if !ended.is_empty() {
+            let open: Vec<_> = self.open().collect();
+            if !open.is_empty() {
                 self.beat = Some(now.run);
-                found.news.push((now.wall, News::Watched(ended)));
+                found.news.push((now.wall, News::Watched(open)));
             }
         }
     }
@@ -288,7 +291,7 @@ impl Watcher {
     pub(super) fn close(&mut self) -> Option<News> {
         let open: Vec<_> = self.open().collect();
         self.lost();
-        (!open.is_empty()).then_some(News::Watched(open))
+        (!open.is_empty()).then_some(News::Ended(open))
     }
 }
 

@@ -231,18 +231,18 @@ fn blocked(db: &Connection, policy: i64, window: Interval) -> rusqlite::Result<V
 /// When a family was watched, as disjoint intervals that reach into the window.
 fn coverage(db: &Connection, environment: i64, family: Watched, window: Interval, now: Timestamp) -> rusqlite::Result<Vec<Interval>> {
     let interval = |row: &Row<'_>| Ok((Interval { from: time(row.get(0)?), to: time(row.get(1)?) }, row.get(2)?));
-    let intervals: rusqlite::Result<Vec<(Interval, bool)>> = db
+    let all: rusqlite::Result<Vec<(Interval, bool)>> = db
         .prepare_cached(
-            "SELECT start, until, start = (SELECT max(start) FROM coverage AS other
+            "SELECT start, until, NOT ended AND start = (SELECT max(start) FROM coverage AS other
                  WHERE other.environment = ?1 AND other.family = ?2 AND other.recorder = coverage.recorder)
              FROM coverage WHERE environment = ?1 AND family = ?2 AND start <= ?4 AND until >= ?3 ORDER BY start",
         )?
         .query_map(params![environment, family.as_str(), millis(window.from) - 60_000, millis(window.to)], interval)?
         .collect();
-    // A recorder that began to watch again had stopped before.
-    let (newest, ended): (Vec<_>, Vec<_>) = intervals?.into_iter().partition(|(_, newest)| *newest);
+    // A recorder that was killed says nothing; but if it began to watch again, it had stopped before.
+    let (going, ended): (Vec<_>, Vec<_>) = all?.into_iter().partition(|(_, going)| *going);
     let only = |intervals: Vec<(Interval, bool)>| intervals.into_iter().map(|(interval, _)| interval).collect::<Vec<_>>();
-    Ok(cover([running(only(newest), now), only(ended)].concat()))
+    Ok(cover([running(only(going), now), only(ended)].concat()))
 }
 
 fn exception_changes(db: &Connection, environment: i64, window: Interval) -> rusqlite::Result<Vec<ExceptionChange>> {

@@ -4,12 +4,12 @@ use super::{History, HistoryError, HistoryFault, explain};
 use rusqlite::TransactionBehavior;
 
 /// The version of the tables. Raise it with a step in [`STEPS`].
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 /// Marks the file as ours: `pdhs`.
 const APPLICATION: i64 = 0x7064_6873;
 
 /// What leads from each version to the next, the first from nothing.
-const STEPS: [&str; 1] = [TABLES];
+const STEPS: [&str; 2] = [TABLES, ENDS];
 
 // Times are milliseconds since 1970, of tallies and refusals (of which there are many) whole seconds; their `span` are the seconds that a
 // row sums up, 0 for one that came as it is.
@@ -48,6 +48,15 @@ CREATE TABLE coverage(
     environment INTEGER NOT NULL REFERENCES environments, family TEXT NOT NULL, start INTEGER NOT NULL, recorder TEXT NOT NULL,
     until INTEGER NOT NULL, PRIMARY KEY(environment, family, start, recorder)) WITHOUT ROWID;
 ";
+
+// Whether a recorder said that it no longer watches. Without that it may just be between two signs of life.
+const ENDS: &str = "ALTER TABLE coverage ADD COLUMN ended INTEGER NOT NULL DEFAULT 0;";
+
+/// What the first version made of an empty file.
+#[cfg(test)]
+pub(super) fn version_1() -> String {
+    format!("{TABLES} PRAGMA user_version = 1; PRAGMA application_id = {APPLICATION}")
+}
 
 impl History {
     /// Brings the tables to this version; refuses those of a newer one, and files of others.

@@ -304,6 +304,45 @@ fn damaged_and_foreign_files_are_left_alone() {
 }
 
 #[test]
+fn who_says_that_it_ended_is_not_taken_to_be_between_two_signs_of_life() {
+    let gap = |last: News| {
+        let file = File::new();
+        let mut history = file.open();
+        let notes = [is(0, Mode::Audit, "r1"), watched(0, 90), note(95, last)];
+        history.take("a", &notes).unwrap();
+        let standing = history.standing(&dev(), &key("p"), at(100)).unwrap().unwrap();
+        standing.event_gaps.iter().map(|gap| (gap.from.as_second() - START, gap.to.as_second() - START)).collect::<Vec<_>>()
+    };
+    let all = Watched::ALL.map(|family| (family, of(0, 95))).to_vec();
+    assert_eq!(gap(News::Watched(all.clone())), [], "killed, or about to tell more");
+    assert_eq!(gap(News::Ended(all)), [(95, 100)]);
+    let events = vec![(Watched::Events, of(0, 95))];
+    assert_eq!(gap(News::Ended(events)), [(95, 100)], "the others go on");
+}
+
+#[test]
+fn a_file_of_the_first_version_is_brought_up() {
+    let file = File::new();
+    std::fs::create_dir_all(file.path().parent().unwrap()).unwrap();
+    let old = Connection::open(file.path()).unwrap();
+    old.execute_batch(&schema::version_1()).unwrap();
+    let (start, until) = (super::millis(at(0)), super::millis(at(90)));
+    let row = format!(
+        "INSERT INTO environments(id, name, cluster_uid) VALUES(1, '{}', '{}');
+         INSERT INTO coverage(environment, family, start, recorder, until) VALUES(1, 'policies', {start}, 'old', {until})",
+        dev().name,
+        dev().cluster_uid
+    );
+    old.execute_batch(&row).unwrap();
+    drop(old);
+    let mut history = file.open();
+    history.take("a", &[are(95, &[("p", state(Mode::Audit, "r1"))], true, false)]).unwrap();
+    let timeline = history.timeline(&key("p"), of(0, 100), 1, at(200)).unwrap();
+    let spans: Vec<_> = timeline.roads[0].spans.iter().map(|span| (span.from.as_second() - START, span.mode.as_str())).collect();
+    assert_eq!(spans, [(0, "absent"), (90, "unwatched")]);
+}
+
+#[test]
 fn a_newer_file_is_refused() {
     let file = File::new();
     drop(file.open());

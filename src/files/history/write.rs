@@ -71,7 +71,8 @@ impl Writer<'_> {
             News::Tallies(tallies) => tallies.iter().try_for_each(|(key, tally)| self.tally(environment, key, *tally, note.at)),
             News::Refusals(refusals) => refusals.iter().try_for_each(|refusal| self.refusal(environment, refusal, note.at)),
             News::Exceptions(all) => self.exceptions(environment, all, note.at),
-            News::Watched(intervals) => intervals.iter().try_for_each(|(family, interval)| self.watched(environment, *family, *interval)),
+            News::Watched(times) => times.iter().try_for_each(|(family, time)| self.watched(environment, *family, *time, false)),
+            News::Ended(times) => times.iter().try_for_each(|(family, time)| self.watched(environment, *family, *time, true)),
             News::Detail(detail) => self.detail(environment, detail, note.at),
             News::Operation(operation) => self.operation(environment, operation, note.at),
         }
@@ -279,13 +280,13 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn watched(&self, environment: i64, family: Watched, interval: Interval) -> rusqlite::Result<()> {
+    fn watched(&self, environment: i64, family: Watched, interval: Interval, ended: bool) -> rusqlite::Result<()> {
         self.db
             .prepare_cached(
-                "INSERT INTO coverage(environment, family, start, recorder, until) VALUES(?1, ?2, ?3, ?4, ?5)
-                 ON CONFLICT DO UPDATE SET until = max(until, excluded.until)",
+                "INSERT INTO coverage(environment, family, start, recorder, until, ended) VALUES(?1, ?2, ?3, ?4, ?5, ?6)
+                 ON CONFLICT DO UPDATE SET until = max(until, excluded.until), ended = max(ended, excluded.ended)",
             )?
-            .execute(params![environment, family.as_str(), millis(interval.from), self.recorder, millis(interval.to)])?;
+            .execute(params![environment, family.as_str(), millis(interval.from), self.recorder, millis(interval.to), ended])?;
         Ok(())
     }
 

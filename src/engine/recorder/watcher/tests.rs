@@ -77,6 +77,11 @@ impl Bench {
                     };
                     beats.push(intervals.iter().map(word).collect::<Vec<_>>().join(", "));
                 }
+                News::Ended(intervals) => {
+                    let word =
+                        |(family, interval): &(Watched, Interval)| format!("{} ended {}", family.as_str(), interval.to.as_second() - 1_000);
+                    beats.push(intervals.iter().map(word).collect::<Vec<_>>().join(", "));
+                }
                 other => panic!("{other:?}"),
             }
         }
@@ -128,10 +133,10 @@ fn what_is_watched_is_told_at_its_ends_and_in_between() {
     assert_eq!(bench.all(5, 5, audit(0)).1, every("0-10"));
     let mut denied = audit(0);
     denied.kinds[1].sync = Sync::Stale { since: Timestamp::UNIX_EPOCH };
-    assert_eq!(bench.all(1, 1, denied).1, ["reports 0-10, policies 0-11, events 0-11, exceptions 0-11"]);
+    assert_eq!(bench.all(1, 1, denied).1, ["reports ended 10", "policies 0-11, events 0-11, exceptions 0-11"]);
     let mut lost = audit(0);
     lost.link = Link::Stale { since: Timestamp::UNIX_EPOCH };
-    assert_eq!(bench.all(1, 1, lost).1, ["policies 0-11, events 0-11, exceptions 0-11"]);
+    assert_eq!(bench.all(1, 1, lost).1, ["policies ended 11, events ended 11, exceptions ended 11"]);
     let (news, beats) = bench.all(1, 1, view(vec![cell("p", Mode::Enforce, Some("r1"), 0)]));
     assert_eq!(news, ["13 all p=enforce"], "nobody saw when it happened");
     assert_eq!(beats, every("13-13"));
