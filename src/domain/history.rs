@@ -15,7 +15,7 @@ mod spans;
 mod standing;
 
 pub use columns::{columns, level};
-pub use interval::{Interval, cover, gaps, running, within};
+pub use interval::{EVENTS_KEPT, Interval, cover, gaps, running, told_afterwards, within};
 pub use marks::{ExceptionChange, Mark, MarkKind, Operation, exception_marks, mode_marks, operation_mark, told_once, violation_marks};
 pub use series::{Range, Sample, Series, blocked_series, violation_series};
 pub use spans::{Span, SpanMode, spans};

@@ -4,7 +4,7 @@
 //! Nothing is asked of an API server: all of it is in what is streamed.
 
 use super::{EngineHandle, HistoryReader};
-use crate::domain::history::{ChangeSource, EnvironmentKey, Standing as Recorded};
+use crate::domain::history::{ChangeSource, EVENTS_KEPT, EnvironmentKey, Standing as Recorded};
 use crate::domain::{Gate, Hold, Mode, PolicyId, PolicyKey};
 use crate::fleet::query::{ExceptionRow, PolicyRow};
 use crate::fleet::view::{EnvironmentView, FleetView, KindView};
@@ -189,10 +189,15 @@ fn weigh(recorded: &Recorded, told: Option<Start>, row: &PolicyRow, mode: Option
         Some(told) if recorded.source != ChangeSource::Seen || missed(told.at) => told,
         _ => seen,
     };
-    // What was before the record began was not watched.
-    let before = (start.at < recorded.since).then_some((start.at, recorded.since));
-    let gaps = before.into_iter().chain(recorded.event_gaps.iter().map(|gap| (gap.from, gap.to))).collect();
-    (Some(start), Some(Observed { clean: recorded.observed(), blocked: recorded.blocked, gaps }))
+    (Some(start.clone()), Some(Observed { clean: recorded.observed(), blocked: recorded.blocked, gaps: unwatched(recorded, &start) }))
+}
+
+/// When nobody knew of refused admissions since the start. Before the record began nobody watched; but who began then was told of the last hour's.
+fn unwatched(recorded: &Recorded, start: &Start) -> Vec<(Timestamp, Timestamp)> {
+    let events_began = recorded.event_gaps.first().is_none_or(|gap| gap.from > recorded.since);
+    let told = if events_began { recorded.since.checked_sub(EVENTS_KEPT).unwrap_or(Timestamp::MIN) } else { recorded.since };
+    let before = (start.at < told).then_some((start.at, told));
+    before.into_iter().chain(recorded.event_gaps.iter().map(|gap| (gap.from, gap.to))).collect()
 }
 
 fn names(row: &ExceptionRow, policy: &PolicyId) -> bool {
@@ -208,7 +213,7 @@ fn relied(row: &ExceptionRow) -> Relied {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::history::{Change, Interval, PolicyState, Records, standing};
+    use crate::domain::history::{Change, Interval, PolicyState, Records, standing, told_afterwards};
     use crate::kinds::{KindId, read_policy};
     use serde_json::json;
 
@@ -235,5 +240,22 @@ mod tests {
         assert_eq!((start.map(|start| start.at), observed.is_some()), (Some(at(899)), false));
         let (start, observed) = weigh(&recorded, Some(told), &row, Some(Mode::Audit));
         assert_eq!((start.map(|start| start.at), observed.is_some()), (Some(at(0)), true));
+    }
+
+    #[test]
+    fn who_began_to_watch_was_told_of_the_last_hours_refusals() {
+        let hour = EVENTS_KEPT.as_secs();
+        let gaps = |begun: i64, events: Vec<Interval>| {
+            let state = PolicyState { mode: Mode::Enforce, ready: Some(true), revision: None };
+            let change = Change { at: at(begun), state, actor: None, source: ChangeSource::Found };
+            let records = Records { changes: vec![change], events: told_afterwards(events), ..Records::default() };
+            let recorded = standing(&records, at(9 * hour)).unwrap();
+            let start = Start { at: at(0), revision: "r".to_owned(), source: "annotation".to_owned() };
+            unwatched(&recorded, &start)
+        };
+        let to_now = |begun: i64| vec![Interval { from: at(begun), to: at(9 * hour) }];
+        assert_eq!(gaps(hour / 2, to_now(hour / 2)), []);
+        assert_eq!(gaps(4 * hour, to_now(4 * hour)), [(at(0), at(3 * hour))]);
+        assert_eq!(gaps(4 * hour, to_now(6 * hour)), [(at(0), at(4 * hour)), (at(4 * hour), at(5 * hour))], "events were denied at first");
     }
 }

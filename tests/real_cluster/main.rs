@@ -10,6 +10,7 @@ mod bad_input;
 mod bare;
 mod crash;
 mod faults;
+mod gaps;
 mod gates;
 mod gitops;
 mod harness;

@@ -24,49 +24,57 @@ context = "live"
 steps = [{ mode = "audit" }, { mode = "enforce" }]
 "#;
 
-/// A policy's timeline in an environment, from the records alone; `null` where there is none.
-fn timeline(desk: &Desk, policy: &str, environment: &str) -> Value {
+/// A policy's timeline in an environment, from the records alone; `null` where there is none, words where it could not be told.
+pub(super) fn timeline(desk: &Desk, policy: &str, environment: &str) -> Value {
     let answer = desk.run(&["timeline", policy, "--no-look", "--last", "1h", "-o", "json"]);
-    let document: Value = serde_json::from_str(&answer.stdout).unwrap_or(Value::Null);
+    let document: Value = serde_json::from_str(&answer.stdout).unwrap_or_default();
+    if document.is_null() {
+        return Value::from(answer.stderr);
+    }
     let items = document["items"].as_array().cloned().unwrap_or_default();
     items.into_iter().find(|item| item["name"] == environment).unwrap_or(Value::Null)
 }
 
-fn list<'a>(timeline: &'a Value, field: &str) -> &'a [Value] {
+pub(super) fn list<'a>(timeline: &'a Value, field: &str) -> &'a [Value] {
     timeline[field].as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
 /// The modes one after the other, as `audit`, or `audit?` where that was inferred.
-fn spans(timeline: &Value) -> Vec<String> {
+pub(super) fn spans(timeline: &Value) -> Vec<String> {
     let mark = |span: &Value| if span["inferred"] == true { "?" } else { "" };
     list(timeline, "spans").iter().map(|span| format!("{}{}", span["mode"].as_str().unwrap(), mark(span))).collect()
 }
 
-fn marks<'a>(timeline: &'a Value, kind: &str) -> Vec<&'a Value> {
+pub(super) fn marks<'a>(timeline: &'a Value, kind: &str) -> Vec<&'a Value> {
     list(timeline, "marks").iter().filter(|mark| mark["kind"] == kind).collect()
 }
 
 /// Waits until a timeline fits.
-fn until(desk: &Desk, what: &str, policy: &str, environment: &str, fits: impl Fn(&Value) -> bool) -> Value {
+pub(super) fn until(desk: &Desk, what: &str, policy: &str, environment: &str, fits: impl Fn(&Value) -> bool) -> Value {
     eventually(what, LATER, || {
         let timeline = timeline(desk, policy, environment);
         if fits(&timeline) { Ok(timeline) } else { Err(format!("{timeline:#}")) }
     })
 }
 
-fn time(value: &Value) -> Timestamp {
+pub(super) fn time(value: &Value) -> Timestamp {
     value.as_str().unwrap().parse().unwrap()
 }
 
-fn patch(cluster: &Cluster, name: &str, action: &str, manager: &str) -> (Timestamp, Timestamp) {
+pub(super) fn patch(cluster: &Cluster, name: &str, action: &str, manager: &str) -> (Timestamp, Timestamp) {
     let before = Timestamp::now();
     let patch = format!("{{\"spec\": {{\"validationFailureAction\": \"{action}\"}}}}");
     cluster.kubectl(&["patch", "clusterpolicy", name, "--type=merge", "--field-manager", manager, "-p", &patch]);
     (before, Timestamp::now())
 }
 
+/// Admissions that were refused, as far as is on record.
+pub(super) fn blocked(timeline: &Value) -> u64 {
+    list(&timeline["series"], "blocked").iter().filter_map(Value::as_u64).sum()
+}
+
 /// The gate's condition.
-fn condition(desk: &Desk, policy: &str, name: &str) -> Value {
+pub(super) fn condition(desk: &Desk, policy: &str, name: &str) -> Value {
     let (gates, _) = desk.json(&["gate", policy]);
     let conditions = gates["items"][0]["conditions"].as_array().unwrap_or_else(|| panic!("{gates:#}"));
     conditions.iter().find(|condition| condition["name"] == name).unwrap().clone()
@@ -120,7 +128,6 @@ fn two_recorders_tell_once_what_happened() {
         }
         if refusals == 3 { Ok(()) } else { Err(format!("{made:?}")) }
     });
-    let blocked = |timeline: &Value| list(&timeline["series"], "blocked").iter().filter_map(Value::as_u64).sum::<u64>();
     let refused = until(&desk, "the refusals are on record", "p", "dev", |timeline| blocked(timeline) >= 3);
     assert_eq!(blocked(&refused), 3, "{refused:#}");
     let judged = condition(&desk, "p", "blocked");

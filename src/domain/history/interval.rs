@@ -79,6 +79,18 @@ pub fn running(mut intervals: Vec<Interval>, now: Timestamp) -> Vec<Interval> {
     cover(intervals)
 }
 
+/// How long API servers keep events unless told otherwise (kube-apiserver `--event-ttl`).
+pub const EVENTS_KEPT: SignedDuration = SignedDuration::from_hours(1);
+
+/// The intervals in which events were watched, with the time before each of them of which they told, too: who begins to look is given every event
+/// that the server still keeps.
+pub fn told_afterwards(mut intervals: Vec<Interval>) -> Vec<Interval> {
+    for interval in &mut intervals {
+        interval.from = interval.from.checked_sub(EVENTS_KEPT).unwrap_or(Timestamp::MIN);
+    }
+    cover(intervals)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,6 +120,13 @@ mod tests {
         assert_eq!(running(vec![of(0, 90), of(0, 40)], at(100)), [of(0, 100)]);
         assert_eq!(running(vec![of(0, 60)], at(100)), [of(0, 60)]);
         assert_eq!(running(vec![of(0, 160)], at(100)), [of(0, 160)], "a clock that was set back takes nothing away");
+    }
+
+    #[test]
+    fn events_are_told_of_for_an_hour() {
+        let hour = EVENTS_KEPT.as_secs();
+        assert_eq!(told_afterwards(vec![of(0, 10), of(hour + 9, hour + 20)]), [of(-hour, hour + 20)], "they lap over");
+        assert_eq!(told_afterwards(vec![of(0, 10), of(hour + 50, hour + 50)]), [of(-hour, 10), of(50, hour + 50)]);
     }
 
     proptest! {

@@ -168,7 +168,10 @@ impl Follower {
         let watcher = &mut self.watchers[place];
         let mut found = watcher.look(view, now);
         let Some(environment) = watcher.key().cloned() else { return };
-        self.ask(view, &mut found, now.wall).await;
+        if self.ask(view, &mut found, now.wall).await.is_none() {
+            self.watchers[place].lost();
+            return;
+        }
         if found.news.is_empty() {
             return;
         }
@@ -181,21 +184,20 @@ impl Follower {
         }
     }
 
-    /// Asks for what the view does not hold. Without an answer it is asked again later.
-    async fn ask(&mut self, view: &EnvironmentView, found: &mut Found, at: Timestamp) {
-        if found.refusals
-            && let Ok(Ok(rows)) = timeout(ANSWER, self.engine.blocked(&view.name, None)).await
-        {
+    /// Asks for what the view does not hold. `None` without an answer: what was to be told with it has not been watched.
+    async fn ask(&self, view: &EnvironmentView, found: &mut Found, at: Timestamp) -> Option<()> {
+        if found.refusals {
+            let rows = timeout(ANSWER, self.engine.blocked(&view.name, None)).await.ok()?.ok()?;
             let refusals: Vec<Refusal> = rows.iter().filter_map(|row| refusal(row, at)).collect();
             if !refusals.is_empty() {
                 found.news.insert(0, (at, News::Refusals(refusals)));
             }
         }
-        if found.exceptions
-            && let Ok(Ok(all)) = timeout(ANSWER, self.engine.exceptions_alone(&view.name)).await
-        {
+        if found.exceptions {
+            let all = timeout(ANSWER, self.engine.exceptions_alone(&view.name)).await.ok()?.ok()?;
             found.news.insert(0, (at, News::Exceptions(all.iter().map(|exception| exception_state(exception)).collect())));
         }
+        Some(())
     }
 
     /// Keeps the status up to date for whoever looks; nobody is woken for it.

@@ -4,7 +4,7 @@ use super::{History, HistoryError, millis, time, unsigned};
 use crate::domain::history::{
     Change, ChangeSource, EnvironmentKey, ExceptionChange, ExceptionState, Interval, Line, Mark, Operation, PolicyState, Records,
     RevisionText, Road, Sample, Series, Standing, Timeline, Watched, blocked_series, cover, exception_marks, mode_marks, operation_mark,
-    running, spans, standing, told_once, violation_marks, violation_series,
+    running, spans, standing, told_afterwards, told_once, violation_marks, violation_series,
 };
 use crate::domain::{Mode, PolicyId, PolicyKey, Revision, Tally};
 use flate2::read::ZlibDecoder;
@@ -59,7 +59,7 @@ impl History {
                 blocked: blocked(db, number, since)?,
                 policies: coverage(Watched::Policies)?,
                 reports: coverage(Watched::Reports)?,
-                events: coverage(Watched::Events)?,
+                events: told_afterwards(coverage(Watched::Events)?),
                 changes,
             };
             Ok(standing(&records, now))
@@ -131,7 +131,7 @@ fn road(db: &Connection, environment: i64, key: EnvironmentKey, policy: &PolicyK
     let blocked = number.map_or(Ok(Vec::new()), |number| blocked(db, number, window))?;
     let series = Series {
         violations: violation_series(&samples, &reports, window, width),
-        blocked: blocked_series(&blocked, &watched(Watched::Events)?, window, width),
+        blocked: blocked_series(&blocked, &told_afterwards(watched(Watched::Events)?), window, width),
     };
     let mut marks = told_once(mode_marks(&changes, window), operations);
     marks.extend(violation_marks(&samples, window));

@@ -1,6 +1,7 @@
 //! The conditions that have to do with what the policy did in the environment it would leave.
 
 use super::{Asked, met, unknown, unmet};
+use crate::domain::history::EVENTS_KEPT;
 use crate::domain::time::brief;
 use crate::domain::{Amount, Condition, ConditionName, Readiness};
 use crate::settings;
@@ -8,9 +9,6 @@ use jiff::{SignedDuration, Timestamp};
 
 /// How far clocks may be apart before what they say is not believed.
 const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_mins(5);
-/// How long API servers keep events unless told otherwise (kube-apiserver `--event-ttl`).
-const EVENTS_LIVE: SignedDuration = SignedDuration::from_hours(1);
-
 impl Asked<'_> {
     /// Long enough? And when it will be.
     pub(super) fn soak(&self) -> (Condition, Option<Timestamp>) {
@@ -62,28 +60,36 @@ impl Asked<'_> {
             return met(ConditionName::Blocked, "", "audit refuses nothing");
         }
         let limit = Some(Amount::Count(self.step.max_blocked));
-        let recorded = self.evidence.observed.as_ref().map(|observed| observed.blocked);
+        let observed = self.evidence.observed.as_ref();
         let held = self.cell.and_then(|cell| cell.blocked);
-        let seen = recorded.max(held);
+        let seen = observed.map(|observed| observed.blocked).max(held);
         if let Some(count) = seen.filter(|count| *count > self.step.max_blocked) {
             return unmet(ConditionName::Blocked, "events", "requests were refused").with(Some(Amount::Count(count)), limit);
         }
         let known = self.start().and_then(|start| {
             let held = held.ok_or("events cannot be read")?;
             self.whole()?;
-            if self.now.duration_since(start.at) < EVENTS_LIVE {
+            // What the cluster still holds is seen now, whoever watched.
+            let kept = self.now.checked_sub(EVENTS_KEPT).unwrap_or(Timestamp::MIN);
+            if start.at > kept {
                 return Ok((held, "the cluster still holds every event"));
             }
-            let observed = self.evidence.observed.as_ref().ok_or("events live an hour, and nobody recorded them")?;
-            match observed.gaps.last() {
-                None => Ok((observed.blocked, "recorded")),
-                Some((from, to)) => Err(format!("not watched {} to {}", from.strftime("%b %e %H:%M"), to.strftime("%b %e %H:%M UTC"))),
+            let observed = observed.ok_or("events live an hour, and nobody recorded them")?;
+            if let Some((from, to)) = observed.gaps.iter().rfind(|(from, _)| *from < kept) {
+                let to = kept.min(*to);
+                return Err(format!("not watched {} to {}", from.strftime("%b %e %H:%M"), to.strftime("%b %e %H:%M UTC")));
+            }
+            if observed.gaps.is_empty() {
+                return Ok((observed.blocked.max(held), "recorded"));
+            }
+            // Some of those that the cluster holds may be on record, or none.
+            match observed.blocked.saturating_add(held) {
+                most if most <= self.step.max_blocked => Ok((most, "recorded, and held by the cluster")),
+                most => Err(format!("between {} and {most} were refused", observed.blocked.max(held))),
             }
         });
         match known {
-            Ok((count, source)) => {
-                met(ConditionName::Blocked, "events", source).with(Some(Amount::Count(count.max(held.unwrap_or(0)))), limit)
-            }
+            Ok((count, source)) => met(ConditionName::Blocked, "events", source).with(Some(Amount::Count(count)), limit),
             Err(why) => unknown(ConditionName::Blocked, "events", &why).with(None, limit),
         }
     }

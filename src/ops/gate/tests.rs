@@ -21,6 +21,10 @@ fn ago(hours: i64) -> Timestamp {
     now() - SignedDuration::from_hours(hours)
 }
 
+fn minutes_ago(minutes: i64) -> Timestamp {
+    now() - SignedDuration::from_mins(minutes)
+}
+
 /// Everything a situation is made of; the first is one in which the gate is open.
 #[derive(Clone)]
 struct Situation {
@@ -432,6 +436,44 @@ fn from_enforce_and_elsewhere() -> Vec<Row> {
                 (observed.gaps, observed.blocked) = (vec![(ago(30), ago(26))], 1);
             }),
         ),
+        (
+            "nobody watches just now, and the cluster holds what happens",
+            Open,
+            Blocked,
+            Met,
+            on(|s| s.evidence.observed.as_mut().unwrap().gaps = vec![(minutes_ago(40), now())]),
+        ),
+        (
+            "nobody has watched for longer than the cluster holds",
+            Unknown,
+            Blocked,
+            Dark,
+            on(|s| s.evidence.observed.as_mut().unwrap().gaps = vec![(minutes_ago(70), now())]),
+        ),
+        (
+            "some are on record, some the cluster holds, and they may be the same",
+            Unknown,
+            Blocked,
+            Dark,
+            on(|s| {
+                s.road[STAGING].steps[1].max_blocked = 3;
+                s.cell(STAGING, |c| c.blocked = Some(2));
+                let observed = s.evidence.observed.as_mut().unwrap();
+                (observed.gaps, observed.blocked) = (vec![(minutes_ago(40), now())], 2);
+            }),
+        ),
+        (
+            "as many as may be, if all are counted twice",
+            Open,
+            Blocked,
+            Met,
+            on(|s| {
+                s.road[STAGING].steps[1].max_blocked = 4;
+                s.cell(STAGING, |c| c.blocked = Some(2));
+                let observed = s.evidence.observed.as_mut().unwrap();
+                (observed.gaps, observed.blocked) = (vec![(minutes_ago(40), now())], 2);
+            }),
+        ),
         ("nobody recorded, the step is old", Unknown, Blocked, Dark, on(|s| s.evidence.observed = None)),
         ("nobody recorded, but the cluster still has all events", Open, Blocked, Met, on(|s| s.evidence.observed = None).with(just_begun)),
         ("enforced for six days of seven", Closed, Soak, Unmet, on(|s| s.evidence.start.as_mut().unwrap().at = ago(24 * 6))),
@@ -545,7 +587,7 @@ proptest! {
             situation.road[place].steps[step].evidence = settings::Evidence::Observed;
         }
         if gap {
-            situation.evidence.observed.as_mut().unwrap().gaps = vec![(ago(9), ago(8))];
+            situation.evidence.observed.as_mut().unwrap().gaps = if hours % 2 == 0 { vec![(ago(9), ago(8))] } else { vec![(minutes_ago(40), now())] };
         }
         if expired {
             situation.evidence.exceptions = Some(relied(Some(ago(1)), 1));

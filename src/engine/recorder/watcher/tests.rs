@@ -164,7 +164,7 @@ fn a_leap_of_time_begins_anew() {
         bench.after(5, audit(0));
         let (news, beats) = bench.all(run, wall, audit(0));
         assert!(news[0].ends_with("all p=audit"), "{run} {wall}: {news:?}");
-        assert!(beats[0].starts_with("policies 0-5") && beats.len() == 2, "{run} {wall}: {beats:?}");
+        assert!(beats[0].starts_with("policies ended 5") && beats.len() == 2, "{run} {wall}: {beats:?}");
     }
 }
 
