@@ -4,7 +4,7 @@ use crate::cli::Problem;
 use crate::cli::args::Globals;
 use crate::domain::near::nearest;
 use crate::files::{self, FileError, Paths};
-use crate::settings::{self, Contexts, EngineOptions, EnvironmentSettings, Impersonate, Settings};
+use crate::settings::{self, Contexts, EngineOptions, EnvironmentSettings, Impersonate, Settings, TokenSource};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -33,6 +33,15 @@ pub(super) fn load(globals: &Globals, actions: &[&str]) -> Result<Loaded, Proble
         if let Some(git) = environment.git.as_mut().filter(|git| is_path(&git.repo)) {
             let path = files::expand(Path::new(&git.repo), base).map_err(usage)?;
             git.repo = std::path::absolute(&path).unwrap_or(path).to_string_lossy().into_owned();
+        }
+    }
+    for prometheus in environments.iter_mut().filter_map(|environment| environment.prometheus.as_mut()) {
+        let token = match &mut prometheus.token {
+            Some(TokenSource::File(file)) => Some(file),
+            Some(TokenSource::Variable(_)) | None => None,
+        };
+        for file in token.into_iter().chain(&mut prometheus.ca_file) {
+            *file = files::expand(file, base).map_err(usage)?;
         }
     }
     let impersonate = globals.as_user.clone().map(|user| Impersonate { user, groups: globals.as_group.clone() });
