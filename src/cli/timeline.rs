@@ -7,7 +7,7 @@ use super::findings::{self, NotOne};
 use super::rows::maybe;
 use super::table::{Cell, Column, Role};
 use super::{Exit, Problem};
-use crate::domain::history::{Interval, Mark, MarkKind, Range, Road, Series, Span, SpanMode, columns, level};
+use crate::domain::history::{Fill, Interval, Mark, MarkKind, Range, Road, Series, Span, SpanMode, columns, level};
 use crate::domain::time::brief;
 use crate::domain::{Mode, PolicyKey, clean};
 use jiff::Timestamp;
@@ -28,12 +28,14 @@ pub struct TimelineItem {
     pub marks: Vec<Mark>,
     /// Violations and refused admissions in equal parts of the window; `null` where nobody watched.
     pub series: Series,
+    /// What of the refused admissions Prometheus told, because nobody watched; part of the series.
+    pub filled: Vec<Fill>,
 }
 
 impl From<Road> for TimelineItem {
     fn from(road: Road) -> Self {
-        let Road { environment, spans, marks, series } = road;
-        Self { name: environment.name, cluster_uid: environment.cluster_uid, spans, marks, series }
+        let Road { environment, spans, marks, series, filled } = road;
+        Self { name: environment.name, cluster_uid: environment.cluster_uid, spans, marks, series, filled }
     }
 }
 
@@ -224,6 +226,7 @@ mod tests {
                 violations: vec![None, None, range(8), range(1), range(0), range(0)],
                 blocked: vec![None, None, None, None, Some(2), Some(1)],
             },
+            filled: Vec::new(),
         };
         TimelineItem::from(road)
     }
@@ -290,6 +293,7 @@ dev  ╱╱▒▒██  enforce for 4h
             spans: Vec::new(),
             marks: Vec::new(),
             series: Series::default(),
+            filled: Vec::new(),
         };
         let roads = || vec![road("production"), road("old"), road("dev")];
         let names = |items: Vec<TimelineItem>| items.into_iter().map(|item| item.name).collect::<Vec<_>>();

@@ -128,6 +128,7 @@ fn forget(db: &Transaction<'_>, cutoff: Timestamp, events: Timestamp) -> rusqlit
         [milli],
     )?;
     rows += db.execute("DELETE FROM blocked WHERE at < ?1", [second])?;
+    rows += db.execute("DELETE FROM fills WHERE until < ?1", [milli])?;
     rows += db.execute("DELETE FROM refusals WHERE at < ?1", [events.as_second()])?;
     rows += db.execute("DELETE FROM coverage WHERE until < ?1", [milli])?;
     rows += db.execute("DELETE FROM operations WHERE at < ?1", [milli])?;

@@ -4,16 +4,16 @@ use super::{History, HistoryError, HistoryFault, explain};
 use rusqlite::TransactionBehavior;
 
 /// The version of the tables. Raise it with a step in [`STEPS`].
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 /// Marks the file as ours: `pdhs`.
 const APPLICATION: i64 = 0x7064_6873;
 
 /// What leads from each version to the next, the first from nothing.
-const STEPS: [&str; 1] = [TABLES];
+const STEPS: [&str; 2] = [TABLES, FILLS];
 
 // Times are milliseconds since 1970, of tallies and refusals (of which there are many) whole seconds; their `span` are the seconds that a
 // row sums up, 0 for one that came as it is.
-const TABLES: &str = "
+pub(super) const TABLES: &str = "
 CREATE TABLE environments(
     id INTEGER PRIMARY KEY, name TEXT NOT NULL, cluster_uid TEXT NOT NULL, UNIQUE(name, cluster_uid));
 CREATE TABLE policies(
@@ -47,6 +47,16 @@ CREATE INDEX operations_of_environment ON operations(environment, at);
 CREATE TABLE coverage(
     environment INTEGER NOT NULL REFERENCES environments, family TEXT NOT NULL, start INTEGER NOT NULL, recorder TEXT NOT NULL,
     until INTEGER NOT NULL, PRIMARY KEY(environment, family, start, recorder)) WITHOUT ROWID;
+";
+
+/// What others told about times in which nobody watched, and how it went to ask them. Times are milliseconds; `source` says who (`prometheus`).
+const FILLS: &str = "
+CREATE TABLE fills(
+    policy INTEGER NOT NULL REFERENCES policies, source TEXT NOT NULL, start INTEGER NOT NULL, until INTEGER NOT NULL, count INTEGER NOT NULL,
+    whole INTEGER NOT NULL, PRIMARY KEY(policy, source, start)) WITHOUT ROWID;
+CREATE TABLE asked(
+    environment INTEGER NOT NULL REFERENCES environments, source TEXT NOT NULL, at INTEGER NOT NULL, answered INTEGER NOT NULL, why TEXT NOT NULL,
+    PRIMARY KEY(environment, source)) WITHOUT ROWID;
 ";
 
 impl History {
