@@ -4,11 +4,11 @@
 //! Nothing is asked of an API server: all of it is in what is streamed.
 
 use super::{EngineHandle, HistoryReader};
-use crate::domain::history::{ChangeSource, EnvironmentKey, Standing as Recorded};
+use crate::domain::history::{Asked, ChangeSource, EnvironmentKey, Interval, Standing as Recorded, cover, refused};
 use crate::domain::{Gate, Hold, Mode, PolicyId, PolicyKey};
 use crate::fleet::query::{ExceptionRow, PolicyRow};
 use crate::fleet::view::{EnvironmentView, FleetView, KindView};
-use crate::ops::gate::{Evidence, Observed, Question, Relied, Start, judge};
+use crate::ops::gate::{Evidence, Metrics, Observed, Question, Relied, Start, judge};
 use crate::ops::road::{Road, RoadStep, Standing};
 use jiff::Timestamp;
 use std::collections::{BTreeSet, HashMap};
@@ -21,6 +21,8 @@ pub struct Gathered {
     environments: HashMap<Arc<str>, Known>,
     /// What was recorded of policies where they stand.
     recorded: HashMap<(Arc<str>, PolicyKey), Recorded>,
+    /// How it went to ask Prometheus, by environment; nothing of an environment for which none is configured.
+    metrics: HashMap<Arc<str>, Metrics>,
 }
 
 /// What one environment answered; `None` where it did not.
@@ -55,7 +57,12 @@ pub async fn gather(
         };
         environments.insert(Arc::clone(&view.name), known);
     }
-    let mut gathered = Gathered { fleet, environments, recorded: HashMap::new() };
+    let mut gathered = Gathered { fleet, environments, recorded: HashMap::new(), metrics: HashMap::new() };
+    for environment in road.environments().iter().filter(|environment| environment.prometheus.is_some()) {
+        let asked = gathered.asked(&environment.name, history).await;
+        let metrics = asked.map_or(Metrics::NotAsked, |Asked { at, answered, why }| Metrics::Asked { at, answered, why });
+        gathered.metrics.insert(Arc::from(environment.name.as_str()), metrics);
+    }
     if let Some(history) = history {
         let policies = policy.map_or_else(|| gathered.with_action(), |policy| vec![policy.clone()]);
         for policy in policies {
@@ -147,7 +154,14 @@ impl Gathered {
             oldest_result: known.and_then(|known| known.oldest.get(&row.key).copied().flatten()),
             exceptions: exceptions.map(|rows| rows.iter().filter(|row| names(row, policy)).map(relied).collect()),
             holds: self.holds(&view.name, policy),
+            metrics: self.metrics.get(&view.name).cloned().unwrap_or_default(),
         }
+    }
+
+    /// How it went to ask Prometheus about an environment last.
+    async fn asked(&self, environment: &str, history: Option<&HistoryReader>) -> Option<Asked> {
+        let cluster_uid = self.fleet.environment(environment)?.cluster_uid.as_deref()?.to_owned();
+        history?.asked(EnvironmentKey { name: environment.to_owned(), cluster_uid }).await.ok().flatten()
     }
 
     /// What is on record of a policy where it stands.
@@ -177,7 +191,7 @@ impl Gathered {
 /// know of an earlier moment. Where it was away while somebody wrote, it does not know what was written.
 ///
 /// A record of another revision or mode is of another step: the recorder has not written down yet what is `mode` now.
-fn weigh(recorded: &Recorded, told: Option<Start>, row: &PolicyRow, mode: Option<Mode>) -> (Option<Start>, Option<Observed>) {
+pub(super) fn weigh(recorded: &Recorded, told: Option<Start>, row: &PolicyRow, mode: Option<Mode>) -> (Option<Start>, Option<Observed>) {
     let same_mode = mode.is_some_and(|mode| mode == recorded.state.mode || mode == Mode::NotReady);
     let is_this = same_mode && recorded.state.revision.as_ref() == Some(&row.policy.revision);
     if !is_this {
@@ -191,8 +205,20 @@ fn weigh(recorded: &Recorded, told: Option<Start>, row: &PolicyRow, mode: Option
     };
     // What was before the record began was not watched.
     let before = (start.at < recorded.since).then_some((start.at, recorded.since));
-    let gaps = before.into_iter().chain(recorded.event_gaps.iter().map(|gap| (gap.from, gap.to))).collect();
-    (Some(start), Some(Observed { clean: recorded.observed(), blocked: recorded.blocked, gaps }))
+    // But Prometheus may have told of it.
+    let before = before.map(|(from, to)| refused(&[], &[], &recorded.fills, Interval { from, to })).unwrap_or_default();
+    let both = |before: &[Interval], since: &[Interval]| {
+        // What touches is one gap to whoever reads it.
+        cover([before, since].concat()).iter().map(|gap| (gap.from, gap.to)).collect()
+    };
+    let observed = Observed {
+        clean: recorded.observed(),
+        blocked: recorded.blocked.saturating_add(before.blocked),
+        blocked_by_prometheus: recorded.blocked_by_fills.saturating_add(before.by_fills),
+        gaps: both(&before.gaps, &recorded.event_gaps),
+        filled: both(&before.filled, &recorded.filled),
+    };
+    (Some(start), Some(observed))
 }
 
 fn names(row: &ExceptionRow, policy: &PolicyId) -> bool {

@@ -11,6 +11,20 @@ const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_mins(5);
 /// How long API servers keep events unless told otherwise (kube-apiserver `--event-ttl`).
 const EVENTS_LIVE: SignedDuration = SignedDuration::from_hours(1);
 
+/// `Nov 20 11:02 to Nov 20 17:40 UTC`.
+fn between((from, to): (Timestamp, Timestamp)) -> String {
+    format!("{} to {}", from.strftime("%b %e %H:%M"), to.strftime("%b %e %H:%M UTC"))
+}
+
+/// `; 2 gaps filled from Prometheus, the last Nov 20 11:02 to Nov 20 17:40 UTC`; nothing where there was none.
+fn filled(gaps: &[(Timestamp, Timestamp)]) -> String {
+    match gaps {
+        [] => String::new(),
+        [gap] => format!("; a gap filled from Prometheus ({})", between(*gap)),
+        [.., last] => format!("; {} gaps filled from Prometheus, the last {}", gaps.len(), between(*last)),
+    }
+}
+
 impl Asked<'_> {
     /// Long enough? And when it will be.
     pub(super) fn soak(&self) -> (Condition, Option<Timestamp>) {
@@ -66,23 +80,33 @@ impl Asked<'_> {
         let held = self.cell.and_then(|cell| cell.blocked);
         let seen = recorded.max(held);
         if let Some(count) = seen.filter(|count| *count > self.step.max_blocked) {
-            return unmet(ConditionName::Blocked, "events", "requests were refused").with(Some(Amount::Count(count)), limit);
+            let told = self.evidence.observed.as_ref().map_or(0, |observed| observed.blocked_by_prometheus);
+            // Without what only Prometheus tells it would not be so.
+            let (source, reason) = if recorded.unwrap_or(0).saturating_sub(told).max(held.unwrap_or(0)) <= self.step.max_blocked {
+                ("Prometheus", "requests were refused while nobody watched, as Prometheus tells")
+            } else {
+                ("events", "requests were refused")
+            };
+            return unmet(ConditionName::Blocked, source, reason).with(Some(Amount::Count(count)), limit);
         }
         let known = self.start().and_then(|start| {
             let held = held.ok_or("events cannot be read")?;
             self.whole()?;
             if self.now.duration_since(start.at) < EVENTS_LIVE {
-                return Ok((held, "the cluster still holds every event"));
+                return Ok((held, "events", "the cluster still holds every event".to_owned()));
             }
             let observed = self.evidence.observed.as_ref().ok_or("events live an hour, and nobody recorded them")?;
             match observed.gaps.last() {
-                None => Ok((observed.blocked, "recorded")),
-                Some((from, to)) => Err(format!("not watched {} to {}", from.strftime("%b %e %H:%M"), to.strftime("%b %e %H:%M UTC"))),
+                None => {
+                    let source = if observed.filled.is_empty() { "events" } else { "events, Prometheus" };
+                    Ok((observed.blocked, source, format!("recorded{}", filled(&observed.filled))))
+                }
+                Some(gap) => Err(format!("not watched {}; {}", between(*gap), self.evidence.metrics.why(gap.1))),
             }
         });
         match known {
-            Ok((count, source)) => {
-                met(ConditionName::Blocked, "events", source).with(Some(Amount::Count(count.max(held.unwrap_or(0)))), limit)
+            Ok((count, source, why)) => {
+                met(ConditionName::Blocked, source, &why).with(Some(Amount::Count(count.max(held.unwrap_or(0)))), limit)
             }
             Err(why) => unknown(ConditionName::Blocked, "events", &why).with(None, limit),
         }
