@@ -50,9 +50,16 @@ const FOUND_WITHIN: SignedDuration = SignedDuration::from_mins(5);
 /// Stretches in which something was refused are brought together up to this length.
 const COARSE: SignedDuration = SignedDuration::from_hours(1);
 
+/// How far the clock of who looked may be from that of who watched around the gap.
+const CLOCKS: SignedDuration = SignedDuration::from_secs(5);
+
 /// What the counters tell of a gap, as stretches in order that do not overlap. What of the gap is in none of them that is whole, is not known.
 pub fn fills(gap: Interval, processes: &[Process], counters: &[Counter]) -> Vec<Fill> {
-    let mut work = Work { gap, alive: Vec::new(), holes: Vec::new(), counted: Vec::new() };
+    with_clocks(CLOCKS, gap, processes, counters)
+}
+
+fn with_clocks(clocks: SignedDuration, gap: Interval, processes: &[Process], counters: &[Counter]) -> Vec<Fill> {
+    let mut work = Work { clocks, gap, alive: Vec::new(), holes: Vec::new(), counted: Vec::new() };
     for process in processes {
         work.process(process);
     }
@@ -64,7 +71,13 @@ pub fn fills(gap: Interval, processes: &[Process], counters: &[Counter]) -> Vec<
     work.finish()
 }
 
+/// The same stretch, longer by `more` at both ends; shorter where that is negative.
+fn widened(Interval { from, to }: Interval, more: SignedDuration) -> Interval {
+    Interval { from: from.checked_sub(more).unwrap_or(from), to: to.checked_add(more).unwrap_or(to) }
+}
+
 struct Work {
+    clocks: SignedDuration,
     gap: Interval,
     /// When some process was there and looked at.
     alive: Vec<Interval>,
@@ -120,17 +133,19 @@ impl Work {
     }
 
     fn rise(&mut self, between: Interval, more: u64, sure: bool) {
-        if more == 0 || between.clip(self.gap).is_none() {
+        if more == 0 {
             return;
         }
         // What happened on the edge may have been seen by whoever watched there.
-        let inside = self.gap.from <= between.from && between.to <= self.gap.to;
+        let inner = widened(self.gap, -self.clocks);
+        let inside = inner.from <= between.from && between.to <= inner.to;
         if sure && inside { self.counted.push((between, more)) } else { self.holes.push(between) }
     }
 
     fn finish(mut self) -> Vec<Fill> {
-        let holes = cover(self.holes);
-        let alive: Vec<Interval> = cover(self.alive).into_iter().filter_map(|interval| interval.clip(self.gap)).collect();
+        let holes = cover(self.holes.into_iter().map(|hole| widened(hole, self.clocks)).collect());
+        let alive = cover(self.alive).into_iter().map(|interval| widened(interval, -self.clocks));
+        let alive: Vec<Interval> = alive.filter_map(|interval| interval.clip(self.gap)).collect();
         let known: Vec<Interval> = alive.iter().flat_map(|interval| gaps(&holes, *interval)).collect();
         let mut out: Vec<Fill> = Vec::new();
         self.counted.sort_unstable();

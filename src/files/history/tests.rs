@@ -456,3 +456,17 @@ fn a_file_of_the_first_version_is_brought_up_to_date() {
     drop(history);
     assert!(History::open(&file.path()).is_ok(), "once");
 }
+
+#[test]
+fn rolling_up_moves_nothing_into_a_stretch_that_prometheus_told_of() {
+    let file = File::new();
+    let mut history = file.open();
+    let day = 86_400;
+    // START is 26 minutes before a whole hour: these are of one hour.
+    history.take("a", &[is(0, Mode::Enforce, "r1"), watched(0, 300), refused(10, "e1", 1), refused(400, "e2", 1)]).unwrap();
+    history.take("a", &[watched(600, 2 * day), filled(700, of(300, 600), &[(300, 600, 5, true)])]).unwrap();
+    let blocked = |history: &History| history.standing(&dev(), &key("p"), at(2 * day)).unwrap().unwrap().blocked;
+    assert_eq!(blocked(&history), 6);
+    history.prune(Retention::default(), at(2 * day)).unwrap();
+    assert_eq!(blocked(&history), 6, "the one that was seen is not one of those that were told");
+}

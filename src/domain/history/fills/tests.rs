@@ -69,7 +69,7 @@ fn counters_tell_what_was_refused_between_two_looks() {
         ("nobody was there", vec![], vec![], ""),
     ];
     for (what, processes, counters, expected) in cases {
-        assert_eq!(words(&fills(gap, &processes, &counters)), expected, "{what}");
+        assert_eq!(words(&with_clocks(SignedDuration::ZERO, gap, &processes, &counters)), expected, "{what}");
     }
 }
 
@@ -79,17 +79,17 @@ fn processes_come_and_go() {
     // Begun anew at 83: what the old one did after its last look nobody knows, what the new one did its counters tell.
     let anew = [process(-1_000, 0, 80, 90), process(83, 90, 200, 225)];
     let counters = [step(0, (0, 80), 70, (Some(3), 5)), step(1, (90, 200), 90, (None, 1))];
-    assert_eq!(words(&fills(gap, &anew, &counters)), "52-60:0 60-70:2 70-80:0 83-90:1+ 90-118:0");
+    assert_eq!(words(&with_clocks(SignedDuration::ZERO, gap, &anew, &counters)), "52-60:0 60-70:2 70-80:0 83-90:1+ 90-118:0");
     // Another one beside it: its numbers are added, and the end of the first is still not known.
     let beside = [process(-1_000, 0, 80, 95), process(-1_000, 0, 200, 225)];
     let counters = [step(0, (0, 80), 70, (Some(3), 5)), step(1, (0, 200), 70, (None, 1))];
-    assert_eq!(words(&fills(gap, &beside, &counters)), "52-60:0 60-70:3 70-80:0 95-118:0");
+    assert_eq!(words(&with_clocks(SignedDuration::ZERO, gap, &beside, &counters)), "52-60:0 60-70:3 70-80:0 95-118:0");
     // One that came into being beside it counts from its beginning.
     let joined = [process(-1_000, 0, 200, 225), process(75, 90, 200, 225)];
-    assert_eq!(words(&fills(gap, &joined, &[step(1, (90, 200), 90, (None, 4))])), "52-75:0 75-90:4 90-118:0");
+    assert_eq!(words(&with_clocks(SignedDuration::ZERO, gap, &joined, &[step(1, (90, 200), 90, (None, 4))])), "52-75:0 75-90:4 90-118:0");
     // One that began before the gap and was found in it may have refused before it was found.
     let found = [process(-1_000, 0, 200, 225), process(20, 90, 200, 225)];
-    assert_eq!(words(&fills(gap, &found, &[step(1, (90, 200), 90, (None, 4))])), "90-118:0");
+    assert_eq!(words(&with_clocks(SignedDuration::ZERO, gap, &found, &[step(1, (90, 200), 90, (None, 4))])), "90-118:0");
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn few_stretches_for_many_refusals() {
     let looks: Vec<Timestamp> = (0..=1_440).map(|step| at(step * 10)).collect();
     let samples = looks.iter().zip(1..).map(|(look, value)| (*look, value)).collect();
     let process = Process { looks, ..process(-1_000, 0, 0, 20_000) };
-    let fills = fills(of(0, 14_400), &[process], &[Counter { process: 0, samples, sure: true }]);
+    let fills = with_clocks(SignedDuration::ZERO, of(0, 14_400), &[process], &[Counter { process: 0, samples, sure: true }]);
     assert_eq!(words(&fills), "0-3600:360 3600-7200:360 7200-10800:360 10800-14400:360");
 }
 
@@ -186,7 +186,7 @@ proptest! {
         }
         let half = |second: i64| at(second).checked_add(SignedDuration::from_millis(500)).unwrap();
         let in_it = |interval: Interval| refusals.iter().filter(|second| interval.holds(half(**second))).count() as u64;
-        let fills = fills(gap, &processes, &counters);
+        let fills = with_clocks(SignedDuration::ZERO, gap, &processes, &counters);
         prop_assert!(fills.windows(2).all(|pair| pair[0].interval.to <= pair[1].interval.from), "{fills:?}");
         for fill in &fills {
             prop_assert!(gap.from <= fill.interval.from && fill.interval.to <= gap.to, "{fill:?}");
@@ -201,5 +201,24 @@ proptest! {
         let both = refused(&seen, &[], &fills, gap);
         prop_assert!(both.blocked >= told.blocked && both.blocked <= in_it(gap));
         prop_assert!(!both.gaps.is_empty() || both.blocked == in_it(gap));
+    }
+}
+
+proptest! {
+    /// The same where the clocks are apart, as far as that is allowed for: refusals are at their times by the watcher's clock.
+    #[test]
+    fn clocks_may_be_apart(lives in prop::collection::vec(life(), 0..4), from in 0i64..200, length in 1i64..200, ahead in -5_000i64..=5_000) {
+        let gap = of(from, from + length);
+        let (mut processes, mut counters, mut refusals) = (Vec::new(), Vec::new(), Vec::new());
+        for (process, counter, seconds) in lives.iter().filter_map(lived) {
+            counters.push(Counter { process: processes.len(), ..counter });
+            processes.push(process);
+            refusals.extend(seconds);
+        }
+        let seen = |second: i64| at(second).checked_add(SignedDuration::from_millis(500 - ahead)).unwrap();
+        let in_it = refusals.iter().filter(|second| gap.holds(seen(**second))).count() as u64;
+        let told = refused(&[], &[], &fills(gap, &processes, &counters), gap);
+        prop_assert!(told.blocked <= in_it, "{told:?}: {refusals:?}");
+        prop_assert!(!told.gaps.is_empty() || told.blocked == in_it, "{told:?}: {refusals:?}");
     }
 }
