@@ -135,7 +135,12 @@ pub fn draw(out: &mut dyn Write, items: &[TimelineItem], window: Interval, ascii
         writeln!(out, "{:name_width$}  {}  {}", clean(&item.name), bar(&item.spans, width, ascii), now(item))?;
         let most = item.series.violations.iter().flatten().map(|range| range.high).max();
         let blocked = item.series.blocked.iter().flatten().fold(0u64, |sum, count| sum.saturating_add(*count));
-        let refused = if blocked > 0 { format!(", {blocked} refused") } else { String::new() };
+        let told = item.filled.iter().fold(0u64, |sum, fill| sum.saturating_add(fill.count)).min(blocked);
+        let refused = match (blocked, told) {
+            (0, _) => String::new(),
+            (blocked, 0) => format!(", {blocked} refused"),
+            (blocked, told) => format!(", {blocked} refused ({told} as Prometheus tells, while nobody watched)"),
+        };
         if let Some(most) = most {
             writeln!(out, "{:name_width$}  {}  at most {most} violations{refused}", "", spark(&item.series.violations, ascii))?;
         }
@@ -226,7 +231,7 @@ mod tests {
                 violations: vec![None, None, range(8), range(1), range(0), range(0)],
                 blocked: vec![None, None, None, None, Some(2), Some(1)],
             },
-            filled: Vec::new(),
+            filled: vec![Fill { interval: Interval { from: at(8), to: at(9) }, count: 2, whole: true }],
         };
         TimelineItem::from(road)
     }
@@ -241,7 +246,7 @@ mod tests {
     fn a_bar_per_environment() {
         let expected = "     2025-10-09 09:00 2025-10-09 21:00
 dev  ╱╱▒▒██  enforce for 4h
-       █▁..  at most 8 violations, 3 refused
+       █▁..  at most 8 violations, 3 refused (2 as Prometheus tells, while nobody watched)
      ▲ 2025-10-09 17:00  audit → enforce  jane\u{fffd}[2J
      ▒ audit  █ enforce  ▚ mixed  ░ warn  · absent  ╱ not watched
 ";
