@@ -238,7 +238,8 @@ fn prometheus_tells_what_nobody_watched() {
     dev.signal("kyverno-admission", "KILL");
     fleet.start_kyverno(&["dev"], false);
     eventually("a Pod passes again", SOON, || if refused(dev, "fine", "good") { Err("refused") } else { Ok(()) });
-    scraped(&url, "sum(kyverno_policy_results_total{policy_name=\"quiet\",rule_result=\"pass\"})", "1");
+    let so_far = scrapes(0);
+    eventually("the new process is scraped", SOON, || if scrapes(so_far) >= 8 { Ok(()) } else { Err("not yet") });
     let third = desk.start(&["observe", "-e", "dev"]);
     let dark = until(&desk, "the restart stays a gap", "quiet", |blocked| {
         blocked["reason"].as_str().is_some_and(|reason| reason.ends_with("; Prometheus does not cover all of it"))

@@ -35,7 +35,7 @@ const SELDOM: Duration = Duration::from_secs(600);
 const PAUSE: [Duration; 2] = [Duration::from_secs(15), Duration::from_secs(1_800)];
 /// How far back is asked: Prometheus keeps fifteen days unless told otherwise (`--storage.tsdb.retention.time`).
 const REACH: SignedDuration = SignedDuration::from_hours(15 * 24);
-/// Gaps that are asked about in a round; the oldest are left out.
+/// Gaps of a policy that are asked about in a round; the oldest wait for the next.
 const MOST_GAPS: usize = 64;
 /// What is read together, so that little has to be held.
 const PIECE: SignedDuration = SignedDuration::from_hours(48);
@@ -165,7 +165,7 @@ impl Filler {
             let gaps = observed.gaps.into_iter().filter_map(|(from, to)| Interval { from, to }.clip(reach));
             // One that goes on until now has no end yet.
             let gaps = gaps.filter(|gap| gap.to < now && !done.iter().any(|done| done.from <= gap.from && gap.to <= done.to));
-            let gaps: Vec<Interval> = gaps.collect();
+            let gaps: Vec<Interval> = gaps.rev().take(MOST_GAPS).collect();
             if !gaps.is_empty() {
                 out.push((row.key.clone(), gaps));
             }
@@ -178,7 +178,7 @@ impl Filler {
         let client = PrometheusClient::connect(&self.source.prometheus).await?;
         let all = cover(gaps.iter().flat_map(|(_, gaps)| gaps.iter().copied()).collect());
         let mut lack = String::new();
-        for gap in all.iter().rev().take(MOST_GAPS) {
+        for gap in all.iter().rev() {
             for piece in pieces(*gap, PIECE) {
                 let about: Vec<(&PolicyKey, Interval)> =
                     gaps.iter().flat_map(|(key, gaps)| gaps.iter().filter_map(move |gap| Some((key, gap.clip(piece)?)))).collect();
