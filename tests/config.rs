@@ -58,6 +58,7 @@ read_only = true
 freeze = [{ from = 2026-12-20, until = "2026-12-31", reason = "year end" }, { from = "2026-11-01T10:00:00+01:00", until = 2026-11-01T12:00:00Z, reason = "move" }]
 gitops = "warn"
 git = { repo = "git@example.com:p.git", path = "prod" }
+prometheus = { url = "https://prometheus.example.com/prom/", matchers = 'cluster = "prod"', token_file = "~/.prom", ca_file = "ca.pem", tenant = "ops" }
 steps = [{ mode = "audit", soak = "1w", max_violations = 3, evidence = "observed" }, { mode = "enforce" }]
 
 [environments.rules]
@@ -88,6 +89,14 @@ ticket = "example.com/ticket"
     assert_eq!(windows[1], ("2026-11-01T09:00:00Z".into(), "2026-11-01T12:00:00Z".into()));
     let git = prod.git.as_ref().unwrap();
     assert_eq!((git.branch.as_str(), git.push), ("main", Push::Proposal), "production takes proposals unless it says otherwise");
+    let prometheus = settings::Prometheus {
+        url: "https://prometheus.example.com/prom".into(),
+        matchers: "cluster=\"prod\"".into(),
+        token: Some(settings::TokenSource::File("~/.prom".into())),
+        ca_file: Some("ca.pem".into()),
+        tenant: Some("ops".into()),
+    };
+    assert_eq!(prod.prometheus.as_ref(), Some(&prometheus));
     let [audit, enforce] = &prod.steps[..] else { panic!("two steps") };
     assert_eq!((audit.max_violations, audit.max_blocked, audit.evidence), (3, 2, Evidence::Observed));
     assert_eq!((enforce.max_violations, enforce.max_blocked, enforce.evidence), (1, 2, Evidence::Clock));
@@ -219,6 +228,79 @@ fn cases() -> Vec<Case> {
             "is empty",
         ),
         ("git escapes", with("git = { repo = \"r\", path = \"../x\" }"), 4, 28, "environments[0].git.path", None, "leaves the repository"),
+        (
+            "Prometheus without a URL",
+            with("prometheus = { matchers = 'a=\"b\"' }"),
+            4,
+            14,
+            "environments[0].prometheus.url",
+            None,
+            "is missing",
+        ),
+        (
+            "unknown key of Prometheus",
+            with("prometheus = { url = \"https://p\", token_fil = \"t\" }"),
+            4,
+            35,
+            "environments[0].prometheus.token_fil",
+            Some("token_file"),
+            "unknown key",
+        ),
+        ("no URL", with("prometheus = { url = \"p:9090\" }"), 4, 22, "environments[0].prometheus.url", None, "begins with neither"),
+        (
+            "a password",
+            with("prometheus = { url = \"https://u:secret@p\" }"),
+            4,
+            22,
+            "environments[0].prometheus.url",
+            None,
+            "holds a user or a password",
+        ),
+        (
+            "odd matchers",
+            with("prometheus = { url = \"https://p\", matchers = \"cluster=staging\" }"),
+            4,
+            46,
+            "environments[0].prometheus.matchers",
+            None,
+            "not in quotes",
+        ),
+        (
+            "a token itself",
+            with("prometheus = { url = \"https://p\", token_env = \"$TOKEN\" }"),
+            4,
+            47,
+            "environments[0].prometheus.token_env",
+            None,
+            "not the name of an environment variable",
+        ),
+        (
+            "two tokens",
+            with("prometheus = { url = \"https://p\", token_env = \"T\", token_file = \"t\" }"),
+            4,
+            47,
+            "environments[0].prometheus.token_env",
+            None,
+            "stands beside",
+        ),
+        (
+            "a tenant that is no header",
+            with("prometheus = { url = \"https://p\", tenant = \"a b\" }"),
+            4,
+            44,
+            "environments[0].prometheus.tenant",
+            None,
+            "cannot be sent as a header",
+        ),
+        (
+            "no certificates",
+            with("prometheus = { url = \"https://p\", ca_file = \"\" }"),
+            4,
+            45,
+            "environments[0].prometheus.ca_file",
+            None,
+            "is empty",
+        ),
         ("unknown rule", with("rules = { deni = [] }"), 4, 11, "environments[0].rules.deni", Some("deny"), "unknown key"),
         ("denied nonsense", with("rules = { deny = [\"demot\"] }"), 4, 19, "environments[0].rules.deny[0]", Some("demote"), "is not valid"),
         ("denied twice", with("rules = { deny = [\"hold\", \"hold\"] }"), 4, 27, "environments[0].rules.deny[1]", None, "stands twice"),

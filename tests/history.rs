@@ -54,7 +54,7 @@ impl World {
     }
 
     fn record(&self, engine: &EngineHandle, name: &str) -> Recorder {
-        let options = RecorderOptions { file: self.file(), name: name.to_owned(), retention: Retention::default() };
+        let options = RecorderOptions { file: self.file(), name: name.to_owned(), retention: Retention::default(), metrics: Vec::new() };
         record(engine, options).unwrap()
     }
 }

@@ -4,7 +4,7 @@ use crate::cli::Problem;
 use crate::cli::args::Globals;
 use crate::domain::near::nearest;
 use crate::files::{self, FileError, Paths};
-use crate::settings::{self, Contexts, EngineOptions, EnvironmentSettings, Impersonate, Settings};
+use crate::settings::{self, Contexts, EngineOptions, EnvironmentSettings, Impersonate, Prometheus, Settings, TokenSource};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -35,10 +35,30 @@ pub(super) fn load(globals: &Globals, actions: &[&str]) -> Result<Loaded, Proble
             git.repo = std::path::absolute(&path).unwrap_or(path).to_string_lossy().into_owned();
         }
     }
+    for environment in &mut environments {
+        environment.prometheus = environment.prometheus.take().map(|prometheus| whole_paths(prometheus, base)).transpose()?;
+    }
     let impersonate = globals.as_user.clone().map(|user| Impersonate { user, groups: globals.as_group.clone() });
     let options =
         EngineOptions { environments, kubeconfig: globals.kubeconfig.clone(), request_timeout: globals.request_timeout, impersonate };
     Ok(Loaded { settings, options, warnings })
+}
+
+/// The same with whole paths.
+fn whole_paths(mut prometheus: Prometheus, base: &Path) -> Result<Prometheus, Problem> {
+    let token = match &mut prometheus.token {
+        Some(TokenSource::File(file)) => Some(file),
+        Some(TokenSource::Variable(_)) | None => None,
+    };
+    for file in token.into_iter().chain(&mut prometheus.ca_file) {
+        *file = files::expand(file, base).map_err(usage)?;
+    }
+    Ok(prometheus)
+}
+
+/// The Prometheus of the environment that a configuration calls so.
+fn choose_prometheus(settings: &Settings, name: &str) -> Option<Prometheus> {
+    settings.environments.iter().find(|environment| environment.name == name)?.prometheus.clone()
 }
 
 /// Whether a repository is named by a path, as git itself tells them apart (git-fetch(1), "GIT URLS"): a colon before the first slash makes it a host's.
@@ -65,10 +85,17 @@ pub(super) fn in_cluster(globals: &Globals, name: Option<&str>) -> Result<Loaded
     if std::env::var_os("KUBERNETES_SERVICE_HOST").is_none() {
         return Err(Problem::usage("--in-cluster is for a pod: KUBERNETES_SERVICE_HOST is not set".to_owned()));
     }
-    let (settings, warnings) = read(config_file(globals)?.as_ref(), &[])?;
+    let file = config_file(globals)?;
+    let (settings, warnings) = read(file.as_ref(), &[])?;
     let mut environment = only_namespace(globals, EnvironmentSettings::in_cluster());
     if let Some(name) = name {
         name.clone_into(&mut environment.name);
+    }
+    // A configuration is not needed there, but only it can name a Prometheus.
+    let configured = choose_prometheus(&settings, &environment.name);
+    if let Some(prometheus) = configured {
+        let base = file.as_ref().and_then(|(path, _)| path.parent()).unwrap_or(Path::new(""));
+        environment.prometheus = Some(whole_paths(prometheus, base)?);
     }
     let options =
         EngineOptions { environments: vec![environment], kubeconfig: None, request_timeout: globals.request_timeout, impersonate: None };

@@ -7,7 +7,7 @@ use crate::cluster::ClusterSpec;
 use crate::demo::{Demo, DemoOptions, Scenario};
 use crate::domain::history::Retention;
 use crate::engine::operations::{Keeping, Operator};
-use crate::engine::recorder::{self, Recorder, RecorderOptions};
+use crate::engine::recorder::{self, MetricSource, Recorder, RecorderOptions};
 use crate::engine::{self, EngineHandle, HistoryReader};
 use crate::files::history::History;
 use crate::files::{self, Paths, Trouble};
@@ -88,8 +88,17 @@ pub(super) fn history_file() -> Result<PathBuf, Problem> {
 /// Starts recording what `engine` sees to `file`. `name` tells what kind of recorder it is.
 pub(super) fn start_recorder(engine: &EngineHandle, loaded: &Loaded, file: &Path, name: &str) -> Result<Recorder, Problem> {
     let retention = Retention::of(loaded.settings.history.keep);
-    let options = RecorderOptions { file: file.to_path_buf(), name: name.to_owned(), retention };
+    let options = RecorderOptions { file: file.to_path_buf(), name: name.to_owned(), retention, metrics: metrics(loaded) };
     recorder::record(engine, options).map_err(|error| Problem::failed(format!("cannot start recording: {error}")))
+}
+
+/// Who knows of each environment what Kyverno refused while nobody watched.
+fn metrics(loaded: &Loaded) -> Vec<MetricSource> {
+    let source = |environment: &EnvironmentSettings| {
+        let prometheus = environment.prometheus.clone()?;
+        Some(MetricSource { environment: Arc::from(environment.name.as_str()), prometheus })
+    };
+    loaded.options.environments.iter().filter_map(source).collect()
 }
 
 /// The first trouble of the log, then that of the recorder, as the screen tells it.

@@ -7,7 +7,7 @@ use super::findings::{self, NotOne};
 use super::rows::maybe;
 use super::table::{Cell, Column, Role};
 use super::{Exit, Problem};
-use crate::domain::history::{Interval, Mark, MarkKind, Range, Road, Series, Span, SpanMode, columns, level};
+use crate::domain::history::{Fill, Interval, Mark, MarkKind, Range, Road, Series, Span, SpanMode, columns, level};
 use crate::domain::time::brief;
 use crate::domain::{Mode, PolicyKey, clean};
 use jiff::Timestamp;
@@ -28,12 +28,14 @@ pub struct TimelineItem {
     pub marks: Vec<Mark>,
     /// Violations and refused admissions in equal parts of the window; `null` where nobody watched.
     pub series: Series,
+    /// What of the refused admissions Prometheus told, because nobody watched; part of the series.
+    pub filled: Vec<Fill>,
 }
 
 impl From<Road> for TimelineItem {
     fn from(road: Road) -> Self {
-        let Road { environment, spans, marks, series } = road;
-        Self { name: environment.name, cluster_uid: environment.cluster_uid, spans, marks, series }
+        let Road { environment, spans, marks, series, filled } = road;
+        Self { name: environment.name, cluster_uid: environment.cluster_uid, spans, marks, series, filled }
     }
 }
 
@@ -133,7 +135,12 @@ pub fn draw(out: &mut dyn Write, items: &[TimelineItem], window: Interval, ascii
         writeln!(out, "{:name_width$}  {}  {}", clean(&item.name), bar(&item.spans, width, ascii), now(item))?;
         let most = item.series.violations.iter().flatten().map(|range| range.high).max();
         let blocked = item.series.blocked.iter().flatten().fold(0u64, |sum, count| sum.saturating_add(*count));
-        let refused = if blocked > 0 { format!(", {blocked} refused") } else { String::new() };
+        let told = item.filled.iter().fold(0u64, |sum, fill| sum.saturating_add(fill.count)).min(blocked);
+        let refused = match (blocked, told) {
+            (0, _) => String::new(),
+            (blocked, 0) => format!(", {blocked} refused"),
+            (blocked, told) => format!(", {blocked} refused ({told} as Prometheus tells, while nobody watched)"),
+        };
         if let Some(most) = most {
             writeln!(out, "{:name_width$}  {}  at most {most} violations{refused}", "", spark(&item.series.violations, ascii))?;
         }
@@ -224,6 +231,7 @@ mod tests {
                 violations: vec![None, None, range(8), range(1), range(0), range(0)],
                 blocked: vec![None, None, None, None, Some(2), Some(1)],
             },
+            filled: vec![Fill { interval: Interval { from: at(8), to: at(9) }, count: 2, whole: true }],
         };
         TimelineItem::from(road)
     }
@@ -238,7 +246,7 @@ mod tests {
     fn a_bar_per_environment() {
         let expected = "     2025-10-09 09:00 2025-10-09 21:00
 dev  ╱╱▒▒██  enforce for 4h
-       █▁..  at most 8 violations, 3 refused
+       █▁..  at most 8 violations, 3 refused (2 as Prometheus tells, while nobody watched)
      ▲ 2025-10-09 17:00  audit → enforce  jane\u{fffd}[2J
      ▒ audit  █ enforce  ▚ mixed  ░ warn  · absent  ╱ not watched
 ";
@@ -290,6 +298,7 @@ dev  ╱╱▒▒██  enforce for 4h
             spans: Vec::new(),
             marks: Vec::new(),
             series: Series::default(),
+            filled: Vec::new(),
         };
         let roads = || vec![road("production"), road("old"), road("dev")];
         let names = |items: Vec<TimelineItem>| items.into_iter().map(|item| item.name).collect::<Vec<_>>();

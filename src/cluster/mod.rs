@@ -15,6 +15,7 @@ mod object;
 mod pages;
 mod plugin;
 mod portion;
+mod prometheus;
 mod reader;
 mod recovery;
 mod refusal;
@@ -30,6 +31,7 @@ mod tests;
 mod write;
 
 pub use object::read_object;
+pub use prometheus::{PrometheusClient, Unanswered};
 pub use refusal::Refusal;
 pub use station::{Signals, Station};
 pub use write::{Address, Write, WriteError, Written, cluster_uid, read, schema, whoami, write};

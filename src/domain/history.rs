@@ -6,6 +6,7 @@
 //! One rule goes through all of it: what nobody watched is not known. A gap in the watching is a gap in every answer.
 
 mod columns;
+mod fills;
 mod interval;
 #[cfg(test)]
 mod made;
@@ -15,6 +16,7 @@ mod spans;
 mod standing;
 
 pub use columns::{columns, level};
+pub use fills::{Counter, Fill, Process, Refused, beyond, fills, refused};
 pub use interval::{EVENTS_KEPT, Interval, cover, gaps, running, told_afterwards, within};
 pub use marks::{ExceptionChange, Mark, MarkKind, Operation, exception_marks, mode_marks, operation_mark, told_once, violation_marks};
 pub use series::{Range, Sample, Series, blocked_series, violation_series};
@@ -229,6 +231,32 @@ pub enum News {
     Detail(Box<Detail>),
     /// Something we did ourselves.
     Operation(Operation),
+    /// What Prometheus answered about a gap.
+    Filled(Box<Filled>),
+    /// How it went to ask Prometheus.
+    Asked(Asked),
+}
+
+/// What Prometheus told about a gap in the watching of a policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Filled {
+    /// Which policy.
+    pub policy: PolicyKey,
+    /// The gap that was asked about: what an earlier answer told of it is replaced.
+    pub gap: Interval,
+    /// What it told.
+    pub fills: Vec<Fill>,
+}
+
+/// How it went to ask Prometheus about an environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// When.
+    pub at: Timestamp,
+    /// Whether it answered.
+    pub answered: bool,
+    /// Why there is no answer, or what it lacks, in words; empty where all was there.
+    pub why: String,
 }
 
 /// What the object of a policy tells, read because its state was news.
@@ -281,6 +309,8 @@ pub struct Road {
     pub marks: Vec<Mark>,
     /// Violations and refused admissions.
     pub series: Series,
+    /// What of it Prometheus told, because nobody watched.
+    pub filled: Vec<Fill>,
 }
 
 /// A policy over time, in every environment that has a record of it or was watched.

@@ -4,11 +4,11 @@
 //! Nothing is asked of an API server: all of it is in what is streamed.
 
 use super::{EngineHandle, HistoryReader};
-use crate::domain::history::{ChangeSource, EVENTS_KEPT, EnvironmentKey, Standing as Recorded};
+use crate::domain::history::{Asked, ChangeSource, EnvironmentKey, Interval, Standing as Recorded, cover, refused};
 use crate::domain::{Gate, Hold, Mode, PolicyId, PolicyKey};
 use crate::fleet::query::{ExceptionRow, PolicyRow};
 use crate::fleet::view::{EnvironmentView, FleetView, KindView};
-use crate::ops::gate::{Evidence, Observed, Question, Relied, Start, judge};
+use crate::ops::gate::{Evidence, Metrics, Observed, Question, Relied, Start, judge};
 use crate::ops::road::{Road, RoadStep, Standing};
 use jiff::Timestamp;
 use std::collections::{BTreeSet, HashMap};
@@ -21,6 +21,8 @@ pub struct Gathered {
     environments: HashMap<Arc<str>, Known>,
     /// What was recorded of policies where they stand.
     recorded: HashMap<(Arc<str>, PolicyKey), Recorded>,
+    /// How it went to ask Prometheus, by environment; nothing of an environment for which none is configured.
+    metrics: HashMap<Arc<str>, Metrics>,
 }
 
 /// What one environment answered; `None` where it did not.
@@ -55,7 +57,12 @@ pub async fn gather(
         };
         environments.insert(Arc::clone(&view.name), known);
     }
-    let mut gathered = Gathered { fleet, environments, recorded: HashMap::new() };
+    let mut gathered = Gathered { fleet, environments, recorded: HashMap::new(), metrics: HashMap::new() };
+    for environment in road.environments().iter().filter(|environment| environment.prometheus.is_some()) {
+        let asked = gathered.asked(&environment.name, history).await;
+        let metrics = asked.map_or(Metrics::NotAsked, |Asked { at, answered, why }| Metrics::Asked { at, answered, why });
+        gathered.metrics.insert(Arc::from(environment.name.as_str()), metrics);
+    }
     if let Some(history) = history {
         let policies = policy.map_or_else(|| gathered.with_action(), |policy| vec![policy.clone()]);
         for policy in policies {
@@ -147,7 +154,14 @@ impl Gathered {
             oldest_result: known.and_then(|known| known.oldest.get(&row.key).copied().flatten()),
             exceptions: exceptions.map(|rows| rows.iter().filter(|row| names(row, policy)).map(relied).collect()),
             holds: self.holds(&view.name, policy),
+            metrics: self.metrics.get(&view.name).cloned().unwrap_or_default(),
         }
+    }
+
+    /// How it went to ask Prometheus about an environment last.
+    async fn asked(&self, environment: &str, history: Option<&HistoryReader>) -> Option<Asked> {
+        let cluster_uid = self.fleet.environment(environment)?.cluster_uid.as_deref()?.to_owned();
+        history?.asked(EnvironmentKey { name: environment.to_owned(), cluster_uid }).await.ok().flatten()
     }
 
     /// What is on record of a policy where it stands.
@@ -177,7 +191,7 @@ impl Gathered {
 /// know of an earlier moment. Where it was away while somebody wrote, it does not know what was written.
 ///
 /// A record of another revision or mode is of another step: the recorder has not written down yet what is `mode` now.
-fn weigh(recorded: &Recorded, told: Option<Start>, row: &PolicyRow, mode: Option<Mode>) -> (Option<Start>, Option<Observed>) {
+pub(super) fn weigh(recorded: &Recorded, told: Option<Start>, row: &PolicyRow, mode: Option<Mode>) -> (Option<Start>, Option<Observed>) {
     let same_mode = mode.is_some_and(|mode| mode == recorded.state.mode || mode == Mode::NotReady);
     let is_this = same_mode && recorded.state.revision.as_ref() == Some(&row.policy.revision);
     if !is_this {
@@ -189,15 +203,21 @@ fn weigh(recorded: &Recorded, told: Option<Start>, row: &PolicyRow, mode: Option
         Some(told) if recorded.source != ChangeSource::Seen || missed(told.at) => told,
         _ => seen,
     };
-    (Some(start.clone()), Some(Observed { clean: recorded.observed(), blocked: recorded.blocked, gaps: unwatched(recorded, &start) }))
-}
-
-/// When nobody knew of refused admissions since the start. Before the record began nobody watched; but who began then was told of the last hour's.
-fn unwatched(recorded: &Recorded, start: &Start) -> Vec<(Timestamp, Timestamp)> {
-    let events_began = recorded.event_gaps.first().is_none_or(|gap| gap.from > recorded.since);
-    let told = if events_began { recorded.since.checked_sub(EVENTS_KEPT).unwrap_or(Timestamp::MIN) } else { recorded.since };
-    let before = (start.at < told).then_some((start.at, told));
-    before.into_iter().chain(recorded.event_gaps.iter().map(|gap| (gap.from, gap.to))).collect()
+    // Before the record began nobody watched, but Prometheus may have told of it.
+    let before = (start.at < recorded.since).then_some(Interval { from: start.at, to: recorded.since });
+    let before = before.map(|before| refused(&[], &[], &recorded.fills, before)).unwrap_or_default();
+    let both = |before: &[Interval], since: &[Interval]| {
+        // What touches is one gap to whoever reads it.
+        cover([before, since].concat()).iter().map(|gap| (gap.from, gap.to)).collect()
+    };
+    let observed = Observed {
+        clean: recorded.observed(),
+        blocked: recorded.blocked.saturating_add(before.blocked),
+        blocked_by_prometheus: recorded.blocked_by_fills.saturating_add(before.by_fills),
+        gaps: both(&before.gaps, &recorded.event_gaps),
+        filled: both(&before.filled, &recorded.filled),
+    };
+    (Some(start), Some(observed))
 }
 
 fn names(row: &ExceptionRow, policy: &PolicyId) -> bool {
@@ -213,7 +233,7 @@ fn relied(row: &ExceptionRow) -> Relied {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::history::{Change, Interval, PolicyState, Records, standing, told_afterwards};
+    use crate::domain::history::{Change, Interval, PolicyState, Records, standing};
     use crate::kinds::{KindId, read_policy};
     use serde_json::json;
 
@@ -240,22 +260,5 @@ mod tests {
         assert_eq!((start.map(|start| start.at), observed.is_some()), (Some(at(899)), false));
         let (start, observed) = weigh(&recorded, Some(told), &row, Some(Mode::Audit));
         assert_eq!((start.map(|start| start.at), observed.is_some()), (Some(at(0)), true));
-    }
-
-    #[test]
-    fn who_began_to_watch_was_told_of_the_last_hours_refusals() {
-        let hour = EVENTS_KEPT.as_secs();
-        let gaps = |begun: i64, events: Vec<Interval>| {
-            let state = PolicyState { mode: Mode::Enforce, ready: Some(true), revision: None };
-            let change = Change { at: at(begun), state, actor: None, source: ChangeSource::Found };
-            let records = Records { changes: vec![change], events: told_afterwards(events), ..Records::default() };
-            let recorded = standing(&records, at(9 * hour)).unwrap();
-            let start = Start { at: at(0), revision: "r".to_owned(), source: "annotation".to_owned() };
-            unwatched(&recorded, &start)
-        };
-        let to_now = |begun: i64| vec![Interval { from: at(begun), to: at(9 * hour) }];
-        assert_eq!(gaps(hour / 2, to_now(hour / 2)), []);
-        assert_eq!(gaps(4 * hour, to_now(4 * hour)), [(at(0), at(3 * hour))]);
-        assert_eq!(gaps(4 * hour, to_now(6 * hour)), [(at(0), at(4 * hour)), (at(4 * hour), at(5 * hour))], "events were denied at first");
     }
 }

@@ -4,7 +4,7 @@
 
 use super::Failure;
 use crate::domain::PolicyKey;
-use crate::domain::history::{EnvironmentKey, Interval, Line, News, Note, Operation, RevisionText, Standing, Timeline};
+use crate::domain::history::{Asked, EnvironmentKey, Interval, Line, News, Note, Operation, RevisionText, Standing, Timeline};
 use crate::files::history::{History, HistoryError};
 use jiff::Timestamp;
 use std::path::PathBuf;
@@ -68,6 +68,11 @@ impl HistoryReader {
     /// Since when a policy is what it is in an environment, and what happened since; `None` where nothing is on record or it is absent.
     pub async fn standing(&self, environment: EnvironmentKey, policy: PolicyKey, now: Timestamp) -> Result<Option<Standing>, Failure> {
         Ok(self.ask(move |history| history.standing(&environment, &policy, now)).await?.flatten())
+    }
+
+    /// How it went to ask Prometheus about an environment last; `None` where that was never done.
+    pub async fn asked(&self, environment: EnvironmentKey) -> Result<Option<Asked>, Failure> {
+        Ok(self.ask(move |history| history.asked(&environment)).await?.flatten())
     }
 
     /// A policy over time, in `width` buckets; `None` where nothing has been recorded yet.

@@ -17,6 +17,7 @@ pub mod hold;
 mod json;
 pub mod managed_by;
 mod meta;
+pub mod metrics;
 pub mod mode;
 mod namespace;
 mod reach;

@@ -27,6 +27,7 @@ const TAIL: &str = r#"
 # freeze = [{ from = "2026-12-20", until = "2027-01-06", reason = "year end" }]   # days are UTC and included
 # gitops = "refuse"                # where Argo CD, Flux, … keep an object: "refuse" with the manifest to commit, or "warn"
 # git = { repo = "git@example.com:platform/policies.git", path = "prod", branch = "main" }   # operations become commits there
+# prometheus = { url = "https://prometheus.example.com", matchers = "cluster=\"prod\"", token_file = "~/.prometheus-token" }   # asked what was refused while nobody watched
 # steps = [                        # what a policy passes through here, in order
 #   { mode = "audit", soak = "7d", max_violations = 0, evidence = "observed" },
 #   { mode = "enforce", max_blocked = 0 },

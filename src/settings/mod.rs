@@ -9,6 +9,7 @@ mod init;
 mod model;
 mod options;
 mod problem;
+mod prometheus;
 mod reference;
 mod resolve;
 mod road;
@@ -19,8 +20,8 @@ mod tests;
 pub use contexts::{Context, Contexts};
 pub use init::first_config;
 pub use model::{
-    ColorChoice, Deniable, EnvironmentSettings, Evidence, ExceptionKeys, Freeze, Git, GitOps, HistorySettings, Push, Rules, Settings, Step,
-    StepMode, UiSettings,
+    ColorChoice, Deniable, EnvironmentSettings, Evidence, ExceptionKeys, Freeze, Git, GitOps, HistorySettings, Prometheus, Push, Rules,
+    Settings, Step, StepMode, TokenSource, UiSettings,
 };
 pub use options::{EngineOptions, Impersonate};
 pub use problem::{Level, Problem, Problems};

@@ -59,6 +59,8 @@ pub struct EnvironmentSettings {
     pub gitops: GitOps,
     /// Where that tool reads from.
     pub git: Option<Git>,
+    /// Who knows what Kyverno refused while nobody watched.
+    pub prometheus: Option<Prometheus>,
     /// What a policy passes through here, in order; never empty.
     pub steps: Vec<Step>,
     /// What is asked for beside gates.
@@ -100,6 +102,7 @@ impl EnvironmentSettings {
             freeze: Vec::new(),
             gitops: GitOps::Refuse,
             git: None,
+            prometheus: None,
             steps: vec![Step::new(StepMode::Audit, SignedDuration::ZERO)],
             rules: Rules::default(),
         }
@@ -157,6 +160,30 @@ pub struct Git {
     pub branch: String,
     /// Where commits are pushed to.
     pub push: Push,
+}
+
+/// Where the metrics of an environment's Kyverno can be asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prometheus {
+    /// Its URL, without a slash at the end.
+    pub url: String,
+    /// What goes into every selector, as a query has it; empty for nothing.
+    pub matchers: String,
+    /// Where the bearer token is, if it wants one. The token itself is never part of a configuration.
+    pub token: Option<TokenSource>,
+    /// The certificates of who vouches for it, as written; the program makes it a whole path.
+    pub ca_file: Option<PathBuf>,
+    /// `X-Scope-OrgID`.
+    pub tenant: Option<String>,
+}
+
+/// Where a token is read from whenever it is needed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TokenSource {
+    /// A file, as written; the program makes it a whole path.
+    File(PathBuf),
+    /// An environment variable.
+    Variable(String),
 }
 
 /// How screen and tables look.

@@ -51,12 +51,12 @@ impl Resolver<'_> {
     }
 
     /// An error at the value of `path`.
-    fn wrong(&mut self, path: &str, message: impl Into<String>, remedy: impl Into<String>) {
+    pub(super) fn wrong(&mut self, path: &str, message: impl Into<String>, remedy: impl Into<String>) {
         let problem = self.places.error(&self.spans.value(path), path, message, remedy);
         self.problems.push(problem);
     }
 
-    fn warn(&mut self, path: &str, message: impl Into<String>, remedy: impl Into<String>) {
+    pub(super) fn warn(&mut self, path: &str, message: impl Into<String>, remedy: impl Into<String>) {
         self.wrong(path, message, remedy);
         if let Some(problem) = self.problems.last_mut() {
             problem.level = Level::Warning;
@@ -101,6 +101,7 @@ impl Resolver<'_> {
         EnvironmentSettings {
             steps: self.steps(&at("steps"), entry.steps, road::Stop { name: &entry.name, tier: entry.tier }, gates),
             git: entry.git.map(|git| self.git(&at("git"), git, entry.tier)),
+            prometheus: entry.prometheus.map(|entry| self.prometheus(&at("prometheus"), entry)),
             rules: self.rules(&at("rules"), entry.rules, entry.tier),
             name: entry.name,
             context: Some(entry.context),

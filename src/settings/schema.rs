@@ -56,6 +56,9 @@ pub(super) struct EnvironmentEntry {
     /// The git repository that a GitOps tool reads this environment from.
     #[serde(default)]
     pub(super) git: Option<GitEntry>,
+    /// A Prometheus that has the metrics of this environment's Kyverno: it is asked what was refused while nobody watched.
+    #[serde(default)]
+    pub(super) prometheus: Option<PrometheusEntry>,
     /// What a policy passes through here, in order. Default: by the environment's name.
     #[serde(default)]
     pub(super) steps: Option<Vec<StepEntry>>,
@@ -119,6 +122,30 @@ pub(super) struct GitEntry {
     /// production, else `branch`.
     #[serde(default)]
     pub(super) push: Option<Push>,
+}
+
+/// A Prometheus, or something that answers as one (Thanos, Mimir, VictoriaMetrics).
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct PrometheusEntry {
+    /// Its URL, without `/api/v1`: `https://prometheus.example.com`.
+    pub(super) url: String,
+    /// Labels that only this environment's series have, as in a query: `cluster="staging"`. Needed where one Prometheus has several clusters. Default: all
+    /// series are of this environment.
+    #[serde(default)]
+    pub(super) matchers: Option<String>,
+    /// A file with a bearer token, relative to this file or starting with `~/`. It is read anew whenever it is needed.
+    #[serde(default)]
+    pub(super) token_file: Option<String>,
+    /// An environment variable with a bearer token.
+    #[serde(default)]
+    pub(super) token_env: Option<String>,
+    /// A file with the certificates (PEM) of who vouches for it. Default: those of the system.
+    #[serde(default)]
+    pub(super) ca_file: Option<String>,
+    /// What is sent as `X-Scope-OrgID`, which Mimir and Cortex ask for.
+    #[serde(default)]
+    pub(super) tenant: Option<String>,
 }
 
 /// One step of the road.

@@ -16,6 +16,7 @@ mod gitops;
 mod harness;
 mod keeping;
 mod live;
+mod metrics;
 mod modes;
 mod operators;
 mod record;

@@ -4,7 +4,7 @@ use super::{ago, cell, environment, now};
 use jiff::{SignedDuration, Timestamp};
 use policydeck::domain::{Gate, Hold, Mode, PolicyId, Severity, Tier};
 use policydeck::fleet::view::{EnvironmentView, FleetView};
-use policydeck::ops::gate::{Evidence, Observed, Question, Relied, Start, judge};
+use policydeck::ops::gate::{Evidence, Metrics, Observed, Question, Relied, Start, judge};
 use policydeck::ops::road::{Road, Standing};
 use policydeck::settings::{EnvironmentSettings, Step, StepMode};
 use std::collections::BTreeSet;
@@ -69,6 +69,7 @@ fn evidence(policy: &PolicyId, view: &EnvironmentView) -> Evidence {
         oldest_result: Some(ago(1_500)),
         exceptions: Some(Vec::new()),
         holds: Some(Vec::new()),
+        metrics: Metrics::NotConfigured,
     };
     match policy.name.as_str() {
         "check-deprecated-apis" => Evidence { start: None, exceptions: None, ..usual },
@@ -76,7 +77,7 @@ fn evidence(policy: &PolicyId, view: &EnvironmentView) -> Evidence {
         "disallow-latest-tag" => Evidence { start: Some(begun(ago(5 * DAY + 2 * 3_600), "seen by the recorder")), ..usual },
         "disallow-privileged-containers" => {
             let relied = Relied { name: "payments/legacy".to_owned(), expires_at: Some(ago(-38 * DAY)), uses: 4 };
-            let observed = Observed { clean: SignedDuration::from_hours(8 * 24), blocked: 0, gaps: Vec::new() };
+            let observed = Observed { clean: SignedDuration::from_hours(8 * 24), blocked: 0, gaps: Vec::new(), ..Observed::default() };
             Evidence { observed: Some(observed), exceptions: Some(vec![relied]), ..usual }
         }
         "require-labels" => {

@@ -3,7 +3,8 @@
 use super::{ago, gates, key, now};
 use jiff::Timestamp;
 use policydeck::domain::history::{
-    ChangeSource, Detail, EnvironmentKey, Evidence, ExceptionState, Interval, News, Note, Operation, PolicyState, Refusal, Watched,
+    ChangeSource, Detail, EnvironmentKey, Evidence, ExceptionState, Fill, Filled, Interval, News, Note, Operation, PolicyState, Refusal,
+    Watched,
 };
 use policydeck::domain::{Mode, Revision, Tally};
 use policydeck::engine::HistoryReader;
@@ -38,6 +39,28 @@ pub(crate) fn reader() -> HistoryReader {
         let path = folder.path().join("history.db");
         let mut history = History::open(&path).unwrap();
         history.take("made", &notes()).unwrap();
+        (folder, HistoryReader::new(path))
+    });
+    reader.clone()
+}
+
+/// One in which nobody watched dev for three hours today, and Prometheus tells what was refused then.
+pub(crate) fn filled() -> HistoryReader {
+    static MADE: OnceLock<(tempfile::TempDir, HistoryReader)> = OnceLock::new();
+    let (_, reader) = MADE.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("history.db");
+        let mut dev = Made::new("dev", "dev-uid-0001");
+        dev.is(10 * DAY, TAG, Mode::Enforce, A, true);
+        dev.watched(12 * DAY, 4 * HOUR);
+        let gap = Interval { from: ago(4 * HOUR), to: ago(HOUR) };
+        let fill = Fill { interval: gap, count: 2, whole: true };
+        dev.note(ago(HOUR), News::Filled(Box::new(Filled { policy: key(TAG), gap, fills: vec![fill] })));
+        let mut history = History::open(&path).unwrap();
+        history.take("before", &dev.notes).unwrap();
+        dev.notes.clear();
+        dev.watched(HOUR, 0);
+        history.take("after", &dev.notes).unwrap();
         (folder, HistoryReader::new(path))
     });
     reader.clone()

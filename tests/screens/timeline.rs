@@ -84,6 +84,16 @@ fn without_records_there_are_words() {
 }
 
 #[test]
+fn what_only_prometheus_tells_is_said_to_be_so() {
+    let mut deck = with(Some(past::filled()), (160, 40)).keys("1");
+    let now = under_cursor(&mut deck);
+    assert!(now.contains("2 refused, as Prometheus tells; nobody watched"), "{now}\n{}", deck.text());
+    snapshot!("timeline_filled_160x40", deck.text());
+    let before = under_cursor(&mut deck.keys("left left"));
+    assert!(!before.contains("Prometheus"), "{before}");
+}
+
+#[test]
 fn a_mark_in_full() {
     // Back from now: an exception, two changes of which one text is lost, a revision.
     let mut deck = timeline((120, 40)).keys("N enter");

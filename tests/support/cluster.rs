@@ -112,7 +112,7 @@ impl Fleet {
     pub(crate) fn start(names: &[&str], options: Options) -> Option<Self> {
         if !built() {
             let test = std::thread::current().name().unwrap_or("a test").to_owned();
-            let why = "the programs of tests/envtest are not built; run tests/envtest/build (about ten minutes, once)";
+            let why = "the programs of tests/envtest are not built; run tests/envtest/build (about fifteen minutes, once)";
             assert!(std::env::var_os("POLICYDECK_REQUIRE_CLUSTERS").is_none_or(|v| v != "1"), "{test}: {why}");
             say(format_args!("SKIPPED {test}: {why}"));
             return None;
@@ -164,6 +164,17 @@ impl Fleet {
         up.args(["--run", &self.run_name]);
         up.args(self.options.controllers.then_some("--controllers")).args(self.options.audit.then_some("--audit"));
         succeed(up.args(names));
+    }
+
+    /// Starts a Prometheus that scrapes Kyverno in these clusters; its URL. `past` are samples (OpenMetrics) of the time before.
+    pub(crate) fn start_prometheus(&self, names: &[&str], past: Option<&Path>) -> String {
+        let mut up = Command::new(scripts().join("up-prometheus"));
+        up.args(["--run", &self.run_name]);
+        if let Some(past) = past {
+            up.arg("--past").arg(past);
+        }
+        let output = succeed(up.args(names));
+        String::from_utf8(output.stdout).expect("a URL").trim().to_owned()
     }
 
     /// Starts Kyverno in these clusters, or brings back what has died of it; `openreports` moves its reports there.

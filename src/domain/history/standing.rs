@@ -1,6 +1,6 @@
 //! Since when a policy is what it is, and what happened since: what gates ask of history.
 
-use super::{Change, ChangeSource, Interval, PolicyState, Sample, cover, gaps, within};
+use super::{Change, ChangeSource, Fill, Interval, PolicyState, Refused, Sample, cover, gaps, refused, within};
 use crate::domain::Mode;
 use jiff::{SignedDuration, Timestamp};
 
@@ -19,6 +19,8 @@ pub struct Records {
     pub reports: Vec<Interval>,
     /// When events were watched.
     pub events: Vec<Interval>,
+    /// What Prometheus told about times in which they were not.
+    pub fills: Vec<Fill>,
 }
 
 /// Failures and errors since a policy is what it is.
@@ -53,12 +55,18 @@ pub struct Standing {
     pub policy_gaps: Vec<Interval>,
     /// When nobody watched reports since.
     pub report_gaps: Vec<Interval>,
-    /// When nobody watched events since.
+    /// When nobody watched events since, and nobody else told what was refused.
     pub event_gaps: Vec<Interval>,
+    /// When nobody watched events since, but Prometheus told what was refused.
+    pub filled: Vec<Interval>,
+    /// What Prometheus told, since then and before.
+    pub fills: Vec<Fill>,
     /// Violations since; `None` where none were seen (in the gaps there may have been some).
     pub violations: Option<Violations>,
     /// Refused admissions since, as far as they were seen or told of afterwards.
     pub blocked: u64,
+    /// How many of them only Prometheus tells of.
+    pub blocked_by_fills: u64,
     /// When the last of them was.
     pub blocked_last: Option<Timestamp>,
     /// When reports were watched and without violations since the last one: what counts as evidence.
@@ -108,7 +116,7 @@ pub fn standing(records: &Records, now: Timestamp) -> Option<Standing> {
     let window = Interval { from: start.at, to: now };
     let missing = |covered: &[Interval]| gaps(&cover(covered.to_vec()), window);
     let violations = violations(&records.samples, window);
-    let blocked = records.blocked.iter().filter(|(at, _)| window.from <= *at && *at <= now);
+    let Refused { blocked, by_fills, last, gaps: event_gaps, filled } = refused(&records.blocked, &records.events, &records.fills, window);
     Some(Standing {
         state: PolicyState { ready: newest.state.ready, ..anchor.state.clone() },
         since: start.at,
@@ -119,9 +127,12 @@ pub fn standing(records: &Records, now: Timestamp) -> Option<Standing> {
         out_of_force: interruptions(&run, start.at, now),
         policy_gaps: missing(&records.policies),
         report_gaps: missing(&records.reports),
-        event_gaps: missing(&records.events),
-        blocked: blocked.clone().fold(0u64, |sum, (_, count)| sum.saturating_add(*count)),
-        blocked_last: blocked.map(|(at, _)| *at).max(),
+        event_gaps,
+        filled,
+        fills: records.fills.clone(),
+        blocked,
+        blocked_by_fills: by_fills,
+        blocked_last: last,
         clean: clean(&records.samples, &records.reports, violations, window),
         violations,
     })

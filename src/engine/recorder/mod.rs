@@ -1,7 +1,7 @@
 //! Recording the fleet's history while it is watched.
 //!
 //! What lives here: following the views (`watcher`), asking for what they do not hold (`lookup`), and handing notes to the thread that writes
-//! (`writer`). What does not: the file (`files::history`), what records mean (`domain::history`).
+//! (`writer`), and asking Prometheus about what nobody watched (`filler`). What does not: the file (`files::history`), what records mean (`domain::history`).
 //!
 //! ```text
 //! FleetView ──look, four times a second──▶ watcher ──notes──▶ writer (its own thread) ──▶ history.db
@@ -11,11 +11,14 @@
 //! The cost hangs on the number of policies, never on that of findings. Nobody waits for the disk: what cannot be handed on is not told, and
 //! counts as not watched.
 
+mod filler;
 mod lookup;
 mod watcher;
 mod writer;
 
-use super::EngineHandle;
+pub use filler::MetricSource;
+
+use super::{EngineHandle, HistoryReader};
 use crate::domain::history::{ExceptionState, News, Note, Refusal, Retention, Watched};
 use crate::fleet::query::BlockedRow;
 use crate::fleet::view::EnvironmentView;
@@ -49,6 +52,8 @@ pub struct RecorderOptions {
     pub name: String,
     /// How long records are kept.
     pub retention: Retention,
+    /// Who knows what was refused while nobody watched.
+    pub metrics: Vec<MetricSource>,
 }
 
 /// How a recorder fares.
@@ -73,6 +78,7 @@ pub struct Recorder {
     stop: Option<oneshot::Sender<()>>,
     follow: JoinHandle<()>,
     lookup: JoinHandle<()>,
+    filler: JoinHandle<()>,
     written: oneshot::Receiver<()>,
 }
 
@@ -80,6 +86,7 @@ impl Drop for Recorder {
     fn drop(&mut self) {
         self.follow.abort();
         self.lookup.abort();
+        self.filler.abort();
     }
 }
 
@@ -92,6 +99,7 @@ pub fn record(engine: &EngineHandle, options: RecorderOptions) -> std::io::Resul
     let (wanted, asked) = mpsc::channel(WANTED);
     let status = watch::Sender::new(RecorderStatus::default());
     let name = format!("{} {} {}", options.name, std::process::id(), Timestamp::now().as_millisecond());
+    let reader = HistoryReader::new(options.file.clone());
     let writer = Writer { path: options.file, name, retention: options.retention, notes: received, wanted, status: status.clone() };
     let (done, written) = oneshot::channel();
     std::thread::Builder::new().name("history".to_owned()).spawn(move || {
@@ -102,9 +110,10 @@ pub fn record(engine: &EngineHandle, options: RecorderOptions) -> std::io::Resul
     let (stop, stopped) = oneshot::channel();
     let told = status.subscribe();
     let lookup = tokio::spawn(lookup::look_up(engine.clone(), asked, notes.clone(), status.clone()));
+    let filler = tokio::spawn(filler::run(engine.clone(), reader, notes.clone(), options.metrics));
     let follower = Follower { engine: engine.clone(), watchers: Vec::new(), notes, status, started: Instant::now() };
     let follow = tokio::spawn(follower.run(stopped));
-    Ok(Recorder { status: told, stop: Some(stop), follow, lookup, written })
+    Ok(Recorder { status: told, stop: Some(stop), follow, lookup, filler, written })
 }
 
 impl Recorder {
@@ -121,8 +130,9 @@ impl Recorder {
         }
         let _ = timeout(FAREWELL, async {
             let _ = (&mut self.follow).await;
-            // It holds a sender; the thread ends when all are gone.
+            // They hold senders; the thread ends when all are gone.
             self.lookup.abort();
+            self.filler.abort();
             let _ = (&mut self.written).await;
         })
         .await;

@@ -1,6 +1,6 @@
 //! Everything that is on record, row by row, in words that outlive the tables.
 
-use super::{History, HistoryError, read, time};
+use super::{History, HistoryError, fills, read, time};
 use crate::domain::PolicyKey;
 use crate::domain::history::EnvironmentKey;
 use jiff::Timestamp;
@@ -71,7 +71,7 @@ fn second(second: i64) -> Timestamp {
 type Reader = fn(&Row<'_>) -> rusqlite::Result<Value>;
 
 /// The first column of every row is the number of what it is about.
-const RECORDS: [(&str, About, Reader); 7] = [
+const RECORDS: [(&str, About, Reader); 8] = [
     ("SELECT environment, family, start, until, recorder FROM coverage ORDER BY environment, start", About::Environment, |row| {
         let (family, recorder): (String, String) = (row.get(1)?, row.get(4)?);
         Ok(json!({"record": "coverage", "family": family, "from": time(row.get(2)?), "to": time(row.get(3)?), "recorder": recorder}))
@@ -96,6 +96,12 @@ const RECORDS: [(&str, About, Reader); 7] = [
     ("SELECT policy, at, count FROM blocked ORDER BY policy, at", About::Policy, |row| {
         let count: i64 = row.get(2)?;
         Ok(json!({"record": "blocked", "at": second(row.get(1)?), "count": count}))
+    }),
+    ("SELECT policy, source, start, until, count, whole FROM fills ORDER BY policy, start", About::Policy, |row| {
+        let (told_by, fill): (String, _) = (row.get(1)?, fills::fill(row, 2)?);
+        Ok(
+            json!({"record": "filled", "toldBy": told_by, "from": fill.interval.from, "to": fill.interval.to, "count": fill.count, "whole": fill.whole}),
+        )
     }),
     (
         "SELECT environment, api_group, namespace, name, at, present, policies, expires FROM exceptions ORDER BY id",

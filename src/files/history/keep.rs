@@ -4,8 +4,8 @@
 //! brought together: what happened since then must stay tellable.
 
 use super::write::{EVENTS_KNOWN, put_sample};
-use super::{History, HistoryError, millis, read};
-use crate::domain::history::{Retention, Sample};
+use super::{History, HistoryError, fills, millis, read};
+use crate::domain::history::{Interval, Retention, Sample};
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Transaction, TransactionBehavior, params};
 
@@ -50,8 +50,8 @@ impl History {
         for policy in policies {
             let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let epochs: Vec<i64> = read::changes(&transaction, policy)?.iter().map(|change| change.at.as_second()).collect();
-            pruned.rolled_up +=
-                roll_tallies(&transaction, policy, &epochs, limits)? + roll_blocked(&transaction, policy, &epochs, limits.raw)?;
+            pruned.rolled_up += roll_tallies(&transaction, policy, &epochs, limits)?
+                + roll_blocked(&transaction, policy, &parts(&transaction, policy, &epochs)?, limits.raw)?;
             transaction.commit()?;
         }
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -59,6 +59,16 @@ impl History {
         transaction.commit()?;
         Ok(pruned)
     }
+}
+
+/// The edges across which refused admissions are not brought together: changes, and the stretches of which others told, where the greater number counts.
+fn parts(db: &Transaction<'_>, policy: i64, epochs: &[i64]) -> rusqlite::Result<Vec<i64>> {
+    let told = fills::fills(db, policy, Interval { from: Timestamp::MIN, to: Timestamp::MAX })?;
+    // Events have whole seconds.
+    let edges = told.iter().flat_map(|fill| [fill.interval.from, fill.interval.to]).map(|edge| (millis(edge) + 999).div_euclid(1_000));
+    let mut parts: Vec<i64> = epochs.iter().copied().chain(edges).collect();
+    parts.sort_unstable();
+    Ok(parts)
 }
 
 /// Which of the times between changes a second lies in.
@@ -128,6 +138,7 @@ fn forget(db: &Transaction<'_>, cutoff: Timestamp, events: Timestamp) -> rusqlit
         [milli],
     )?;
     rows += db.execute("DELETE FROM blocked WHERE at < ?1", [second])?;
+    rows += db.execute("DELETE FROM fills WHERE until < ?1", [milli])?;
     rows += db.execute("DELETE FROM refusals WHERE at < ?1", [events.as_second()])?;
     rows += db.execute("DELETE FROM coverage WHERE until < ?1", [milli])?;
     rows += db.execute("DELETE FROM operations WHERE at < ?1", [milli])?;

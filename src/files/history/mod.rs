@@ -7,6 +7,7 @@
 //! record, and identities are unique keys: two recorders that see the same thing record it once.
 
 mod export;
+mod fills;
 mod keep;
 mod read;
 mod schema;

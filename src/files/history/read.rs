@@ -1,10 +1,10 @@
 //! Answers: rows become records, `domain::history` makes the rest of them.
 
-use super::{History, HistoryError, millis, time, unsigned};
+use super::{History, HistoryError, fills, millis, time, unsigned};
 use crate::domain::history::{
     Change, ChangeSource, EnvironmentKey, ExceptionChange, ExceptionState, Interval, Line, Mark, Operation, PolicyState, Records,
-    RevisionText, Road, Sample, Series, Standing, Timeline, Watched, blocked_series, cover, exception_marks, mode_marks, operation_mark,
-    running, spans, standing, told_afterwards, told_once, violation_marks, violation_series,
+    RevisionText, Road, Sample, Series, Standing, Timeline, Watched, beyond, blocked_series, cover, exception_marks, mode_marks,
+    operation_mark, running, spans, standing, told_afterwards, told_once, violation_marks, violation_series,
 };
 use crate::domain::{Mode, PolicyId, PolicyKey, Revision, Tally};
 use flate2::read::ZlibDecoder;
@@ -18,7 +18,7 @@ use std::sync::Arc;
 const MOST: u64 = 16 << 20;
 
 impl History {
-    fn answer<T>(&self, answer: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, HistoryError> {
+    pub(super) fn answer<T>(&self, answer: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, HistoryError> {
         // One moment for all of it, whatever others write meanwhile.
         let read = || {
             let transaction = self.connection.unchecked_transaction()?;
@@ -60,6 +60,8 @@ impl History {
                 policies: coverage(Watched::Policies)?,
                 reports: coverage(Watched::Reports)?,
                 events: told_afterwards(coverage(Watched::Events)?),
+                // What was told of times before the record begins is of interest where the object knows of an earlier beginning.
+                fills: fills::fills(db, number, Interval { from: Timestamp::MIN, to: now })?,
                 changes,
             };
             Ok(standing(&records, now))
@@ -129,15 +131,17 @@ fn road(db: &Connection, environment: i64, key: EnvironmentKey, policy: &PolicyK
     }
     let samples = number.map_or(Ok(Vec::new()), |number| samples(db, number, window))?;
     let blocked = number.map_or(Ok(Vec::new()), |number| blocked(db, number, window))?;
-    let series = Series {
-        violations: violation_series(&samples, &reports, window, width),
-        blocked: blocked_series(&blocked, &told_afterwards(watched(Watched::Events)?), window, width),
-    };
+    let filled = number.map_or(Ok(Vec::new()), |number| fills::fills(db, number, window))?;
+    let events = told_afterwards(watched(Watched::Events)?);
+    let known = cover(events.into_iter().chain(filled.iter().filter(|fill| fill.whole).map(|fill| fill.interval)).collect());
+    let counts = [blocked.clone(), beyond(&blocked, &filled)].concat();
+    let series =
+        Series { violations: violation_series(&samples, &reports, window, width), blocked: blocked_series(&counts, &known, window, width) };
     let mut marks = told_once(mode_marks(&changes, window), operations);
     marks.extend(violation_marks(&samples, window));
     marks.extend(exception_marks(&exception_changes(db, environment, window)?, &policy.id.report_name(), window));
     marks.sort_by_key(|mark| mark.at);
-    Ok(Some(Road { environment: key, spans: spans(&changes, &covered, window), marks, series }))
+    Ok(Some(Road { environment: key, spans: spans(&changes, &covered, window), marks, series, filled }))
 }
 
 /// Environments by when they were watched last.
@@ -148,7 +152,7 @@ pub(super) fn environments(db: &Connection) -> rusqlite::Result<Vec<(i64, Enviro
     db.prepare_cached(sql)?.query_map([], key)?.collect()
 }
 
-fn environment_number(db: &Connection, key: &EnvironmentKey) -> rusqlite::Result<Option<i64>> {
+pub(super) fn environment_number(db: &Connection, key: &EnvironmentKey) -> rusqlite::Result<Option<i64>> {
     db.prepare_cached("SELECT id FROM environments WHERE name = ?1 AND cluster_uid = ?2")?
         .query_row(params![key.name, key.cluster_uid], |row| row.get(0))
         .optional()

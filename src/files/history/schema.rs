@@ -4,12 +4,12 @@ use super::{History, HistoryError, HistoryFault, explain};
 use rusqlite::TransactionBehavior;
 
 /// The version of the tables. Raise it with a step in [`STEPS`].
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 /// Marks the file as ours: `pdhs`.
 const APPLICATION: i64 = 0x7064_6873;
 
 /// What leads from each version to the next, the first from nothing.
-const STEPS: [&str; 2] = [TABLES, ENDS];
+const STEPS: [&str; 3] = [TABLES, ENDS, FILLS];
 
 // Times are milliseconds since 1970, of tallies and refusals (of which there are many) whole seconds; their `span` are the seconds that a
 // row sums up, 0 for one that came as it is.
@@ -51,6 +51,16 @@ CREATE TABLE coverage(
 
 // Whether a recorder said that it no longer watches. Without that it may just be between two signs of life.
 const ENDS: &str = "ALTER TABLE coverage ADD COLUMN ended INTEGER NOT NULL DEFAULT 0;";
+
+// What others told about times in which nobody watched, and how it went to ask them. Times are milliseconds; `source` says who (`prometheus`).
+const FILLS: &str = "
+CREATE TABLE fills(
+    policy INTEGER NOT NULL REFERENCES policies, source TEXT NOT NULL, start INTEGER NOT NULL, until INTEGER NOT NULL, count INTEGER NOT NULL,
+    whole INTEGER NOT NULL, PRIMARY KEY(policy, source, start)) WITHOUT ROWID;
+CREATE TABLE asked(
+    environment INTEGER NOT NULL REFERENCES environments, source TEXT NOT NULL, at INTEGER NOT NULL, answered INTEGER NOT NULL, why TEXT NOT NULL,
+    PRIMARY KEY(environment, source)) WITHOUT ROWID;
+";
 
 /// What the first version made of an empty file.
 #[cfg(test)]

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::domain::history::{
-    ChangeSource, Detail, EnvironmentKey, Evidence, ExceptionState, Interval, MarkKind, News, Note, Operation, PolicyState, Refusal,
-    Retention, SpanMode, Watched,
+    Asked, ChangeSource, Detail, EnvironmentKey, Evidence, ExceptionState, Fill, Filled, Interval, MarkKind, News, Note, Operation,
+    PolicyState, Refusal, Retention, SpanMode, Watched,
 };
 use crate::domain::{Mode, PolicyId, PolicyKey, Revision, Tally};
 use jiff::SignedDuration;
@@ -416,4 +416,96 @@ fn ninety_days_fit() {
     // Far from the limit even in a debug build on a busy machine; the bench measures it.
     assert!(started.elapsed() < std::time::Duration::from_secs(2));
     assert!(timeline.roads[0].series.violations.iter().filter(|range| range.is_some()).count() > 250);
+}
+
+fn filled(second: i64, gap: Interval, fills: &[(i64, i64, u64, bool)]) -> Note {
+    let fills = fills.iter().map(|(from, to, count, whole)| Fill { interval: of(*from, *to), count: *count, whole: *whole }).collect();
+    note(second, News::Filled(Box::new(Filled { policy: key("p"), gap, fills })))
+}
+
+#[test]
+fn what_prometheus_told_fills_gaps() {
+    let file = File::new();
+    let mut history = file.open();
+    history.take("a", &[is(0, Mode::Enforce, "r1"), watched(0, 100), refused(50, "e1", 1)]).unwrap();
+    history.take("b", &[watched(400, 1_000)]).unwrap();
+    let standing = |history: &History| history.standing(&dev(), &key("p"), at(1_000)).unwrap().unwrap();
+    assert_eq!((standing(&history).event_gaps, standing(&history).blocked), (vec![of(100, 400)], 1));
+    assert_eq!(history.asked(&dev()).unwrap(), None);
+
+    let asked = |answered, why: &str| Asked { at: at(401), answered, why: why.into() };
+    history.take("b", &[note(401, News::Asked(asked(false, "does not answer: connection refused")))]).unwrap();
+    assert_eq!(history.asked(&dev()).unwrap(), Some(asked(false, "does not answer: connection refused")));
+    history.take("b", &[note(402, News::Asked(asked(true, ""))), filled(402, of(100, 400), &[(100, 300, 0, true)])]).unwrap();
+    assert_eq!(standing(&history).event_gaps, [of(300, 400)]);
+    // Asked again it told more; what it told before of the same gap goes, and saying so twice changes nothing.
+    for _ in 0..2 {
+        history.take("b", &[filled(403, of(100, 400), &[(100, 200, 0, true), (200, 210, 2, true), (210, 400, 0, true)])]).unwrap();
+        let told = standing(&history);
+        assert_eq!((told.event_gaps, told.filled, told.blocked, told.blocked_by_fills), (vec![], vec![of(100, 400)], 3, 2));
+        assert_eq!(history.asked(&dev()).unwrap(), Some(asked(true, "")));
+    }
+    // Reports have their own gap: counters of evaluations fill none of it.
+    assert_eq!(standing(&history).report_gaps, [of(100, 400)]);
+    // An event that is told of afterwards is one of those that were counted.
+    history.take("b", &[refused(205, "e2", 1)]).unwrap();
+    assert_eq!((standing(&history).blocked, standing(&history).blocked_by_fills), (3, 1));
+
+    let road = history.timeline(&key("p"), of(0, 1_000), 10, at(1_000)).unwrap().roads.remove(0);
+    assert_eq!(road.series.blocked, [Some(1), Some(0), Some(2), Some(0), Some(0), Some(0), Some(0), Some(0), Some(0), Some(0)]);
+    assert_eq!(road.filled.len(), 3);
+    let mut told = Vec::new();
+    history
+        .export(&mut |record| {
+            if record["record"] == "filled" {
+                told.push(record.clone());
+            }
+            true
+        })
+        .unwrap();
+    assert_eq!(
+        (told.len(), &told[1]["toldBy"], &told[1]["count"], &told[1]["policy"]["name"]),
+        (3, &"prometheus".into(), &2.into(), &"p".into())
+    );
+    history.prune(Retention::of(SignedDuration::from_secs(700)), at(1_000)).unwrap();
+    assert_eq!(history.timeline(&key("p"), of(0, 1_000), 10, at(1_000)).unwrap().roads[0].filled.len(), 1, "the others are too old");
+}
+
+#[test]
+fn a_file_of_the_first_version_is_brought_up_to_date() {
+    let file = File::new();
+    std::fs::create_dir_all(file.path().parent().unwrap()).unwrap();
+    let old = Connection::open(file.path()).unwrap();
+    old.execute_batch(&schema::version_1()).unwrap();
+    old.execute_batch(&format!(
+        "INSERT INTO environments VALUES(1, 'dev', 'u1');
+         INSERT INTO policies VALUES(1, 1, 'kyverno', 'kyverno.io', 'ClusterPolicy', '', 'p');
+         INSERT INTO changes VALUES(1, 1, {}, 'enforce', 1, 'r1', NULL, 'seen', 'a');
+         INSERT INTO blocked VALUES(1, {}, 4)",
+        START * 1_000,
+        START + 5
+    ))
+    .unwrap();
+    drop(old);
+    let mut history = file.open();
+    let standing = history.standing(&dev(), &key("p"), at(100)).unwrap().unwrap();
+    assert_eq!((standing.blocked, standing.event_gaps), (4, vec![of(0, 100)]), "what is on record is still there");
+    history.take("b", &[filled(90, of(0, 100), &[(0, 100, 4, true)])]).unwrap();
+    assert_eq!(history.standing(&dev(), &key("p"), at(100)).unwrap().unwrap().event_gaps, []);
+    drop(history);
+    assert!(History::open(&file.path()).is_ok(), "once");
+}
+
+#[test]
+fn rolling_up_moves_nothing_into_a_stretch_that_prometheus_told_of() {
+    let file = File::new();
+    let mut history = file.open();
+    let day = 86_400;
+    // START is 26 minutes before a whole hour: these are of one hour.
+    history.take("a", &[is(0, Mode::Enforce, "r1"), watched(0, 300), refused(10, "e1", 1), refused(400, "e2", 1)]).unwrap();
+    history.take("a", &[watched(600, 2 * day), filled(700, of(300, 600), &[(300, 600, 5, true)])]).unwrap();
+    let blocked = |history: &History| history.standing(&dev(), &key("p"), at(2 * day)).unwrap().unwrap().blocked;
+    assert_eq!(blocked(&history), 6);
+    history.prune(Retention::default(), at(2 * day)).unwrap();
+    assert_eq!(blocked(&history), 6, "the one that was seen is not one of those that were told");
 }

@@ -1,6 +1,6 @@
 //! Taking notes in: each batch is one transaction that compares with what is on record.
 
-use super::{History, HistoryError, millis, read, signed, unsigned};
+use super::{History, HistoryError, fills, millis, read, signed, unsigned};
 use crate::domain::history::{
     Change, ChangeSource, Detail, EnvironmentKey, ExceptionState, Interval, News, Note, Operation, PolicyState, Refusal, Sample, Watched,
 };
@@ -75,6 +75,8 @@ impl Writer<'_> {
             News::Ended(times) => times.iter().try_for_each(|(family, time)| self.watched(environment, *family, *time, true)),
             News::Detail(detail) => self.detail(environment, detail, note.at),
             News::Operation(operation) => self.operation(environment, operation, note.at),
+            News::Filled(filled) => fills::put(self.db, environment, filled),
+            News::Asked(asked) => fills::put_asked(self.db, environment, asked),
         }
     }
 

@@ -9,6 +9,20 @@ use jiff::{SignedDuration, Timestamp};
 
 /// How far clocks may be apart before what they say is not believed.
 const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_mins(5);
+/// `Nov 20 11:02 to Nov 20 17:40 UTC`.
+fn between((from, to): (Timestamp, Timestamp)) -> String {
+    format!("{} to {}", from.strftime("%b %e %H:%M"), to.strftime("%b %e %H:%M UTC"))
+}
+
+/// `; 2 gaps filled from Prometheus, the last Nov 20 11:02 to Nov 20 17:40 UTC`; nothing where there was none.
+fn filled(gaps: &[(Timestamp, Timestamp)]) -> String {
+    match gaps {
+        [] => String::new(),
+        [gap] => format!("; a gap filled from Prometheus ({})", between(*gap)),
+        [.., last] => format!("; {} gaps filled from Prometheus, the last {}", gaps.len(), between(*last)),
+    }
+}
+
 impl Asked<'_> {
     /// Long enough? And when it will be.
     pub(super) fn soak(&self) -> (Condition, Option<Timestamp>) {
@@ -64,7 +78,14 @@ impl Asked<'_> {
         let held = self.cell.and_then(|cell| cell.blocked);
         let seen = observed.map(|observed| observed.blocked).max(held);
         if let Some(count) = seen.filter(|count| *count > self.step.max_blocked) {
-            return unmet(ConditionName::Blocked, "events", "requests were refused").with(Some(Amount::Count(count)), limit);
+            // Without what only Prometheus tells it would not be so.
+            let by_events = observed.map_or(0, |observed| observed.blocked.saturating_sub(observed.blocked_by_prometheus));
+            let (source, reason) = if by_events.max(held.unwrap_or(0)) <= self.step.max_blocked {
+                ("Prometheus", "requests were refused while nobody watched, as Prometheus tells")
+            } else {
+                ("events", "requests were refused")
+            };
+            return unmet(ConditionName::Blocked, source, reason).with(Some(Amount::Count(count)), limit);
         }
         let known = self.start().and_then(|start| {
             let held = held.ok_or("events cannot be read")?;
@@ -72,24 +93,26 @@ impl Asked<'_> {
             // What the cluster still holds is seen now, whoever watched.
             let kept = self.now.checked_sub(EVENTS_KEPT).unwrap_or(Timestamp::MIN);
             if start.at > kept {
-                return Ok((held, "the cluster still holds every event"));
+                return Ok((held, "events", "the cluster still holds every event".to_owned()));
             }
             let observed = observed.ok_or("events live an hour, and nobody recorded them")?;
             if let Some((from, to)) = observed.gaps.iter().rfind(|(from, _)| *from < kept) {
-                let to = kept.min(*to);
-                return Err(format!("not watched {} to {}", from.strftime("%b %e %H:%M"), to.strftime("%b %e %H:%M UTC")));
+                let gap = (*from, kept.min(*to));
+                return Err(format!("not watched {}; {}", between(gap), self.evidence.metrics.why(gap.1)));
             }
+            let source = if observed.filled.is_empty() { "events" } else { "events, Prometheus" };
+            let told = filled(&observed.filled);
             if observed.gaps.is_empty() {
-                return Ok((observed.blocked.max(held), "recorded"));
+                return Ok((observed.blocked.max(held), source, format!("recorded{told}")));
             }
             // Some of those that the cluster holds may be on record, or none.
             match observed.blocked.saturating_add(held) {
-                most if most <= self.step.max_blocked => Ok((most, "recorded, and held by the cluster")),
+                most if most <= self.step.max_blocked => Ok((most, source, format!("recorded, and held by the cluster{told}"))),
                 most => Err(format!("between {} and {most} were refused", observed.blocked.max(held))),
             }
         });
         match known {
-            Ok((count, source)) => met(ConditionName::Blocked, "events", source).with(Some(Amount::Count(count)), limit),
+            Ok((count, source, why)) => met(ConditionName::Blocked, source, &why).with(Some(Amount::Count(count)), limit),
             Err(why) => unknown(ConditionName::Blocked, "events", &why).with(None, limit),
         }
     }

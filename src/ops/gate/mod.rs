@@ -34,8 +34,48 @@ pub struct Observed {
     pub clean: SignedDuration,
     /// Admissions refused since the step began, as far as they were seen.
     pub blocked: u64,
-    /// What was not watched since then, newest last; empty means everything was seen.
+    /// How many of them only Prometheus tells of.
+    pub blocked_by_prometheus: u64,
+    /// What was not watched since then and nobody else told of, newest last; empty means everything was seen or told.
     pub gaps: Vec<(Timestamp, Timestamp)>,
+    /// What was not watched since then, but told by Prometheus, newest last.
+    pub filled: Vec<(Timestamp, Timestamp)>,
+}
+
+/// Whether somebody else was asked about what nobody watched, and how that went.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Metrics {
+    /// No Prometheus is configured for the environment.
+    #[default]
+    NotConfigured,
+    /// It has not been asked so far.
+    NotAsked,
+    /// It was asked last at this time.
+    Asked {
+        /// When.
+        at: Timestamp,
+        /// Whether it answered.
+        answered: bool,
+        /// Why there was no answer, or what it lacks, in words that follow "Prometheus"; empty where it had all of it.
+        why: String,
+    },
+}
+
+impl Metrics {
+    /// Why a gap that ended at `until` is still one.
+    fn why(&self, until: Timestamp) -> String {
+        match self {
+            Self::NotConfigured => "Prometheus is not configured".to_owned(),
+            Self::Asked { answered: false, why, .. } => format!("Prometheus {}", clean(why)),
+            Self::Asked { at, why, .. } if *at >= until => {
+                let why = if why.is_empty() { "does not cover all of it" } else { why };
+                format!("Prometheus {}", clean(why))
+            }
+            Self::NotAsked | Self::Asked { .. } => {
+                "Prometheus has not been asked yet: the screen and `policydeck observe` do so".to_owned()
+            }
+        }
+    }
 }
 
 /// An exception that names the policy.
@@ -62,6 +102,8 @@ pub struct Evidence {
     pub exceptions: Option<Vec<Relied>>,
     /// Holds on it, or on where it would go.
     pub holds: Option<Vec<Hold>>,
+    /// Whether Prometheus was asked about what nobody watched.
+    pub metrics: Metrics,
 }
 
 /// One question: may `policy` go from where it stands to `to`?

@@ -79,10 +79,11 @@ fn open() -> Situation {
         views: vec![view("dev", Some(Mode::Audit)), view("qac", Some(Mode::Audit)), view("staging", None), view("production", None)],
         evidence: Evidence {
             start: Some(Start { at: ago(24 * 8), revision: "r1".into(), source: "seen by the recorder".into() }),
-            observed: Some(Observed { clean: SignedDuration::from_hours(24 * 8), blocked: 0, gaps: Vec::new() }),
+            observed: Some(Observed { clean: SignedDuration::from_hours(24 * 8), blocked: 0, gaps: Vec::new(), ..Observed::default() }),
             oldest_result: Some(now() - SignedDuration::from_mins(50)),
             exceptions: Some(Vec::new()),
             holds: Some(Vec::new()),
+            metrics: Metrics::NotConfigured,
         },
         to: None,
         now: now(),
@@ -474,6 +475,23 @@ fn from_enforce_and_elsewhere() -> Vec<Row> {
                 (observed.gaps, observed.blocked) = (vec![(minutes_ago(40), now())], 2);
             }),
         ),
+        (
+            "nobody watched for an afternoon, but Prometheus tells that nothing was refused",
+            Open,
+            Blocked,
+            Met,
+            on(|s| s.evidence.observed.as_mut().unwrap().filled = vec![(ago(30), ago(26))]),
+        ),
+        (
+            "nobody watched for an afternoon, and Prometheus tells of a refusal",
+            Closed,
+            Blocked,
+            Unmet,
+            on(|s| {
+                let observed = s.evidence.observed.as_mut().unwrap();
+                (observed.filled, observed.blocked, observed.blocked_by_prometheus) = (vec![(ago(30), ago(26))], 1, 1);
+            }),
+        ),
         ("nobody recorded, the step is old", Unknown, Blocked, Dark, on(|s| s.evidence.observed = None)),
         ("nobody recorded, but the cluster still has all events", Open, Blocked, Met, on(|s| s.evidence.observed = None).with(just_begun)),
         ("enforced for six days of seven", Closed, Soak, Unmet, on(|s| s.evidence.start.as_mut().unwrap().at = ago(24 * 6))),
@@ -611,4 +629,52 @@ proptest! {
         forget(&mut situation, 13);
         prop_assert_ne!(situation.gate().verdict, Verdict::Open);
     }
+}
+
+/// What the condition `blocked` says of the policy that enforces in staging.
+fn blocked(change: impl FnOnce(&mut Evidence)) -> (String, String) {
+    let gate = enforcing().with(|situation| change(&mut situation.evidence)).gate();
+    let condition = gate.conditions.into_iter().find(|one| one.name == ConditionName::Blocked).unwrap();
+    (condition.source, condition.reason)
+}
+
+#[test]
+fn a_gap_says_what_prometheus_has_to_do_with_it() {
+    let gap = (ago(30), ago(26));
+    let asked = |hours, answered, why: &str| Metrics::Asked { at: ago(hours), answered, why: why.to_owned() };
+    let cases = [
+        (Metrics::NotConfigured, "Prometheus is not configured"),
+        (Metrics::NotAsked, "Prometheus has not been asked yet: the screen and `policydeck observe` do so"),
+        (asked(28, true, ""), "Prometheus has not been asked yet: the screen and `policydeck observe` do so"),
+        (asked(1, false, "does not answer: connection refused"), "Prometheus does not answer: connection refused"),
+        (asked(1, true, "has no kyverno_info\u{7}"), "Prometheus has no kyverno_info\u{fffd}"),
+        (asked(1, true, ""), "Prometheus does not cover all of it"),
+    ];
+    for (metrics, expected) in cases {
+        let (source, reason) = blocked(|evidence| {
+            evidence.metrics = metrics;
+            evidence.observed.as_mut().unwrap().gaps = vec![gap];
+        });
+        let start = format!("not watched {} to ", gap.0.strftime("%b %e %H:%M"));
+        assert!(reason.starts_with(&start) && reason.ends_with(&format!(" UTC; {expected}")), "{reason}");
+        assert_eq!(source, "events");
+    }
+}
+
+#[test]
+fn what_prometheus_tells_is_marked_so() {
+    let told = |filled: Vec<(Timestamp, Timestamp)>, blocked, by_prometheus| {
+        self::blocked(|evidence| {
+            let observed = evidence.observed.as_mut().unwrap();
+            (observed.filled, observed.blocked, observed.blocked_by_prometheus) = (filled, blocked, by_prometheus);
+        })
+    };
+    let span = |from: i64, to: i64| format!("{} to {}", ago(from).strftime("%b %e %H:%M"), ago(to).strftime("%b %e %H:%M UTC"));
+    let one = told(vec![(ago(30), ago(26))], 0, 0);
+    assert_eq!(one, ("events, Prometheus".into(), format!("recorded; a gap filled from Prometheus ({})", span(30, 26))));
+    let two = told(vec![(ago(30), ago(26)), (ago(9), ago(8))], 0, 0);
+    assert_eq!(two.1, format!("recorded; 2 gaps filled from Prometheus, the last {}", span(9, 8)));
+    let refused = told(vec![(ago(30), ago(26))], 3, 3);
+    assert_eq!(refused, ("Prometheus".into(), "requests were refused while nobody watched, as Prometheus tells".into()));
+    assert_eq!(told(vec![(ago(30), ago(26))], 3, 2).0, "events", "it is closed without Prometheus, too");
 }

@@ -22,6 +22,7 @@ read_only = true
 gitops = "refuse"
 git = { repo = "https://example.com/x.git", path = "policies", branch = "main", push = "branch" }
 freeze = [{ from = 2026-12-20T00:00:00Z, until = "2027-01-04T00:00:00Z", reason = "holidays" }]
+prometheus = { url = "https://prom.example.com:9090/x", matchers = "cluster=\"prod\",a!~'b|c'", token_env = "TOKEN", ca_file = "ca.pem", tenant = "t" }
 steps = [{ mode = "audit", soak = "7d" }, { mode = "enforce", soak = "1d", max_violations = 3 }]
 "#;
 

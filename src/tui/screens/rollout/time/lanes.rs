@@ -139,6 +139,7 @@ mod tests {
             spans,
             marks: Vec::new(),
             series: Series::default(),
+            filled: Vec::new(),
         }
     }
 
@@ -211,8 +212,11 @@ mod tests {
             policy_gaps: vec![],
             report_gaps: vec![],
             event_gaps: vec![],
+            filled: vec![],
+            fills: vec![],
             violations: None,
             blocked: 0,
+            blocked_by_fills: 0,
             blocked_last: None,
             clean: vec![],
         };

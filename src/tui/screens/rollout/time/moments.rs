@@ -162,9 +162,12 @@ impl Look<'_> {
             Some(range) => say(violations(range), if range.high > 0 { Role::Text } else { Role::Muted }),
             None => say("violations not known".to_owned(), Role::Muted),
         }
+        let filled = road.filled.iter().any(|fill| fill.interval.clip(part).is_some());
+        let told = if filled { ", as Prometheus tells; nobody watched" } else { "" };
         match road.series.blocked.get(column).copied().flatten() {
+            Some(0) if filled => say(format!("none refused{told}"), Role::Muted),
             Some(0) => {}
-            Some(count) => say(format!("{} refused", words::number(count)), Role::Attention),
+            Some(count) => say(format!("{} refused{told}", words::number(count)), Role::Attention),
             None if lane.refused() > 0 => say("refused not known".to_owned(), Role::Muted),
             None => {}
         }

@@ -1,0 +1,267 @@
+//! Asking Prometheus what was refused while nobody watched.
+//!
+//! What lives here: when it is asked and about what. What does not: the requests (`cluster`), what series mean (`kinds::metrics`), what counters tell
+//! (`domain::history`).
+//!
+//! A gap is asked about once after a start or after an environment came back, and again while it is so young that its end is not scraped yet; where
+//! Prometheus does not answer, with growing pauses. Only policies that enforce are asked for: nothing else refuses, and no gate asks.
+
+use super::super::gates::weigh;
+use super::super::{EngineHandle, HistoryReader};
+use crate::cluster::{PrometheusClient, Unanswered};
+use crate::domain::history::{Asked, EnvironmentKey, Filled, Interval, News, Note, cover, fills};
+use crate::domain::{Link, Mode, PolicyKey};
+use crate::kinds::metrics::{self, Labels, Results, Scraped, Scrapes};
+use crate::settings::Prometheus;
+use futures::future::join_all;
+use jiff::{SignedDuration, Timestamp};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+/// How often it is looked whether something is to be asked.
+const LOOK: Duration = Duration::from_secs(1);
+/// After an environment came (back): by then the recorder has written down that it watches.
+const SETTLE: Duration = Duration::from_secs(5);
+/// While a gap's end may not be scraped yet.
+const YOUNG: Duration = Duration::from_secs(15);
+/// How long that may take.
+const SCRAPED_WITHIN: SignedDuration = SignedDuration::from_mins(10);
+/// Otherwise: policies may have become older than what the cluster tells of itself.
+const SELDOM: Duration = Duration::from_secs(600);
+/// The first pause after a failure, which doubles up to the longest.
+const PAUSE: [Duration; 2] = [Duration::from_secs(15), Duration::from_secs(1_800)];
+/// How far back is asked: Prometheus keeps fifteen days unless told otherwise (`--storage.tsdb.retention.time`).
+const REACH: SignedDuration = SignedDuration::from_hours(15 * 24);
+/// Gaps of a policy that are asked about in a round; the oldest wait for the next.
+const MOST_GAPS: usize = 64;
+/// What is read together, so that little has to be held.
+const PIECE: SignedDuration = SignedDuration::from_hours(48);
+/// Samples that are asked for in one question.
+const CHUNK: SignedDuration = SignedDuration::from_hours(6);
+/// What is asked for before and after a gap, so that processes are known at its edges.
+const MARGIN: SignedDuration = SignedDuration::from_mins(10);
+/// How fine it is looked where a metric exists, and which policies there are.
+const STEPS: [SignedDuration; 2] = [SignedDuration::from_secs(30), SignedDuration::from_mins(5)];
+
+/// A Prometheus with the environment whose metrics it has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MetricSource {
+    /// The environment's name.
+    pub environment: Arc<str>,
+    /// How it is asked.
+    pub prometheus: Prometheus,
+}
+
+/// Asks the sources whenever there is something to ask; never ends by itself.
+pub(super) async fn run(engine: EngineHandle, history: HistoryReader, notes: mpsc::Sender<Vec<Note>>, sources: Vec<MetricSource>) {
+    let filler = |source| Filler {
+        engine: engine.clone(),
+        history: history.clone(),
+        notes: notes.clone(),
+        source,
+        done: HashMap::new(),
+        failures: 0,
+    };
+    join_all(sources.into_iter().map(|source| filler(source).run())).await;
+}
+
+struct Filler {
+    engine: EngineHandle,
+    history: HistoryReader,
+    notes: mpsc::Sender<Vec<Note>>,
+    source: MetricSource,
+    /// What has been answered, and need not be asked again.
+    done: HashMap<PolicyKey, Vec<Interval>>,
+    failures: u32,
+}
+
+/// What a policy has to be asked about.
+type Gaps = Vec<(PolicyKey, Vec<Interval>)>;
+
+impl Filler {
+    async fn run(mut self) {
+        let fleet = self.engine.fleet();
+        let mut beat = interval(LOOK);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut was_live = false;
+        let mut due = Instant::now();
+        loop {
+            beat.tick().await;
+            let view = Arc::clone(&fleet.borrow());
+            let seen = view.environment(&self.source.environment);
+            let Some((uid, link)) = seen.and_then(|view| Some((view.cluster_uid.clone()?, view.link.clone()))) else { continue };
+            let live = link == Link::Live || (was_live && link.is_up());
+            if live && !was_live {
+                due = due.max(Instant::now() + SETTLE);
+            }
+            was_live = live;
+            if live && Instant::now() >= due {
+                let key = EnvironmentKey { name: self.source.environment.to_string(), cluster_uid: uid.to_string() };
+                due = Instant::now() + self.round(Arc::new(key)).await;
+            }
+        }
+    }
+
+    /// Asks about all gaps there are. How long to wait then.
+    async fn round(&mut self, environment: Arc<EnvironmentKey>) -> Duration {
+        let now = Timestamp::now();
+        let gaps = self.gaps(&environment, now).await;
+        if gaps.is_empty() {
+            return SELDOM;
+        }
+        let answered = self.ask(&environment, &gaps, now).await;
+        let asked = match &answered {
+            Ok(lack) => Asked { at: now, answered: true, why: lack.clone() },
+            Err(Unanswered(why)) => Asked { at: now, answered: false, why: why.clone() },
+        };
+        // Where nobody writes any more the program ends.
+        let _ = self.notes.send(vec![Note { environment, at: now, news: News::Asked(asked) }]).await;
+        match answered {
+            Ok(_) => {
+                self.failures = 0;
+                let is_young = |gap: &Interval| now.duration_since(gap.to) < SCRAPED_WITHIN;
+                let mut young = false;
+                for (policy, gaps) in gaps {
+                    let done = self.done.entry(policy).or_default();
+                    young |= gaps.iter().any(is_young);
+                    done.extend(gaps.into_iter().filter(|gap| !is_young(gap)));
+                }
+                if young { YOUNG } else { SELDOM }
+            }
+            Err(why) => {
+                tracing::warn!(environment = %self.source.environment, "Prometheus {why}");
+                let pause = PAUSE[0].saturating_mul(1 << self.failures.min(10)).min(PAUSE[1]);
+                self.failures = self.failures.saturating_add(1);
+                pause
+            }
+        }
+    }
+
+    /// The gaps that gates would hold against policies, and that have not been answered.
+    async fn gaps(&self, environment: &Arc<EnvironmentKey>, now: Timestamp) -> Gaps {
+        let view = Arc::clone(&self.engine.fleet().borrow());
+        let Some(view) = view.environment(&environment.name) else { return Vec::new() };
+        let rows = self.engine.policies(&environment.name, None).await.unwrap_or_default();
+        let reach = Interval { from: now.checked_sub(REACH).unwrap_or(Timestamp::MIN), to: now };
+        let mut out = Vec::new();
+        for row in rows.iter().filter(|row| metrics::results_of(&row.key.id).is_some()) {
+            let mode = view.cell(&row.key).map(|cell| cell.mode);
+            if mode != Some(Mode::Enforce) {
+                continue;
+            }
+            let Ok(Some(recorded)) = self.history.standing(EnvironmentKey::clone(environment), row.key.clone(), now).await else {
+                continue;
+            };
+            let told = row.policy.entered.as_ref().map(|entered| crate::ops::gate::Start {
+                at: entered.at,
+                revision: row.policy.revision.0.clone(),
+                source: entered.source.clone(),
+            });
+            let Some(observed) = weigh(&recorded, told, row, mode).1 else { continue };
+            let done = self.done.get(&row.key).map_or(&[][..], Vec::as_slice);
+            let gaps = observed.gaps.into_iter().filter_map(|(from, to)| Interval { from, to }.clip(reach));
+            // One that goes on until now has no end yet.
+            let gaps = gaps.filter(|gap| gap.to < now && !done.iter().any(|done| done.from <= gap.from && gap.to <= done.to));
+            let gaps: Vec<Interval> = gaps.rev().take(MOST_GAPS).collect();
+            if !gaps.is_empty() {
+                out.push((row.key.clone(), gaps));
+            }
+        }
+        out
+    }
+
+    /// Asks about gaps and hands on what is told; what is lacking in words, which are empty where nothing is.
+    async fn ask(&self, environment: &Arc<EnvironmentKey>, gaps: &Gaps, now: Timestamp) -> Result<String, Unanswered> {
+        let client = PrometheusClient::connect(&self.source.prometheus).await?;
+        let all = cover(gaps.iter().flat_map(|(_, gaps)| gaps.iter().copied()).collect());
+        let mut lack = String::new();
+        for gap in all.iter().rev() {
+            for piece in pieces(*gap, PIECE) {
+                let about: Vec<(&PolicyKey, Interval)> =
+                    gaps.iter().flat_map(|(key, gaps)| gaps.iter().filter_map(move |gap| Some((key, gap.clip(piece)?)))).collect();
+                let asked: BTreeSet<&'static str> = about.iter().filter_map(|(key, _)| metrics::results_of(&key.id)).collect();
+                let scrapes = scrapes(&client, &self.source.prometheus.matchers, piece, &asked, now).await?;
+                let mut parcel = Vec::new();
+                for (key, gap) in about {
+                    match scrapes.read(&key.id) {
+                        Ok(reading) => {
+                            let fills = fills(gap, &reading.processes, &reading.counters);
+                            let filled = Filled { policy: key.clone(), gap, fills };
+                            parcel.push(Note { environment: Arc::clone(environment), at: now, news: News::Filled(Box::new(filled)) });
+                        }
+                        Err(why) => lack = why,
+                    }
+                }
+                // Where nobody writes any more the program ends.
+                let _ = self.notes.send(parcel).await;
+            }
+        }
+        Ok(lack)
+    }
+}
+
+/// A stretch in parts of a length at most.
+fn pieces(whole: Interval, length: SignedDuration) -> Vec<Interval> {
+    let mut out = Vec::new();
+    let mut from = whole.from;
+    while from < whole.to {
+        let to = from.checked_add(length).unwrap_or(whole.to).min(whole.to);
+        out.push(Interval { from, to });
+        from = to;
+    }
+    out
+}
+
+/// Asks for everything that tells of a stretch of time.
+async fn scrapes(
+    client: &PrometheusClient,
+    matchers: &str,
+    piece: Interval,
+    asked: &BTreeSet<&'static str>,
+    now: Timestamp,
+) -> Result<Scrapes, Unanswered> {
+    let window = Interval {
+        from: piece.from.checked_sub(MARGIN).unwrap_or(piece.from),
+        to: piece.to.checked_add(MARGIN).unwrap_or(piece.to).min(now),
+    };
+    let select = |metric: &str, more: &str| metrics::selector(metric, matchers, more);
+    let info = samples(client, &select(metrics::INFO, ""), window).await?;
+    if info.is_empty() {
+        return Ok(Scrapes::default());
+    }
+    let targets = metrics::targets(&info);
+    let mut out = Scrapes {
+        started: samples(client, &select(metrics::STARTED, &targets), window).await?,
+        up: samples(client, &select(metrics::UP, &targets), window).await?,
+        serving: client.over_time(&metrics::existence(metrics::REQUESTS, matchers), window.from, window.to, STEPS[1]).await?,
+        named: client.over_time(&metrics::naming(metrics::RULES, matchers), window.from, window.to, STEPS[1]).await?,
+        results: BTreeMap::new(),
+        info,
+    };
+    for metric in asked {
+        let exists = client.over_time(&metrics::existence(metric, matchers), window.from, window.to, STEPS[0]).await?;
+        let refusals = samples(client, &metrics::refusals(metric, matchers), window).await?;
+        out.named.extend(refusals.iter().map(|series| Scraped { labels: series.labels.clone(), samples: Vec::new() }));
+        out.results.insert(metric, Results { exists, refusals });
+    }
+    Ok(out)
+}
+
+/// Samples of a selector in the whole window, asked for in parts.
+async fn samples(client: &PrometheusClient, selector: &str, window: Interval) -> Result<Vec<Scraped>, Unanswered> {
+    let mut all: BTreeMap<Labels, Vec<(Timestamp, f64)>> = BTreeMap::new();
+    for chunk in pieces(window, CHUNK) {
+        for series in client.samples(selector, chunk.to, chunk.length()).await? {
+            all.entry(series.labels).or_default().extend(series.samples);
+        }
+    }
+    let series = |(labels, mut samples): (Labels, Vec<(Timestamp, f64)>)| {
+        samples.sort_by_key(|(at, _)| *at);
+        samples.dedup_by_key(|(at, _)| *at);
+        Scraped { labels, samples }
+    };
+    Ok(all.into_iter().map(series).collect())
+}
