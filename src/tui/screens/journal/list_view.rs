@@ -113,7 +113,7 @@ impl Journal {
             parts.push(format!("{} could not be read", words::counted(book.unreadable, "line", "lines")));
         }
         if book.altered {
-            parts.push(format!("{} not as it was written", view.theme.symbols.fail));
+            parts.push(format!("{} marks what is not as it was written", view.theme.symbols.fail));
         }
         if parts.is_empty() {
             (String::new(), Role::Muted)
