@@ -18,7 +18,7 @@ use crate::cli::show::{Request, Streams, show};
 use crate::cli::{Exit, Problem};
 use crate::demo::Demo as Fleet;
 use crate::engine::operations::{GitRoad, Keeping};
-use crate::engine::{EngineHandle, HistoryReader};
+use crate::engine::{EngineHandle, HistoryReader, JournalReader};
 use crate::files::history::History;
 use crate::files::{self, FileError, Paths, TemporaryFolder, Trouble};
 use crate::settings::ColorChoice;
@@ -210,6 +210,7 @@ async fn run_screen(globals: &Globals, demo: Option<&Fleet>, log: Trouble, data:
     let git = data.as_ref().map(|data| GitRoad::new(data.repositories.clone(), GIT_FOLLOW));
     let (history, keeping) = data.map(|data| (data.history, data.keeping)).unzip();
     let reader = history.clone().map(HistoryReader::new);
+    let journal = keeping.as_ref().map(|keeping| JournalReader::new(keeping.journal.clone()));
     let operations = match keeping {
         _ if globals.read_only => Operations::Impossible("the screen was started with --read-only: nothing is changed"),
         Some(_) => Operations::Possible { acknowledge: loaded.settings.acknowledge_unknown },
@@ -229,6 +230,7 @@ async fn run_screen(globals: &Globals, demo: Option<&Fleet>, log: Trouble, data:
         keys: loaded.settings.keys.clone(),
         road,
         history: reader,
+        journal,
         operator,
         operations,
         log: Some(log),

@@ -55,7 +55,12 @@ impl Ran {
 
 impl World {
     fn new(config: &str) -> Self {
-        let pace = Pace { reports: Duration::from_millis(50), ready: Duration::from_millis(50), scan: Duration::from_secs(3600) };
+        Self::reporting_after(config, Duration::from_millis(50))
+    }
+
+    /// The same where reports follow a change after that time.
+    fn reporting_after(config: &str, reports: Duration) -> Self {
+        let pace = Pace { reports, ready: Duration::from_millis(50), scan: Duration::from_secs(3600) };
         let demo = Demo::start(DemoOptions { listen_port: None, scenario: Scenario::none(), pace }).unwrap();
         let home = tempfile::tempdir().unwrap();
         std::fs::write(home.path().join("kubeconfig"), demo.kubeconfig()).unwrap();
@@ -168,6 +173,26 @@ fn a_policy_goes_back_to_what_it_was() {
         let ran = world.ends(2, &[&["rollback", "p", "-e", "dev"], args].concat());
         assert!(ran.err.contains(says), "{args:?}: {ran:?}");
     }
+}
+
+#[test]
+fn an_outcome_tells_no_number_of_what_the_policy_was_before_as_its_own() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let world = World::reporting_after(ROAD, HOUR);
+    let name = "require-limits";
+    world.is_ready("staging", name);
+    let failing = |out: &str| {
+        let (before, _) = out.split_once(" failures and errors")?;
+        before.rsplit(' ').next()?.parse::<u64>().ok().filter(|count| *count > 0)
+    };
+    // What it says is the same: so are its numbers.
+    let held = world.ends(0, &["hold", name, "-e", "staging", "--reason", "look", "--yes", "-o", "json"]);
+    assert!(failing(&held.out).is_some() && !held.out.contains("evaluated"), "{held:?}");
+    // It says something else, which nothing was judged by yet.
+    world.ends(0, &["timeline", name, "-e", "staging"]);
+    world.say("staging", name, "something else");
+    let back = world.ends(0, &["rollback", name, "-e", "staging", "--yes", "-o", "json"]);
+    assert!(back.out.contains("not evaluated anew yet"), "{back:?}");
 }
 
 /// The marks of a policy in an environment, as the timeline has them.

@@ -16,6 +16,8 @@ mod carrying;
 mod deck;
 #[path = "screens/fixture.rs"]
 mod fixture;
+#[path = "screens/journal.rs"]
+mod journal;
 #[path = "screens/operations.rs"]
 mod operations;
 #[path = "screens/rollout.rs"]

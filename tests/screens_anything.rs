@@ -53,6 +53,7 @@ enum Step {
     /// The plans that are carried out are, or nobody knows; or only how far they are.
     Carried(u8),
     Timeline,
+    Journal,
 }
 
 fn any_step() -> impl Strategy<Value = Step> {
@@ -67,6 +68,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Rollout),
         1 => (0_u8..5).prop_map(Step::Carried),
         2 => Just(Step::Timeline),
+        2 => Just(Step::Journal),
         1 => ".{0,12}".prop_map(|text| Step::Msg(Box::new(Msg::Paste(text)))),
         2 => any_fleet().prop_map(Step::Fleet),
         2 => (1_u16..=200, 1_u16..=60).prop_map(|(w, h)| Step::Size(w, h)),
@@ -98,11 +100,13 @@ proptest! {
 
     /// Any sequence of messages at any size neither panics nor draws outside of its area.
     #[test]
-    fn anything_may_happen_at_any_size(steps in prop::collection::vec(any_step(), 1..40), ascii in any::<bool>(), past in 0_usize..6) {
+    fn anything_may_happen_at_any_size(steps in prop::collection::vec(any_step(), 1..40), ascii in any::<bool>(), past in 0_usize..6, done in 0_usize..6) {
         let operations = Operations::Possible { acknowledge: true };
         let history = [None, Some(fixture::past::empty()), Some(fixture::past::damaged())].into_iter().nth(past);
         let history = history.unwrap_or_else(|| Some(fixture::past::reader()));
-        let options = TuiOptions { ascii, operations, history, ..TuiOptions::default() };
+        let journals = [None, Some(fixture::journals::empty()), Some(fixture::journals::broken()), Some(fixture::journals::unreadable())];
+        let journal = journals.into_iter().nth(done).unwrap_or_else(|| Some(fixture::journals::reader()));
+        let options = TuiOptions { ascii, operations, history, journal, ..TuiOptions::default() };
         let mut deck = Deck::with(options, fixture::sketch(), (80, 24));
         let mut size = (80, 24);
         for step in steps {
@@ -113,6 +117,7 @@ proptest! {
                 Step::Later(ms) => deck.later(ms),
                 Step::Carried(how) => carried(&mut deck, how),
                 Step::Rollout => ": r o l l o u t enter enter enter".split(' ').for_each(|key| deck.send(Msg::Key(event(key)))),
+                Step::Journal => ": j o u r n a l enter down down enter".split(' ').for_each(|key| deck.send(Msg::Key(event(key)))),
                 Step::Timeline => ": r o l l o u t enter t".split(' ').for_each(|key| deck.send(Msg::Key(event(key)))),
             }
             let outer = ratatui::layout::Rect::new(0, 0, size.0 + 4, size.1 + 4);

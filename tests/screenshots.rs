@@ -8,11 +8,13 @@
 mod svg;
 
 use crossterm::event::KeyEvent;
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use policydeck::cluster::ClusterSpec;
 use policydeck::demo::{Demo, DemoOptions, Scenario};
-use policydeck::domain::Tier;
-use policydeck::engine::{self, EngineHandle};
+use policydeck::domain::journal::{Record, Standing, StepResult, Verb, Who};
+use policydeck::domain::{Mode, PolicyId, Tier};
+use policydeck::engine::{self, EngineHandle, JournalReader};
+use policydeck::files::journal::Journal;
 use policydeck::fleet::view::FleetView;
 use policydeck::tui::{App, Chord, Effect, Msg, Source, TuiOptions};
 use ratatui::Terminal;
@@ -42,6 +44,13 @@ const PICTURES: &[Picture] = &[
     Picture { name: "finding", lines: 30, lost: None, keys: "4 enter down enter", shows: &["validation error", "evaluated"] },
     Picture { name: "object", lines: 30, lost: None, keys: "4 enter down enter y", shows: &["live object", "is missing here"] },
     Picture { name: "lost", lines: 24, lost: Some("qac"), keys: "2", shows: &["qac ◌ lost"] },
+    Picture {
+        name: "journal",
+        lines: 16,
+        lost: None,
+        keys: ": j o u r n a l enter",
+        shows: &["chain verified", "PRODUCTION", "? unknown", "✓ done"],
+    },
 ];
 
 fn at(name: &str) -> PathBuf {
@@ -57,7 +66,7 @@ struct Deck {
 }
 
 impl Deck {
-    fn open(demo: &Demo, kubeconfig: &Path, lines: u16) -> Self {
+    fn open(demo: &Demo, kubeconfig: &Path, journal: &Path, lines: u16) -> Self {
         let spec = |name: &str| ClusterSpec {
             name: name.into(),
             tier: if name == "production" { Tier::Production } else { Tier::Normal },
@@ -70,7 +79,8 @@ impl Deck {
             summaries: true,
         };
         let engine = engine::start(demo.environments().map(spec).collect());
-        let options = TuiOptions { banner: Some(demo.banner()), time_zone: TimeZone::UTC, ..TuiOptions::default() };
+        let journal = Some(JournalReader::new(journal.to_owned()));
+        let options = TuiOptions { banner: Some(demo.banner()), time_zone: TimeZone::UTC, journal, ..TuiOptions::default() };
         Self {
             app: App::new(options, Timestamp::now()),
             fleet: engine.fleet(),
@@ -124,12 +134,41 @@ fn text(buffer: &Buffer) -> String {
     buffer.content.chunks(usize::from(buffer.area.width)).map(|row| line(row) + "\n").collect()
 }
 
+/// What somebody would have done in the demo.
+fn write_journal(folder: &Path) {
+    let mut journal = Journal::open(folder);
+    let now = Timestamp::now();
+    let standing = |mode| Some(Standing { revision: None, mode });
+    let deeds = [
+        (9_000, "jane", Verb::Promote, "dev", "require-limits", (Mode::Audit, Mode::Enforce), Some(StepResult::Done)),
+        (6_200, "jane", Verb::Promote, "qac", "require-limits", (Mode::Absent, Mode::Audit), Some(StepResult::Refused)),
+        (5_900, "jane", Verb::Promote, "qac", "require-limits", (Mode::Absent, Mode::Audit), Some(StepResult::Done)),
+        (3_000, "sam", Verb::Hold, "staging", "disallow-host-process", (Mode::Audit, Mode::Audit), Some(StepResult::Done)),
+        (700, "sam", Verb::Promote, "production", "disallow-privileged-containers", (Mode::Audit, Mode::Enforce), None),
+        (400, "sam", Verb::Demote, "production", "require-limits", (Mode::Enforce, Mode::Audit), Some(StepResult::Done)),
+    ];
+    for (ago, user, verb, environment, policy, (before, after), result) in deeds {
+        let who = Who { user: user.to_owned(), kubeconfig_user: None, host: "laptop".to_owned() };
+        let mut record = Record::intent(now - SignedDuration::from_secs(ago), who, verb);
+        record.environment = Some(environment.to_owned());
+        record.object =
+            Some(PolicyId { group: "kyverno.io".to_owned(), kind: "ClusterPolicy".to_owned(), namespace: None, name: policy.to_owned() });
+        (record.before, record.after) = (standing(before), standing(after));
+        let intent = journal.append(record).unwrap();
+        if let Some(result) = result {
+            journal.append(intent.outcome(intent.record.at + SignedDuration::from_secs(2), result, None)).unwrap();
+        }
+    }
+}
+
 async fn take(picture: &Picture) -> Buffer {
     let demo = Demo::start(DemoOptions { scenario: Scenario::none(), ..DemoOptions::default() }).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let kubeconfig = folder.path().join("kubeconfig");
     std::fs::write(&kubeconfig, demo.kubeconfig()).unwrap();
-    let mut deck = Deck::open(&demo, &kubeconfig, picture.lines);
+    let journal = folder.path().join("journal");
+    write_journal(&journal);
+    let mut deck = Deck::open(&demo, &kubeconfig, &journal, picture.lines);
     deck.until("the whole fleet", |fleet| fleet.environments.iter().all(|e| e.complete)).await;
     if let Some(name) = picture.lost {
         demo.lose(name).unwrap();

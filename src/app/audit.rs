@@ -62,10 +62,8 @@ async fn compare(read: &Read, globals: &Globals) -> Result<BTreeMap<u64, Compare
     }
     let engine = wiring::start_engine(&loaded, false);
     settle(engine.fleet(), loaded.options.environments.len(), globals.wait).await;
-    let paths = Paths::find().map_err(|error| Problem::failed(error.what))?;
-    let operator = wiring::own_operator(&engine, &loaded, &paths);
     for (seq, intent) in &read.open {
-        compared.insert(*seq, operator.compare(intent, Timestamp::now()).await);
+        compared.insert(*seq, engine.compare(intent, Timestamp::now()).await);
     }
     Ok(compared)
 }

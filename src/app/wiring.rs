@@ -8,7 +8,7 @@ use crate::demo::{Demo, DemoOptions, Scenario};
 use crate::domain::history::Retention;
 use crate::engine::operations::{Keeping, Operator};
 use crate::engine::recorder::{self, MetricSource, Recorder, RecorderOptions};
-use crate::engine::{self, EngineHandle, HistoryReader};
+use crate::engine::{self, EngineHandle, HistoryReader, JournalReader};
 use crate::files::history::History;
 use crate::files::{self, Paths, Trouble};
 use crate::ops::road::Road;
@@ -152,6 +152,8 @@ pub(super) struct ScreenStyle {
     pub(super) road: Road,
     /// Where what was observed over time can be read.
     pub(super) history: Option<HistoryReader>,
+    /// Where what is done is written down.
+    pub(super) journal: Option<JournalReader>,
     /// Who changes things for the person, or why nobody does.
     pub(super) operator: Option<Operator>,
     /// Whether things can be changed.
@@ -188,6 +190,7 @@ async fn run_screen(engine: EngineHandle, style: ScreenStyle) -> Result<Exit, Pr
         keys,
         road: style.road,
         history: style.history,
+        journal: style.journal,
         operations: style.operations,
         save: Some(Saver::new(save)),
         trouble: style.log,

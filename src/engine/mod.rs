@@ -13,10 +13,12 @@
 mod environment;
 pub mod gates;
 mod history;
+mod journal;
 pub mod operations;
 pub mod recorder;
 
 pub use history::HistoryReader;
+pub use journal::{JournalAnswer, JournalQuestion, JournalReader};
 
 use crate::cluster::{Address, ClusterSpec, Refusal, Signals, Station, read, read_object};
 use crate::domain::{Exception, PolicyId, PolicyKey, ResourceRef};

@@ -6,8 +6,10 @@
 //! What lives here: the meaning of a filter on findings and on cells. Reading and printing one is in `grammar`.
 
 mod grammar;
+mod own;
 
 pub use grammar::FilterError;
+pub use own::OwnTerm;
 
 use super::query::FindingRow;
 use super::view::PolicyCell;
@@ -114,6 +116,11 @@ impl Filter {
     /// Reads a filter. No text makes it panic.
     pub fn parse(text: &str) -> Result<Self, FilterError> {
         grammar::parse(text)
+    }
+
+    /// The same where the list has fields of its own, which are text: they come back beside the filter, and hide the grammar's of the same names.
+    pub fn parse_with(text: &str, own: &[&'static str]) -> Result<(Self, Vec<OwnTerm>), FilterError> {
+        grammar::parse_with(text, own)
     }
 
     /// Whether it lets everything through.

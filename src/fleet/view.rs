@@ -4,6 +4,8 @@
 //! grows with the number of policies, never with the number of findings; rows behind a number are asked for ([`super::query`]).
 
 use crate::domain::{Link, Mode, PolicyId, PolicyKey, Readiness, Revision, Severity, Sync, Tally, Tier};
+use crate::kinds::KindId;
+use crate::kinds::report::source_of_kind;
 use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
 
@@ -15,6 +17,20 @@ pub struct FleetView {
 }
 
 impl FleetView {
+    /// A policy as those who report on it call it; in the environment that is named, if it is there, else anywhere. Nothing for what is no policy.
+    pub fn key_of(&self, environment: &str, policy: &PolicyId) -> Option<PolicyKey> {
+        KindId::find(&policy.group, &policy.kind)?;
+        let seen = self.environment(environment).and_then(|view| view.cell_of(policy));
+        let seen = seen.or_else(|| self.environments.iter().find_map(|view| view.cell_of(policy)));
+        Some(seen.map_or_else(
+            || PolicyKey {
+                source: Arc::from(source_of_kind(&policy.group, &policy.kind).unwrap_or_default()),
+                id: Arc::new(policy.clone()),
+            },
+            |cell| cell.key.clone(),
+        ))
+    }
+
     /// An environment by its name.
     pub fn environment(&self, name: &str) -> Option<&Arc<EnvironmentView>> {
         self.environments.iter().find(|environment| *environment.name == *name)

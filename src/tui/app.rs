@@ -151,6 +151,7 @@ impl App {
             last_number: &mut self.last_number,
             road: &self.options.road,
             history: self.options.history.as_ref(),
+            journal: self.options.journal.as_ref(),
             paused: self.pause.is_some(),
             say: &mut say,
         };

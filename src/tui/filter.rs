@@ -77,6 +77,16 @@ impl Filter {
     }
 }
 
+/// The text of a filter with another environment, or with none.
+pub(crate) fn of_environment(source: &str, name: Option<&str>) -> String {
+    let asks = |word: &&str| {
+        let word = word.trim_start_matches('!');
+        ["env", "environment"].iter().any(|field| word.strip_prefix(field).is_some_and(|rest| rest.starts_with(['=', '!', '~'])))
+    };
+    let kept = source.split_whitespace().filter(|word| !asks(word)).map(str::to_owned);
+    kept.chain(name.map(|name| format!("env={name}"))).collect::<Vec<_>>().join(" ")
+}
+
 /// Case does not matter; most names are lower case already, and are not copied.
 fn contains(text: &str, lower: &str) -> bool {
     text.contains(lower) || (text.chars().any(char::is_uppercase) && text.to_lowercase().contains(lower))

@@ -45,7 +45,7 @@ pub use source::Source;
 pub use theme::{ColorDepth, Role, Theme};
 
 use crate::engine::operations::Operator;
-use crate::engine::{EngineHandle, HistoryReader};
+use crate::engine::{EngineHandle, HistoryReader, JournalReader};
 use crate::ops::road::Road;
 use jiff::{Timestamp, tz::TimeZone};
 use ratatui::Terminal;
@@ -76,6 +76,8 @@ pub struct TuiOptions {
     pub road: Road,
     /// Who observed policies over time, for the same.
     pub history: Option<HistoryReader>,
+    /// Where what is done is written down.
+    pub journal: Option<JournalReader>,
     /// Whether things can be changed.
     pub operations: Operations,
     /// Keeps what is on the screen in a file; `None` where there is no place for it.
@@ -97,6 +99,7 @@ impl Default for TuiOptions {
             keys: Keymap::default(),
             road: Road::default(),
             history: None,
+            journal: None,
             operations: Operations::default(),
             save: None,
             trouble: None,

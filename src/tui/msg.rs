@@ -5,9 +5,10 @@
 use super::acting::{Carried, Preparation, Progress, Wish};
 use super::past::{Compared, Moment, Told};
 use crate::domain::history::{Interval, Line};
+use crate::domain::journal::Record;
 use crate::domain::{Gate, PolicyId, PolicyKey, ResourceRef};
-use crate::engine::operations::{Declined, Former};
-use crate::engine::{Failure, HistoryReader};
+use crate::engine::operations::{Compared as Shown, Declined, Former};
+use crate::engine::{Failure, HistoryReader, JournalAnswer, JournalQuestion, JournalReader};
 use crate::fleet::query::{BlockedRow, FindingQuery, FindingRow};
 use crate::fleet::view::FleetView;
 use crate::ops::plan::Plan;
@@ -118,6 +119,15 @@ pub enum Ask {
         /// Of which time.
         window: Interval,
     },
+    /// What was done.
+    Journal {
+        /// Where that is written down.
+        journal: JournalReader,
+        /// What of it.
+        question: JournalQuestion,
+    },
+    /// What a cluster shows of an intent of which nobody knows what became.
+    Fate(Box<Record>),
 }
 
 impl Ask {
@@ -134,11 +144,16 @@ impl Ask {
             Self::Timeline { .. } => 7,
             Self::Compare { .. } => 8,
             Self::Overview { .. } => 9,
+            Self::Journal { question: JournalQuestion::Newest | JournalQuestion::Older(..), .. } => 10,
+            Self::Journal { question: JournalQuestion::News(_), .. } => 11,
+            Self::Journal { question: JournalQuestion::Whole(_), .. } => 12,
+            Self::Journal { question: JournalQuestion::Check, .. } => 13,
+            Self::Fate(_) => 14,
         }
     }
 
     /// Number of slots.
-    pub const SLOTS: usize = 10;
+    pub const SLOTS: usize = 15;
 }
 
 /// The same finding in another environment, if there is one.
@@ -169,6 +184,10 @@ pub enum Answer {
     Compared(Result<Arc<Compared>, Failure>),
     /// To [`Ask::Overview`], sorted by policy.
     Overview(Result<Arc<[Line]>, Failure>),
+    /// To [`Ask::Journal`].
+    Journal(JournalAnswer),
+    /// To [`Ask::Fate`].
+    Fate(Shown),
 }
 
 /// Something to do outside of the screen. Every one is a spawned task or a call that returns at once.

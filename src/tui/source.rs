@@ -55,6 +55,8 @@ impl Source for EngineHandle {
             }
             Ask::Compare { history, moment } => Answer::Compared(past::compare(&history, moment).await),
             Ask::Overview { history, window } => Answer::Overview(history.overview(window, Timestamp::now()).await.map(Arc::from)),
+            Ask::Journal { journal, question } => Answer::Journal(journal.answer(question).await),
+            Ask::Fate(intent) => Answer::Fate(self.compare(&intent, Timestamp::now()).await),
             Ask::Elsewhere { environments, query, rule, resource } => {
                 let mut found = Vec::with_capacity(environments.len());
                 for environment in environments {

@@ -61,6 +61,11 @@ pub(crate) fn date(at: Timestamp, zone: &TimeZone) -> String {
     at.to_zoned(zone.clone()).strftime("%b %d %H:%M:%S").to_string()
 }
 
+/// `Nov 18 2025 09:14:07 CET` where the person is.
+pub(crate) fn exactly(at: Timestamp, zone: &TimeZone) -> String {
+    at.to_zoned(zone.clone()).strftime("%b %d %Y %H:%M:%S %Z").to_string()
+}
+
 /// The word for a mode on screens.
 pub(crate) fn mode_word(mode: Mode) -> &'static str {
     match mode {

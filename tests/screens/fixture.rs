@@ -4,6 +4,8 @@
 
 #[path = "gates.rs"]
 pub(crate) mod gates;
+#[path = "journals.rs"]
+pub(crate) mod journals;
 #[path = "past.rs"]
 pub(crate) mod past;
 #[path = "plans.rs"]
@@ -289,11 +291,12 @@ pub(crate) fn answer(fleet: &FleetView, ask: &Ask) -> Answer {
         let cell = view.cells.iter().find(|c| Some(&c.key) == key)?;
         Some(if by_owner { cell.owners } else { cell.findings })
     };
-    if let Some(answer) = past::answer(ask) {
+    if let Some(answer) = past::answer(ask).or_else(|| journals::answer(ask)) {
         return answer;
     }
     match ask {
         Ask::Timeline { .. } | Ask::Compare { .. } | Ask::Overview { .. } => unreachable!("the past answers"),
+        Ask::Journal { .. } | Ask::Fate(_) => unreachable!("a journal answers"),
         Ask::Findings { environment, query } => {
             let tally = tally(environment, query.policy.as_ref(), query.by_owner).unwrap_or_default();
             Answer::Findings(Ok(query.policy.as_ref().map(|key| rows(key, tally.fail, tally.error)).unwrap_or_default()))

@@ -314,7 +314,7 @@ fn while_it_is_carried_out_nothing_else_is_and_the_end_waits() {
     // Put aside, it goes on; a second one is the first one again.
     let mut deck = seen(under_way(), "esc");
     assert!(!deck.text().contains("under way"), "{}", deck.text());
-    let mut deck = seen(deck, "tab tab p");
+    let mut deck = seen(deck, "shift-tab p");
     assert!(deck.text().contains("one thing at a time") && deck.text().contains("Demote disallow-latest-tag"), "{}", deck.text());
     let mut deck = seen(deck, "esc");
     answered(&mut deck, |plan| ended(plan, StepResult::Done, "audit now, 0 failures and errors"));

@@ -93,7 +93,7 @@ pub(crate) fn answer(ask: &Ask) -> Option<Answer> {
     })
 }
 
-fn wait<T: Send + 'static>(future: impl Future<Output = T>) -> T {
+pub(crate) fn wait<T: Send + 'static>(future: impl Future<Output = T>) -> T {
     thread_local! {
         static RUNTIME: tokio::runtime::Runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     }

@@ -254,6 +254,7 @@ fn gates_are_asked_for_when_somebody_looks_and_no_more_often_than_needed() {
     let late = asked(&mut deck, msg);
     assert_eq!(late.len(), 1);
     assert!(asked(&mut deck, key("shift-tab")).is_empty());
+    assert!(asked(&mut deck, key("shift-tab")).is_empty());
     deck.now += SignedDuration::from_millis(10);
     assert_eq!(asked(&mut deck, key("shift-tab")).len(), 1, "around the other way");
     // Time alone is judged anew four times a minute.

@@ -60,11 +60,20 @@ pub struct Flaw {
     pub means: String,
 }
 
+impl Flaw {
+    /// `2026-11.jsonl:7`, or the file alone.
+    pub fn place(&self) -> String {
+        self.line.map_or_else(|| self.file.clone(), |line| format!("{}:{line}", self.file))
+    }
+}
+
 /// What was found out about a journal.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Checked {
     /// Entries that can be read.
     pub entries: u64,
+    /// The files' names, oldest first.
+    pub files: Vec<String>,
     /// Number and hash of the last entry.
     pub last: Option<(u64, String)>,
     /// What is wrong, in the order of files and lines.
@@ -130,7 +139,7 @@ impl Check {
         self.end(&seen, &sorted, head);
         let place = |flaw: &Flaw| (flaw.file.clone(), flaw.line, flaw.kind);
         self.flaws.sort_by_key(place);
-        Checked { entries: sorted.len() as u64, last, flaws: self.flaws }
+        Checked { entries: sorted.len() as u64, files: self.files, last, flaws: self.flaws }
     }
 
     fn flaw(&mut self, file: usize, line: Option<u64>, kind: FlawKind, means: String) {

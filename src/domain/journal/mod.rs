@@ -1,6 +1,7 @@
 //! The journal's words: what was meant to be done, what became of it, and how an entry is chained to the one before.
 //!
-//! What lives here: records and entries, the hash of an entry (`chain`), what is wrong with a sequence of lines (`check`).
+//! What lives here: records and entries, the hash of an entry (`chain`), what is wrong with a sequence of lines (`check`), what comes of reading
+//! it in parts (`page`), intents joined with their outcomes (`steps`), a check that is kept up to date (`verified`).
 //! What does not: files, locks and what happens when a disk is full (`files::journal`).
 //!
 //! Every operation leaves two entries for each object: an *intent*, written before anything is sent, and an *outcome*. An intent without
@@ -8,9 +9,15 @@
 
 mod chain;
 mod check;
+mod page;
+mod steps;
+mod verified;
 
 pub use chain::{Broken, GENESIS, Head, Link, link, seal, unseal};
 pub use check::{Check, Checked, Flaw, FlawKind};
+pub use page::{Found, Mark, News, Page, Spot, Whole};
+pub use steps::{Step, Steps};
+pub use verified::Verified;
 
 use super::{Mode, PolicyId, Revision};
 use jiff::Timestamp;

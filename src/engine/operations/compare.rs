@@ -2,10 +2,11 @@
 //!
 //! What lives here: the comparison, long after. What does not: finding out what became of a write that was just sent (`fate`), the journal itself.
 
-use super::Operator;
-use crate::cluster::cluster_uid;
+use super::execute::address;
+use crate::cluster::{cluster_uid, read};
 use crate::domain::journal::{Record, Standing, Verb};
 use crate::domain::{PolicyId, clean};
+use crate::engine::EngineHandle;
 use crate::kinds::hold::read_hold;
 use crate::kinds::mode::Kyverno;
 use crate::kinds::revision::revision;
@@ -59,7 +60,7 @@ impl Compared {
     }
 }
 
-impl Operator {
+impl EngineHandle {
     /// Compares an intent without an outcome with what its cluster shows now.
     pub async fn compare(&self, intent: &Record, now: Timestamp) -> Compared {
         match self.shown(intent, now).await {
@@ -72,19 +73,21 @@ impl Operator {
         let (Some(environment), Some(object)) = (&intent.environment, &intent.object) else {
             return Err("it names no object of an environment".to_owned());
         };
-        let signals = &self.engine.environment(environment).map_err(|failure| failure.what)?.signals;
+        let signals = &self.environment(environment).map_err(|failure| failure.what)?.signals;
         let uid = cluster_uid(signals).await.map_err(|refusal| format!("{environment} could not be asked: {refusal}"))?;
         if intent.cluster_uid.as_ref().is_some_and(|known| *known != uid) {
             return Err(format!("{environment} is another cluster now ({uid})"));
         }
-        let kyverno = self.engine.kyverno(environment).await.map_err(|failure| failure.what)?;
+        let kyverno = self.kyverno(environment).await.map_err(|failure| failure.what)?;
         let kind = KindId::find(&object.group, &object.kind).map(KindId::kind);
         let live = match (kind, configuration(object)) {
-            (Some(_), _) => self.engine.policy_object(environment, object).await,
-            (None, Some(reference)) => self.read(environment, &reference).await,
+            (Some(_), _) => self.policy_object(environment, object).await.map_err(|failure| failure.what)?,
+            (None, Some(reference)) => {
+                let live = read(signals, &address(&reference)).await;
+                live.map_err(|refusal| format!("{environment}: {reference}: {refusal}"))?
+            }
             (None, None) => return Err(format!("{object} is of a kind that is not known here")),
         };
-        let live = live.map_err(|failure| failure.what)?;
         Ok(judge(intent, kind, live.as_ref(), &kyverno, now))
     }
 }

@@ -1,7 +1,7 @@
 //! Carrying a plan out, so that at every moment it is known, or can be found out, what was done.
 //!
 //! What lives here: rehearsal, the last look, the order of archive, intent, write and outcome, finding out what became of a write that got no
-//! answer, and following the effect. What does not: the plan.
+//! answer. What does not: the plan, following the effect (`effect`).
 
 use super::fate::{Look, changed};
 use super::outcome::{Outcome, StepOutcome};
@@ -21,11 +21,8 @@ use crate::ops::plan::{Basis, Direction, Expect, ObjectRef, Operation, Plan, Ste
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
-/// How long a policy is followed until it is in force.
-const FOLLOW: Duration = Duration::from_secs(30);
 /// What a write that was answered is noted with.
 const WRITTEN: &str = "written";
 /// How often a write is tried again where only the status had moved on.
@@ -174,7 +171,7 @@ impl Operator {
             && let Some((policy, mode)) = &landing
         {
             tell(Stage::Follow { step: place });
-            let effect = self.follow(&step.environment, policy, *mode).await;
+            let effect = self.follow(step, policy, *mode, entry.record.at).await;
             reason = if reason == WRITTEN { effect } else { format!("{reason}; {effect}") };
         }
         if let Err(error) = noted {
@@ -217,29 +214,6 @@ impl Operator {
             }
         }
         (StepResult::Refused, format!("{} changes all the time", step.object), Vec::new())
-    }
-
-    /// Waits until the environment shows the mode; what it shows in the end.
-    pub(super) async fn follow(&self, environment: &str, policy: &PolicyId, mode: Mode) -> String {
-        let mut fleet = self.engine.fleet();
-        let reached = fleet.wait_for(|fleet| {
-            let view = fleet.environment(environment);
-            view.is_some_and(|view| view.cells.iter().any(|cell| *cell.key.id == *policy && cell.mode == mode))
-        });
-        let reached = timeout(FOLLOW, reached).await.is_ok_and(|reached| reached.is_ok());
-        let view = self.view(environment);
-        let cell = view.as_ref().and_then(|view| view.cell_of(policy));
-        match (reached, cell) {
-            (true, Some(cell)) => format!("{mode} now, {} failures and errors", cell.owners.fail + cell.owners.error),
-            (_, Some(cell)) if cell.mode == Mode::NotReady => {
-                format!(
-                    "written, but not in force after {} s: Kyverno has not admitted it; look at its status, or roll back",
-                    FOLLOW.as_secs()
-                )
-            }
-            (_, Some(cell)) => format!("written, but {environment} shows {} after {} s", cell.mode, FOLLOW.as_secs()),
-            (_, None) => format!("written, but {environment} does not show it after {} s", FOLLOW.as_secs()),
-        }
     }
 
     async fn send(&self, step: &Step, dry_run: bool) -> Result<Written, WriteError> {

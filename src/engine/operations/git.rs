@@ -18,7 +18,7 @@ use crate::ops::commit::{self, RepoFile, Tree};
 use crate::ops::plan::{CommitPlan, Expect, Plan, Step};
 use crate::ops::{Place, Refusal as NoPlan};
 use crate::settings::{EnvironmentSettings, GitOps, Push};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -146,6 +146,7 @@ impl Operator {
             }
             Err(declined) => return (StepResult::Failed, declined.to_string()),
         };
+        let sent = Timestamp::now();
         let commit = match self.pushed(road, settings, step, plan).await {
             Ok(commit) => commit,
             Err(told) => return told,
@@ -159,7 +160,7 @@ impl Operator {
         match self.await_cluster(road, step, &pushed).await {
             Ok(()) => {
                 let shown = match landing {
-                    Some((policy, mode)) => self.follow(&step.environment, policy, *mode).await,
+                    Some((policy, mode)) => self.follow(step, policy, *mode, sent).await,
                     None => format!("{} shows it", step.environment),
                 };
                 (StepResult::Done, format!("{pushed}; {shown}"))

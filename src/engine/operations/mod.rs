@@ -8,6 +8,7 @@
 //! ```
 
 mod compare;
+mod effect;
 mod execute;
 mod fate;
 mod formers;

@@ -5,12 +5,9 @@ use crate::domain::history::{EnvironmentKey, Operation};
 use crate::domain::journal::{Entry, Standing};
 use crate::domain::{Mode, PolicyId, PolicyKey};
 use crate::engine::Failure;
-use crate::kinds::KindId;
 use crate::kinds::hold::HOLD;
-use crate::kinds::report::source_of_kind;
 use crate::ops::plan::{Operation as Planned, Plan, Step};
 use serde_json::Value;
-use std::sync::Arc;
 
 impl Operator {
     /// Notes a step that was done, with the journal's words for who did it.
@@ -32,14 +29,8 @@ impl Operator {
 
     /// The policy as the history calls it: by who reports on it. Nothing for what is no policy: that concerns the whole environment.
     fn key(&self, environment: &str, policy: &PolicyId) -> Option<PolicyKey> {
-        KindId::find(&policy.group, &policy.kind)?;
         let fleet = self.engine.fleet().borrow().clone();
-        let cell = fleet.environment(environment).and_then(|view| view.cell_of(policy));
-        let key = || PolicyKey {
-            source: Arc::from(source_of_kind(&policy.group, &policy.kind).unwrap_or_default()),
-            id: Arc::new(policy.clone()),
-        };
-        Some(cell.map_or_else(key, |cell| cell.key.clone()))
+        fleet.key_of(environment, policy)
     }
 }
 

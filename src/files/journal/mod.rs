@@ -1,7 +1,7 @@
 //! The journal on the disk: JSON Lines, a file a month, only ever appended to; what its lines mean is in `domain::journal`.
 //!
 //! What lives here: appending so that an entry that was returned is on the disk, locks between processes (`lock`), putting the end in order
-//! after an interruption (`tail`), reading and checking (`read`). What does not: what operations write down.
+//! after an interruption (`tail`), reading and checking (`read`), reading from the end (`page`). What does not: what operations write down.
 //!
 //! ```text
 //! journal/2026-11.jsonl   entries; a new file begins with the first entry of a month, the chain goes on
@@ -15,6 +15,7 @@
 //! Everything here waits for the disk, and up to ten seconds for other processes: asynchronous code calls it on a thread that may block.
 
 mod lock;
+mod page;
 mod read;
 mod tail;
 #[cfg(test)]

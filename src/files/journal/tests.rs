@@ -1,7 +1,9 @@
 //! The journal under everything that happens to files: interruptions, several writers, clocks, full disks, other people's hands.
 
+mod generated;
+
 use super::*;
-use crate::domain::journal::{FlawKind, Who};
+use crate::domain::journal::{FlawKind, Mark, News, Page, Who};
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -333,4 +335,104 @@ fn only_months_are_files_of_the_journal() {
     {
         assert_eq!(is_ours(name), ours, "{name}");
     }
+}
+
+/// Three months of them, of very different lengths.
+fn months() -> (TempDir, Journal) {
+    let (root, mut journal) = fresh();
+    for n in 0..120_usize {
+        let mut entry = record(&format!("2026-{:02}-0{}T12:00:00Z", 9 + n / 40, 1 + n % 9), &format!("p{n}"));
+        entry.reason = Some("x".repeat([10, 3_000, 70_000][usize::from(n % 10 == 0) + usize::from(n % 50 == 0)]));
+        journal.append(entry).unwrap();
+    }
+    (root, journal)
+}
+
+/// All pages, the newest first.
+fn pages(journal: &Journal, bytes: u64) -> Vec<Page> {
+    let mut pages = vec![journal.newest(bytes).unwrap()];
+    while let Some(before) = pages.last().unwrap().before.clone() {
+        pages.push(journal.older(&before, bytes).unwrap());
+    }
+    pages
+}
+
+#[test]
+fn pages_are_the_same_entries_from_the_end() {
+    let (_root, journal) = months();
+    let forward: Vec<u64> = journal.read(..).unwrap().map(|entry| entry.unwrap().seq).collect();
+    for bytes in [1, 5_000, 64 * 1024, 200_000, u64::MAX / 2] {
+        let pages = pages(&journal, bytes);
+        let mut backward: Vec<u64> = pages.iter().flat_map(|page| &page.found).map(|found| found.entry.seq).collect();
+        backward.reverse();
+        assert_eq!(backward, forward, "{bytes}");
+        assert!(pages.iter().flat_map(|page| &page.found).all(|found| found.intact), "{bytes}");
+        assert!(pages.iter().all(|page| page.unreadable == 0 && page.found.len() <= 120), "{bytes}");
+        assert_eq!(pages.len() == 1, bytes > 1_000_000, "{bytes}");
+    }
+    let found = &pages(&journal, 1)[1].found[0];
+    let whole = journal.whole(&found.spot).unwrap();
+    let lines = text(&journal, &found.spot.file);
+    assert_eq!((&whole.entry, whole.intact), (&found.entry, true));
+    assert_eq!(lines.lines().nth(usize::try_from(whole.line).unwrap() - 1), Some(whole.text.as_str()));
+    assert_eq!(fresh().1.newest(1).unwrap(), Page::default());
+}
+
+#[test]
+fn what_other_hands_made_of_lines_is_told_in_pages_too() {
+    let (_root, journal) = five();
+    let all = text(&journal, NOVEMBER);
+    let third = all.lines().nth(2).unwrap().to_owned();
+    fs::write(journal.folder().join(NOVEMBER), all.replace("p2", "p9").replace(&third, "no entry") + "{\"seq\":6").unwrap();
+    for bytes in [1, 1_000_000] {
+        let pages = pages(&journal, bytes);
+        let found: Vec<(u64, bool)> = pages.iter().flat_map(|page| &page.found).map(|found| (found.entry.seq, found.intact)).collect();
+        assert_eq!(found, [(5, true), (4, true), (2, false), (1, true)]);
+        assert_eq!(pages.iter().map(|page| page.unreadable).sum::<u64>(), 1, "the last line may still become one");
+    }
+    let spot = journal.newest(1).unwrap().found[0].spot.clone();
+    fs::write(journal.folder().join(NOVEMBER), "short\n").unwrap();
+    assert!(journal.whole(&spot).unwrap_err().what.contains(NOVEMBER));
+}
+
+#[test]
+fn what_was_written_since_is_read_alone() {
+    let (_root, mut journal) = fresh();
+    let news = |journal: &Journal, mark: &Option<Mark>| journal.news(mark.as_ref(), 100_000).unwrap();
+    assert_eq!(news(&journal, &None), News::Nothing);
+    journal.append(record("2026-11-01T12:00:00Z", "p1")).unwrap();
+    assert_eq!(news(&journal, &None), News::Other, "there is a journal now");
+    let mut mark = journal.newest(1).unwrap().mark;
+    assert_eq!(news(&journal, &mark), News::Nothing);
+    // Two, of which one in a new month; and one that is being written.
+    journal.append(record("2026-11-02T12:00:00Z", "p2")).unwrap();
+    journal.append(record("2026-12-01T12:00:00Z", "p3")).unwrap();
+    let whole = text(&journal, "2026-12.jsonl");
+    fs::write(journal.folder().join("2026-12.jsonl"), format!("{whole}{{\"seq\":")).unwrap();
+    let News::Grown(page) = news(&journal, &mark) else { panic!("{mark:?}") };
+    assert_eq!(page.found.iter().map(|found| found.entry.seq).collect::<Vec<_>>(), [3, 2]);
+    assert_eq!(page.unreadable, 0);
+    mark = page.mark;
+    assert_eq!(news(&journal, &mark), News::Nothing);
+    // Its writer is gone; the next one puts it in order.
+    journal.append(record("2026-12-02T12:00:00Z", "p4")).unwrap();
+    let News::Grown(page) = news(&journal, &mark) else { panic!("{mark:?}") };
+    assert_eq!(page.found.iter().map(|found| found.entry.seq).collect::<Vec<_>>(), [5, 4]);
+    mark = page.mark;
+    assert_eq!(journal.news(Some(&Mark { length: 0, end: 0, ..mark.clone().unwrap() }), 10).unwrap(), News::Other, "too much");
+    // Other people's hands.
+    fs::write(journal.folder().join("2026-12.jsonl"), "").unwrap();
+    assert_eq!(news(&journal, &mark), News::Other);
+    fs::remove_file(journal.folder().join(NOVEMBER)).unwrap();
+    assert_eq!(news(&journal, &mark), News::Other);
+    fs::remove_file(journal.folder().join("2026-12.jsonl")).unwrap();
+    assert_eq!(news(&journal, &mark), News::Other);
+}
+
+#[test]
+fn a_check_tells_how_much_there_is_and_since_when() {
+    let (_root, journal) = months();
+    let verified = journal.verified().unwrap();
+    assert!(verified.holds());
+    assert_eq!((verified.checked.entries, verified.checked.files.len(), verified.oldest), (120, 3, Some(at("2026-09-01T12:00:00Z"))));
 }

@@ -1,6 +1,6 @@
 //! Reading and printing filters. Printing gives the shortest text that reads back as the same filter.
 
-use super::{Field, Filter, Op, Term, Test, Value, lower};
+use super::{Field, Filter, Op, OwnTerm, Term, Test, Value, lower};
 use crate::domain::near::nearest;
 use crate::domain::time::parse_duration;
 use crate::domain::{FindingResult, Mode, Severity, Tier};
@@ -103,10 +103,13 @@ impl Field {
                 _ => None,
             },
             Self::Age => parse_duration(&raw.text).ok().map(Value::Age),
-            _ if !raw.quoted && raw.text.contains(['*', '?']) => Some(Value::Glob(fold(&raw.text))),
-            _ => Some(Value::Literal(fold(&raw.text))),
+            _ => Some(text_value(raw)),
         }
     }
+}
+
+fn text_value(raw: &Raw) -> Value {
+    if !raw.quoted && raw.text.contains(['*', '?']) { Value::Glob(fold(&raw.text)) } else { Value::Literal(fold(&raw.text)) }
 }
 
 /// Lower case, as comparing does it.
@@ -188,25 +191,44 @@ impl Reader<'_> {
 }
 
 pub(super) fn parse(text: &str) -> Result<Filter, FilterError> {
+    Ok(parse_with(text, &[])?.0)
+}
+
+/// The same with fields of a list's own.
+pub(super) fn parse_with(text: &str, own: &[&'static str]) -> Result<(Filter, Vec<OwnTerm>), FilterError> {
     let mut reader = Reader { text, at: 0 };
-    let mut terms = Vec::new();
+    let (mut terms, mut others) = (Vec::new(), Vec::new());
     loop {
         reader.skip_blanks();
         if reader.peek().is_none() {
-            return Ok(Filter { terms });
+            return Ok((Filter { terms }, others));
         }
-        terms.push(term(&mut reader)?);
+        match term(&mut reader, own)? {
+            Read::Term(term) => terms.push(term),
+            Read::Own(term) => others.push(term),
+        }
     }
 }
 
-fn term(reader: &mut Reader<'_>) -> Result<Term, FilterError> {
+enum Read {
+    Term(Term),
+    Own(OwnTerm),
+}
+
+fn term(reader: &mut Reader<'_>, own: &[&'static str]) -> Result<Read, FilterError> {
     let start = reader.column();
     let negated = reader.eat("!");
     let name_column = reader.column();
     if let Some((name, op)) = reader.field_and_operator() {
-        let field = field(&name, name_column)?;
-        let values = values(reader, field, op, name_column)?;
-        return Ok(Term { negated, test: Test::Field(field, op, values) });
+        if let Some(name) = own.iter().find(|own| own.eq_ignore_ascii_case(&name)) {
+            let takes = |op: Op| matches!(op, Op::Eq | Op::Ne | Op::Has);
+            let values = values(reader, name, &takes, &|raw| Ok(text_value(raw)), op, name_column)?;
+            return Ok(Read::Own(OwnTerm { name, negated, op, values }));
+        }
+        let field = field(&name, name_column, own)?;
+        let value = |raw: &Raw| field.value(raw).ok_or_else(|| bad_value(field, raw));
+        let values = values(reader, field.as_str(), &|op| field.takes(op), &value, op, name_column)?;
+        return Ok(Read::Term(Term { negated, test: Test::Field(field, op, values) }));
     }
     let word = reader.value(false)?;
     if word.text.is_empty() {
@@ -214,35 +236,43 @@ fn term(reader: &mut Reader<'_>) -> Result<Term, FilterError> {
         return Err(FilterError { message: "there is nothing to look for".into(), column: start, hint: hint.into() });
     }
     ends_here(reader)?;
-    Ok(Term { negated, test: Test::Word(fold(&word.text)) })
+    Ok(Read::Term(Term { negated, test: Test::Word(fold(&word.text)) }))
 }
 
-fn field(name: &str, column: usize) -> Result<Field, FilterError> {
+fn field(name: &str, column: usize, own: &[&'static str]) -> Result<Field, FilterError> {
     let lower = name.to_lowercase();
     if let Some((field, _)) = FIELDS.iter().find(|(_, names)| names.contains(&lower.as_str())) {
         return Ok(*field);
     }
-    let hint = match nearest(name, FIELDS.iter().flat_map(|(_, names)| names.iter().copied())) {
+    let hint = match nearest(name, own.iter().copied().chain(FIELDS.iter().flat_map(|(_, names)| names.iter().copied()))) {
         Some(near) => format!("Did you mean `{near}`?"),
         None => format!("Fields: {}. Quotes make it plain text.", FIELDS.map(|(_, names)| names[0]).join(", ")),
     };
     Err(FilterError { message: format!("there is no field `{name}`"), column, hint })
 }
 
-fn values(reader: &mut Reader<'_>, field: Field, op: Op, column: usize) -> Result<Vec<Value>, FilterError> {
-    if !field.takes(op) {
-        let valid = OPERATORS.iter().filter(|(op, _)| field.takes(*op)).map(|(_, sign)| format!("`{sign}`")).collect::<Vec<_>>();
-        let message = format!("`{}` cannot be compared with `{}`", field.as_str(), sign(op));
+/// The values after a field and its operator: `takes` says which operators fit, `value` what a text means.
+fn values(
+    reader: &mut Reader<'_>,
+    field: &str,
+    takes: &dyn Fn(Op) -> bool,
+    value: &dyn Fn(&Raw) -> Result<Value, FilterError>,
+    op: Op,
+    column: usize,
+) -> Result<Vec<Value>, FilterError> {
+    if !takes(op) {
+        let valid = OPERATORS.iter().filter(|(op, _)| takes(*op)).map(|(_, sign)| format!("`{sign}`")).collect::<Vec<_>>();
+        let message = format!("`{field}` cannot be compared with `{}`", sign(op));
         return Err(FilterError { message, column, hint: format!("It takes {}.", valid.join(", ")) });
     }
     let mut values = Vec::new();
     loop {
         let raw = reader.value(true)?;
         if raw.text.is_empty() && !raw.quoted {
-            let message = format!("`{}{}` needs a value", field.as_str(), sign(op));
+            let message = format!("`{field}{}` needs a value", sign(op));
             return Err(FilterError { message, column: raw.column, hint: "`\"\"` stands for none.".into() });
         }
-        values.push(field.value(&raw).ok_or_else(|| bad_value(field, &raw))?);
+        values.push(value(&raw)?);
         if !reader.eat(",") {
             ends_here(reader)?;
             return Ok(values);

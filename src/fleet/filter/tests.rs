@@ -246,3 +246,45 @@ fn slow_glob(pattern: &[u8], text: &[u8]) -> bool {
         _ => false,
     }
 }
+
+#[test]
+fn fields_of_a_list_of_its_own_stand_beside_the_grammar() {
+    let own = &["who", "result"];
+    let parse = |text: &str| Filter::parse_with(text, own);
+    let (filter, terms) = parse("who=an*,\"bob b\" env=dev !RESULT=done tag").unwrap();
+    assert_eq!(filter, Filter::parse("env=dev tag").unwrap());
+    assert_eq!(terms.iter().map(OwnTerm::name).collect::<Vec<_>>(), ["who", "result"]);
+    for (texts, passes) in [(&["ana"][..], true), (&["x", "Bob B"], true), (&["susan"], false), (&[""], false)] {
+        assert_eq!(terms[0].matches(texts), passes, "{texts:?}");
+    }
+    assert!(terms[1].matches(&["failed"]) && !terms[1].matches(&["done"]), "it hides the grammar's own");
+    for (text, says) in [("who>=x", "cannot be compared"), ("who=", "needs a value"), ("woh=x", "Did you mean `who`?")] {
+        assert!(parse(text).unwrap_err().to_string().contains(says), "{text}: {}", parse(text).unwrap_err());
+    }
+}
+
+#[test]
+fn what_was_done_is_looked_for_by_environment_policy_and_words() {
+    let id = key().id;
+    for (text, passes) in [
+        ("", true),
+        ("env=production latest", true),
+        ("env=dev", false),
+        ("tier=production !env=dev policy=disallow-*", true),
+        ("policy=other", false),
+        ("policy!=other kind=clusterpolicy name~latest", true),
+        ("CHG-1", true),
+        ("!CHG-1", false),
+        ("nowhere", false),
+        ("sev>=high", true),
+    ] {
+        let filter = Filter::parse(text).unwrap();
+        assert_eq!(
+            filter.matches_deed("production", Tier::Production, Some(&id), &["disallow-latest-tag", "ticket CHG-1"]),
+            passes,
+            "{text}"
+        );
+    }
+    let of_none = |text: &str| Filter::parse(text).unwrap().matches_deed("", Tier::Normal, None, &[]);
+    assert!(of_none("policy!=x") && !of_none("policy=x") && !of_none("env=dev"));
+}

@@ -5,6 +5,7 @@
 //! effects only. What does not: the frame around screens (`frame`), windows over them (`overlays`).
 
 mod environments;
+pub(crate) mod journal;
 mod lists;
 pub(crate) mod operations;
 pub(crate) mod rollout;
@@ -18,7 +19,7 @@ use super::msg::{Answer, Ask, Effect};
 use super::overlays::note::Note;
 use super::theme::Theme;
 use crate::domain::PolicyKey;
-use crate::engine::HistoryReader;
+use crate::engine::{HistoryReader, JournalReader};
 use crate::fleet::view::FleetView;
 use crate::ops::road::Road;
 use crossterm::event::MouseEvent;
@@ -46,6 +47,7 @@ impl Entry {
 pub const REGISTRY: &[Entry] = &[
     Entry { title: "Violations", keys: violations::KEYS, make: violations::make },
     Entry { title: "Rollout", keys: rollout::KEYS, make: rollout::make },
+    Entry { title: "Journal", keys: journal::KEYS, make: journal::make },
 ];
 
 /// All rows, or only those that need a person.
@@ -68,6 +70,7 @@ pub(crate) struct Cx<'a> {
     pub(crate) last_number: &'a mut u64,
     pub(crate) road: &'a Road,
     pub(crate) history: Option<&'a HistoryReader>,
+    pub(crate) journal: Option<&'a JournalReader>,
     /// The view is frozen: nothing newer is wanted.
     pub(crate) paused: bool,
     /// A sentence for the message line, for some seconds.
@@ -80,6 +83,13 @@ impl Cx<'_> {
         *self.last_number += 1;
         self.effects.push(Effect::Ask(*self.last_number, ask));
         *self.last_number
+    }
+
+    /// The name of the environment of a number; none for 0, which is all of them together.
+    pub(crate) fn numbered(&self, number: u8) -> Result<Option<Arc<str>>, String> {
+        let Some(place) = usize::from(number).checked_sub(1) else { return Ok(None) };
+        let environment = self.fleet.environments.get(place);
+        environment.map(|view| Some(Arc::clone(&view.name))).ok_or_else(|| format!("there is no environment {number}"))
     }
 
     /// Puts text on the clipboard and says so.
@@ -108,6 +118,15 @@ pub(crate) enum Place {
         policy: PolicyKey,
         /// Where.
         environment: Arc<str>,
+    },
+    /// A policy over time, at a moment.
+    Moment {
+        /// Which policy.
+        policy: PolicyKey,
+        /// Where, if it was in one environment.
+        environment: Option<Arc<str>>,
+        /// When.
+        at: Timestamp,
     },
 }
 

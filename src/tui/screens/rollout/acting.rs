@@ -59,6 +59,11 @@ impl Rollout {
         if verb == UNBLOCK {
             return None;
         }
+        if let Some(timeline) = &self.timeline
+            && self.selected().is_none_or(|row| row.key.id != timeline.policy.id)
+        {
+            return Some("the policy over time is not the one that is selected on the board: one level back");
+        }
         let Some(row) = self.selected() else { return Some("there is no policy to do that to") };
         if !is_ours(&row.key.id) {
             return Some("it is known from another tool's reports only: there is no policy to change");

@@ -10,7 +10,7 @@ use crate::tui::keys::Verb;
 use crate::tui::msg::Answer;
 use crate::tui::screens::lists::{is_double_click, scrolled};
 use crate::tui::screens::operations::{DEMOTE, HOLD, PROMOTE, ROLLBACK, is_operation};
-use crate::tui::screens::{ALL, Cx, Done, MARK, REVERSE, SORT, SORT_BACK, Screen, View};
+use crate::tui::screens::{ALL, Cx, Done, MARK, Place, REVERSE, SORT, SORT_BACK, Screen, View};
 use crate::tui::words;
 use crossterm::event::{MouseButton, MouseEvent, MouseEventKind};
 use jiff::Timestamp;
@@ -133,6 +133,13 @@ impl Screen for Rollout {
             Some(timeline) => timeline.want(cx),
             None => self.over_time.want(cx),
         }
+    }
+
+    fn go_to(&mut self, place: &Place, cx: &mut Cx<'_>) -> bool {
+        let Place::Moment { policy, environment, at } = place else { return false };
+        self.visit(policy, environment.as_ref(), *at, cx);
+        self.asking.want(self.board.opens(cx.now), cx);
+        true
     }
 
     fn answered(&mut self, number: u64, answer: &Answer, cx: &mut Cx<'_>) {

@@ -20,7 +20,7 @@ pub(in crate::tui) mod wording;
 use super::lists::{Hits, moved};
 use super::operations::{DEMOTE_KEY, HOLD_KEY, PROMOTE_KEY, ROLLBACK_KEY, UNBLOCK_KEY};
 use super::{ALL, Cx, Done, MARK, Place, REVERSE, SORT, SORT_BACK, Screen};
-use crate::domain::{Condition, ConditionName, ConditionState, PolicyId, clean};
+use crate::domain::{Condition, ConditionName, ConditionState, PolicyId, PolicyKey, clean};
 use crate::tui::keys::{Binding, Verb};
 use crate::tui::overlays::note::Note;
 use crate::tui::theme::Role;
@@ -122,6 +122,8 @@ struct Rollout {
     board_rows: usize,
     /// The policy that is shown over time, on a level of its own.
     timeline: Option<Timeline>,
+    /// Whether it was opened from another screen.
+    visited: bool,
     /// All policies over time, on the board.
     over_time: OverTime,
     /// Columns of time that a timeline would have on the screen drawn last.
@@ -271,7 +273,8 @@ impl Rollout {
         let stands = row.gate.as_ref().ok().and_then(|gate| gate.from.as_ref()).map(|stop| Arc::clone(&stop.environment));
         let there = || cx.fleet.environments.iter().rev().find(|view| view.cell(&row.key).is_some()).map(|view| Arc::clone(&view.name));
         let environment = stands.or_else(there);
-        let timeline = Timeline::open(row.key.clone(), self.over_time.zoom(), environment, self.bar_columns, cx);
+        let timeline = Timeline::open(row.key.clone(), self.over_time.zoom(), environment, None, self.bar_columns, cx);
+        self.visited = false;
         (self.timeline, self.focus, self.chosen) = (Some(timeline), Focus::Board, true);
     }
 
@@ -286,8 +289,20 @@ impl Rollout {
         if done == Done::Outermost {
             self.timeline = None;
             self.over_time.want(cx);
+            if std::mem::take(&mut self.visited) {
+                return Some(Done::Return);
+            }
         }
         Some(Done::Yes)
+    }
+
+    /// Shows a policy over time for somebody who comes from another screen, with the cursor on a moment.
+    fn visit(&mut self, policy: &PolicyKey, environment: Option<&Arc<str>>, at: Timestamp, cx: &mut Cx<'_>) {
+        let timeline = Timeline::open(policy.clone(), self.over_time.zoom(), environment.cloned(), Some(at), self.bar_columns, cx);
+        (self.timeline, self.focus, self.visited) = (Some(timeline), Focus::Board, true);
+        if let Some(place) = self.board.place(&policy.id) {
+            self.choose(place);
+        }
     }
 
     fn sort_by_next(&mut self, step: usize) {
@@ -297,13 +312,8 @@ impl Rollout {
 
     /// An environment is a filter here: it stays to be seen, and esc clears it.
     fn only_environment(&mut self, number: u8, cx: &mut Cx<'_>) {
-        let wanted = usize::from(number).checked_sub(1);
-        let name = wanted.and_then(|place| cx.fleet.environments.get(place)).map(|environment| environment.name.clone());
-        if wanted.is_some() && name.is_none() {
-            *cx.say = Some(format!("there is no environment {number}"));
-            return;
-        }
-        match self.listing.filter.with_environment(name.as_deref()) {
+        let filtered = cx.numbered(number).and_then(|name| self.listing.filter.with_environment(name.as_deref()));
+        match filtered {
             Ok(filter) => {
                 self.listing.filter = filter;
                 self.list(cx);

@@ -5,7 +5,7 @@
 use super::board::Row;
 use crate::domain::{Tier, Verdict};
 use crate::fleet::view::{EnvironmentView, FleetView};
-use crate::tui::filter::Filter;
+use crate::tui::filter::{Filter, of_environment};
 use jiff::Timestamp;
 
 /// A filter that was understood.
@@ -53,13 +53,7 @@ impl Sieve {
 
     /// The same with another environment, or with none.
     pub(super) fn with_environment(&self, name: Option<&str>) -> Result<Self, String> {
-        let of_environment = |word: &&str| {
-            let word = word.trim_start_matches('!');
-            ["env", "environment"].iter().any(|field| word.strip_prefix(field).is_some_and(|rest| rest.starts_with(['=', '!', '~'])))
-        };
-        let kept = self.source.split_whitespace().filter(|word| !of_environment(word)).map(str::to_owned);
-        let words: Vec<String> = kept.chain(name.map(|name| format!("env={name}"))).collect();
-        Self::parse(&words.join(" "))
+        Self::parse(&of_environment(&self.source, name))
     }
 
     /// As typed.

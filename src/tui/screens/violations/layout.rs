@@ -128,7 +128,7 @@ impl Screen for Violations {
     }
 
     fn go_to(&mut self, place: &Place, cx: &mut Cx<'_>) -> bool {
-        let Place::Faults { policy, environment } = place;
+        let Place::Faults { policy, environment } = place else { return false };
         self.visit(policy, environment, cx);
         true
     }

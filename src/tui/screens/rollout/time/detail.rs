@@ -175,7 +175,7 @@ impl Detail {
                 out.push(vec![(format!("   {lead:LEAD$}"), Role::Muted), (line, role)]);
             }
         };
-        let when = format!("{}, {} ago", wording::exactly(mark.at, view), words::span(mark.at, view.now));
+        let when = format!("{}, {} ago", words::exactly(mark.at, view.zone), words::span(mark.at, view.now));
         say("when", &when, Role::Text);
         say("known", wording::source(mark), Role::Text);
         match wording::actor(mark) {

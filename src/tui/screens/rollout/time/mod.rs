@@ -91,13 +91,20 @@ enum Lack {
 }
 
 impl Timeline {
-    /// Opens the timeline of a policy, with the cursor at the present of an environment.
-    pub(super) fn open(policy: PolicyKey, zoom: usize, environment: Option<Arc<str>>, bar: usize, cx: &mut Cx<'_>) -> Self {
+    /// Opens the timeline of a policy, with the cursor in an environment, at a time or at the present.
+    pub(super) fn open(
+        policy: PolicyKey,
+        zoom: usize,
+        environment: Option<Arc<str>>,
+        at: Option<Timestamp>,
+        bar: usize,
+        cx: &mut Cx<'_>,
+    ) -> Self {
         let mut timeline = Self {
             policy,
             zoom: zoom.min(ZOOMS.len() - 1),
             end: None,
-            cursor: None,
+            cursor: at.map(|at| at.min(cx.now)),
             picked: None,
             lane: environment.map(|name| LaneKey { name, former: None }),
             top: 0,

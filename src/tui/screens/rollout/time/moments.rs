@@ -100,17 +100,9 @@ impl Look<'_> {
         let edge = Rect { y: area.bottom().saturating_sub(1), height: 1, ..area };
         if (below > 0 || top > 0) && height > 0 {
             let text = format!(" {} of {}, {} next ", meant.map_or(0, |place| place + 1), marks.len(), view.keys.of(NEXT_MARK));
-            Pen::new(
-                buffer,
-                view.theme,
-                Rect {
-                    x: edge.right().saturating_sub(u16::try_from(width(&text)).unwrap_or(0)),
-                    width: edge.width.min(u16::try_from(width(&text)).unwrap_or(0)),
-                    ..edge
-                },
-                0,
-            )
-            .put(&text, Role::Muted);
+            let wide = u16::try_from(width(&text)).unwrap_or(u16::MAX).min(edge.width);
+            let corner = Rect { x: edge.right() - wide, width: wide, ..edge };
+            Pen::new(buffer, view.theme, corner, 0).put(&text, Role::Muted);
         }
     }
 

@@ -91,11 +91,6 @@ pub(super) fn said(text: &str, view: &View<'_>) -> String {
     text.join(" ").replace('→', symbols.arrow).replace('·', symbols.middot)
 }
 
-/// `Nov 18 2025 09:14:07 CET`.
-pub(super) fn exactly(at: Timestamp, view: &View<'_>) -> String {
-    at.to_zoned(view.zone.clone()).strftime("%b %d %Y %H:%M:%S %Z").to_string()
-}
-
 /// How it is known when something happened.
 pub(super) fn source(mark: &Mark) -> &'static str {
     match (mark.source, mark.kind) {
