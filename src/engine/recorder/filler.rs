@@ -29,8 +29,8 @@ const SETTLE: Duration = Duration::from_secs(5);
 const YOUNG: Duration = Duration::from_secs(15);
 /// How long that may take.
 const SCRAPED_WITHIN: SignedDuration = SignedDuration::from_mins(10);
-/// Otherwise: policies may have become older than what the cluster tells of itself.
-const SELDOM: Duration = Duration::from_secs(600);
+/// Otherwise: a policy may have been out of force for a moment, or have become older than what the cluster tells of itself.
+const SELDOM: Duration = Duration::from_secs(60);
 /// The first pause after a failure, which doubles up to the longest.
 const PAUSE: [Duration; 2] = [Duration::from_secs(15), Duration::from_secs(1_800)];
 /// How far back is asked: Prometheus keeps fifteen days unless told otherwise (`--storage.tsdb.retention.time`).
