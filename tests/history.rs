@@ -114,14 +114,18 @@ async fn what_happens_is_on_record() {
     })
     .await;
     assert_eq!(standing.source, ChangeSource::Seen);
+    let now = Timestamp::now();
+    let window = Interval { from: now - jiff::SignedDuration::from_mins(2), to: now };
+    let timeline = history.timeline(policy.clone(), window, 10, now).await.unwrap().unwrap();
+    assert_eq!(timeline.roads[0].spans.last().unwrap().mode, SpanMode::Of(Mode::Enforce), "{timeline:?}");
+
     one.finish().await;
     two.finish().await;
-
     let now = Timestamp::now();
     let window = Interval { from: now - jiff::SignedDuration::from_mins(2), to: now };
     let timeline = history.timeline(policy.clone(), window, 10, now).await.unwrap().unwrap();
     let [road] = &timeline.roads[..] else { unreachable!("one environment: {timeline:?}") };
-    assert_eq!(road.spans.last().unwrap().mode, SpanMode::Of(Mode::Enforce), "{:?}", road.spans);
+    assert_eq!(road.spans.last().unwrap().mode, SpanMode::Unwatched, "they say that they end: {:?}", road.spans);
     let promotions = road.marks.iter().filter(|mark| mark.kind == MarkKind::Promote).count();
     assert_eq!(promotions, 1, "two recorders record it once: {:?}", road.marks);
     let revisions = history.revisions(environment, policy.clone()).await.unwrap();

@@ -2,8 +2,8 @@
 
 use super::{History, HistoryError, fills, millis, time, unsigned};
 use crate::domain::history::{
-    Change, ChangeSource, EnvironmentKey, ExceptionChange, ExceptionState, Interval, Line, Mark, Operation, PolicyState, Records,
-    RevisionText, Road, Sample, Series, Standing, Timeline, Watched, beyond, blocked_series, cover, exception_marks, mode_marks,
+    Change, ChangeSource, EVENTS_KEPT, EnvironmentKey, ExceptionChange, ExceptionState, Interval, Line, Mark, Operation, PolicyState,
+    Records, RevisionText, Road, Sample, Series, Standing, Timeline, Watched, beyond, blocked_series, cover, exception_marks, mode_marks,
     operation_mark, running, spans, standing, told_afterwards, told_once, violation_marks, violation_series,
 };
 use crate::domain::{Mode, PolicyId, PolicyKey, Revision, Tally};
@@ -59,7 +59,7 @@ impl History {
                 blocked: blocked(db, number, since)?,
                 policies: coverage(Watched::Policies)?,
                 reports: coverage(Watched::Reports)?,
-                events: told_afterwards(coverage(Watched::Events)?),
+                events: events_known(db, environment, since, now)?,
                 // What was told of times before the record begins is of interest where the object knows of an earlier beginning.
                 fills: fills::fills(db, number, Interval { from: Timestamp::MIN, to: now })?,
                 changes,
@@ -132,7 +132,7 @@ fn road(db: &Connection, environment: i64, key: EnvironmentKey, policy: &PolicyK
     let samples = number.map_or(Ok(Vec::new()), |number| samples(db, number, window))?;
     let blocked = number.map_or(Ok(Vec::new()), |number| blocked(db, number, window))?;
     let filled = number.map_or(Ok(Vec::new()), |number| fills::fills(db, number, window))?;
-    let events = told_afterwards(watched(Watched::Events)?);
+    let events = events_known(db, environment, window, now)?;
     let known = cover(events.into_iter().chain(filled.iter().filter(|fill| fill.whole).map(|fill| fill.interval)).collect());
     let counts = [blocked.clone(), beyond(&blocked, &filled)].concat();
     let series =
@@ -247,6 +247,12 @@ fn coverage(db: &Connection, environment: i64, family: Watched, window: Interval
     let (going, ended): (Vec<_>, Vec<_>) = all?.into_iter().partition(|(_, going)| *going);
     let only = |intervals: Vec<(Interval, bool)>| intervals.into_iter().map(|(interval, _)| interval).collect::<Vec<_>>();
     Ok(cover([running(only(going), now), only(ended)].concat()))
+}
+
+/// When refused admissions are known of: while events were watched, and in the time before of which they told, too.
+fn events_known(db: &Connection, environment: i64, window: Interval, now: Timestamp) -> rusqlite::Result<Vec<Interval>> {
+    let to = window.to.checked_add(EVENTS_KEPT).unwrap_or(Timestamp::MAX);
+    Ok(told_afterwards(coverage(db, environment, Watched::Events, Interval { to, ..window }, now)?))
 }
 
 fn exception_changes(db: &Connection, environment: i64, window: Interval) -> rusqlite::Result<Vec<ExceptionChange>> {

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::domain::history::{
-    Asked, ChangeSource, Detail, EnvironmentKey, Evidence, ExceptionState, Fill, Filled, Interval, MarkKind, News, Note, Operation,
-    PolicyState, Refusal, Retention, SpanMode, Watched,
+    Asked, ChangeSource, Detail, EVENTS_KEPT, EnvironmentKey, Evidence, ExceptionState, Fill, Filled, Interval, MarkKind, News, Note,
+    Operation, PolicyState, Refusal, Retention, SpanMode, Watched,
 };
 use crate::domain::{Mode, PolicyId, PolicyKey, Revision, Tally};
 use jiff::SignedDuration;
@@ -428,8 +428,10 @@ fn what_prometheus_told_fills_gaps() {
     let file = File::new();
     let mut history = file.open();
     history.take("a", &[is(0, Mode::Enforce, "r1"), watched(0, 100), refused(50, "e1", 1)]).unwrap();
-    history.take("b", &[watched(400, 1_000)]).unwrap();
-    let standing = |history: &History| history.standing(&dev(), &key("p"), at(1_000)).unwrap().unwrap();
+    // Whoever begins to watch is told of an hour.
+    let back = 400 + EVENTS_KEPT.as_secs();
+    history.take("b", &[watched(back, back + 600)]).unwrap();
+    let standing = |history: &History| history.standing(&dev(), &key("p"), at(back + 600)).unwrap().unwrap();
     assert_eq!((standing(&history).event_gaps, standing(&history).blocked), (vec![of(100, 400)], 1));
     assert_eq!(history.asked(&dev()).unwrap(), None);
 
@@ -446,7 +448,7 @@ fn what_prometheus_told_fills_gaps() {
         assert_eq!(history.asked(&dev()).unwrap(), Some(asked(true, "")));
     }
     // Reports have their own gap: counters of evaluations fill none of it.
-    assert_eq!(standing(&history).report_gaps, [of(100, 400)]);
+    assert_eq!(standing(&history).report_gaps, [of(100, back)]);
     // An event that is told of afterwards is one of those that were counted.
     history.take("b", &[refused(205, "e2", 1)]).unwrap();
     assert_eq!((standing(&history).blocked, standing(&history).blocked_by_fills), (3, 1));
