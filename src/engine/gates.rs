@@ -215,6 +215,7 @@ pub(super) fn weigh(recorded: &Recorded, told: Option<Start>, row: &PolicyRow, m
         blocked: recorded.blocked.saturating_add(before.blocked),
         blocked_by_prometheus: recorded.blocked_by_fills.saturating_add(before.by_fills),
         gaps: both(&before.gaps, &recorded.event_gaps),
+        unwatched: both(&before.gaps, &recorded.unwatched),
         filled: both(&before.filled, &recorded.filled),
     };
     (Some(start), Some(observed))

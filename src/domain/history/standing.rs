@@ -1,6 +1,6 @@
 //! Since when a policy is what it is, and what happened since: what gates ask of history.
 
-use super::{Change, ChangeSource, Fill, Interval, PolicyState, Refused, Sample, cover, gaps, refused, within};
+use super::{Change, ChangeSource, Fill, Interval, PolicyState, Refused, Sample, cover, gaps, refused, told_afterwards, within};
 use crate::domain::Mode;
 use jiff::{SignedDuration, Timestamp};
 
@@ -57,6 +57,8 @@ pub struct Standing {
     pub report_gaps: Vec<Interval>,
     /// When nobody watched events since, and nobody else told what was refused.
     pub event_gaps: Vec<Interval>,
+    /// When nobody watched events since, told of afterwards or not, and Prometheus did not tell either.
+    pub unwatched: Vec<Interval>,
     /// When nobody watched events since, but Prometheus told what was refused.
     pub filled: Vec<Interval>,
     /// What Prometheus told, since then and before.
@@ -116,11 +118,13 @@ pub fn standing(records: &Records, now: Timestamp) -> Option<Standing> {
     let window = Interval { from: start.at, to: now };
     let missing = |covered: &[Interval]| gaps(&cover(covered.to_vec()), window);
     let violations = violations(&records.samples, window);
-    let Refused { blocked, by_fills, last, gaps: event_gaps, filled } = refused(&records.blocked, &records.events, &records.fills, window);
+    let Refused { blocked, by_fills, last, gaps: event_gaps, filled } =
+        refused(&records.blocked, &told_afterwards(records.events.clone()), &records.fills, window);
     Some(Standing {
         state: PolicyState { ready: newest.state.ready, ..anchor.state.clone() },
         since: start.at,
         source: start.source,
+        unwatched: refused(&[], &records.events, &records.fills, window).gaps,
         mode_since: entered.at,
         mode_source: entered.source,
         actor: start.actor.clone(),

@@ -140,7 +140,8 @@ impl Filler {
         }
     }
 
-    /// The gaps that gates would hold against policies, and that have not been answered.
+    /// The gaps in the watching of policies that gates ask about, which have not been answered. Those of which events told afterwards are among them:
+    /// an event can be lost, and a counter knows.
     async fn gaps(&self, environment: &Arc<EnvironmentKey>, now: Timestamp) -> Gaps {
         let view = Arc::clone(&self.engine.fleet().borrow());
         let Some(view) = view.environment(&environment.name) else { return Vec::new() };
@@ -162,7 +163,7 @@ impl Filler {
             });
             let Some(observed) = weigh(&recorded, told, row, mode).1 else { continue };
             let done = self.done.get(&row.key).map_or(&[][..], Vec::as_slice);
-            let gaps = observed.gaps.into_iter().filter_map(|(from, to)| Interval { from, to }.clip(reach));
+            let gaps = observed.unwatched.into_iter().filter_map(|(from, to)| Interval { from, to }.clip(reach));
             // One that goes on until now has no end yet.
             let gaps = gaps.filter(|gap| gap.to < now && !done.iter().any(|done| done.from <= gap.from && gap.to <= done.to));
             let gaps: Vec<Interval> = gaps.rev().take(MOST_GAPS).collect();

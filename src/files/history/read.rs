@@ -59,7 +59,7 @@ impl History {
                 blocked: blocked(db, number, since)?,
                 policies: coverage(Watched::Policies)?,
                 reports: coverage(Watched::Reports)?,
-                events: events_known(db, environment, since, now)?,
+                events: coverage(Watched::Events)?,
                 // What was told of times before the record begins is of interest where the object knows of an earlier beginning.
                 fills: fills::fills(db, number, Interval { from: Timestamp::MIN, to: now })?,
                 changes,

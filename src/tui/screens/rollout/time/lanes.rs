@@ -212,6 +212,7 @@ mod tests {
             policy_gaps: vec![],
             report_gaps: vec![],
             event_gaps: vec![],
+            unwatched: vec![],
             filled: vec![],
             fills: vec![],
             violations: None,
