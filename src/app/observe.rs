@@ -4,6 +4,7 @@ use super::wiring;
 use super::{failure, interrupted};
 use crate::cli::args::{Globals, ObserveArgs};
 use crate::cli::{Exit, Problem, metrics};
+use crate::domain::clean;
 use crate::engine::EngineHandle;
 use crate::engine::recorder::RecorderStatus;
 use crate::fleet::view::FleetView;
@@ -65,21 +66,35 @@ pub(super) async fn observe(args: &ObserveArgs, globals: &Globals) -> Result<Exi
     result
 }
 
-/// Says on stderr what keeps the history from being written, and when it is written again. Never ends.
+/// Says on stderr what keeps the history from being written and Prometheus from being asked, and when that is over. Never ends.
 async fn tell_trouble(status: &mut watch::Receiver<RecorderStatus>) {
-    let mut told: Option<Arc<str>> = None;
+    let mut told = RecorderStatus::default();
     loop {
-        let trouble = status.borrow_and_update().trouble.clone();
-        if trouble != told {
-            let line = trouble.as_deref().unwrap_or("the history is written again");
+        let now = status.borrow_and_update().clone();
+        for line in news(&told, &now) {
             // Nobody may be reading.
-            let _ = writeln!(io::stderr(), "policydeck: {line}");
-            told = trouble;
+            let _ = writeln!(io::stderr(), "policydeck: {}", clean(&line));
         }
+        told = now;
         if status.changed().await.is_err() {
             return std::future::pending().await;
         }
     }
+}
+
+/// What has become worse, or better.
+fn news(told: &RecorderStatus, now: &RecorderStatus) -> Vec<String> {
+    let mut lines = Vec::new();
+    if told.trouble != now.trouble {
+        lines.push(now.trouble.as_deref().unwrap_or("the history is written again").to_owned());
+    }
+    for (environment, why) in now.unanswered.iter().filter(|(environment, why)| told.unanswered.get(*environment) != Some(why)) {
+        lines.push(format!("{environment}: Prometheus {why}"));
+    }
+    for environment in told.unanswered.keys().filter(|environment| !now.unanswered.contains_key(*environment)) {
+        lines.push(format!("{environment}: Prometheus answers again"));
+    }
+    lines
 }
 
 /// What the page shows.
@@ -172,5 +187,15 @@ mod tests {
         assert_eq!(ready(&RecorderStatus::default()), (false, "nothing has been recorded yet"));
         assert_eq!(ready(&written), (true, "ok"));
         assert_eq!(ready(&full), (false, "the disk is full"));
+    }
+
+    #[test]
+    fn trouble_is_told_once_and_so_is_its_end() {
+        let well = RecorderStatus::default();
+        let unanswered = [(Arc::from("staging"), Arc::from("does not answer: connection refused"))].into();
+        let ill = RecorderStatus { trouble: Some(Arc::from("the disk is full")), unanswered, ..RecorderStatus::default() };
+        assert_eq!(news(&well, &ill), ["the disk is full", "staging: Prometheus does not answer: connection refused"]);
+        assert_eq!(news(&ill, &ill), Vec::<String>::new());
+        assert_eq!(news(&ill, &well), ["the history is written again", "staging: Prometheus answers again"]);
     }
 }

@@ -145,10 +145,11 @@ fn desk(fleet: &Fleet, url: &str) -> Desk {
     Desk::with_config(fleet, &config)
 }
 
-fn end(recorder: Child) {
+fn end(recorder: Child) -> String {
     assert!(Command::new("kill").args(["-s", "TERM", &recorder.id().to_string()]).status().unwrap().success());
     let ended = finish(recorder);
     assert_eq!(ended.status, Some(0), "{ended:?}");
+    ended.stderr
 }
 
 /// The gate's condition `blocked`.
@@ -270,6 +271,7 @@ fn a_prometheus_that_does_not_answer_is_named() {
         on_record(&desk, "quiet");
         let dark = until(&desk, words, "quiet", |blocked| blocked["reason"].as_str().is_some_and(|reason| reason.ends_with(words)));
         assert_eq!((&dark["state"], &dark["value"]), (&"unknown".into(), &Value::Null), "{dark:#}");
-        end(recorder);
+        let said = end(recorder);
+        assert_eq!(said.contains("dev: Prometheus does not answer"), !url.is_empty(), "{said}");
     }
 }

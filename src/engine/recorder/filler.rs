@@ -8,6 +8,7 @@
 
 use super::super::gates::weigh;
 use super::super::{EngineHandle, HistoryReader};
+use super::RecorderStatus;
 use crate::cluster::{PrometheusClient, Unanswered};
 use crate::domain::history::{Asked, EnvironmentKey, Filled, Interval, News, Note, cover, fills};
 use crate::domain::{Link, Mode, PolicyKey};
@@ -18,7 +19,7 @@ use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 /// How often it is looked whether something is to be asked.
@@ -56,11 +57,18 @@ pub struct MetricSource {
 }
 
 /// Asks the sources whenever there is something to ask; never ends by itself.
-pub(super) async fn run(engine: EngineHandle, history: HistoryReader, notes: mpsc::Sender<Vec<Note>>, sources: Vec<MetricSource>) {
+pub(super) async fn run(
+    engine: EngineHandle,
+    history: HistoryReader,
+    notes: mpsc::Sender<Vec<Note>>,
+    status: watch::Sender<RecorderStatus>,
+    sources: Vec<MetricSource>,
+) {
     let filler = |source| Filler {
         engine: engine.clone(),
         history: history.clone(),
         notes: notes.clone(),
+        status: status.clone(),
         source,
         done: HashMap::new(),
         failures: 0,
@@ -72,6 +80,7 @@ struct Filler {
     engine: EngineHandle,
     history: HistoryReader,
     notes: mpsc::Sender<Vec<Note>>,
+    status: watch::Sender<RecorderStatus>,
     source: MetricSource,
     /// What has been answered, and need not be asked again.
     done: HashMap<PolicyKey, Vec<Interval>>,
@@ -119,6 +128,7 @@ impl Filler {
         };
         // Where nobody writes any more the program ends.
         let _ = self.notes.send(vec![Note { environment, at: now, news: News::Asked(asked) }]).await;
+        self.tell(answered.as_ref().err());
         match answered {
             Ok(_) => {
                 self.failures = 0;
@@ -138,6 +148,20 @@ impl Filler {
                 pause
             }
         }
+    }
+
+    /// Keeps the status up to date; whoever follows it is woken only by news.
+    fn tell(&self, unanswered: Option<&Unanswered>) {
+        let why: Option<Arc<str>> = unanswered.map(|why| Arc::from(why.0.as_str()));
+        self.status.send_if_modified(|status| {
+            let environment = &self.source.environment;
+            let news = status.unanswered.get(environment) != why.as_ref();
+            match why {
+                Some(why) => drop(status.unanswered.insert(Arc::clone(environment), why)),
+                None => drop(status.unanswered.remove(environment)),
+            }
+            news
+        });
     }
 
     /// The gaps in the watching of policies that gates ask about, which have not been answered. Those of which events told afterwards are among them:

@@ -23,6 +23,7 @@ use crate::domain::history::{ExceptionState, News, Note, Refusal, Retention, Wat
 use crate::fleet::query::BlockedRow;
 use crate::fleet::view::EnvironmentView;
 use jiff::Timestamp;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,6 +68,8 @@ pub struct RecorderStatus {
     pub notes: u64,
     /// Policies whose objects are still to be read.
     pub objects_wanted: usize,
+    /// Environments whose Prometheus gives no answer, and why, in words that follow its name. It is asked again.
+    pub unanswered: BTreeMap<Arc<str>, Arc<str>>,
     /// How long each family was watched, by environment.
     pub watched: Vec<(Arc<str>, Watched, Duration)>,
 }
@@ -110,7 +113,7 @@ pub fn record(engine: &EngineHandle, options: RecorderOptions) -> std::io::Resul
     let (stop, stopped) = oneshot::channel();
     let told = status.subscribe();
     let lookup = tokio::spawn(lookup::look_up(engine.clone(), asked, notes.clone(), status.clone()));
-    let filler = tokio::spawn(filler::run(engine.clone(), reader, notes.clone(), options.metrics));
+    let filler = tokio::spawn(filler::run(engine.clone(), reader, notes.clone(), status.clone(), options.metrics));
     let follower = Follower { engine: engine.clone(), watchers: Vec::new(), notes, status, started: Instant::now() };
     let follow = tokio::spawn(follower.run(stopped));
     Ok(Recorder { status: told, stop: Some(stop), follow, lookup, filler, written })

@@ -1,7 +1,7 @@
 //! Journals of any bytes: pages tell of every line once, whatever is in it.
 
 use super::*;
-use crate::testing::{broken, cases};
+use crate::testing::{broken, many_cases};
 
 /// Lines in a file that are whole, and whether something stands behind them.
 fn lines(bytes: &[u8]) -> (u64, bool) {
@@ -12,7 +12,8 @@ fn lines(bytes: &[u8]) -> (u64, bool) {
 fn pages_of_any_bytes_tell_of_every_line_once() {
     let (_root, journal) = months();
     let seeds = [text(&journal, "2026-10.jsonl").into_bytes()];
-    cases("pages_of_any_bytes", 120, |dice| {
+    // Each is a folder of files, with hundreds of lines in it.
+    many_cases("pages_of_any_bytes", 60_000, 500, |dice| {
         let root = tempfile::tempdir().unwrap();
         let names = ["2026-09.jsonl", "2026-10.jsonl", "2026-11.jsonl"];
         let files: Vec<Vec<u8>> = names.iter().map(|_| if dice.one_in(5) { Vec::new() } else { broken(&seeds, dice) }).collect();
