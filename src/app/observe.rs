@@ -70,12 +70,19 @@ pub(super) async fn observe(args: &ObserveArgs, globals: &Globals) -> Result<Exi
 async fn tell_trouble(status: &mut watch::Receiver<RecorderStatus>) {
     let mut told = RecorderStatus::default();
     loop {
-        let now = status.borrow_and_update().clone();
-        for line in news(&told, &now) {
+        let lines = {
+            let now = status.borrow_and_update();
+            let lines = news(&told, &now);
+            // It changes with each batch that is written; most of that is nobody's news.
+            if !lines.is_empty() {
+                told = now.clone();
+            }
+            lines
+        };
+        for line in lines {
             // Nobody may be reading.
             let _ = writeln!(io::stderr(), "policydeck: {}", clean(&line));
         }
-        told = now;
         if status.changed().await.is_err() {
             return std::future::pending().await;
         }

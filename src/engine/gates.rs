@@ -4,7 +4,7 @@
 //! Nothing is asked of an API server: all of it is in what is streamed.
 
 use super::{EngineHandle, HistoryReader};
-use crate::domain::history::{Asked, ChangeSource, EnvironmentKey, Interval, Standing as Recorded, cover, refused};
+use crate::domain::history::{Asked, ChangeSource, EnvironmentKey, Interval, Refused, Standing as Recorded, cover, refused};
 use crate::domain::{Gate, Hold, Mode, PolicyId, PolicyKey};
 use crate::fleet::query::{ExceptionRow, PolicyRow};
 use crate::fleet::view::{EnvironmentView, FleetView, KindView};
@@ -137,8 +137,7 @@ impl Gathered {
     fn evidence(&self, view: &EnvironmentView, policy: &PolicyId) -> Evidence {
         let Some(row) = self.row(&view.name, policy) else { return Evidence::default() };
         let known = self.environments.get(&view.name);
-        let entered = row.policy.entered.clone();
-        let told = entered.map(|entered| Start { at: entered.at, revision: row.policy.revision.0.clone(), source: entered.source });
+        let told = told(row);
         let recorded = self.recorded.get(&(Arc::clone(&view.name), row.key.clone()));
         let (start, observed) = match recorded {
             Some(recorded) => {
@@ -203,9 +202,7 @@ pub(super) fn weigh(recorded: &Recorded, told: Option<Start>, row: &PolicyRow, m
         Some(told) if recorded.source != ChangeSource::Seen || missed(told.at) => told,
         _ => seen,
     };
-    // Before the record began nobody watched, but Prometheus may have told of it.
-    let before = (start.at < recorded.since).then_some(Interval { from: start.at, to: recorded.since });
-    let before = before.map(|before| refused(&[], &[], &recorded.fills, before)).unwrap_or_default();
+    let before = before(recorded, &start);
     let both = |before: &[Interval], since: &[Interval]| {
         // What touches is one gap to whoever reads it.
         cover([before, since].concat()).iter().map(|gap| (gap.from, gap.to)).collect()
@@ -215,10 +212,27 @@ pub(super) fn weigh(recorded: &Recorded, told: Option<Start>, row: &PolicyRow, m
         blocked: recorded.blocked.saturating_add(before.blocked),
         blocked_by_prometheus: recorded.blocked_by_fills.saturating_add(before.by_fills),
         gaps: both(&before.gaps, &recorded.event_gaps),
-        unwatched: both(&before.gaps, &recorded.unwatched),
         filled: both(&before.filled, &recorded.filled),
     };
     (Some(start), Some(observed))
+}
+
+/// What is known of refused admissions before the record began: nobody watched, but Prometheus may have told.
+fn before(recorded: &Recorded, start: &Start) -> Refused {
+    let before = (start.at < recorded.since).then_some(Interval { from: start.at, to: recorded.since });
+    before.map(|before| refused(&[], &[], &recorded.fills, before)).unwrap_or_default()
+}
+
+/// When nobody watched events since the start and Prometheus did not tell either, whether events told of it afterwards or not: one can be lost, so it is
+/// worth asking.
+pub(super) fn unwatched(recorded: &Recorded, start: &Start) -> Vec<Interval> {
+    cover([before(recorded, start).gaps, recorded.unwatched.clone()].concat())
+}
+
+/// What the object itself tells of its start.
+pub(super) fn told(row: &PolicyRow) -> Option<Start> {
+    let entered = row.policy.entered.clone()?;
+    Some(Start { at: entered.at, revision: row.policy.revision.0.clone(), source: entered.source })
 }
 
 fn names(row: &ExceptionRow, policy: &PolicyId) -> bool {

@@ -6,7 +6,7 @@
 //! A gap is asked about once after a start or after an environment came back, and again while it is so young that its end is not scraped yet; where
 //! Prometheus does not answer, with growing pauses. Only policies that enforce are asked for: nothing else refuses, and no gate asks.
 
-use super::super::gates::weigh;
+use super::super::gates::{told, unwatched, weigh};
 use super::super::{EngineHandle, HistoryReader};
 use super::RecorderStatus;
 use crate::cluster::{PrometheusClient, Unanswered};
@@ -180,14 +180,9 @@ impl Filler {
             let Ok(Some(recorded)) = self.history.standing(EnvironmentKey::clone(environment), row.key.clone(), now).await else {
                 continue;
             };
-            let told = row.policy.entered.as_ref().map(|entered| crate::ops::gate::Start {
-                at: entered.at,
-                revision: row.policy.revision.0.clone(),
-                source: entered.source.clone(),
-            });
-            let Some(observed) = weigh(&recorded, told, row, mode).1 else { continue };
+            let (Some(start), Some(_)) = weigh(&recorded, told(row), row, mode) else { continue };
             let done = self.done.get(&row.key).map_or(&[][..], Vec::as_slice);
-            let gaps = observed.unwatched.into_iter().filter_map(|(from, to)| Interval { from, to }.clip(reach));
+            let gaps = unwatched(&recorded, &start).into_iter().filter_map(|gap| gap.clip(reach));
             // One that goes on until now has no end yet.
             let gaps = gaps.filter(|gap| gap.to < now && !done.iter().any(|done| done.from <= gap.from && gap.to <= done.to));
             let gaps: Vec<Interval> = gaps.rev().take(MOST_GAPS).collect();

@@ -321,28 +321,6 @@ fn who_says_that_it_ended_is_not_taken_to_be_between_two_signs_of_life() {
 }
 
 #[test]
-fn a_file_of_the_first_version_is_brought_up() {
-    let file = File::new();
-    std::fs::create_dir_all(file.path().parent().unwrap()).unwrap();
-    let old = Connection::open(file.path()).unwrap();
-    old.execute_batch(&schema::version_1()).unwrap();
-    let (start, until) = (super::millis(at(0)), super::millis(at(90)));
-    let row = format!(
-        "INSERT INTO environments(id, name, cluster_uid) VALUES(1, '{}', '{}');
-         INSERT INTO coverage(environment, family, start, recorder, until) VALUES(1, 'policies', {start}, 'old', {until})",
-        dev().name,
-        dev().cluster_uid
-    );
-    old.execute_batch(&row).unwrap();
-    drop(old);
-    let mut history = file.open();
-    history.take("a", &[are(95, &[("p", state(Mode::Audit, "r1"))], true, false)]).unwrap();
-    let timeline = history.timeline(&key("p"), of(0, 100), 1, at(200)).unwrap();
-    let spans: Vec<_> = timeline.roads[0].spans.iter().map(|span| (span.from.as_second() - START, span.mode.as_str())).collect();
-    assert_eq!(spans, [(0, "absent"), (90, "unwatched")]);
-}
-
-#[test]
 fn a_newer_file_is_refused() {
     let file = File::new();
     drop(file.open());
@@ -473,22 +451,36 @@ fn what_prometheus_told_fills_gaps() {
     assert_eq!(history.timeline(&key("p"), of(0, 1_000), 10, at(1_000)).unwrap().roads[0].filled.len(), 1, "the others are too old");
 }
 
-#[test]
-fn a_file_of_the_first_version_is_brought_up_to_date() {
+/// A file as the first version left it, with these rows in it.
+fn of_the_first_version(rows: &str) -> File {
     let file = File::new();
     std::fs::create_dir_all(file.path().parent().unwrap()).unwrap();
     let old = Connection::open(file.path()).unwrap();
     old.execute_batch(&schema::version_1()).unwrap();
-    old.execute_batch(&format!(
-        "INSERT INTO environments VALUES(1, 'dev', 'u1');
-         INSERT INTO policies VALUES(1, 1, 'kyverno', 'kyverno.io', 'ClusterPolicy', '', 'p');
+    old.execute_batch(&format!("INSERT INTO environments VALUES(1, 'dev', 'u1'); {rows}")).unwrap();
+    file
+}
+
+#[test]
+fn what_a_file_of_the_first_version_says_of_watching_still_holds() {
+    let row = "INSERT INTO coverage(environment, family, start, recorder, until) VALUES(1, 'policies', ";
+    let file = of_the_first_version(&format!("{row} {}, 'old', {})", super::millis(at(0)), super::millis(at(90))));
+    let mut history = file.open();
+    history.take("a", &[are(95, &[("p", state(Mode::Audit, "r1"))], true, false)]).unwrap();
+    let timeline = history.timeline(&key("p"), of(0, 100), 1, at(200)).unwrap();
+    let spans: Vec<_> = timeline.roads[0].spans.iter().map(|span| (span.from.as_second() - START, span.mode.as_str())).collect();
+    assert_eq!(spans, [(0, "absent"), (90, "unwatched")]);
+}
+
+#[test]
+fn a_file_of_the_first_version_is_brought_up_to_date() {
+    let file = of_the_first_version(&format!(
+        "INSERT INTO policies VALUES(1, 1, 'kyverno', 'kyverno.io', 'ClusterPolicy', '', 'p');
          INSERT INTO changes VALUES(1, 1, {}, 'enforce', 1, 'r1', NULL, 'seen', 'a');
          INSERT INTO blocked VALUES(1, {}, 4)",
         START * 1_000,
         START + 5
-    ))
-    .unwrap();
-    drop(old);
+    ));
     let mut history = file.open();
     let standing = history.standing(&dev(), &key("p"), at(100)).unwrap().unwrap();
     assert_eq!((standing.blocked, standing.event_gaps), (4, vec![of(0, 100)]), "what is on record is still there");

@@ -38,8 +38,6 @@ pub struct Observed {
     pub blocked_by_prometheus: u64,
     /// What was not watched since then and nobody else told of, newest last; empty means everything was seen or told.
     pub gaps: Vec<(Timestamp, Timestamp)>,
-    /// The same, and what events told of afterwards: worth asking others about, since an event can be lost.
-    pub unwatched: Vec<(Timestamp, Timestamp)>,
     /// What was not watched since then, but told by Prometheus, newest last.
     pub filled: Vec<(Timestamp, Timestamp)>,
 }
