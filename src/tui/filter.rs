@@ -5,7 +5,7 @@
 //! where the grammar says. What does not: the grammar, editing the line.
 
 use crate::domain::{Tier, clean};
-use crate::fleet::filter::{Filter as Terms, Verdict};
+use crate::fleet::filter::{Filter as Terms, FilterError, Verdict};
 use crate::fleet::query::FindingRow;
 use crate::fleet::view::{EnvironmentView, PolicyCell};
 use jiff::Timestamp;
@@ -25,8 +25,7 @@ pub(crate) struct Filter {
 impl Filter {
     /// Understands `text`, or says why not.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let why = |e: crate::fleet::filter::FilterError| clean(format!("{} {}", e.message, e.hint).trim()).into_owned();
-        let all = Terms::parse(text).map_err(why)?;
+        let all = Terms::parse(text).map_err(|error| why_not(&error))?;
         let is_plain = |token: &&str| Terms::parse(token).is_ok_and(|t| t.fields().next() == Some(None));
         let (words, fields): (Vec<&str>, Vec<&str>) = text.split_whitespace().partition(is_plain);
         // What only makes sense as a whole (a quoted blank, say) stays whole.
@@ -75,6 +74,11 @@ impl Filter {
     pub(crate) fn allows_row_of_cell(&self, environment: &EnvironmentView, row: &FindingRow, now: Timestamp) -> bool {
         self.fields.matches_finding(&environment.name, environment.tier, row, now)
     }
+}
+
+/// Why a text was not understood, and what to write instead, for the line it was typed on.
+pub(crate) fn why_not(error: &FilterError) -> String {
+    clean(format!("{} {}", error.message, error.hint).trim()).into_owned()
 }
 
 /// The text of a filter with another environment, or with none.

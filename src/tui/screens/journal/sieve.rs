@@ -3,12 +3,11 @@
 //! What lives here: which steps pass. What does not: the grammar itself (`fleet::filter`).
 
 use crate::domain::Tier;
-use crate::domain::clean;
 use crate::domain::journal::{Step, StepResult};
 use crate::fleet::filter::{Filter, OwnTerm};
 use crate::fleet::view::FleetView;
 use crate::ops::road::Road;
-use crate::tui::filter::of_environment;
+use crate::tui::filter::{of_environment, why_not};
 
 /// What only the journal has.
 const OWN: &[&str] = &["who", "host", "verb", "result", "plan", "ticket"];
@@ -26,8 +25,7 @@ pub(super) struct Sieve {
 impl Sieve {
     /// Understands `text`, or says why not.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
-        let parsed = Filter::parse_with(text, OWN);
-        let (filter, own) = parsed.map_err(|why| clean(format!("{} {}", why.message, why.hint).trim()).into_owned())?;
+        let (filter, own) = Filter::parse_with(text, OWN).map_err(|error| why_not(&error))?;
         if let Some(field) = filter.fields().flatten().find(|field| !Filter::OF_DEEDS.contains(field)) {
             return Err(format!("the journal has no {}; it has env, policy, ns, kind, {}", field.as_str(), OWN.join(", ")));
         }
