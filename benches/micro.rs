@@ -63,7 +63,7 @@ fn reports() -> StreamId {
 }
 
 fn empty() -> EnvironmentState {
-    EnvironmentState::new(Identity { name: "dev".into(), tier: Tier::Normal, context: "dev".into() })
+    EnvironmentState::new(Identity { name: "dev".into(), tier: Tier::Normal, context: "dev".into(), namespaces: Vec::new().into() })
 }
 
 fn tell(state: &mut EnvironmentState, event: StreamEvent) {
@@ -228,6 +228,7 @@ mod history {
             for (index, second) in samples().into_iter().enumerate() {
                 let tally = |n: usize| Tally { pass: 900, fail: ((index + n) % 7) as u64, ..Tally::default() };
                 let state = |n: usize| PolicyState {
+                    made: policydeck::domain::history::Made::default(),
                     mode: if (index / 40 + n).is_multiple_of(2) { Mode::Audit } else { Mode::Enforce },
                     ready: Some(true),
                     revision: Some(Revision(format!("{:012x}", index / 80))),
@@ -273,7 +274,7 @@ mod history {
     #[divan::bench]
     fn a_standing(bencher: Bencher<'_, '_>) {
         let history = History::open_existing(file()).unwrap().unwrap();
-        bencher.bench_local(|| history.standing(black_box(&environment(2)), &policy(7), window().to).unwrap());
+        bencher.bench_local(|| history.standing(black_box(&environment(2)), &policy(7), None, window().to).unwrap());
     }
 
     #[divan::bench]

@@ -15,8 +15,9 @@ use crate::cli::args::{self, Args, Color, Command, Demo, Format, Globals, Show};
 use crate::cli::document::Style;
 use crate::cli::scope::Scope;
 use crate::cli::show::{Request, Streams, show};
-use crate::cli::{Exit, Problem};
+use crate::cli::{Exit, Problem, flags};
 use crate::demo::Demo as Fleet;
+use crate::domain::clean;
 use crate::engine::operations::{GitRoad, Keeping};
 use crate::engine::{EngineHandle, HistoryReader, JournalReader};
 use crate::files::history::History;
@@ -52,7 +53,9 @@ fn usage(error: &clap::Error) -> Exit {
 
 fn complain(problem: &Problem) -> Exit {
     if !problem.message.is_empty() {
-        let _ = writeln!(io::stderr(), "policydeck: {}", problem.message);
+        // The message can quote a file or a response from someone else.
+        let lines: Vec<_> = problem.message.lines().map(clean).collect();
+        let _ = writeln!(io::stderr(), "policydeck: {}", lines.join("\n"));
     }
     problem.exit
 }
@@ -134,9 +137,12 @@ fn run_to_end(work: impl Future<Output = Result<Exit, Problem>>) -> Result<Exit,
 }
 
 async fn run_show(command: &Show, globals: &Globals) -> Result<Exit, Problem> {
-    // Where a policy stands on its road shows only on the whole of it.
-    let whole = matches!(command, Show::Gate(_)).then(|| Globals { environments: Vec::new(), ..globals.clone() });
-    let loaded = load::load(whole.as_ref().unwrap_or(globals), wiring::actions())?;
+    // Where a policy is in its pipeline shows only on the whole of it.
+    let (loaded, chosen) = match command {
+        Show::Gate(_) => load::load_whole(globals, wiring::actions())?,
+        _ => (load::load(globals, wiring::actions())?, Vec::new()),
+    };
+    load::check_namespace(&loaded, flags::of_show(command), globals)?;
     let mut err = io::stderr();
     for warning in &loaded.warnings {
         writeln!(err, "{warning}")?;
@@ -148,8 +154,11 @@ async fn run_show(command: &Show, globals: &Globals) -> Result<Exit, Problem> {
         wait: globals.wait,
         environments: loaded.options.environments.len(),
         road: wiring::road(&loaded),
+        into: chosen,
         // The demo's own history ends with it, so that a command on it finds none.
         history: wiring::history_file().ok().map(HistoryReader::new),
+        git: Paths::find().ok().map(|paths| GitRoad::new(paths.repositories(), GIT_FOLLOW)),
+        journal: Paths::find().ok().map(|paths| JournalReader::new(paths.journal())),
         terminal,
     };
     let engine = wiring::start_engine(&loaded, false);
@@ -202,6 +211,7 @@ async fn run_screen(globals: &Globals, demo: Option<&Fleet>, log: Trouble, data:
         ));
     }
     let loaded = load::load(globals, wiring::actions())?;
+    load::check_namespace(&loaded, "", globals)?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }

@@ -6,11 +6,14 @@
 use policydeck::cluster::ClusterSpec;
 use policydeck::demo::{Demo, DemoOptions, Pace, Scenario};
 use policydeck::domain::{ConditionName, ConditionState, FindingResult, Gate, Link, Mode, PolicyId, ResourceRef, Tier};
-use policydeck::engine::{self, EngineHandle};
+use policydeck::engine::operations::{Keeping, Operator, Request};
+use policydeck::engine::{self, EngineHandle, HistoryReader};
 use policydeck::fleet::query::FindingQuery;
 use policydeck::fleet::view::{EnvironmentView, FleetView};
+use policydeck::ops::plan::Operation;
 use policydeck::ops::road::Road;
-use policydeck::tui::{Answer, Ask, Source};
+use policydeck::settings::EnvironmentSettings;
+use policydeck::tui::{Acting, Answer, Ask, Deed, Preparation, Source, Wish};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,6 +48,7 @@ fn spec(kubeconfig: &Path, name: &str, context: &str) -> ClusterSpec {
         impersonate_user: None,
         impersonate_groups: Vec::new(),
         summaries: true,
+        timing: policydeck::cluster::Timing::default(),
     }
 }
 
@@ -137,9 +141,38 @@ async fn gates(world: &World, engine: &EngineHandle) -> Vec<(PolicyId, Result<Ga
     let settings = policydeck::settings::parse("config.toml", &world.demo.config_toml(), policydeck::tui::actions()).unwrap().settings;
     let ask = Ask::Gates { road: Road::new(settings.environments), history: None };
     match Source::answer(engine, ask).await {
-        Answer::Gates(gates) => gates,
+        Answer::Gates(gates) => gates.gates,
         other => unreachable!("that is no answer about gates: {other:?}"),
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_typed_reason_never_becomes_a_release() {
+    let world = world();
+    let engine = engine::start(vec![spec(&world.kubeconfig, "dev", "dev")]);
+    let view = until(&engine, "it is complete", |view| first(view).complete).await;
+    let policy = (*first(&view).cells.iter().find(|cell| cell.key.id.kind == "ClusterPolicy").unwrap().key.id).clone();
+    let data = world.kubeconfig.parent().unwrap();
+    let road = Road::new(vec![EnvironmentSettings::of_context("dev")]);
+    let keeping = Keeping { journal: data.join("journal"), archives: data.join("archives") };
+    let operator = Operator::new(engine.clone(), road, keeping, true, HistoryReader::new(data.join("history.db")), "ana".to_owned());
+    let screen = Acting::new(engine.clone(), operator.clone());
+    let prepared = async |reason: Option<&str>| {
+        let deed = Deed::Hold(reason.map(str::to_owned));
+        let wish = Wish::new(deed, vec![policy.clone()], Some("dev".into()));
+        match Source::answer(&screen, Ask::Prepare(wish)).await {
+            Answer::Prepared(prepared) => (*prepared).clone(),
+            other => unreachable!("that is no plan: {other:?}"),
+        }
+    };
+    assert!(matches!(prepared(None).await, Preparation::ReasonWanted));
+    // While the reason is typed someone else holds it.
+    let plan = operator.hold(&policy, "dev", Some("INC-7"), &Request::default()).await.unwrap();
+    assert!(operator.carry_out(&plan).await.unwrap().is_done());
+    let Preparation::Declined { why, .. } = prepared(Some("CHG-1")).await else { unreachable!("it is held already") };
+    assert!(why.to_string().contains("in dev is already held by ana: INC-7"), "{why}");
+    let Preparation::Plans(plans) = prepared(None).await else { unreachable!("a release needs no reason") };
+    assert_eq!(plans[0].plan.operation, Operation::Release);
 }
 
 #[tokio::test(flavor = "multi_thread")]

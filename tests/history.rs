@@ -46,6 +46,7 @@ impl World {
             impersonate_user: None,
             impersonate_groups: Vec::new(),
             summaries: false,
+            timing: policydeck::cluster::Timing::default(),
         }])
     }
 
@@ -74,7 +75,7 @@ async fn eventually<T>(what: &str, mut asked: impl AsyncFnMut() -> Option<T>) ->
 async fn in_audit(history: &HistoryReader) -> Option<(EnvironmentKey, PolicyKey, Standing)> {
     let environment = history.environments().await.unwrap().into_iter().next()?;
     for policy in history.policies().await.unwrap().into_iter().filter(|key| key.id.kind == "ClusterPolicy") {
-        let standing = history.standing(environment.clone(), policy.clone(), Timestamp::now()).await.unwrap();
+        let standing = history.standing(environment.clone(), policy.clone(), None, Timestamp::now()).await.unwrap();
         if let Some(standing) = standing
             .filter(|standing| standing.state.mode == Mode::Audit && !matches!(standing.source, ChangeSource::Found | ChangeSource::Seen))
         {
@@ -109,7 +110,7 @@ async fn what_happens_is_on_record() {
     assert_eq!(code, 200);
     let (key, name) = (environment.clone(), policy.clone());
     let standing = eventually("it stands in enforce", async || {
-        let standing = history.standing(key.clone(), name.clone(), Timestamp::now()).await.unwrap()?;
+        let standing = history.standing(key.clone(), name.clone(), None, Timestamp::now()).await.unwrap()?;
         (standing.state.mode == Mode::Enforce && standing.actor.is_some()).then_some(standing)
     })
     .await;
@@ -121,7 +122,8 @@ async fn what_happens_is_on_record() {
 
     one.finish().await;
     two.finish().await;
-    let now = Timestamp::now();
+    // A watch that ended a moment ago counts as going on.
+    let now = Timestamp::now() + jiff::SignedDuration::from_secs(3);
     let window = Interval { from: now - jiff::SignedDuration::from_mins(2), to: now };
     let timeline = history.timeline(policy.clone(), window, 10, now).await.unwrap().unwrap();
     let [road] = &timeline.roads[..] else { unreachable!("one environment: {timeline:?}") };
@@ -144,7 +146,7 @@ async fn a_lost_environment_is_a_gap() {
     let (key, name) = (environment.clone(), policy.clone());
     eventually("it has been watched for more than a second", async || {
         let now = Timestamp::now();
-        let standing = history.standing(key.clone(), name.clone(), now).await.unwrap()?;
+        let standing = history.standing(key.clone(), name.clone(), None, now).await.unwrap()?;
         let begun = standing.policy_gaps.first()?.to;
         (now.duration_since(begun) > jiff::SignedDuration::from_millis(1_500)).then_some(())
     })
@@ -157,7 +159,7 @@ async fn a_lost_environment_is_a_gap() {
     fleet.wait_for(|view| view.environments[0].complete).await.unwrap();
     sleep(Duration::from_secs(1)).await;
     recorder.finish().await;
-    let standing = history.standing(environment, policy, Timestamp::now()).await.unwrap().unwrap();
+    let standing = history.standing(environment, policy, None, Timestamp::now()).await.unwrap().unwrap();
     let lost: Vec<_> = standing.policy_gaps.iter().filter(|gap| gap.length() >= jiff::SignedDuration::from_secs(1)).collect();
     // Before the recorder began, and while it was lost.
     assert_eq!(lost.len(), 2, "{:?}", standing.policy_gaps);

@@ -11,6 +11,7 @@ use assert_cmd::Command;
 use client::{CPOL, ask, pod, policy, until};
 use policydeck::demo::{Demo, DemoOptions, Pace, Scenario};
 use policydeck::domain::journal::Who;
+use policydeck::kinds::revision::digest;
 use policydeck::ops::plan::{from_file, to_file};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -182,17 +183,26 @@ fn an_outcome_tells_no_number_of_what_the_policy_was_before_as_its_own() {
     let name = "require-limits";
     world.is_ready("staging", name);
     let failing = |out: &str| {
-        let (before, _) = out.split_once(" failures and errors")?;
-        before.rsplit(' ').next()?.parse::<u64>().ok().filter(|count| *count > 0)
+        let item = serde_json::from_str::<Value>(out).ok()?["items"][0].clone();
+        item["violations"].as_u64().filter(|count| *count > 0)
     };
     // What it says is the same: so are its numbers.
     let held = world.ends(0, &["hold", name, "-e", "staging", "--reason", "look", "--yes", "-o", "json"]);
-    assert!(failing(&held.out).is_some() && !held.out.contains("evaluated"), "{held:?}");
+    assert!(failing(&held.out).is_some() && !held.out.contains("first scan"), "{held:?}");
     // It says something else, which nothing was judged by yet.
     world.ends(0, &["timeline", name, "-e", "staging"]);
     world.say("staging", name, "something else");
     let back = world.ends(0, &["rollback", name, "-e", "staging", "--yes", "-o", "json"]);
-    assert!(back.out.contains("not evaluated anew yet"), "{back:?}");
+    assert!(back.out.contains("violations unknown until the first scan ("), "{back:?}");
+    let item = back.items()[0].clone();
+    assert!(item["violations"].is_null() && item["violationsBefore"].as_u64() > Some(0), "{item:#}");
+
+    // What is made anew, and what nothing was found in before, has no zero either.
+    world.make("dev", "p");
+    for args in [&["hold", "p", "-e", "dev", "--reason", "x"][..], &["release", "p", "-e", "dev"]] {
+        let item = world.ends(0, &[args, &["--yes", "-o", "json"]].concat()).items()[0].clone();
+        assert!(item["violations"].is_null() && item["reason"].as_str().unwrap().contains("unknown until the first scan"), "{item:#}");
+    }
 }
 
 /// The marks of a policy in an environment, as the timeline has them.
@@ -262,7 +272,11 @@ fn a_plan_is_taken_back_unless_somebody_changed_what_it_wrote() {
 
     // The same road as everything: a dry run, a question, the journal.
     let tried = world.ends(0, &["undo", id, "-e", "dev", "--dry-run"]);
-    assert!(tried.err.contains("Enforce → Audit") && world.action("dev", "p") == "Enforce", "{tried:?}");
+    let turned = |from: &str, to: &str| {
+        tried.err.contains(&format!("-  validationFailureAction: {from}"))
+            && tried.err.contains(&format!("+  validationFailureAction: {to}"))
+    };
+    assert!(turned("Enforce", "Audit") && world.action("dev", "p") == "Enforce", "{tried:?}");
     assert!(world.ends(2, &["undo", id, "-e", "dev"]).err.contains("--yes"));
     world.ends(0, &["undo", &id[..6], "-e", "dev", "--yes"]);
     let is = world.policy("dev", "p").unwrap();
@@ -340,6 +354,287 @@ fn several_policies_are_one_plan() {
     let gates: Vec<Value> =
         entries.iter().filter(|entry| entry["phase"] == "intent").map(|entry| entry["gate"]["policy"]["name"].clone()).collect();
     assert_eq!(gates, ["a", "c"], "each with its own gate");
+}
+
+/// A context may have the name of an environment whose own context is another one.
+#[test]
+fn a_context_is_no_environment_of_the_same_name() {
+    let world = World::new("[[environments]]\nname = \"staging\"\ncontext = \"dev\"\nsteps = [{ mode = \"audit\", soak = \"0s\" }]\n");
+    world.make("dev", "p");
+    let before = world.policy("dev", "p");
+    let ran = world.ends(1, &["hold", "p", "--context", "staging", "--reason", "wait", "--yes"]);
+    assert!(ran.err.contains("no policy"), "{ran:?}");
+    assert_eq!(world.policy("dev", "p"), before, "nothing is written to the cluster of the environment");
+}
+
+#[test]
+fn nothing_is_written_elsewhere_than_asked_for() {
+    let world = World::new(ROAD);
+    world.make("dev", "p");
+    let file = world.home.path().join("plan.json");
+    let file = file.to_str().unwrap();
+    world.promote(0, &["p", "--plan-out", file]);
+    let names = |args: &[&str]| {
+        let ran = world.ends(2, args);
+        assert!(ran.err.contains("would be written to") && ran.err.contains("-e"), "{args:?}: {ran:?}");
+    };
+    for args in [
+        &["promote", "p", "-e", "staging", "--yes", KNOWN[0], KNOWN[1]][..],
+        // A gate that is not open makes no difference.
+        &["promote", "p", "-e", "staging", "--yes"],
+        &["promote", "p", "--to", "dev:enforce", "-e", "staging", "--yes", KNOWN[0], KNOWN[1]],
+        &["promote", "p", "--to", "staging", "-e", "dev", "--yes"],
+        &["promote", "p", "--context", "staging", "--yes", KNOWN[0], KNOWN[1]],
+        &["promote", "--plan", file, "-e", "staging", "--yes"],
+        &["gate", "p", "-e", "staging"],
+        &["gate", "p", "--context", "staging"],
+    ] {
+        names(args);
+    }
+    assert_eq!(world.action("dev", "p"), "Audit");
+    assert!(world.policy("staging", "p").is_none());
+    for (args, says) in [
+        (&["demote", "--plan", file, "-e", "dev", "--yes"][..], "policydeck promote --plan"),
+        (&["promote", "p", "-n", "shop"], "-n means nothing for `promote` with configured environments"),
+        (&["gate", "p", "-n", "shop"], "-n means nothing for `gate`"),
+        (&["unblock", "-e", "dev", "-n", "shop"], "-n means nothing for `unblock`"),
+        (&["promote", "p", "-e", "stagin"], "did you mean `staging`?"),
+        (&["demote", "p", "-e", "dev", "-e", "staging"], "name one environment"),
+    ] {
+        let ran = world.ends(2, args);
+        assert!(ran.err.contains(says), "{args:?}: {ran:?}");
+    }
+    // What is asked for there is done there, by its name or by its context.
+    world.ends(4, &["gate", "p", "-e", "dev"]);
+    world.promote(0, &["p", "-e", "dev", "--yes"]);
+    assert_eq!(world.action("dev", "p"), "Enforce");
+    world.ends(0, &["demote", "p", "--context", "dev", "--yes"]);
+    assert_eq!(world.action("dev", "p"), "Audit");
+    world.say("dev", "p", "another");
+    let preview = world.ends(2, &["rollback", "p", "-e", "dev"]).err;
+    assert!(preview.contains("rollback ClusterPolicy/p in dev"), "{preview}");
+}
+
+#[test]
+fn one_that_cannot_go_keeps_none_of_the_others_from_going_down() {
+    let world = World::new(ROAD);
+    for name in ["a", "b", "c"] {
+        world.make("dev", name);
+    }
+    let results = |ran: &Ran| -> Vec<(String, String)> {
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        ran.items().iter().map(|item| (text(&item["object"]["name"]), text(&item["result"]))).collect()
+    };
+    let named =
+        |expected: &[(&str, &str)]| expected.iter().map(|(name, result)| ((*name).to_owned(), (*result).to_owned())).collect::<Vec<_>>();
+    let actions = || ["a", "b", "c"].map(|name| world.action("dev", name).as_str().unwrap().to_owned());
+
+    // One at audit, one that is nowhere.
+    world.promote(0, &["b", "--yes"]);
+    let ran = world.ends(0, &["demote", "a", "b", "-e", "dev", "--yes", "-o", "json"]);
+    assert_eq!(results(&ran), named(&[("b", "done"), ("a", "unchanged")]), "{ran:?}");
+    assert_eq!(actions(), ["Audit"; 3]);
+    let ran = world.ends(0, &["demote", "a", "-e", "dev", "--yes", "-o", "json"]);
+    assert_eq!(results(&ran), named(&[("a", "unchanged")]), "nothing has to be done: {ran:?}");
+    world.is_ready("dev", "b");
+    world.promote(0, &["b", "--yes"]);
+    let ran = world.ends(5, &["demote", "nowhere", "b", "-e", "dev", "--yes", "-o", "json"]);
+    assert_eq!(results(&ran), named(&[("b", "done"), ("nowhere", "failed")]), "{ran:?}");
+    assert_eq!(actions(), ["Audit"; 3]);
+    let ran = world.ends(1, &["demote", "nowhere", "nothing", "-e", "dev", "--yes", "-o", "json"]);
+    assert_eq!(results(&ran).len(), 2, "{ran:?}");
+
+    // Between the plan and its end one is changed by someone else.
+    world.is_ready("dev", "b");
+    world.promote(0, &["a", "b", "c", "--yes"]);
+    assert_eq!(actions(), ["Enforce"; 3]);
+    let file = world.home.path().join("plan.json");
+    let file = file.to_str().unwrap();
+    world.ends(0, &["demote", "a", "b", "c", "-e", "dev", "--plan-out", file]);
+    world.say("dev", "b", "something else");
+    let ran = world.ends(5, &["demote", "--plan", file, "--yes", "-o", "json"]);
+    assert_eq!(results(&ran), named(&[("a", "done"), ("c", "done"), ("b", "refused")]), "{ran:?}");
+    assert_eq!(actions(), ["Audit", "Enforce", "Audit"]);
+
+    // The way down fits exactly what a promotion left, mixed as it is.
+    let ran = world.ends(0, &["demote", "a", "b", "c", "-e", "dev", "--yes", "-o", "json"]);
+    assert_eq!(results(&ran), named(&[("b", "done"), ("a", "unchanged"), ("c", "unchanged")]), "{ran:?}");
+
+    // So does an undo: what someone changed since is left out by name.
+    for name in ["a", "b", "c"] {
+        world.is_ready("dev", name);
+    }
+    let promoted = world.promote(0, &["a", "b", "c", "--yes", "-o", "json"]).document();
+    world.say("dev", "c", "their change");
+    let ran = world.ends(5, &["undo", promoted["plan"].as_str().unwrap(), "-e", "dev", "--yes", "-o", "json"]);
+    assert_eq!(results(&ran)[2], named(&[("c", "refused")])[0], "{ran:?}");
+    assert_eq!(actions(), ["Audit", "Audit", "Enforce"]);
+}
+
+#[test]
+fn another_cluster_behind_the_context_is_reported_as_that() {
+    let world = World::new(ROAD);
+    for environment in ["dev", "staging"] {
+        world.make(environment, "p");
+    }
+    let file = world.home.path().join("plan.json");
+    let file = file.to_str().unwrap();
+    world.ends(0, &["hold", "p", "-e", "dev", "--reason", "x", "--plan-out", file]);
+    // The context leads to another cluster now, in which there is such a policy, too.
+    let swapped = world.demo.kubeconfig().replace("dev", "was-dev").replace("staging", "dev").replace("was-dev", "staging");
+    std::fs::write(world.home.path().join("kubeconfig"), swapped).unwrap();
+    let ran = world.ends(1, &["hold", "--plan", file, "--yes"]);
+    assert!(ran.err.contains("is in another cluster (") && !ran.err.contains("faster"), "{ran:?}");
+    for environment in ["dev", "staging"] {
+        assert!(world.policy(environment, "p").unwrap()["metadata"]["annotations"]["policydeck.dev/hold"].is_null(), "{environment}");
+    }
+}
+
+#[test]
+fn a_rollback_is_remembered_until_it_is_released() {
+    let world = World::new(ROAD);
+    world.make("dev", "p");
+    world.say("dev", "p", "good");
+    world.ends(0, &["timeline", "p", "-e", "dev"]);
+    world.say("dev", "p", "bad");
+    world.ends(0, &["timeline", "p", "-e", "dev"]);
+    world.ends(0, &["rollback", "p", "-e", "dev", "--yes", "--reason", "INC-7: everything was blocked"]);
+    assert_eq!(world.message("dev", "p"), "good");
+    let why = |ran: &Ran| ran.items()[0]["conditions"].as_array().unwrap().iter().find(|one| one["name"] == "hold").unwrap().clone();
+    let gate = |status: i32| why(&world.ends(status, &["gate", "p", "-o", "json"]));
+    // The present revision is another one.
+    assert_eq!(gate(4)["state"], "met");
+    // The one that was rolled back comes again, by whatever hand.
+    world.say("dev", "p", "bad");
+    let mut hold = Value::Null;
+    until("the gate remembers", || {
+        hold = gate(4);
+        (hold["state"] == "unknown").then_some(())
+    });
+    let reason = hold["reason"].as_str().unwrap();
+    for part in ["was rolled back from audit in dev on ", " by ", "INC-7: everything was blocked", "release"] {
+        assert!(reason.contains(part), "{part}: {reason}");
+    }
+    let tried = world.promote(0, &["p", "--dry-run"]);
+    assert!(tried.err.contains("warning") && tried.err.contains("was rolled back from audit in dev"), "{tried:?}");
+    // The journal says why, of this and of a hold.
+    world.ends(0, &["release", "p", "-e", "dev", "--yes"]);
+    until("the gate has forgotten", || (gate(4)["state"] == "met").then_some(()));
+    world.ends(0, &["hold", "p", "-e", "dev", "--reason", "audit week", "--yes"]);
+    let entries = world.ends(0, &["audit", "show", "-o", "json"]).items();
+    let reason = |verb: &str| entries.iter().find(|one| one["verb"] == verb && one["phase"] == "intent").unwrap()["reason"].clone();
+    assert_eq!((reason("rollback"), reason("hold")), (json!("INC-7: everything was blocked"), json!("audit week")));
+}
+
+/// The same file with its plan changed and a digest that fits.
+fn forged(file: &str, change: impl FnOnce(&mut Value)) -> String {
+    let mut document: Value = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
+    change(&mut document["plan"]);
+    document["digest"] = digest(&document["plan"]).into();
+    let forged = format!("{file}.forged");
+    std::fs::write(&forged, document.to_string()).unwrap();
+    forged
+}
+
+/// What is changed in a plan's file.
+type Forge<'a> = &'a dyn Fn(&mut Value);
+
+#[test]
+fn a_plan_file_does_what_its_operation_does_here_and_nothing_else() {
+    let world = World::new(ROAD);
+    for name in ["p", "q"] {
+        world.make("dev", name);
+    }
+    let file = |name: &str| world.home.path().join(name).to_str().unwrap().to_owned();
+    let (up, down, keep, back, undo) = (file("up"), file("down"), file("keep"), file("back"), file("undo"));
+    world.promote(0, &["q", "--yes"]);
+    world.is_ready("dev", "q");
+    world.ends(0, &["demote", "q", "-e", "dev", "--yes"]);
+    world.promote(0, &["q", "--yes"]);
+    world.is_ready("dev", "q");
+    world.make("dev", "u");
+    world.promote(0, &["u", "--yes"]);
+    world.is_ready("dev", "u");
+    world.ends(0, &["undo", "--last", "-e", "dev", "--plan-out", &undo]);
+    world.ends(0, &["hold", "p", "-e", "dev", "--reason", "x", "--plan-out", &keep]);
+    world.promote(0, &["p", "--plan-out", &up]);
+    world.say("dev", "q", "worse");
+    world.ends(0, &["demote", "q", "-e", "dev", "--plan-out", &down]);
+    world.ends(0, &["rollback", "q", "-e", "dev", "--plan-out", &back]);
+    let before = ["p", "q", "u"].map(|name| world.policy("dev", name).unwrap()["spec"].clone());
+    let held = world.ends(0, &["audit", "show", "-o", "json"]).items().len();
+
+    let enforce = json!({"op": "add", "path": "/spec/validationFailureAction", "value": "Enforce"});
+    let elsewhere = |plan: &mut Value| {
+        for part in ["steps", "basis"] {
+            plan[part][0]["object"]["plural"] = json!("clusterrolebindings");
+        }
+    };
+    let webhooks = |plan: &mut Value| {
+        let object = json!({"group": "admissionregistration.k8s.io", "version": "v1", "kind": "ValidatingWebhookConfiguration",
+            "plural": "validatingwebhookconfigurations", "name": "kyverno-resource-validating-webhook-cfg"});
+        (plan["steps"][0]["object"], plan["basis"][0]["object"]) = (object.clone(), object);
+    };
+    let table: [(&str, &str, Forge<'_>, &str); 15] = [
+        ("undo", &undo, &|plan| plan["steps"][0]["after"] = json!(null), "writes something else to ClusterPolicy/u in dev than `undo`"),
+        ("undo", &undo, &|plan| plan["steps"][0]["after"]["metadata"]["labels"] = json!({"policydeck.dev/x": "y"}), "than `undo`"),
+        ("undo", &undo, &|plan| plan["undoes"] = json!("0123456789ab"), "is taken back where its archive is"),
+        ("undo", &undo, &|plan| plan["undoes"] = json!("../x"), "does not say which plan it takes back"),
+        ("undo", &undo, &webhooks, "since this plan was made"),
+        ("promote", &up, &elsewhere, "which is not that of a ClusterPolicy"),
+        ("promote", &up, &|plan| plan["steps"][0]["object"]["name"] = json!("../../secrets"), "is no name"),
+        ("promote", &up, &|plan| plan["basis"] = json!([]), "does not say what ClusterPolicy/p was"),
+        ("promote", &up, &|plan| plan["steps"] = json!([]), "it writes nothing"),
+        (
+            "promote",
+            &up,
+            &|plan| plan["steps"][0]["after"]["spec"]["background"] = json!(false),
+            "writes something else to ClusterPolicy/p in dev than `promote`",
+        ),
+        // Without the gate that was acknowledged, it is judged again.
+        ("promote", &up, &|plan| (plan["gate"], plan["direction"]) = (json!(null), json!("down")), "UNKNOWN"),
+        (
+            "hold",
+            &keep,
+            &|plan| {
+                plan["steps"][0]["after"]["spec"]["validationFailureAction"] = json!("Enforce");
+                plan["steps"][0]["patch"].as_array_mut().unwrap().push(enforce.clone());
+            },
+            "writes something else to ClusterPolicy/p in dev than `hold`",
+        ),
+        ("demote", &down, &|plan| plan["steps"][0]["after"]["spec"]["background"] = json!(false), "than `demote`"),
+        ("demote", &down, &|plan| plan["steps"][0]["environment"] = json!("staging"), "it does not say what ClusterPolicy/q was"),
+        (
+            "rollback",
+            &back,
+            &|plan| {
+                let spec = &mut plan["steps"][0]["after"]["spec"];
+                spec["validationFailureAction"] = json!("Enforce");
+                spec["rules"][0]["validate"]["message"] = json!("mine");
+            },
+            "Neither an archive nor the history here has what this plan puts back",
+        ),
+    ];
+    for (verb, file, change, words) in table {
+        let forged = forged(file, change);
+        let ran = world.run(&[verb, "--plan", &forged, "--yes"]);
+        assert!(ran.status != 0 && ran.err.contains(words), "{verb} {words}: {ran:?}");
+        assert_eq!(["p", "q", "u"].map(|name| world.policy("dev", name).unwrap()["spec"].clone()), before, "{verb} {words}: {ran:?}");
+    }
+    assert_eq!(world.ends(0, &["audit", "show", "-o", "json"]).items().len(), held, "nothing was even intended");
+
+    // What is only shown or sent, and not what it comes to, is made again.
+    let shown = forged(&keep, |plan| {
+        plan["steps"][0]["diff"] = json!([]);
+        plan["steps"][0]["patch"].as_array_mut().unwrap().push(enforce);
+    });
+    let ran = world.ends(0, &["hold", "--plan", &shown, "--yes"]);
+    assert!(ran.err.contains("policydeck.dev/hold"), "{ran:?}");
+    assert_eq!(world.action("dev", "p"), "Audit");
+    // Honest files do what they say.
+    world.ends(0, &["undo", "--plan", &undo, "--yes"]);
+    world.ends(0, &["rollback", "--plan", &back, "--yes"]);
+    assert_eq!(["u", "q"].map(|name| world.action("dev", name)), ["Audit", "Audit"]);
 }
 
 /// The plan in a file as somebody else would have made it.
@@ -440,8 +735,131 @@ fn what_would_be_refused_is_told_before() {
 
     // Where it is not yet, nothing is known, and that is said.
     world.make("dev", "q");
+    world.say("dev", "q", &format!("{}and the tail", "No owner, no Pod. ".repeat(20)));
+    world.is_ready("dev", "q");
     world.promote(0, &["q", "--yes"]);
     world.is_ready("dev", "q");
     let there = world.promote(0, &["q", "--dry-run"]);
     assert!(there.err.contains("impact  ClusterPolicy/q is not in staging yet: nothing was evaluated there."), "{there:?}");
+    let (_, shown) = there.err.split_once("\nchange  create ClusterPolicy/q in staging\n").unwrap();
+    let (written, _) = shown.split_once("\nimpact ").unwrap();
+    let whole = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(whole(written).contains("No owner, no Pod. and the tail") && written.contains("kind: ClusterPolicy"), "{written}");
+    assert!(written.contains("policydeck annotations: "), "{written}");
+}
+
+impl World {
+    /// Brings a policy to enforce in both environments.
+    fn roll_out(&self, name: &str) {
+        self.make("dev", name);
+        for (environment, action) in [("dev", "Enforce"), ("staging", "Audit"), ("staging", "Enforce")] {
+            self.promote(0, &[name, "--yes"]);
+            assert_eq!(self.action(environment, name), action);
+            self.is_ready(environment, name);
+        }
+    }
+
+    fn gate(&self, args: &[&str]) -> (i32, Value) {
+        let ran = self.run(&[&["gate"], args, &["-o", "json"]].concat());
+        (ran.status, ran.items()[0].clone())
+    }
+}
+
+/// `dev:enforce → staging:audit` of a gate.
+fn way(gate: &Value) -> String {
+    let stop = |stop: &Value| format!("{}:{}", stop["environment"].as_str().unwrap(), stop["mode"].as_str().unwrap());
+    format!("{} → {}", stop(&gate["from"]), stop(&gate["to"]))
+}
+
+fn condition(gate: &Value, name: &str) -> (String, String) {
+    let found = gate["conditions"].as_array().unwrap().iter().find(|one| one["name"] == name).unwrap_or_else(|| panic!("{gate:#}"));
+    (found["state"].as_str().unwrap().to_owned(), found["reason"].as_str().unwrap().to_owned())
+}
+
+#[test]
+fn a_new_revision_travels_although_production_has_an_older_one() {
+    let world = World::new(ROAD);
+    world.roll_out("p");
+    let done = world.run(&["gate", "p"]);
+    assert!(done.status == 2 && done.err.contains("fully rolled out"), "{done:?}");
+
+    world.say("dev", "p", "a new revision");
+    world.is_ready("dev", "p");
+    let (status, gate) = world.gate(&["p"]);
+    assert_eq!((status, way(&gate).as_str()), (4, "dev:enforce → staging:audit"), "{gate:#}");
+    let (state, reason) = condition(&gate, "drift");
+    assert!(state == "met" && reason.starts_with("replaces revision ") && reason.ends_with(" (enforce)"), "{reason}");
+    // What is in staging does not go further by itself.
+    let (status, gate) = world.gate(&["p", "--to", "staging:enforce"]);
+    assert_eq!((status, way(&gate).as_str()), (3, "staging:enforce → staging:enforce"), "{gate:#}");
+    let (state, reason) = condition(&gate, "drift");
+    assert!(state == "unmet" && reason.contains("dev has revision ") && reason.contains("--to staging"), "{reason}");
+
+    let tried = world.promote(0, &["p", "--dry-run"]);
+    assert!(tried.err.contains("Protection ends: revision ") && tried.err.contains("enforces in staging now"), "{tried:?}");
+    world.promote(0, &["p", "--yes"]);
+    assert_eq!((world.action("staging", "p"), world.message("staging", "p")), (json!("Audit"), json!("a new revision")));
+    world.is_ready("staging", "p");
+    assert_eq!(way(&world.gate(&["p"]).1), "staging:audit → staging:enforce");
+
+    // The older revision enforced: nothing that is known now is about it, so it does not come back so by itself.
+    let undone = world.ends(1, &["undo", "--last", "-e", "staging", "--yes", KNOWN[0], KNOWN[1]]);
+    assert!(undone.err.contains("Roll back instead"), "{undone:?}");
+    assert_eq!(world.action("staging", "p"), "Audit");
+    world.ends(0, &["rollback", "p", "-e", "staging", "--yes"]);
+    assert_ne!(world.message("staging", "p"), "a new revision");
+    assert_eq!(world.action("staging", "p"), "Audit", "a rollback never makes a policy block more");
+    // dev and staging differ again, and dev's revision goes there again.
+    world.is_ready("staging", "p");
+    assert_eq!(way(&world.gate(&["p"]).1), "dev:enforce → staging:audit");
+    assert_eq!(condition(&world.gate(&["p", "--to", "staging:enforce"]).1, "drift").0, "unmet");
+    world.promote(3, &["p", "--to", "staging:enforce", "--yes"]);
+}
+
+#[test]
+fn a_demotion_is_undone_wherever_it_was() {
+    let world = World::new(ROAD);
+    world.roll_out("p");
+    world.ends(0, &["demote", "p", "-e", "dev", "--yes"]);
+    world.is_ready("dev", "p");
+    let (_, gate) = world.gate(&["p"]);
+    assert_eq!(way(&gate), "dev:audit → dev:enforce");
+    assert!(condition(&gate, "drift").1.contains("staging is at enforce already"), "{gate:#}");
+    // By undo, and by a promotion of its own.
+    world.ends(0, &["undo", "--last", "-e", "dev", "--yes", KNOWN[0], KNOWN[1]]);
+    assert_eq!(world.action("dev", "p"), "Enforce");
+    world.is_ready("dev", "p");
+    world.ends(0, &["demote", "p", "-e", "dev", "--yes"]);
+    world.is_ready("dev", "p");
+    world.promote(0, &["p", "--to", "dev:enforce", "--yes"]);
+    assert_eq!(world.action("dev", "p"), "Enforce");
+
+    // In the last environment, while the first is weaker: the first comes first.
+    world.is_ready("dev", "p");
+    for environment in ["dev", "staging"] {
+        world.ends(0, &["demote", "p", "-e", environment, "--yes"]);
+        world.is_ready(environment, "p");
+    }
+    let (status, gate) = world.gate(&["p", "--to", "staging:enforce"]);
+    assert_eq!((status, condition(&gate, "drift").0.as_str()), (3, "unmet"), "{gate:#}");
+    assert!(condition(&gate, "drift").1.contains("--to dev:enforce"), "{gate:#}");
+}
+
+#[test]
+fn a_policy_that_only_a_later_environment_has_is_reported() {
+    let world = World::new(ROAD);
+    world.make("staging", "p");
+    let (status, gate) = world.gate(&["p"]);
+    assert_eq!((status, way(&gate).as_str()), (3, "staging:audit → staging:enforce"), "{gate:#}");
+    assert!(condition(&gate, "drift").1.starts_with("dev does not have it"), "{gate:#}");
+    world.promote(3, &["p", "--yes"]);
+    // At the last step, too.
+    let (code, answer) = ask(&world.demo, "staging").merge(&format!("{CPOL}/p"), &json!({"spec": {"validationFailureAction": "Enforce"}}));
+    assert_eq!(code, 200, "{answer}");
+    world.is_ready("staging", "p");
+    let (status, gate) = world.gate(&["p"]);
+    assert_eq!((status, way(&gate).as_str()), (3, "staging:enforce → staging:enforce"), "{gate:#}");
+    // It is put where it should have been first.
+    world.make("dev", "p");
+    assert_eq!(way(&world.gate(&["p"]).1), "dev:audit → dev:enforce");
 }

@@ -77,6 +77,7 @@ impl Deck {
             impersonate_user: None,
             impersonate_groups: Vec::new(),
             summaries: true,
+            timing: policydeck::cluster::Timing::default(),
         };
         let engine = engine::start(demo.environments().map(spec).collect());
         let journal = Some(JournalReader::new(journal.to_owned()));

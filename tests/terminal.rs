@@ -88,8 +88,8 @@ fn showing(environment: &[(&str, &str)]) -> Session {
 }
 
 #[test]
-fn q_and_ctrl_c_give_the_terminal_back() {
-    for key in ["q", "\u{3}", ":q\r"] {
+fn ctrl_c_and_the_command_to_quit_give_the_terminal_back() {
+    for key in ["\u{3}", ":q\r", "q:quit\r"] {
         let mut session = showing(&[]);
         session.keys(key);
         assert!(session.ended().screen.contains("ended well"));
@@ -119,7 +119,7 @@ fn stopped_and_continued_the_screen_comes_back_whole() {
     for by_key in [true, false] {
         session.stop_and_continue(by_key, "require-pod-requests-limits");
     }
-    session.keys("q");
+    session.keys(":q\r");
     session.ended();
 }
 
@@ -130,7 +130,7 @@ fn resized_to_almost_nothing_and_back() {
         session.resize(rows, cols);
     }
     session.until_text("require-pod-requests-limits");
-    session.keys("q");
+    session.keys(":q\r");
     session.ended();
 }
 
@@ -144,7 +144,7 @@ fn keys_are_answered_at_once() {
     assert!(start.elapsed() < Duration::from_millis(900), "{:?}", start.elapsed());
     session.keys("?");
     session.until("help to go", |screen| !screen.contents().contains("Moving"));
-    session.keys("q");
+    session.keys(":q\r");
     session.ended();
 }
 
@@ -188,9 +188,9 @@ fn the_demo_from_the_matrix_down_to_an_object_and_out() {
     session.keys("qq");
     session.until("the keys of the matrix", |screen| screen.contents().lines().last().is_some_and(|line| line.contains("s sort")));
     session.keys("/latest\r");
-    session.until_text("left out by the filter latest");
+    session.until_text("hidden by the filter latest");
     session.keys("\u{1b}");
-    session.until("the filter gone", |screen| !screen.contents().contains("left out by the filter"));
+    session.until("the filter gone", |screen| !screen.contents().contains("hidden by the filter"));
     session.keys("?");
     session.until_text("Everywhere");
     session.keys("?");
@@ -208,9 +208,34 @@ fn the_demo_from_the_matrix_down_to_an_object_and_out() {
     let files = std::fs::read_dir(demo.home.path()).unwrap();
     let saved = files.map(|entry| entry.unwrap().path()).find(|p| p.extension().is_some_and(|e| e == "txt"));
     assert!(std::fs::read_to_string(saved.unwrap()).unwrap().contains("POLICY ↓ faults"));
-    session.keys("q");
+    session.keys(":q\r");
     let (_, status, complaints) = demo.ended();
     assert_eq!((status, complaints.as_str()), (0, ""));
+}
+
+/// The name in the row under the cursor.
+fn selected(screen: &vt100::Screen) -> Option<String> {
+    screen.contents().lines().find_map(|line| Some(line.strip_prefix('▌')?.split(' ').next()?.to_owned()))
+}
+
+/// Presses ↓ or ↑ until this policy is under the cursor, as a person would: one row after the other, looking. Rows may change places meanwhile.
+fn walk_to(session: &mut Session, policy: &str) {
+    let is_above = |screen: &vt100::Screen| {
+        let line =
+            |start: &str| screen.contents().lines().position(|line| line.strip_prefix(['▌', ' ']).unwrap_or(line).starts_with(start));
+        let cursor = screen.contents().lines().position(|line| line.starts_with('▌'));
+        line(&format!("{policy} ")).zip(cursor).is_some_and(|(policy, cursor)| policy < cursor)
+    };
+    for _ in 0..80 {
+        let before = session.look(selected);
+        if before.as_deref() == Some(policy) {
+            return;
+        }
+        let above = session.look(is_above);
+        session.keys(if above { "\u{1b}[A" } else { "\u{1b}[B" });
+        session.until("the cursor moves, or the policy does", |screen| selected(screen) != before || is_above(screen) != above);
+    }
+    assert_eq!(session.look(selected).as_deref(), Some(policy), "it is not in the list");
 }
 
 #[test]
@@ -219,23 +244,22 @@ fn a_policy_is_promoted_with_the_keys_and_only_the_demo_remembers() {
     let session = &mut demo.session;
     session.keys(":rollout\r");
     session.until("an open gate", |screen| {
-        screen.contents().lines().any(|line| line.starts_with("▌no-privilege-escalation") && line.contains("✓ open"))
+        screen.contents().lines().any(|line| line.contains("disallow-host-process") && line.contains("✓ open"))
     });
+    walk_to(session, "disallow-host-process");
     session.keys("p");
-    session.until_text("dry run: accepted");
-    session.keys("production\r");
-    session.until_text("enforce now");
+    session.until_text("ClusterPolicy/disallow-host-process");
+    session.until_text("ticket");
+    session.keys("y");
     session.until_text("archives");
     session.keys("\u{1b}");
-    session.until("the board", |screen| !screen.contents().contains("enforce now"));
-    // It has reached the end of its road.
-    session.keys("o");
-    session.until("enforced in production", |screen| {
-        screen.contents().lines().any(|line| line.contains("no-privilege-escalation") && line.contains("█e ▒a ▒a █e"))
+    session.until("the board, with the cursor on it, and its new mode", |screen| {
+        !screen.contents().contains("archives")
+            && screen.contents().lines().any(|line| line.starts_with("▌disallow-host-process") && line.contains("█e ╱  ╱  ╱"))
     });
     session.keys("m");
-    session.until_text("promote ValidatingPolicy/no-privilege-escalation in production: done");
-    session.keys("q\u{3}");
+    session.until_text("promote ClusterPolicy/disallow-host-process in dev: done");
+    session.keys("\u{3}");
     let home = demo.home.path().to_path_buf();
     let data =
         std::fs::read_dir(home.join("data/policydeck")).map(|found| found.flatten().map(|entry| entry.file_name()).collect::<Vec<_>>());
@@ -243,6 +267,81 @@ fn a_policy_is_promoted_with_the_keys_and_only_the_demo_remembers() {
         data.is_err() || data.is_ok_and(|names| !names.iter().any(|name| name == "journal" || name == "archives")),
         "nothing of it is kept"
     );
+    let (_, status, complaints) = demo.ended();
+    assert_eq!((status, complaints.as_str()), (0, ""));
+}
+
+/// The guide of the demo, followed to the letter: no filter, no key that it does not name, each of them once the screen shows what it asks for.
+#[test]
+#[cfg(debug_assertions)]
+fn the_guide_followed_literally_changes_its_own_policy_and_no_other() {
+    const POLICY: &str = "disallow-host-process";
+    let mut demo = demo_showing(&[("POLICYDECK_REHEARSE_SOAK", "1s")]);
+    let session = &mut demo.session;
+    let says = |n: usize| move |screen: &vt100::Screen| screen.contents().contains(&format!("{n}/8 "));
+    let under_the_cursor = |screen: &vt100::Screen| screen.contents().lines().any(|line| line.starts_with(&format!("▌{POLICY} ")));
+    let open = |to: &'static str| {
+        move |screen: &vt100::Screen| {
+            let row = |line: &str| line.starts_with(&format!("▌{POLICY} ")) && line.contains(to) && line.contains("✓ open");
+            screen.contents().lines().any(row)
+        }
+    };
+    session.until("the guide", says(1));
+    session.keys(":rollout\r");
+    session.until("the policy is listed", |screen| screen.contents().contains(POLICY) && screen.contents().contains("NEXT STEP"));
+    session.until("a gate that is open", |screen| screen.contents().lines().any(|line| line.contains(POLICY) && line.contains("✓ open")));
+    walk_to(session, POLICY);
+    let steps = [
+        (1, "dev · enforce", false),
+        (2, "qac · audit", false),
+        (3, "staging · audit", false),
+        (4, "staging · enforce", false),
+        (5, "PRODUCTION · audit", true),
+        (6, "PRODUCTION · enforce", true),
+    ];
+    for (n, to, production) in steps {
+        session.until("what to do", says(n));
+        if n > 1 {
+            session.keys("\r");
+        }
+        session.until_within("the cursor on the policy, its gate open", Duration::from_secs(60), open(to));
+        session.keys("p");
+        session.until("the preview", |screen| {
+            screen.contents().contains(&format!("Promote {POLICY} to {to}")) && screen.contents().contains("ticket")
+        });
+        if production {
+            session.keys("\u{1b}[F");
+            session.until_text("type production to confirm");
+            session.keys("production\r");
+        } else {
+            session.keys("y");
+        }
+        session.until_within("the result", Duration::from_secs(60), |screen| {
+            screen.contents().contains(&format!("Promote {POLICY} to {to}: done"))
+        });
+    }
+    session.until_within("the colleague", Duration::from_secs(60), says(7));
+    session.keys("\r");
+    session.until("the cursor on it although it is at the end", under_the_cursor);
+    session.keys("r");
+    session.until("earlier versions", |screen| {
+        screen.contents().contains(&format!("Roll back {POLICY} in PRODUCTION")) && screen.contents().contains("back to")
+    });
+    session.keys("\r");
+    session.until_text("ticket");
+    session.keys("\u{1b}[F");
+    session.until_text("type production to confirm");
+    session.keys("production\r");
+    session.until_within("the end of the tour", Duration::from_secs(60), says(8));
+    session.keys("\r");
+    session.keys("t");
+    session.until("its timeline", |screen| screen.contents().contains(POLICY) && screen.contents().contains("now"));
+    session.keys(":journal\r");
+    session.until("seven operations", |screen| screen.contents().lines().filter(|line| line.contains(" done")).count() >= 7);
+    for line in session.text().lines().filter(|line| line.contains("promote ") || line.contains("rollback ")) {
+        assert!(line.contains(POLICY) || !line.contains("✓ done"), "another policy was changed: {line}");
+    }
+    session.keys(":q\r");
     let (_, status, complaints) = demo.ended();
     assert_eq!((status, complaints.as_str()), (0, ""));
 }

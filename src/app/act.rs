@@ -9,30 +9,36 @@ use crate::cli::document::{self, Head};
 use crate::cli::findings::find;
 use crate::cli::settle::settle;
 use crate::cli::show::choose;
-use crate::cli::{Exit, Problem, formers, gate, outcome, preview};
+use crate::cli::{Exit, Problem, flags, formers, gate, outcome, preview};
+use crate::domain::journal::StepResult;
 use crate::domain::{Gate, PolicyId, clean};
-use crate::engine::operations::{Declined, GitRoad, Operator, Outcome, Request, Undone};
+use crate::engine::JournalReader;
+use crate::engine::operations::{Declined, GitRoad, Operator, Outcome, Request, StepOutcome, UNACKNOWLEDGED, Undone};
 use crate::files::{self, Paths};
 use crate::fleet::view::FleetView;
-use crate::ops::plan::{ConfirmLevel, Plan, from_file, to_file};
+use crate::ops::plan::{ConfirmLevel, Plan, Step, from_file, to_file};
 use crate::settings::EnvironmentSettings;
 use jiff::Timestamp;
 use serde_json::json;
 use std::io::{self, BufRead as _, BufWriter, IsTerminal as _, Write as _};
+use std::path::Path;
 
 /// Runs one operation to its end.
 pub(super) async fn run(act: &Act, globals: &Globals) -> Result<Exit, Problem> {
-    // Where a policy stands on its road shows only on the whole of it; -e says where to act.
-    let whole = Globals { environments: Vec::new(), ..globals.clone() };
-    let loaded = load::load(&whole, wiring::actions())?;
+    // Where a policy is in its pipeline shows only on the whole of it; -e and --context say where to write.
+    let (loaded, chosen) = load::load_whole(globals, wiring::actions())?;
+    load::check_namespace(&loaded, flags::of_act(act), globals)?;
     for warning in &loaded.warnings {
         writeln!(io::stderr(), "{warning}")?;
     }
     let engine = wiring::start_engine(&loaded, false);
     let paths = Paths::find().map_err(|error| Problem::failed(error.what))?;
+    if let Some(trouble) = JournalReader::new(paths.journal()).trouble().await {
+        writeln!(io::stderr(), "{}", clean(&trouble))?;
+    }
     let git = GitRoad::new(paths.repositories(), act.flags().follow);
     let operator = wiring::own_operator(&engine, &loaded, &paths).with_git(git.clone());
-    let asked = Asked { act, globals, loaded: &loaded, operator: &operator, git: &git };
+    let asked = Asked { act, globals, loaded: &loaded, chosen: &chosen, operator: &operator, git: &git };
     tokio::select! {
         result = asked.run(&engine) => result,
         () = tell(&git) => Ok(Exit::Failed),
@@ -40,10 +46,28 @@ pub(super) async fn run(act: &Act, globals: &Globals) -> Result<Exit, Problem> {
     }
 }
 
+/// What is to be done.
+struct Planned {
+    /// One plan of everything that goes; `None` where nothing does.
+    plan: Option<Plan>,
+    /// The gates that are not open of what is left out.
+    shut: Vec<Gate>,
+    /// What needs nothing or cannot go.
+    left_out: Vec<StepOutcome>,
+}
+
+impl Planned {
+    fn of(plan: Plan) -> Self {
+        Self { plan: Some(plan), shut: Vec::new(), left_out: Vec::new() }
+    }
+}
+
 struct Asked<'a> {
     act: &'a Act,
     globals: &'a Globals,
     loaded: &'a Loaded,
+    /// The environments that -e or --context name; empty where neither was typed.
+    chosen: &'a [String],
     operator: &'a Operator,
     git: &'a GitRoad,
 }
@@ -58,50 +82,105 @@ impl Asked<'_> {
     }
 
     async fn run(&self, engine: &crate::engine::EngineHandle) -> Result<Exit, Problem> {
-        let fleet = settle(engine.fleet(), self.environments().len(), self.globals.wait).await;
+        let fleet = settle(engine.fleet(), self.environments().len(), self.globals.wait, &mut io::stderr()).await?;
         if let Act::Rollback(args) = self.act
             && args.list
         {
             return self.list(&fleet).await;
         }
-        let (plan, left_out) = if let Some(file) = &self.flags().plan {
-            let text = files::read_text(file).map_err(|error| Problem::usage(error.what))?;
-            (self.operator.as_asked_here(from_file(&text).map_err(Problem::usage)?), Vec::new())
-        } else {
-            self.planned(&fleet).await?
+        let Planned { plan, shut, left_out } = match &self.flags().plan {
+            Some(file) => {
+                let asked = self.read_plan(file)?;
+                let (plan, left_out) = self.operator.made_again(&asked).await.map_err(|declined| decline(&declined))?;
+                Planned { left_out, ..Planned::of(plan) }
+            }
+            None => self.planned(&fleet).await?,
         };
-        match self.settle_plan(&plan).await? {
-            Some(outcome) => self.tell(&plan, &outcome, &left_out),
-            None => Ok(Exit::Done),
+        for left in &left_out {
+            writeln!(io::stderr(), "{}: {}: {}", left.object, left.result, clean(&left.reason))?;
         }
+        let Some(plan) = plan else {
+            // Nothing has to be done, or nothing can be.
+            let outcome = Outcome { plan: String::new(), undo: None, dry_run: self.flags().dry_run != DryRun::None, steps: left_out };
+            return self.tell(&[], &outcome, &shut);
+        };
+        self.writes_there(&plan)?;
+        let is_whole = left_out.iter().all(|one| one.result == StepResult::Unchanged);
+        let planned = if is_whole { Exit::Done } else { Exit::Partly };
+        let Some(mut outcome) = self.settle_plan(&plan).await? else { return Ok(planned) };
+        outcome.steps.extend(left_out);
+        let tried = self.tell(&plan.impact, &outcome, &shut)?;
+        // Without a try, what counts is whether all of it was planned.
+        Ok(if self.flags().dry_run == DryRun::Client { planned } else { tried })
     }
 
-    /// The one plan of everything that is asked for, and the gates of what is left out.
-    async fn planned(&self, fleet: &FleetView) -> Result<(Plan, Vec<Gate>), Problem> {
+    /// The plan in a file, which has to do what is typed.
+    fn read_plan(&self, file: &Path) -> Result<Plan, Problem> {
+        let content = files::read_regular(file, files::LARGEST_PLAN).map_err(|error| Problem::usage(error.what))?;
+        let text = String::from_utf8(content).map_err(|_| Problem::usage(format!("{} is not text", file.display())))?;
+        let plan = from_file(&text).map_err(Problem::usage)?;
+        let (typed, does) = (flags::of_act(self.act), plan.operation.as_str());
+        if typed != does {
+            let file = file.display();
+            return Err(Problem::usage(format!("the plan in {file} does not {typed}, it does {does}: `policydeck {does} --plan {file}`")));
+        }
+        Ok(plan)
+    }
+
+    /// Whether everything is written where -e or --context say.
+    fn writes_there(&self, plan: &Plan) -> Result<(), Problem> {
+        let elsewhere = |step: &Step| flags::elsewhere(self.chosen, &format!("{} {}", plan.operation, step.object), &step.environment);
+        plan.steps.iter().find_map(elsewhere).map_or(Ok(()), |why| Err(Problem::usage(why)))
+    }
+
+    /// The same of a gate that is not open: what lies behind it is not what was asked for.
+    fn leads_there(&self, gate: &Gate) -> Result<(), Problem> {
+        let elsewhere = flags::elsewhere(self.chosen, &format!("{} {}", flags::of_act(self.act), gate.policy), &gate.to.environment);
+        elsewhere.map_or(Ok(()), |why| Err(Problem::usage(why)))
+    }
+
+    /// The one plan of everything that is asked for, and what is left out of it.
+    async fn planned(&self, fleet: &FleetView) -> Result<Planned, Problem> {
         let told = |declined: Declined| decline(&declined);
         match self.act {
-            Act::Unblock(_) => return Ok((self.operator.unblock(self.environment()?, &self.request()).await.map_err(told)?, Vec::new())),
+            Act::Unblock(_) => return Ok(Planned::of(self.operator.unblock(self.environment()?, &self.request()).await.map_err(told)?)),
             Act::Undo(args) => {
                 let which = args.id.as_deref().map_or(Undone::Last, Undone::Plan);
-                return Ok((self.operator.undo(which, self.environment()?, &self.request()).await.map_err(told)?, Vec::new()));
+                let (plan, left_out) = self.operator.undo(which, self.environment()?, &self.request()).await.map_err(told)?;
+                return Ok(Planned { left_out, ..Planned::of(plan) });
             }
             _ => {}
         }
-        let mut policies: Vec<PolicyId> = Vec::new();
+        // What makes policies block less, or stops them, is never kept back by one that needs nothing or cannot go.
+        let one_by_one = matches!(self.act, Act::Demote(_) | Act::Hold(_) | Act::Release(_));
+        let several = self.act.policies().len() > 1;
+        let (mut plans, mut shut, mut left_out) = (Vec::new(), Vec::new(), Vec::new());
+        let mut seen: Vec<PolicyId> = Vec::new();
         for argument in self.act.policies() {
-            let policy = self.named(argument, fleet).await?;
-            if !policies.contains(&policy) {
-                policies.push(policy);
+            let policy = match self.named(argument, fleet).await {
+                Ok(policy) => policy,
+                Err(problem) if one_by_one && several => {
+                    left_out.push(StepOutcome::left_out(&as_typed(argument), self.environment()?, &Declined::Usage(problem.message)));
+                    continue;
+                }
+                Err(problem) => return Err(problem),
+            };
+            if seen.contains(&policy) {
+                continue;
             }
-        }
-        let (mut plans, mut shut) = (Vec::new(), Vec::new());
-        for policy in &policies {
-            match self.plan(policy).await {
+            match self.plan(&policy).await {
                 Ok(plan) => plans.push(plan),
                 // Every gate is looked at, so that all that is lacking is told at once.
-                Err(Declined::Gate(gate)) => shut.push(*gate),
+                Err(Declined::Gate(gate)) => {
+                    self.leads_there(&gate)?;
+                    shut.push(*gate);
+                }
+                Err(declined) if one_by_one && (several || needs_nothing(&declined)) => {
+                    left_out.push(StepOutcome::left_out(&policy, self.environment()?, &declined));
+                }
                 Err(declined) => return Err(told(declined)),
             }
+            seen.push(policy);
         }
         let skips = matches!(self.act, Act::Promote(args) if args.skip_closed) && !plans.is_empty();
         if !shut.is_empty() && !skips {
@@ -110,7 +189,8 @@ impl Asked<'_> {
         for gate in &shut {
             write!(io::stderr(), "left out: {}", preview::closed(gate))?;
         }
-        Ok((self.operator.together(plans).map_err(told)?, shut))
+        let plan = if plans.is_empty() { None } else { Some(self.operator.together(plans).map_err(told)?) };
+        Ok(Planned { plan, shut, left_out })
     }
 
     fn request(&self) -> Request {
@@ -119,12 +199,12 @@ impl Asked<'_> {
             Act::Undo(args) => args.acknowledge_unknown.clone(),
             _ => None,
         };
-        Request { ticket: self.flags().ticket.clone(), acknowledge }
+        Request { ticket: self.flags().ticket.clone(), reason: self.act.reason().map(str::to_owned), acknowledge, given: Vec::new() }
     }
 
     /// The one environment that -e names.
     fn environment(&self) -> Result<&str, Problem> {
-        match self.globals.environments.as_slice() {
+        match self.chosen {
             [one] => Ok(one),
             _ if self.environments().len() == 1 => Ok(&self.environments()[0].name),
             _ => {
@@ -200,7 +280,9 @@ impl Asked<'_> {
             (DryRun::Client, _) => return Ok(Some(Outcome { plan: plan.id.clone(), undo: None, dry_run: true, steps: Vec::new() })),
             (DryRun::Server, Some(rehearsed)) => return Ok(Some(rehearsed)),
             // What a server refuses needs no confirmation.
-            (_, Some(rehearsed)) if !rehearsed.is_done() => return Ok(Some(Outcome { dry_run: false, ..rehearsed })),
+            (_, Some(rehearsed)) if !(rehearsed.is_done() || plan.goes_one_by_one() && rehearsed.is_partly_done()) => {
+                return Ok(Some(Outcome { dry_run: false, ..rehearsed }));
+            }
             _ => {}
         }
         // Nobody is asked for what would be refused.
@@ -220,15 +302,15 @@ impl Asked<'_> {
         }
     }
 
-    fn tell(&self, plan: &Plan, outcome: &Outcome, left_out: &[Gate]) -> Result<Exit, Problem> {
+    fn tell(&self, impact: &[String], outcome: &Outcome, left_out: &[Gate]) -> Result<Exit, Problem> {
         let items: Vec<_> = outcome.steps.iter().map(outcome::item).collect();
         let exit = outcome::exit(outcome);
         let undo = outcome.undo.as_ref().map(|path| path.display().to_string());
         let head = Head::new("Outcome", Timestamp::now(), exit != Exit::Unknown)
-            .with("plan", json!(outcome.plan))
+            .with("plan", json!(Some(&outcome.plan).filter(|plan| !plan.is_empty())))
             .with("undo", json!(undo))
             .with("dryRun", json!(outcome.dry_run))
-            .with("impact", json!(plan.impact))
+            .with("impact", json!(impact))
             .with("leftOut", json!(left_out));
         let mut out = BufWriter::new(io::stdout());
         document::write(&mut out, style(self.globals, self.loaded, io::stdout().is_terminal()), head, (), &items)?;
@@ -237,6 +319,15 @@ impl Asked<'_> {
         }
         Ok(exit)
     }
+}
+
+/// A policy that is not there, by what was typed.
+fn as_typed(argument: &str) -> PolicyId {
+    PolicyId { group: String::new(), kind: String::new(), namespace: None, name: argument.to_owned() }
+}
+
+fn needs_nothing(declined: &Declined) -> bool {
+    matches!(declined, Declined::Refused(refusal) if refusal.needs_nothing())
 }
 
 /// Says what is going on with git, for as long as somebody works with it; never ends.
@@ -254,6 +345,7 @@ async fn tell(git: &GitRoad) {
 fn decline(declined: &Declined) -> Problem {
     match declined {
         Declined::Gate(judged) => Problem { exit: gate::exit(judged.verdict), message: preview::closed(judged) },
+        Declined::Refused(refusal) if refusal.word == UNACKNOWLEDGED => Problem { exit: Exit::Unknown, message: refusal.to_string() },
         Declined::Refused(refusal) => {
             let commit = refusal.commit.as_ref().map(|commit| format!("\n{}", commit.manifest)).unwrap_or_default();
             Problem::failed(format!("{refusal}{commit}"))

@@ -18,7 +18,6 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 pub(super) fn run(command: &AuditCommand, globals: &Globals) -> Result<Exit, Problem> {
-    only_own_flags(globals)?;
     let journal = journal()?;
     match command {
         AuditCommand::Show(args) => {
@@ -38,7 +37,6 @@ pub(super) fn asks_clusters(command: &AuditCommand) -> bool {
 /// `audit show --compare`: each intent without an outcome beside what its cluster shows.
 pub(super) async fn run_with_clusters(command: &AuditCommand, globals: &Globals) -> Result<Exit, Problem> {
     let AuditCommand::Show(args) = command else { return run(command, globals) };
-    only_own_flags(globals)?;
     let journal = journal()?;
     let read = Read::of(&journal, args, globals)?;
     let compared = compare(&read, globals).await?;
@@ -61,7 +59,7 @@ async fn compare(read: &Read, globals: &Globals) -> Result<BTreeMap<u64, Compare
         writeln!(io::stderr(), "{warning}")?;
     }
     let engine = wiring::start_engine(&loaded, false);
-    settle(engine.fleet(), loaded.options.environments.len(), globals.wait).await;
+    settle(engine.fleet(), loaded.options.environments.len(), globals.wait, &mut io::stderr()).await?;
     for (seq, intent) in &read.open {
         compared.insert(*seq, engine.compare(intent, Timestamp::now()).await);
     }
@@ -70,16 +68,6 @@ async fn compare(read: &Read, globals: &Globals) -> Result<BTreeMap<u64, Compare
 
 fn failed(error: FileError) -> Problem {
     Problem::failed(error.what)
-}
-
-/// To take a filter and not to filter would be a lie.
-fn only_own_flags(globals: &Globals) -> Result<(), Problem> {
-    match globals.filter.fields().next() {
-        None => Ok(()),
-        Some(_) => Err(Problem::usage(
-            "the journal is filtered by --since, --environment, --namespace, --policy and --plan, not by --filter".into(),
-        )),
-    }
 }
 
 fn style(globals: &Globals) -> Style {

@@ -24,13 +24,16 @@ const OBJECTS: Duration = Duration::from_secs(15);
 /// What a policy did over time. Unless it may not be recorded, the clusters are looked at first, so that the answer goes up to now.
 pub(super) async fn run_timeline(args: &TimelineArgs, globals: &Globals) -> Result<Exit, Problem> {
     let loaded = load::load(globals, wiring::actions())?;
+    load::check_namespace(&loaded, "timeline", globals)?;
     let mut err = io::stderr();
     for warning in &loaded.warnings {
         writeln!(err, "{warning}")?;
     }
     let file = wiring::history_file()?;
+    // What is recorded has the servers' time; a clock here that is wrong must not lead into their future.
+    let mut now = Timestamp::now();
     if loaded.settings.history.record && !args.no_look {
-        look(&loaded, globals, &file, &mut err).await?;
+        now = look(&loaded, globals, &file, &mut err).await?.unwrap_or(now);
     }
     let reader = HistoryReader::new(file);
     let known = reader.policies().await.map_err(unreadable)?;
@@ -39,7 +42,6 @@ pub(super) async fn run_timeline(args: &TimelineArgs, globals: &Globals) -> Resu
         return Err(Problem { exit: Exit::Unknown, message });
     }
     let policy = timeline::choose(&args.policy, &known)?;
-    let now = Timestamp::now();
     let window = Interval { from: now.checked_sub(args.last).unwrap_or(Timestamp::UNIX_EPOCH), to: now };
     let wanted: Vec<String> = loaded.options.environments.iter().map(|environment| environment.name.clone()).collect();
     let roads = reader.timeline(policy, window, args.width, now).await.map_err(unreadable)?.map(|timeline| timeline.roads);
@@ -64,11 +66,11 @@ fn print(items: &[TimelineItem], window: Interval, complete: bool, globals: &Glo
     Ok(())
 }
 
-/// Looks at the clusters once and records what is there.
-async fn look(loaded: &Loaded, globals: &Globals, file: &std::path::Path, err: &mut dyn Write) -> Result<(), Problem> {
+/// Looks at the clusters once and records what is there. The latest time by their servers' clocks.
+async fn look(loaded: &Loaded, globals: &Globals, file: &std::path::Path, err: &mut dyn Write) -> Result<Option<Timestamp>, Problem> {
     let engine = wiring::start_engine(loaded, false);
     let recorder = wiring::start_recorder(&engine, loaded, file, "timeline")?;
-    let fleet = settle(engine.fleet(), loaded.options.environments.len(), globals.wait).await;
+    let fleet = settle(engine.fleet(), loaded.options.environments.len(), globals.wait, err).await?;
     for view in fleet.environments.iter().filter(|view| !view.complete) {
         writeln!(err, "{}: it could not be looked at whole ({})", view.name, view.link.as_str())?;
     }
@@ -79,7 +81,7 @@ async fn look(loaded: &Loaded, globals: &Globals, file: &std::path::Path, err: &
         writeln!(err, "{trouble}")?;
     }
     recorder.finish().await;
-    Ok(())
+    Ok(fleet.environments.iter().filter_map(|view| engine.server_time(&view.name)).max())
 }
 
 /// Waits until no object is wanted any more.

@@ -1,7 +1,7 @@
 //! From files, environment variables and flags to what the engine and the faces are started with.
 
-use crate::cli::Problem;
 use crate::cli::args::Globals;
+use crate::cli::{Problem, flags};
 use crate::domain::near::nearest;
 use crate::files::{self, FileError, Paths};
 use crate::settings::{self, Contexts, EngineOptions, EnvironmentSettings, Impersonate, Prometheus, Settings, TokenSource};
@@ -17,6 +17,38 @@ pub(super) struct Loaded {
     pub(super) options: EngineOptions,
     /// What is odd about the configuration.
     pub(super) warnings: Vec<String>,
+}
+
+impl Loaded {
+    /// Whether the configuration names the environments, not a context alone. A context may have the name of an environment that is elsewhere.
+    pub(super) fn is_configured(&self) -> bool {
+        let configured = &self.settings.environments;
+        let is_one = |one: &EnvironmentSettings| configured.iter().any(|other| other.name == one.name && other.context == one.context);
+        !configured.is_empty() && self.options.environments.iter().all(is_one)
+    }
+}
+
+/// The same for a command that needs the whole pipeline, whatever part of it `-e` or `--context` chooses; with the names of what they choose, none where
+/// neither was typed.
+pub(super) fn load_whole(globals: &Globals, actions: &[&str]) -> Result<(Loaded, Vec<String>), Problem> {
+    let chosen = load(globals, actions)?;
+    if globals.environments.is_empty() && globals.context.is_none() {
+        return Ok((chosen, Vec::new()));
+    }
+    let names = chosen.options.environments.iter().map(|environment| environment.name.clone()).collect();
+    if !chosen.is_configured() {
+        return Ok((chosen, names));
+    }
+    let whole = Globals { environments: Vec::new(), context: None, ..globals.clone() };
+    Ok((load(&whole, actions)?, names))
+}
+
+/// Rejects `-n` where the command uses whole environments.
+pub(super) fn check_namespace(loaded: &Loaded, command: &'static str, globals: &Globals) -> Result<(), Problem> {
+    match flags::only_one_environment(flags::named(command), globals, loaded.is_configured()) {
+        Some(why) => Err(Problem::usage(why)),
+        None => Ok(()),
+    }
 }
 
 /// Brings file and flags together.

@@ -16,6 +16,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::io::{self, Write as _};
 use std::sync::Arc;
@@ -34,7 +35,9 @@ pub(super) async fn observe(args: &ObserveArgs, globals: &Globals) -> Result<Exi
     let loaded = if args.in_cluster {
         super::load::in_cluster(globals, args.name.as_deref())?
     } else {
-        super::load::load(globals, wiring::actions())?
+        let loaded = super::load::load(globals, wiring::actions())?;
+        super::load::check_namespace(&loaded, "observe", globals)?;
+        loaded
     };
     let mut err = io::stderr();
     for warning in &loaded.warnings {
@@ -61,6 +64,7 @@ pub(super) async fn observe(args: &ObserveArgs, globals: &Globals) -> Result<Exi
         why = failure(&engine) => Err(Problem::failed(format!("a part of the program failed, so nothing is recorded any more: {why}"))),
         () = serve(listener, page) => Ok(Exit::Failed),
         () = tell_trouble(&mut status) => Ok(Exit::Failed),
+        () = tell_clocks(engine.fleet()) => Ok(Exit::Failed),
     };
     recorder.finish().await;
     result
@@ -80,13 +84,41 @@ async fn tell_trouble(status: &mut watch::Receiver<RecorderStatus>) {
             lines
         };
         for line in lines {
-            // Nobody may be reading.
+            // A closed stderr does not end the recorder.
             let _ = writeln!(io::stderr(), "policydeck: {}", clean(&line));
         }
         if status.changed().await.is_err() {
             return std::future::pending().await;
         }
     }
+}
+
+/// Says on stderr where the clock of this machine is wrong, once for each environment until it is right again. Never ends.
+async fn tell_clocks(mut fleet: watch::Receiver<Arc<FleetView>>) {
+    let mut told = BTreeSet::new();
+    loop {
+        let view = Arc::clone(&fleet.borrow_and_update());
+        for line in clocks(&view, &mut told) {
+            // A closed stderr does not end the recorder.
+            let _ = writeln!(io::stderr(), "policydeck: {}", clean(&line));
+        }
+        if fleet.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+    }
+}
+
+/// The environments whose clock has just become another than the one here.
+fn clocks(fleet: &FleetView, told: &mut BTreeSet<Arc<str>>) -> Vec<String> {
+    let mut lines = Vec::new();
+    for view in &fleet.environments {
+        match view.clock_note() {
+            Some(note) if told.insert(Arc::clone(&view.name)) => lines.push(format!("{}: {note}", view.name)),
+            Some(_) => {}
+            None => drop(told.remove(&view.name)),
+        }
+    }
+    lines
 }
 
 /// What has become worse, or better.
@@ -185,7 +217,8 @@ fn plain(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use jiff::Timestamp;
+    use crate::fleet::view::EnvironmentView;
+    use jiff::{SignedDuration, Timestamp};
 
     #[test]
     fn it_is_ready_when_it_records() {
@@ -194,6 +227,19 @@ mod tests {
         assert_eq!(ready(&RecorderStatus::default()), (false, "nothing has been recorded yet"));
         assert_eq!(ready(&written), (true, "ok"));
         assert_eq!(ready(&full), (false, "the disk is full"));
+    }
+
+    #[test]
+    fn a_wrong_clock_is_told_once_until_it_is_right_again() {
+        let ahead = |minutes| {
+            let view = EnvironmentView { name: "dev".into(), skew: Some(SignedDuration::from_mins(minutes)), ..EnvironmentView::default() };
+            FleetView { environments: vec![Arc::new(view)] }
+        };
+        let mut told = BTreeSet::new();
+        assert!(clocks(&ahead(7), &mut told)[0].starts_with("dev: the clock of this machine is 7m behind"));
+        for (minutes, lines) in [(8, 0), (0, 0), (7, 1)] {
+            assert_eq!(clocks(&ahead(minutes), &mut told).len(), lines, "{minutes}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::load::Loaded;
 use crate::cli::args::Demo as DemoArgs;
 use crate::cli::{Exit, Problem};
-use crate::cluster::ClusterSpec;
+use crate::cluster::{ClusterSpec, Timing};
 use crate::demo::{Demo, DemoOptions, Scenario};
 use crate::domain::history::Retention;
 use crate::engine::operations::{Keeping, Operator};
@@ -45,6 +45,7 @@ pub(super) fn start_engine(loaded: &Loaded, summaries: bool) -> EngineHandle {
         impersonate_user: options.impersonate.as_ref().map(|who| who.user.clone()),
         impersonate_groups: options.impersonate.as_ref().map(|who| who.groups.clone()).unwrap_or_default(),
         summaries,
+        timing: timing(),
     };
     engine::start(options.environments.iter().map(spec).collect())
 }
@@ -52,13 +53,13 @@ pub(super) fn start_engine(loaded: &Loaded, summaries: bool) -> EngineHandle {
 /// The road: the whole one, even if only some of its environments are watched. A step that nobody watches is not skipped for that.
 pub(super) fn road(loaded: &Loaded) -> Road {
     let (whole, watched) = (&loaded.settings.environments, &loaded.options.environments);
-    let configured = watched.iter().all(|one| whole.iter().any(|other| other.name == one.name));
-    if !configured {
-        return Road::new(watched.clone());
+    let expiry_key = loaded.settings.exceptions.expiry.clone();
+    if !loaded.is_configured() {
+        return Road::new(watched.clone()).with_expiry_key(expiry_key);
     }
     // What flags say of an environment is said of those that are watched.
     let as_asked = |one: &EnvironmentSettings| watched.iter().find(|other| other.name == one.name).unwrap_or(one).clone();
-    Road::new(whole.iter().map(as_asked).collect())
+    Road::new(whole.iter().map(as_asked).collect()).with_expiry_key(expiry_key)
 }
 
 /// Where this user's operations leave their traces.
@@ -77,6 +78,16 @@ pub(super) fn operator(engine: &EngineHandle, loaded: &Loaded, keeping: Keeping,
     let by = if me.host.is_empty() { me.to_string() } else { format!("{me}@{}", me.host) };
     Operator::new(engine.clone(), road(loaded), keeping, loaded.settings.acknowledge_unknown, history, by)
         .noting(loaded.settings.history.record)
+        .timed(timing())
+}
+
+/// How long others are waited for. A build for tests can be asked for a fraction of it; a release does not know how.
+fn timing() -> Timing {
+    let haste = if cfg!(debug_assertions) { std::env::var("POLICYDECK_HASTE").ok() } else { None };
+    match haste.and_then(|by| by.parse().ok()) {
+        Some(by) => Timing::default().divided(by),
+        None => Timing::default(),
+    }
 }
 
 /// Where the history of this user is kept.
@@ -181,6 +192,7 @@ async fn run_screen(engine: EngineHandle, style: ScreenStyle) -> Result<Exit, Pr
     let no_color = (!style.color).then_some("1");
     let depth = ColorDepth::detect(no_color, variable("COLORTERM").as_deref(), variable("TERM").as_deref());
     let keys = keys(&style.keys)?;
+    let records = watch_records(style.history.clone(), style.journal.clone());
     let options = TuiOptions {
         ascii: style.ascii,
         depth,
@@ -193,6 +205,7 @@ async fn run_screen(engine: EngineHandle, style: ScreenStyle) -> Result<Exit, Pr
         journal: style.journal,
         operations: style.operations,
         save: Some(Saver::new(save)),
+        records: Some(records),
         trouble: style.log,
         ..TuiOptions::default()
     };
@@ -200,6 +213,30 @@ async fn run_screen(engine: EngineHandle, style: ScreenStyle) -> Result<Exit, Pr
         Ok(()) => Ok(Exit::Done),
         Err(error) => Err(Problem::failed(error.to_string())),
     }
+}
+
+/// How often it is looked whether history and journal can be read.
+const RECORDS_LOOKED_AT: Duration = Duration::from_secs(60);
+
+/// Problems of history and journal, until the receiver is dropped.
+fn watch_records(history: Option<HistoryReader>, journal: Option<JournalReader>) -> Trouble {
+    let (sender, told) = tokio::sync::watch::channel(None);
+    tokio::spawn(async move {
+        loop {
+            let all = engine::troubles(history.as_ref(), journal.as_ref()).await;
+            let trouble = (!all.is_empty()).then(|| Arc::from(all.join("; ")));
+            sender.send_if_modified(|told| {
+                let news = *told != trouble;
+                *told = trouble;
+                news
+            });
+            tokio::select! {
+                () = sender.closed() => return,
+                () = tokio::time::sleep(RECORDS_LOOKED_AT) => {}
+            }
+        }
+    });
+    told
 }
 
 /// Keeps a screen's text in the folder the program was started in, under the time of day; says where.
@@ -213,10 +250,17 @@ fn save(text: &str) -> Result<String, String> {
 }
 
 /// Starts the demo's servers; dropping them stops them. Called before and dropped after our own runtime: they have one of their own.
+///
+/// In debug builds, `POLICYDECK_REHEARSE_SOAK=1s` makes the story's soaks that short, so that a test can follow its guide.
 pub(super) fn start_demo(demo: &DemoArgs) -> Result<Demo, Problem> {
     let scenario = match &demo.scenario {
         Some(name) => Scenario::named(name).map_err(|error| Problem::usage(error.to_string()))?,
         None => Scenario::default(),
+    };
+    #[cfg(debug_assertions)]
+    let scenario = match std::env::var("POLICYDECK_REHEARSE_SOAK") {
+        Ok(soak) => scenario.soaking(soak),
+        Err(_) => scenario,
     };
     Demo::start(DemoOptions { listen_port: demo.port, scenario, ..DemoOptions::default() })
         .map_err(|error| Problem::failed(error.to_string()))

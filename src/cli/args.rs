@@ -135,7 +135,7 @@ pub enum Show {
 /// Commands that change something, each after a confirmation.
 #[derive(Debug, Clone, Subcommand)]
 pub enum Act {
-    /// Bring policies to the next step of the road, if their gates are open
+    /// Bring policies to the next step of the pipeline, if their gates are open
     Promote(PromoteArgs),
     /// Make policies audit again where they enforce; never gated
     Demote(PolicyArgs),
@@ -162,6 +162,19 @@ impl Act {
             Self::Unblock(args) => &args.flags,
             Self::Undo(args) => &args.flags,
         }
+    }
+
+    /// Why it is done, where that is said.
+    pub fn reason(&self) -> Option<&str> {
+        let reason = match self {
+            Self::Promote(args) => &args.reason,
+            Self::Demote(args) | Self::Release(args) => &args.reason,
+            Self::Rollback(args) => &args.reason,
+            Self::Hold(args) => &args.reason,
+            Self::Unblock(args) => &args.reason,
+            Self::Undo(args) => &args.reason,
+        };
+        reason.as_deref()
     }
 
     /// The policies that are named.
@@ -220,7 +233,7 @@ pub struct PromoteArgs {
     /// name, kind/name or kind/namespace/name
     #[arg(required_unless_present = "plan")]
     pub policies: Vec<String>,
-    /// The step to go to, ENV or ENV:MODE; without it, the next on the road
+    /// The step to go to, ENV or ENV:MODE; default: the next step of the pipeline
     #[arg(long, value_name = "STEP")]
     pub to: Option<String>,
     /// Pass a gate that is unknown, for this reason; a closed gate stays closed
@@ -229,6 +242,9 @@ pub struct PromoteArgs {
     /// Of several policies, leave out those whose gates are not open
     #[arg(long, conflicts_with = "plan")]
     pub skip_closed: bool,
+    /// Why, for the journal
+    #[arg(long, value_name = "TEXT", conflicts_with = "plan")]
+    pub reason: Option<String>,
     /// What every operation can be told.
     #[command(flatten)]
     pub flags: ActFlags,
@@ -240,6 +256,9 @@ pub struct PolicyArgs {
     /// name, kind/name or kind/namespace/name
     #[arg(required_unless_present = "plan")]
     pub policies: Vec<String>,
+    /// Why, for the journal
+    #[arg(long, value_name = "TEXT", conflicts_with = "plan")]
+    pub reason: Option<String>,
     /// What every operation can be told.
     #[command(flatten)]
     pub flags: ActFlags,
@@ -260,6 +279,9 @@ pub struct RollbackArgs {
     /// The archive to take it from
     #[arg(long, value_name = "FOLDER")]
     pub archive: Option<PathBuf>,
+    /// Why, for the journal
+    #[arg(long, value_name = "TEXT", conflicts_with = "plan")]
+    pub reason: Option<String>,
     /// What every operation can be told.
     #[command(flatten)]
     pub flags: ActFlags,
@@ -272,7 +294,7 @@ pub struct HoldArgs {
     #[arg(required_unless_present = "plan")]
     pub policies: Vec<String>,
     /// Why
-    #[arg(long, value_name = "TEXT", required_unless_present = "plan")]
+    #[arg(long, value_name = "TEXT", required_unless_present = "plan", conflicts_with = "plan")]
     pub reason: Option<String>,
     /// What every operation can be told.
     #[command(flatten)]
@@ -291,6 +313,9 @@ pub struct UndoArgs {
     /// Pass a gate that is unknown, for this reason, where policies come back to refusing more; a closed gate stays closed
     #[arg(long, value_name = "REASON")]
     pub acknowledge_unknown: Option<String>,
+    /// Why, for the journal
+    #[arg(long, value_name = "TEXT", conflicts_with = "plan")]
+    pub reason: Option<String>,
     /// What every operation can be told.
     #[command(flatten)]
     pub flags: ActFlags,
@@ -299,6 +324,9 @@ pub struct UndoArgs {
 /// Arguments of `unblock`.
 #[derive(Debug, Clone, ClapArgs)]
 pub struct UnblockArgs {
+    /// Why, for the journal
+    #[arg(long, value_name = "TEXT", conflicts_with = "plan")]
+    pub reason: Option<String>,
     /// What every operation can be told.
     #[command(flatten)]
     pub flags: ActFlags,
@@ -307,9 +335,9 @@ pub struct UnblockArgs {
 /// Arguments of `gate`.
 #[derive(Debug, Clone, ClapArgs)]
 pub struct GateArgs {
-    /// name, kind/name or kind/namespace/name
-    pub policy: String,
-    /// The step it would go to, ENV or ENV:MODE; without it, the next on the road
+    /// name, kind/name or kind/namespace/name; without it, a line for every policy
+    pub policy: Option<String>,
+    /// The step to judge, ENV or ENV:MODE; default: the next step of the pipeline
     #[arg(long, value_name = "STEP")]
     pub to: Option<String>,
 }
@@ -512,5 +540,7 @@ pub fn parse(arguments: &[OsString]) -> Result<Args, clap::Error> {
     // clap would take the program's file for its name.
     let mut command = command(arguments.first().map(OsString::as_os_str)).no_binary_name(true);
     let matches = command.try_get_matches_from_mut(arguments.iter().skip(1))?;
-    <Args as clap::FromArgMatches>::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+    let args = <Args as clap::FromArgMatches>::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
+    super::flags::check(&args, &mut command)?;
+    Ok(args)
 }

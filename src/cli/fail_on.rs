@@ -13,8 +13,8 @@ pub struct FailOn(Node);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Node {
-    Or(Box<Node>, Box<Node>),
-    And(Box<Node>, Box<Node>),
+    Or(Vec<Node>),
+    And(Vec<Node>),
     Not(Box<Node>),
     Compare(Count, Sign, u64),
     Flag(Flag),
@@ -125,22 +125,27 @@ impl FailOn {
 impl Node {
     fn holds(&self, item: &StatusItem) -> Option<bool> {
         match self {
-            Self::Or(a, b) => match (a.holds(item), b.holds(item)) {
-                (Some(true), _) | (_, Some(true)) => Some(true),
-                (Some(false), Some(false)) => Some(false),
-                _ => None,
-            },
-            Self::And(a, b) => match (a.holds(item), b.holds(item)) {
-                (Some(false), _) | (_, Some(false)) => Some(false),
-                (Some(true), Some(true)) => Some(true),
-                _ => None,
-            },
+            Self::Or(nodes) => decided(nodes, item, true),
+            Self::And(nodes) => decided(nodes, item, false),
             Self::Not(node) => node.holds(item).map(|holds| !holds),
             Self::Flag(Flag::Complete) => Some(item.complete),
             Self::Flag(Flag::Incomplete) => Some(!item.complete),
             Self::Compare(count, sign, limit) => sign.holds(count.of(item)?, *limit, item.complete),
         }
     }
+}
+
+/// One part that is `decisive` decides; without one, all parts have to be known.
+fn decided(nodes: &[Node], item: &StatusItem, decisive: bool) -> Option<bool> {
+    let mut all_known = true;
+    for node in nodes {
+        match node.holds(item) {
+            Some(holds) if holds == decisive => return Some(decisive),
+            Some(_) => {}
+            None => all_known = false,
+        }
+    }
+    all_known.then_some(!decisive)
 }
 
 impl Sign {
@@ -218,19 +223,29 @@ impl<'t> Reader<'t> {
     }
 
     fn or(&mut self) -> Result<Node, FailOnError> {
-        let mut left = self.and()?;
-        while self.take("or") {
-            left = Node::Or(Box::new(left), Box::new(self.and()?));
-        }
-        Ok(left)
+        self.chain("or", Self::and, Node::Or)
     }
 
     fn and(&mut self) -> Result<Node, FailOnError> {
-        let mut left = self.not()?;
-        while self.take("and") {
-            left = Node::And(Box::new(left), Box::new(self.not()?));
+        self.chain("and", Self::not, Node::And)
+    }
+
+    /// Parts with a word between them. A list and no tree: a chain may be as long as a command line, and the stack is not.
+    fn chain(
+        &mut self,
+        word: &str,
+        part: fn(&mut Self) -> Result<Node, FailOnError>,
+        joined: fn(Vec<Node>) -> Node,
+    ) -> Result<Node, FailOnError> {
+        let first = part(self)?;
+        if !self.take(word) {
+            return Ok(first);
         }
-        Ok(left)
+        let mut parts = vec![first, part(self)?];
+        while self.take(word) {
+            parts.push(part(self)?);
+        }
+        Ok(joined(parts))
     }
 
     fn not(&mut self) -> Result<Node, FailOnError> {

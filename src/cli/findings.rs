@@ -3,11 +3,13 @@
 use super::document::Item;
 use super::items::FindingItem;
 use super::rows::maybe;
+use super::source::Source;
 use super::table::{Cell, Column, Role};
 use crate::domain::near::nearest;
 use crate::domain::{FindingResult, PolicyId, ResourceRef, Severity};
-use crate::fleet::query::FindingRow;
-use std::collections::BTreeSet;
+use crate::fleet::query::{FindingQuery, FindingRow};
+use crate::fleet::view::PolicyCell;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// The item of one row.
@@ -28,8 +30,28 @@ pub fn item(environment: &Arc<str>, row: FindingRow) -> FindingItem {
         evaluated_at: row.evaluated_at,
         exception: unless_empty(row.exception),
         stale: row.stale,
+        foreign: row.foreign,
+        idle: None,
         properties: row.properties.iter().cloned().collect(),
     }
+}
+
+/// Old ReplicaSets that alone violate, by rule and owner.
+pub type Idle = HashMap<(Arc<str>, Arc<ResourceRef>), Arc<ResourceRef>>;
+
+/// The old ReplicaSets of a policy in one environment: a question only where something violates it.
+pub async fn idle(source: &impl Source, environment: &str, cell: &PolicyCell) -> Idle {
+    if cell.owners.faults() == 0 {
+        return Idle::new();
+    }
+    let query = FindingQuery {
+        policy: Some(cell.key.clone()),
+        results: vec![FindingResult::Fail, FindingResult::Error],
+        by_owner: true,
+        ..FindingQuery::default()
+    };
+    let rows = source.findings(environment, query).await.unwrap_or_default();
+    rows.into_iter().filter_map(|row| Some(((row.own_rule, row.resource), row.idle?))).collect()
 }
 
 /// Why `POLICY` names no policy, or not one.
@@ -86,7 +108,16 @@ impl Item for FindingItem {
         let owner = self.owner.as_ref().map_or_else(String::new, |owner| format!("{}{owner}", if self.owner_guessed { "~" } else { "" }));
         vec![
             Cell::plain(&self.environment),
-            Cell::new(if self.stale { "stale" } else { self.result.as_str() }, role),
+            Cell::new(
+                if self.stale {
+                    "stale"
+                } else if self.foreign {
+                    "foreign"
+                } else {
+                    self.result.as_str()
+                },
+                role,
+            ),
             Cell::plain(self.severity.map_or(dash, Severity::short)),
             Cell::plain(&self.policy.report_name()),
             Cell::plain(&self.rule),
@@ -101,7 +132,17 @@ impl Item for FindingItem {
         let mut columns =
             vec!["environment", "source", "group", "kind", "policyNamespace", "policy", "rule", "result", "severity", "category"];
         columns.extend(["message", "resourceApiVersion", "resourceKind", "resourceNamespace", "resourceName", "resourceUid"]);
-        columns.extend(["ownerApiVersion", "ownerKind", "ownerNamespace", "ownerName", "ownerUid", "evaluatedAt", "exception", "stale"]);
+        columns.extend([
+            "ownerApiVersion",
+            "ownerKind",
+            "ownerNamespace",
+            "ownerName",
+            "ownerUid",
+            "evaluatedAt",
+            "exception",
+            "stale",
+            "foreign",
+        ]);
         columns
     }
 
@@ -111,7 +152,7 @@ impl Item for FindingItem {
         row.extend([maybe(self.severity.map(Severity::as_str)), maybe(self.category.as_ref()), self.message.to_string()]);
         row.extend(reference(Some(&self.resource)));
         row.extend(reference(self.owner.as_deref()));
-        row.extend([maybe(self.evaluated_at), maybe(self.exception.as_ref()), self.stale.to_string()]);
+        row.extend([maybe(self.evaluated_at), maybe(self.exception.as_ref()), self.stale.to_string(), self.foreign.to_string()]);
         vec![row]
     }
 

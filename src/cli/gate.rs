@@ -20,6 +20,22 @@ pub fn exit(verdict: Verdict) -> super::Exit {
     }
 }
 
+/// The exit status of several gates: that of the worst, closed before unknown.
+pub fn exit_of_all(gates: &[GateItem]) -> super::Exit {
+    let any = |verdict| gates.iter().any(|item| item.0.verdict == verdict);
+    exit([Verdict::Closed, Verdict::Unknown].into_iter().find(|verdict| any(*verdict)).unwrap_or(Verdict::Open))
+}
+
+/// `✓ met`: a mark and a word, so that no state depends on color alone.
+fn marked(state: ConditionState, word: &str, ascii: bool) -> Cell {
+    let (mark, plain, role) = match state {
+        ConditionState::Met => ("✓", "+", Role::Dim),
+        ConditionState::Unmet => ("✗", "x", Role::Fault),
+        ConditionState::Unknown => ("?", "?", Role::Attention),
+    };
+    Cell::new(&format!("{} {word}", if ascii { plain } else { mark }), role)
+}
+
 /// `qac · audit → staging · audit: CLOSED, Nov 25 09:14 UTC at the earliest`.
 pub fn sentence(gate: &Gate) -> String {
     let from = gate.from.as_ref().map_or_else(|| "nowhere".to_owned(), ToString::to_string);
@@ -31,11 +47,28 @@ impl Item for GateItem {
     type Context = ();
 
     fn columns((): &()) -> Vec<Column> {
-        vec![Column::text("condition"), Column::text("state"), Column::number("value"), Column::number("limit"), Column::text("why")]
+        ["policy", "from", "to", "verdict", "why", "until"].map(Column::text).into()
     }
 
-    fn row(&self, (): &(), _: bool) -> Vec<Cell> {
-        vec![Cell::plain(&self.0.policy.to_string()), Cell::plain(self.0.verdict.as_str()), Cell::empty(), Cell::empty(), Cell::empty()]
+    fn row(&self, (): &(), ascii: bool) -> Vec<Cell> {
+        let gate = &self.0;
+        let state = match gate.verdict {
+            Verdict::Open => ConditionState::Met,
+            Verdict::Closed => ConditionState::Unmet,
+            Verdict::Unknown => ConditionState::Unknown,
+        };
+        let mut why = gate.conditions.iter().filter(|condition| condition.state == state && state != ConditionState::Met);
+        let first = why.next().map_or_else(String::new, |condition| format!("{}: {}", condition.name.as_str(), condition.reason));
+        let more = why.count();
+        let why = if more > 0 { format!("{first}; {more} more") } else { first };
+        vec![
+            Cell::plain(&gate.policy.to_string()),
+            Cell::plain(&gate.from.as_ref().map(ToString::to_string).unwrap_or_default()),
+            Cell::plain(&gate.to.to_string()),
+            marked(state, gate.verdict.as_str(), ascii),
+            Cell::plain(&why),
+            Cell::plain(&maybe(gate.opens_at)),
+        ]
     }
 
     fn csv_columns() -> Vec<&'static str> {
@@ -77,21 +110,15 @@ impl Item for ConditionRow {
     type Context = ();
 
     fn columns((): &()) -> Vec<Column> {
-        GateItem::columns(&())
+        vec![Column::text("condition"), Column::text("state"), Column::number("value"), Column::number("limit"), Column::text("why")]
     }
 
     fn row(&self, (): &(), ascii: bool) -> Vec<Cell> {
         let condition = &self.0;
-        let (mark, plain, role) = match condition.state {
-            ConditionState::Met => ("✓", "+", Role::Dim),
-            ConditionState::Unmet => ("✗", "x", Role::Fault),
-            ConditionState::Unknown => ("?", "?", Role::Attention),
-        };
-        let state = format!("{} {}", if ascii { plain } else { mark }, condition.state.as_str());
         let shown = |number: Option<Amount>| Cell::plain(&maybe(number));
         vec![
             Cell::plain(condition.name.as_str()),
-            Cell::new(&state, role),
+            marked(condition.state, condition.state.as_str(), ascii),
             shown(condition.value),
             shown(condition.limit),
             Cell::plain(&condition.reason),

@@ -3,7 +3,7 @@
 //! What lives here: the shape of JSON and YAML. How they are made from views is in `status`, `violations`, `findings` and
 //! `policies`; how they look as a table in `rows`.
 
-use crate::domain::{ManagedBy, Mode, PolicyId, ResourceRef, Revision, Severity, Tally, Tier};
+use crate::domain::{Force, InForce, ManagedBy, Mode, Pending, PolicyId, ResourceRef, Revision, Severity, Tally, Tier};
 use jiff::Timestamp;
 use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
@@ -32,8 +32,12 @@ pub struct StatusItem {
     pub state: &'static str,
     /// Whether every number counts everything.
     pub complete: bool,
+    /// All, or the namespaces it is limited to: what is complete is complete for these.
+    pub scope: Vec<String>,
     /// Last sign of life.
     pub last_seen: Option<Timestamp>,
+    /// How far the API server's clock is ahead of this machine's.
+    pub clock_skew_seconds: Option<i64>,
     /// State of every kind.
     pub kinds: Vec<KindItem>,
     /// Findings.
@@ -46,6 +50,8 @@ pub struct StatusItem {
     pub malformed: Option<u64>,
     /// Results whose policy or rule no longer exists.
     pub stale: Option<u64>,
+    /// Results of Kyverno that speak for another namespace than their report's.
+    pub foreign: Option<u64>,
     /// Policies.
     pub policies: Option<u64>,
     /// Exceptions.
@@ -54,6 +60,9 @@ pub struct StatusItem {
     pub message: Option<String>,
     /// Sentences about the numbers.
     pub notes: Vec<String>,
+    /// What is committed and not applied yet; nothing where that is unknown, or the environment does not go through git.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pending: Option<Vec<Pending>>,
 }
 
 /// A kind's stream.
@@ -96,14 +105,33 @@ impl Serialize for Cells {
     }
 }
 
+/// Whether requests really meet a policy.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct InForceItem {
+    /// Whether.
+    pub state: Force,
+    /// What keeps them from it; empty where nothing does.
+    pub reason: String,
+}
+
+impl From<&InForce> for InForceItem {
+    fn from(in_force: &InForce) -> Self {
+        Self { state: in_force.state, reason: in_force.reason() }
+    }
+}
+
 /// A policy in one environment.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CellItem {
     /// What it does.
     pub mode: Mode,
-    /// Whether it is in force.
+    /// What its status says.
     pub ready: Option<bool>,
+    /// Whether requests really meet it now.
+    pub in_force: InForceItem,
+    /// The API server judges by a native policy that was generated from it.
+    pub native: bool,
     /// Hash of what it says.
     pub revision: Option<Revision>,
     /// Findings.
@@ -114,10 +142,15 @@ pub struct CellItem {
     pub blocked: Option<u64>,
     /// Stale results.
     pub stale: Option<u64>,
+    /// Results that speak for another namespace than their report's: in no tally.
+    pub foreign: Option<u64>,
     /// Newest evaluation.
     pub evaluated_at: Option<Timestamp>,
     /// Whether the numbers count everything.
     pub complete: bool,
+    /// It is there, and out of scope.
+    #[serde(skip)]
+    pub left_out: bool,
 }
 
 /// A finding.
@@ -152,6 +185,10 @@ pub struct FindingItem {
     pub exception: Option<Arc<str>>,
     /// The policy or rule no longer exists.
     pub stale: bool,
+    /// Its report speaks for another namespace here: it counts nowhere.
+    pub foreign: bool,
+    /// The old ReplicaSet, where only such violate and their Deployment itself passes.
+    pub idle: Option<Arc<ResourceRef>>,
     /// The result's properties.
     pub properties: BTreeMap<Arc<str>, Arc<str>>,
 }
@@ -168,8 +205,12 @@ pub struct PolicyItem {
     pub source: Arc<str>,
     /// What it does.
     pub mode: Mode,
-    /// Whether it is in force.
+    /// What its status says.
     pub ready: Option<bool>,
+    /// Whether requests really meet it now.
+    pub in_force: InForceItem,
+    /// The API server judges by a native policy that was generated from it.
+    pub native: bool,
     /// Whether it looks at admission requests.
     pub admission: bool,
     /// Whether existing resources are scanned.

@@ -63,7 +63,8 @@ fn findings(out: &mut String, fleet: &FleetView) {
     };
     head(out, "policydeck_findings", "gauge", "Findings by policy and result; only of environments that are complete.");
     for view in complete() {
-        for cell in view.cells.iter() {
+        // Without reports, or where a result may belong to another policy, the count is unknown: no sample instead of 0.
+        for cell in view.cells.iter().filter(|cell| cell.complete && !cell.is_silent()) {
             let labels = labels(view, cell);
             for result in FindingResult::ALL {
                 let _ = writeln!(out, "policydeck_findings{{{labels},result=\"{result}\"}} {}", cell.findings.of(result));

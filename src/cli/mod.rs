@@ -10,6 +10,7 @@ pub mod args;
 pub mod document;
 pub mod fail_on;
 pub mod findings;
+pub mod flags;
 pub mod formers;
 pub mod gate;
 pub mod items;

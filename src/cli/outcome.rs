@@ -3,8 +3,8 @@
 use super::document::Item;
 use super::table::{Cell, Column, Role};
 use super::{Exit, rows::text_or};
-use crate::domain::clean;
 use crate::domain::journal::StepResult;
+use crate::domain::{Mode, clean};
 use crate::engine::operations::{Outcome, StepOutcome};
 use crate::ops::plan::ObjectRef;
 use serde::Serialize;
@@ -25,6 +25,12 @@ pub struct OutcomeItem {
     pub reason: String,
     /// What differs, a line each.
     pub diff: Vec<String>,
+    /// What the policy does now, where the environment shows it.
+    pub mode: Option<Mode>,
+    /// Failing workloads now; null until the first scan after the write.
+    pub violations: Option<u64>,
+    /// Failing workloads before the write, where that is the last number there is.
+    pub violations_before: Option<u64>,
     /// What the server warns of.
     pub warnings: Vec<String>,
 }
@@ -38,6 +44,9 @@ pub fn item(step: &StepOutcome) -> OutcomeItem {
         result: step.result,
         reason: step.reason.clone(),
         diff: step.diff.iter().map(ToString::to_string).collect(),
+        mode: step.effect.map(|effect| effect.mode),
+        violations: step.effect.and_then(|effect| effect.violations),
+        violations_before: step.effect.and_then(|effect| effect.before),
         warnings: step.warnings.clone(),
     }
 }
@@ -59,7 +68,7 @@ impl Item for OutcomeItem {
     type Context = ();
 
     fn columns((): &()) -> Vec<Column> {
-        ["environment", "object", "verb", "result", "what became of it"].map(Column::text).into()
+        ["environment", "object", "verb", "result", "outcome"].map(Column::text).into()
     }
 
     fn row(&self, (): &(), _: bool) -> Vec<Cell> {

@@ -1,11 +1,11 @@
 //! `policies`: an item per policy and environment, with its rules.
 
 use super::document::Item;
-use super::items::{PolicyItem, RuleItem};
+use super::items::{InForceItem, PolicyItem, RuleItem};
 use super::rows::{maybe, mode};
 use super::table::{Cell, Column, Role};
 use super::violations::ready;
-use crate::domain::Severity;
+use crate::domain::{Force, Mode, Severity};
 use crate::fleet::query::PolicyRow;
 use std::sync::Arc;
 
@@ -24,6 +24,8 @@ pub fn item(environment: &Arc<str>, row: &PolicyRow) -> PolicyItem {
         source: Arc::clone(&row.key.source),
         mode: row.mode,
         ready: ready(policy.ready),
+        in_force: InForceItem::from(&row.in_force),
+        native: row.native,
         admission: policy.admission,
         background: policy.background,
         revision: policy.revision.clone(),
@@ -39,7 +41,7 @@ impl Item for PolicyItem {
     type Context = ();
 
     fn columns((): &()) -> Vec<Column> {
-        let mut columns: Vec<Column> = ["environment", "kind", "policy", "mode", "ready"].map(Column::text).into();
+        let mut columns: Vec<Column> = ["environment", "kind", "policy", "mode", "in force"].map(Column::text).into();
         columns.push(Column::number("rules"));
         columns.extend(["background", "revision", "managed by"].map(Column::text));
         columns
@@ -53,10 +55,13 @@ impl Item for PolicyItem {
             Cell::plain(&self.policy.kind),
             Cell::plain(&self.policy.report_name()),
             mode(self.mode, ascii),
-            match self.ready {
-                Some(true) => Cell::new("yes", Role::Dim),
-                Some(false) => Cell::new("no", Role::Attention),
-                None => Cell::new("?", Role::Dim),
+            match self.in_force.state {
+                Force::Yes if self.native => Cell::new("native", Role::Dim),
+                Force::Yes => Cell::new("yes", Role::Dim),
+                // A policy that has nothing to do with admission is no cause for concern.
+                Force::No if self.mode == Mode::Off => Cell::new("no", Role::Dim),
+                Force::No | Force::Partly => Cell::new(self.in_force.state.as_str(), Role::Attention),
+                Force::Unknown => Cell::new("?", Role::Dim),
             },
             Cell::plain(&self.rules.len().to_string()),
             yes(self.background),
@@ -67,7 +72,17 @@ impl Item for PolicyItem {
 
     fn csv_columns() -> Vec<&'static str> {
         let mut columns = vec!["environment", "group", "kind", "namespace", "name", "mode", "ready", "admission", "background", "revision"];
-        columns.extend(["severity", "category", "rules", "managedByTool", "managedByReference", "deprecated"]);
+        columns.extend([
+            "severity",
+            "category",
+            "rules",
+            "managedByTool",
+            "managedByReference",
+            "deprecated",
+            "inForce",
+            "inForceReason",
+            "native",
+        ]);
         columns
     }
 
@@ -79,6 +94,7 @@ impl Item for PolicyItem {
         row.push(self.rules.iter().map(|rule| format!("{}={}", rule.name, rule.mode)).collect::<Vec<_>>().join(" "));
         row.extend([maybe(self.managed_by.as_ref().map(|by| &by.tool)), maybe(self.managed_by.as_ref().map(|by| &by.reference))]);
         row.push(maybe(self.deprecated));
+        row.extend([self.in_force.state.as_str().to_owned(), self.in_force.reason.clone(), self.native.to_string()]);
         vec![row]
     }
 

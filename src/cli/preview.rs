@@ -4,7 +4,8 @@ use super::gate::sentence;
 use super::rows::maybe;
 use crate::domain::{Condition, Gate, Tier, clean};
 use crate::engine::operations::Outcome;
-use crate::ops::plan::{CommitPlan, Plan, Verb};
+use crate::ops::plan::{CommitPlan, Plan, Step, Verb};
+use crate::ops::written::Written;
 use crate::settings::EnvironmentSettings;
 use std::fmt::Write as _;
 
@@ -13,7 +14,7 @@ pub fn preview(plan: &Plan, environments: &[EnvironmentSettings], rehearsed: Opt
     let mut out = String::new();
     let mut line = |label: &str, text: &str| {
         // Writing to a String cannot fail.
-        let _ = writeln!(out, "{label:<8}{}", clean(text));
+        let _ = writeln!(out, "{label:<7} {}", clean(text));
     };
     let target = plan.steps.first().map(|step| step.environment.as_str()).unwrap_or_default();
     let settings = environments.iter().find(|one| one.name == target);
@@ -41,9 +42,7 @@ pub fn preview(plan: &Plan, environments: &[EnvironmentSettings], rehearsed: Opt
             of_commit(commit, &mut line);
             continue;
         }
-        for diff in &step.diff {
-            line("", &format!("  {diff}"));
-        }
+        written(step, &mut line);
     }
     for line_of_impact in &plan.impact {
         line("impact", line_of_impact);
@@ -63,6 +62,23 @@ pub fn preview(plan: &Plan, environments: &[EnvironmentSettings], rehearsed: Opt
     line("undo", plan.undo.words());
     line("plan", &plan.id);
     out
+}
+
+/// All of what a step writes to an object: as YAML, as a unified diff, or place by place where there is no object afterwards.
+fn written(step: &Step, line: &mut impl FnMut(&str, &str)) {
+    let Some(text) = Written::of(step) else {
+        step.diff.iter().for_each(|diff| line("", &format!("  {diff}")));
+        return;
+    };
+    let lines = text.folded.as_ref().map_or(&text.full, |folded| &folded.lines);
+    for text in lines {
+        line("", &format!("  {text}"));
+    }
+    match &text.folded {
+        Some(folded) => line("", &format!("  {} (the file of --plan-out has them)", folded.left_out)),
+        None if text.full.is_empty() => line("", "  nothing changes"),
+        None => {}
+    }
 }
 
 /// Where it is pushed to, every file's diff, and the message, word for word.

@@ -1,7 +1,7 @@
 //! Why an environment is not complete, in words.
 
 use crate::domain::{Link, Sync, clean};
-use crate::fleet::view::{EnvironmentView, KindView};
+use crate::fleet::view::{EnvironmentView, KindView, NO_REPORTS, lacks_reports};
 
 /// Where the rights that are missing can be read up.
 const VIEWER: &str = "Ask for the ClusterRole policydeck-viewer: assets/rbac/viewer.yaml";
@@ -17,6 +17,7 @@ pub fn reasons(view: &EnvironmentView) -> Vec<String> {
         out.extend(denied(view));
         let essential = view.kinds.iter().filter(|kind| kind.essential);
         out.extend(essential.filter_map(kind));
+        out.extend(lacks_reports(&view.kinds).then(|| NO_REPORTS.to_owned()));
     }
     if out.is_empty() {
         out.push("not everything has been read yet".into());
@@ -78,6 +79,7 @@ fn kind(kind: &KindView) -> Option<String> {
         Sync::Listing { seen, total: None } => Some(format!("listing {} {seen} so far", kind.kind)),
         Sync::Stale { since } => Some(format!("{} not followed since {since}", kind.kind)),
         Sync::Retrying { why } => Some(format!("{} cannot be read: {}", kind.kind, clean(why))),
+        Sync::Unread { why } => Some(format!("{} unknown: {}", kind.kind, clean(why))),
     }
 }
 
@@ -89,7 +91,8 @@ pub fn is_final(view: &EnvironmentView) -> bool {
         Link::Live | Link::Listing => {
             let open = |kind: &&KindView| kind.essential && !kind.sync.is_complete();
             let mut open = view.kinds.iter().filter(open).peekable();
-            open.peek().is_some() && open.all(|kind| matches!(kind.sync, Sync::Denied { .. }))
+            let somewhat = open.peek().is_some() || lacks_reports(&view.kinds);
+            somewhat && open.all(|kind| matches!(kind.sync, Sync::Denied { .. } | Sync::Unread { .. }))
         }
     }
 }

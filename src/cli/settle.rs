@@ -2,6 +2,7 @@
 
 use super::reason::is_final;
 use crate::fleet::view::FleetView;
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -10,9 +11,26 @@ use tokio::time::{Instant, timeout_at};
 /// How long states that do not change by themselves may still change: a first refusal can be a server that is starting.
 const GRACE: Duration = Duration::from_secs(2);
 
+/// The fleet as soon as every environment has settled or the time is over; says where the clock of this machine is wrong.
+///
+/// # Errors
+/// Where that cannot be written.
+pub async fn settle(
+    fleet: watch::Receiver<Arc<FleetView>>,
+    environments: usize,
+    wait: Duration,
+    err: &mut dyn Write,
+) -> io::Result<Arc<FleetView>> {
+    let fleet = settled(fleet, environments, wait).await;
+    for (view, note) in fleet.environments.iter().filter_map(|view| Some((view, view.clock_note()?))) {
+        writeln!(err, "{}: {note}", view.name)?;
+    }
+    Ok(fleet)
+}
+
 /// The newest view once all `environments` are complete, or what there is when waiting is over: after `wait`, or shortly after
 /// everything that is missing is known to stay missing.
-pub async fn settle(mut fleet: watch::Receiver<Arc<FleetView>>, environments: usize, wait: Duration) -> Arc<FleetView> {
+async fn settled(mut fleet: watch::Receiver<Arc<FleetView>>, environments: usize, wait: Duration) -> Arc<FleetView> {
     let deadline = Instant::now() + wait;
     let mut stuck_since: Option<Instant> = None;
     loop {

@@ -8,15 +8,17 @@ use super::items::{FindingItem, PolicyItem, StatusItem};
 use super::scope::{Scope, Scoped, narrow, results};
 use super::settle::settle;
 use super::source::{GateQuestion, Source};
-use super::{Exit, Problem, findings, gate, policies, status, violations};
+use super::{Exit, Problem, findings, flags, gate, policies, status, violations};
 use crate::domain::{self, PolicyId, clean};
-use crate::engine::HistoryReader;
+use crate::engine::operations::GitRoad;
+use crate::engine::{HistoryReader, JournalReader, troubles};
 use crate::fleet::filter::{Field, Verdict};
 use crate::fleet::query::FindingQuery;
 use crate::fleet::view::FleetView;
 use crate::ops::road::Road;
 use jiff::Timestamp;
 use std::io::Write;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::sleep;
 
@@ -33,8 +35,14 @@ pub struct Request {
     pub environments: usize,
     /// The whole road, whatever part of it is looked at.
     pub road: Road,
+    /// Where the step has to be that a gate leads to; empty where that was not said.
+    pub into: Vec<String>,
     /// What was recorded over time, where that is known.
     pub history: Option<HistoryReader>,
+    /// How repositories are read, where that is possible.
+    pub git: Option<GitRoad>,
+    /// Where operations were written down, where that is known.
+    pub journal: Option<JournalReader>,
     /// Whether the output is a terminal, so that `--watch` may draw over what it drew.
     pub terminal: bool,
 }
@@ -51,8 +59,11 @@ pub struct Streams<'s> {
 pub async fn show(command: &Show, source: &impl Source, request: &Request, streams: &mut Streams<'_>) -> Result<Exit, Problem> {
     match command {
         Show::Status(args) => {
-            only_environment_fields(request)?;
-            if args.watch { watch(args, source, request, streams).await } else { one_status(args, source, request, streams).await }
+            if args.watch {
+                watch(args, source, request, streams).await
+            } else {
+                one_status(args, source, request, streams).await
+            }
         }
         Show::Violations => show_violations(source, request, streams).await,
         Show::Findings { policy } => show_findings(policy.as_deref(), source, request, streams).await,
@@ -61,35 +72,65 @@ pub async fn show(command: &Show, source: &impl Source, request: &Request, strea
     }
 }
 
-/// `status` has nothing that other fields could be asked of, and to ignore them would be a lie.
-fn only_environment_fields(request: &Request) -> Result<(), Problem> {
-    let foreign = request.scope.filter.fields().find(|field| !matches!(field, Some(Field::Env | Field::Tier)));
-    match foreign {
-        None => Ok(()),
-        Some(field) => {
-            let what = field.map_or_else(|| "plain text".to_owned(), |field| format!("`{}`", field.as_str()));
-            Err(Problem::usage(format!("status can be filtered by `env` and `tier`, not by {what}. `violations` and `findings` can.")))
-        }
+/// The items of all environments in scope; where that is not all of them, their numbers are counted again from what is.
+async fn status_items(source: &impl Source, fleet: &FleetView, request: &Request) -> Vec<StatusItem> {
+    let scope = &request.scope;
+    let wanted = fleet.environments.iter().filter(|view| scope.filter.matches_environment(&view.name, view.tier));
+    let mut items: Vec<StatusItem> = wanted.map(|view| status::item(view)).collect();
+    let only_environments = scope.filter.fields().all(|field| matches!(field, Some(Field::Env | Field::Tier)));
+    if scope.namespace.is_none() && only_environments {
+        return items;
     }
-}
-
-fn status_items(fleet: &FleetView, request: &Request) -> Vec<StatusItem> {
-    let wanted = fleet.environments.iter().filter(|view| request.scope.filter.matches_environment(&view.name, view.tier));
-    wanted.map(|view| status::item(view)).collect()
+    for (item, scoped) in items.iter_mut().zip(narrow(source, fleet, scope, Timestamp::now()).await) {
+        status::narrow_to(item, &scoped);
+    }
+    items
 }
 
 async fn one_status(args: &StatusArgs, source: &impl Source, request: &Request, streams: &mut Streams<'_>) -> Result<Exit, Problem> {
-    let fleet = settle(source.fleet(), request.environments, request.wait).await;
-    let items = status_items(&fleet, request);
+    let fleet = settle(source.fleet(), request.environments, request.wait, streams.err).await?;
+    let mut items = status_items(source, &fleet, request).await;
+    if let Some(git) = &request.git {
+        for (environment, pending) in source.pending(&request.road, git).await {
+            let Some(item) = items.iter_mut().find(|item| item.name == *environment) else { continue };
+            match pending {
+                Ok(committed) => {
+                    if let Some(((policy, why), others)) = committed.unclear.split_first() {
+                        let more = if others.is_empty() { String::new() } else { format!(" and {} more", others.len()) };
+                        item.notes.push(format!("whether a commit of {policy}{more} is pending is unknown: {why}"));
+                    }
+                    item.pending = Some(committed.pending);
+                }
+                Err(why) => item.notes.push(format!("what is pending is unknown: {why}")),
+            }
+        }
+    }
     let complete = items.iter().all(|item| item.complete);
     let head = Head::new("Status", Timestamp::now(), complete);
     document::write(streams.out, request.style, head, (), &items)?;
+    if let Some(words) = request.scope.in_words() {
+        writeln!(streams.err, "{words}")?;
+    }
     for item in &items {
         if let Some(message) = &item.message {
             writeln!(streams.err, "{}: {message}", item.name)?;
         }
+        for pending in item.pending.iter().flatten() {
+            let mode = pending.mode.map(|mode| format!(" ({mode})")).unwrap_or_default();
+            let short: String = pending.commit.chars().take(10).collect();
+            writeln!(streams.err, "{}: {}: commit {short}{mode} is pending", item.name, clean(&pending.policy.to_string()))?;
+        }
     }
+    say_records(request, streams).await?;
     Ok(args.fail_on.as_ref().map_or(Exit::of(complete), |expression| judge(expression, &items, complete)))
+}
+
+/// Says where the history cannot be read or something of the journal is missing.
+async fn say_records(request: &Request, streams: &mut Streams<'_>) -> Result<(), Problem> {
+    for trouble in troubles(request.history.as_ref(), request.journal.as_ref()).await {
+        writeln!(streams.err, "{}", clean(&trouble))?;
+    }
+    Ok(())
 }
 
 fn judge(expression: &FailOn, items: &[StatusItem], complete: bool) -> Exit {
@@ -110,7 +151,7 @@ async fn watch(args: &StatusArgs, source: &impl Source, request: &Request, strea
     let mut written: Option<Vec<StatusItem>> = None;
     loop {
         let view = std::sync::Arc::clone(&fleet.borrow_and_update());
-        let items = status_items(&view, request);
+        let items = status_items(source, &view, request).await;
         let news = written.as_ref().is_none_or(|before| without_heartbeat(before) != without_heartbeat(&items));
         let complete = view.environments.len() >= request.environments && items.iter().all(|item| item.complete);
         if news && !items.is_empty() {
@@ -137,36 +178,54 @@ async fn watch(args: &StatusArgs, source: &impl Source, request: &Request, strea
 
 /// A sign of life alone is no news.
 fn without_heartbeat(items: &[StatusItem]) -> Vec<StatusItem> {
-    items.iter().map(|item| StatusItem { last_seen: None, ..item.clone() }).collect()
+    items.iter().map(|item| StatusItem { last_seen: None, clock_skew_seconds: None, ..item.clone() }).collect()
 }
 
-async fn settled(source: &impl Source, request: &Request) -> (std::sync::Arc<FleetView>, Vec<Scoped>) {
-    let fleet = settle(source.fleet(), request.environments, request.wait).await;
+async fn settled(
+    source: &impl Source,
+    request: &Request,
+    streams: &mut Streams<'_>,
+) -> Result<(std::sync::Arc<FleetView>, Vec<Scoped>), Problem> {
+    let fleet = settle(source.fleet(), request.environments, request.wait, streams.err).await?;
     let scoped = narrow(source, &fleet, &request.scope, Timestamp::now()).await;
-    (fleet, scoped)
+    Ok((fleet, scoped))
 }
 
 /// Says why environments are not complete; the exit status that belongs to it.
-fn explain(environments: &[Scoped], streams: &mut Streams<'_>) -> Result<Exit, Problem> {
+fn explain(environments: &[Scoped], request: &Request, streams: &mut Streams<'_>) -> Result<Exit, Problem> {
+    if let Some(words) = request.scope.in_words() {
+        writeln!(streams.err, "{words}")?;
+    }
     for environment in environments {
         for reason in &environment.reasons {
             writeln!(streams.err, "{}: {reason}", environment.name)?;
         }
+        for cell in &environment.cells {
+            if let Some(doubt) = &cell.doubt {
+                writeln!(
+                    streams.err,
+                    "{}: {}: its numbers are unknown: {}",
+                    environment.name,
+                    clean(&cell.key.id.to_string()),
+                    clean(doubt)
+                )?;
+            }
+        }
     }
-    Ok(Exit::of(environments.iter().all(|environment| environment.complete)))
+    Ok(Exit::of(environments.iter().all(Scoped::is_certain)))
 }
 
 async fn show_violations(source: &impl Source, request: &Request, streams: &mut Streams<'_>) -> Result<Exit, Problem> {
-    let (_, environments) = settled(source, request).await;
+    let (_, environments) = settled(source, request, streams).await?;
     let items = violations::items(&environments, request.style.format == Format::Table);
     let road = environments.iter().map(|environment| (environment.name.clone(), environment.tier)).collect();
-    let complete = environments.iter().all(|environment| environment.complete);
+    let complete = environments.iter().all(Scoped::is_certain);
     document::write(streams.out, request.style, Head::new("Violations", Timestamp::now(), complete), road, &items)?;
-    explain(&environments, streams)
+    explain(&environments, request, streams)
 }
 
 async fn show_policies(source: &impl Source, request: &Request, streams: &mut Streams<'_>) -> Result<Exit, Problem> {
-    let (_, mut environments) = settled(source, request).await;
+    let (_, mut environments) = settled(source, request, streams).await?;
     let mut items: Vec<PolicyItem> = Vec::new();
     for environment in &mut environments {
         match source.policies(&environment.name, request.scope.namespace.clone()).await {
@@ -181,13 +240,13 @@ async fn show_policies(source: &impl Source, request: &Request, streams: &mut St
             }
         }
     }
-    let complete = environments.iter().all(|environment| environment.complete);
+    let complete = environments.iter().all(Scoped::is_certain);
     document::write(streams.out, request.style, Head::new("Policies", Timestamp::now(), complete), (), &items)?;
-    explain(&environments, streams)
+    explain(&environments, request, streams)
 }
 
 async fn show_findings(policy: Option<&str>, source: &impl Source, request: &Request, streams: &mut Streams<'_>) -> Result<Exit, Problem> {
-    let fleet = settle(source.fleet(), request.environments, request.wait).await;
+    let fleet = settle(source.fleet(), request.environments, request.wait, streams.err).await?;
     let now = Timestamp::now();
     let filter = &request.scope.filter;
     let mut environments: Vec<Scoped> = Vec::new();
@@ -203,26 +262,31 @@ async fn show_findings(policy: Option<&str>, source: &impl Source, request: &Req
             environment.cells.retain(|cell| *cell.key.id == id);
         }
     }
-    let complete = environments.iter().all(|environment| environment.complete);
+    let complete = environments.iter().all(Scoped::is_certain);
+    let shows_idle = matches!(request.style.format, Format::Json | Format::Yaml);
     let mut document: Document<'_, FindingItem> = Document::begin(streams.out, request.style, Head::new("Findings", now, complete), ())?;
     for environment in &mut environments {
         // One policy at a time: what is in memory is never more than the rows of one.
-        for cell in std::mem::take(&mut environment.cells) {
-            if cell.findings.total() == 0 && cell.stale == 0 && cell.complete {
+        for cell in environment.cells.clone() {
+            if cell.findings.total() == 0 && cell.stale == 0 && cell.foreign == 0 && cell.complete {
                 continue;
             }
+            let idle = if shows_idle { findings::idle(source, &environment.name, &cell).await } else { findings::Idle::default() };
             let query = FindingQuery {
                 policy: Some(cell.key),
                 namespace: request.scope.namespace.clone(),
                 results: results(filter),
                 by_owner: false,
                 with_stale: filter.wants_stale(),
+                with_foreign: filter.wants_foreign(),
             };
             match source.findings(&environment.name, query).await {
                 Ok(rows) => {
                     for row in rows {
                         if filter.matches_finding(&environment.name, environment.tier, &row, now) {
-                            document.item(&findings::item(&environment.name, row))?;
+                            let owner = row.owner.clone().filter(|_| row.result.is_fault() && row.resource.kind == "ReplicaSet");
+                            let idle = owner.and_then(|owner| idle.get(&(Arc::clone(&row.own_rule), owner)).cloned());
+                            document.item(&FindingItem { idle, ..findings::item(&environment.name, row) })?;
                         }
                     }
                 }
@@ -234,15 +298,27 @@ async fn show_findings(policy: Option<&str>, source: &impl Source, request: &Req
         }
     }
     document.finish()?;
-    explain(&environments, streams)
+    explain(&environments, request, streams)
 }
 
 async fn show_gate(args: &GateArgs, source: &impl Source, request: &Request, streams: &mut Streams<'_>) -> Result<Exit, Problem> {
-    let fleet = settle(source.fleet(), request.environments, request.wait).await;
-    let policy = choose(&args.policy, &fleet, &[])?;
+    let fleet = settle(source.fleet(), request.environments, request.wait, streams.err).await?;
+    let policy = args.policy.as_ref().map(|policy| choose(policy, &fleet, &[])).transpose()?;
     let now = Timestamp::now();
-    let question = GateQuestion { road: &request.road, history: request.history.as_ref(), policy: &policy, to: args.to.as_deref() };
-    let judged = source.gate(question, now).await.map_err(|why| Problem::usage(format!("{policy}: {why}")))?;
+    let question = GateQuestion {
+        road: &request.road,
+        history: request.history.as_ref(),
+        policy: policy.as_ref(),
+        to: args.to.as_deref(),
+        git: request.git.as_ref(),
+    };
+    let judged = source.gates(question, now).await;
+    let Some(policy) = policy else { return show_gates(&fleet, judged, now, request, streams).await };
+    let judged = judged.into_iter().next().map_or_else(|| Err("it is not seen".to_owned()), |(_, gate)| gate);
+    let judged = judged.map_err(|why| Problem::usage(format!("{policy}: {why}")))?;
+    if let Some(why) = flags::elsewhere(&request.into, &format!("promote {policy}"), &judged.to.environment) {
+        return Err(Problem::usage(why));
+    }
     let head = Head::new("Gate", now, judged.verdict != domain::Verdict::Unknown);
     if request.style.format == Format::Table {
         writeln!(streams.out, "{}", clean(&gate::sentence(&judged)))?;
@@ -251,7 +327,51 @@ async fn show_gate(args: &GateArgs, source: &impl Source, request: &Request, str
     } else {
         document::write(streams.out, request.style, head, (), &[gate::GateItem(judged.clone())])?;
     }
+    say_records(request, streams).await?;
+    if let Some(from) = &judged.from
+        && let Some(cell) = fleet.environment(&from.environment).and_then(|view| view.cell_of(&policy))
+    {
+        for ((_, owner), set) in findings::idle(source, &from.environment, cell).await {
+            let (owner, set) = (clean(&owner.to_string()).into_owned(), clean(&set.to_string()).into_owned());
+            writeln!(
+                streams.err,
+                "{}: {owner} itself passes; only its old {set} violates. It is kept for a rollback: delete it, or fix it there",
+                from.environment
+            )?;
+        }
+    }
     Ok(gate::exit(judged.verdict))
+}
+
+/// The gate of every policy that can be promoted into one of the chosen environments; the exit status is that of the worst.
+async fn show_gates(
+    fleet: &FleetView,
+    judged: Vec<(PolicyId, Result<domain::Gate, String>)>,
+    now: Timestamp,
+    request: &Request,
+    streams: &mut Streams<'_>,
+) -> Result<Exit, Problem> {
+    let (mut gates, mut without) = (Vec::new(), Vec::new());
+    for (policy, gate) in judged {
+        match gate {
+            Ok(gate) if request.into.is_empty() || request.into.iter().any(|chosen| **chosen == *gate.to.environment) => gates.push(gate),
+            Ok(_) => {}
+            Err(why) => without.push(format!("{}: {}", clean(&policy.to_string()), clean(&why))),
+        }
+    }
+    let complete = fleet.environments.iter().all(|view| view.complete);
+    let items: Vec<gate::GateItem> = gates.into_iter().map(gate::GateItem).collect();
+    let exit = match gate::exit_of_all(&items) {
+        Exit::Done if !complete => Exit::Unknown,
+        exit => exit,
+    };
+    let head = Head::new("Gate", now, complete && items.iter().all(|item| item.0.verdict != domain::Verdict::Unknown));
+    document::write(streams.out, request.style, head, (), &items)?;
+    for line in without {
+        writeln!(streams.err, "{line}")?;
+    }
+    say_records(request, streams).await?;
+    Ok(exit)
 }
 
 /// The policy that the argument means among what passes the filter, else among all.

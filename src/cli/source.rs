@@ -1,6 +1,7 @@
 //! What commands ask of the engine: its handle, or a fixture in tests.
 
 use crate::domain::{Gate, PolicyId};
+use crate::engine::operations::{self, GitRoad, HOWEVER_LONG, PendingByEnvironment};
 use crate::engine::{EngineHandle, Failure, HistoryReader, gates};
 use crate::fleet::query::{FindingQuery, FindingRow, PolicyRow};
 use crate::fleet::view::FleetView;
@@ -10,17 +11,19 @@ use std::future::Future;
 use std::sync::Arc;
 use tokio::sync::watch;
 
-/// Which gate is asked for.
+/// Which gates are asked for.
 #[derive(Debug, Clone, Copy)]
 pub struct GateQuestion<'a> {
-    /// The road.
+    /// The pipeline.
     pub road: &'a Road,
     /// What was recorded.
     pub history: Option<&'a HistoryReader>,
-    /// The policy.
-    pub policy: &'a PolicyId,
+    /// The policy; without it, every policy that can be promoted.
+    pub policy: Option<&'a PolicyId>,
     /// The step it would go to; without it, the next.
     pub to: Option<&'a str>,
+    /// How repositories are read; without it, what is pending in them is not looked at.
+    pub git: Option<&'a GitRoad>,
 }
 
 /// Views and the rows behind them.
@@ -31,8 +34,13 @@ pub trait Source {
     fn findings(&self, environment: &str, query: FindingQuery) -> impl Future<Output = Result<Vec<FindingRow>, Failure>>;
     /// Policies of one environment, with their modes in a namespace.
     fn policies(&self, environment: &str, namespace: Option<String>) -> impl Future<Output = Result<Vec<PolicyRow>, Failure>>;
-    /// The gate before the step that `to` names, or before the next.
-    fn gate(&self, question: GateQuestion<'_>, now: Timestamp) -> impl Future<Output = Result<Gate, String>>;
+    /// The gates before the step that `to` names, or before the next, by policy; or why there is none.
+    fn gates(&self, question: GateQuestion<'_>, now: Timestamp) -> impl Future<Output = Vec<(PolicyId, Result<Gate, String>)>>;
+    /// What is committed and not applied yet, by environment.
+    fn pending(&self, road: &Road, git: &GitRoad) -> impl Future<Output = PendingByEnvironment> {
+        let _ = (road, git);
+        std::future::ready(PendingByEnvironment::new())
+    }
 }
 
 impl Source for EngineHandle {
@@ -48,8 +56,20 @@ impl Source for EngineHandle {
         Self::policies(self, environment, namespace)
     }
 
-    async fn gate(&self, question: GateQuestion<'_>, now: Timestamp) -> Result<Gate, String> {
-        let GateQuestion { road, history, policy, to } = question;
-        gates::gather(self, road, Some(policy), history, now).await.gate(road, policy, to, now)
+    async fn gates(&self, question: GateQuestion<'_>, now: Timestamp) -> Vec<(PolicyId, Result<Gate, String>)> {
+        let GateQuestion { road, history, policy, to, git } = question;
+        let gathered = gates::gather(self, road, policy, history, now).await;
+        let gathered = match git {
+            Some(git) => gathered.with_pending(operations::pending(self, road, git, policy, HOWEVER_LONG).await),
+            None => gathered,
+        };
+        match policy {
+            Some(policy) => vec![(policy.clone(), gathered.gate(road, policy, to, now))],
+            None => gathered.all(road, to, now).await,
+        }
+    }
+
+    async fn pending(&self, road: &Road, git: &GitRoad) -> PendingByEnvironment {
+        operations::pending(self, road, git, None, HOWEVER_LONG).await
     }
 }

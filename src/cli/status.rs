@@ -4,9 +4,10 @@ use super::document::Item;
 use super::items::{KindItem, StatusItem};
 use super::reason;
 use super::rows::{count, production_name, text_or};
+use super::scope::Scoped;
 use super::table::{Cell, Column, Role};
 use crate::domain::{Sync, Tally, Tier};
-use crate::fleet::view::{EnvironmentView, KindView};
+use crate::fleet::view::{EnvironmentView, KindView, PolicyCell};
 
 /// The item of one environment.
 pub fn item(view: &EnvironmentView) -> StatusItem {
@@ -23,19 +24,56 @@ pub fn item(view: &EnvironmentView) -> StatusItem {
         kubernetes: text(&view.kubernetes),
         kyverno: text(&view.kyverno),
         state: view.link.as_str(),
-        complete: view.complete,
+        complete: view.is_certain(),
+        scope: scope(view),
         last_seen: view.last_seen,
+        clock_skew_seconds: view.skew.map(|skew| skew.as_secs()),
         kinds: view.kinds.iter().map(kind).collect(),
         findings: reports.then_some(view.findings),
         owners: reports.then_some(view.owners),
         blocked: view.blocked,
         malformed: reports.then_some(view.malformed),
         stale: reports.then_some(view.stale),
+        foreign: reports.then_some(view.foreign),
         policies: policies.then_some(view.policies),
         exceptions: exceptions.then_some(view.exceptions),
-        message: reason::message(view),
-        notes: view.notes.iter().map(ToString::to_string).collect(),
+        message: reason::message(view).or_else(|| doubts(view).next()),
+        notes: view.notes.iter().map(ToString::to_string).chain(doubts(view)).collect(),
+        pending: None,
     }
+}
+
+/// Whose numbers are unknown although everything was read, and why.
+fn doubts(view: &EnvironmentView) -> impl Iterator<Item = String> {
+    let doubted = view.cells.iter().filter_map(|cell| Some((&cell.key.id, cell.doubt.as_ref()?)));
+    doubted.map(|(policy, doubt)| format!("the numbers of {policy} are unknown: {doubt}"))
+}
+
+/// Takes over the numbers of what is in scope. Exceptions and what could not be read belong to the whole environment only.
+pub fn narrow_to(item: &mut StatusItem, scoped: &Scoped) {
+    let sum = |number: fn(&PolicyCell) -> u64| scoped.cells.iter().map(number).sum::<u64>();
+    let tally = |tally: fn(&PolicyCell) -> Tally| {
+        scoped.cells.iter().map(tally).fold(Tally::default(), |mut total, one| {
+            total += one;
+            total
+        })
+    };
+    item.findings = item.findings.map(|_| tally(|cell| cell.findings));
+    item.owners = item.owners.map(|_| tally(|cell| cell.owners));
+    item.stale = item.stale.map(|_| sum(|cell| cell.stale));
+    item.foreign = item.foreign.map(|_| sum(|cell| cell.foreign));
+    item.policies = item.policies.map(|_| scoped.cells.iter().filter(|cell| cell.revision.is_some()).count() as u64);
+    item.blocked = scoped.cells.iter().map(PolicyCell::blocks).sum::<Option<u64>>().filter(|_| scoped.blocked_known.is_some());
+    item.exceptions = None;
+    item.complete = scoped.is_certain();
+    if item.message.is_none() && !scoped.reasons.is_empty() {
+        item.message = Some(scoped.reasons.join("; "));
+    }
+}
+
+/// `all`, or the namespaces that are looked at.
+fn scope(view: &EnvironmentView) -> Vec<String> {
+    if view.namespaces.is_empty() { vec!["all".to_owned()] } else { view.namespaces.to_vec() }
 }
 
 fn is_kyverno(kind: &KindView) -> bool {

@@ -1,5 +1,6 @@
 //! Commands on a fleet of fixtures: documents, waiting, exit statuses.
 
+mod agree;
 mod fixture;
 mod formats;
 mod generated;
@@ -10,8 +11,9 @@ use super::document::Style;
 use super::fail_on::FailOn;
 use super::scope::Scope;
 use super::show::{Request, Streams, show};
+use super::source::Source;
 use super::{Exit, Problem};
-use crate::domain::{FindingResult, Link, Mode, Sync};
+use crate::domain::{FindingResult, Link, Mode, Sync, Tally};
 use crate::fleet::filter::Filter;
 use crate::ops::road::Road;
 use fixture::{Fixture, cell, denied, environment, finding, key, partial};
@@ -26,7 +28,10 @@ fn request(format: Format) -> Request {
         environments: 2,
         road: Road::default(),
         history: None,
+        git: None,
+        journal: None,
         terminal: false,
+        into: Vec::new(),
     }
 }
 
@@ -43,7 +48,7 @@ impl Ran {
     }
 }
 
-async fn run(command: &Show, source: &Fixture, request: &Request) -> Ran {
+async fn run(command: &Show, source: &impl Source, request: &Request) -> Ran {
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let exit = show(command, source, request, &mut Streams { out: &mut out, err: &mut err }).await;
     Ran { out: String::from_utf8(out).unwrap(), err: String::from_utf8(err).unwrap(), exit }
@@ -179,7 +184,7 @@ async fn violations_have_a_cell_for_every_environment() {
     assert_eq!((&latest["policy"], &latest["source"]), (&expected, &json!("kyverno")));
     assert_eq!(owner["policy"]["namespace"], "team-a");
     let zeros = json!({"pass": 0, "fail": 0, "warn": 0, "error": 0, "skip": 0});
-    let absent = json!({"mode": "absent", "ready": null, "revision": null, "findings": zeros, "owners": zeros, "blocked": 0, "stale": 0, "evaluatedAt": null, "complete": true});
+    let absent = json!({"mode": "absent", "ready": null, "inForce": {"state": "no", "reason": "the policy does not exist"}, "native": false, "revision": null, "findings": zeros, "owners": zeros, "blocked": 0, "stale": 0, "foreign": 0, "evaluatedAt": null, "complete": true});
     assert_eq!(owner["environments"]["dev"], absent);
     assert_eq!(latest["environments"]["production"]["owners"]["fail"], 2);
     assert_eq!(latest["environments"]["production"]["evaluatedAt"], "2026-11-23T11:00:00Z");
@@ -191,7 +196,7 @@ async fn in_an_incomplete_environment_a_policy_that_is_not_seen_is_unknown() {
     let ran = run(&Show::Violations, &fixture, &request(Format::Json)).await;
     assert_eq!(ran.exit, Ok(Exit::Unknown));
     let cell = &ran.json()["items"][0]["environments"]["production"];
-    let unknown = json!({"mode": "unknown", "ready": null, "revision": null, "findings": null, "owners": null, "blocked": null, "stale": null, "evaluatedAt": null, "complete": false});
+    let unknown = json!({"mode": "unknown", "ready": null, "inForce": {"state": "unknown", "reason": "the policy was not seen"}, "native": false, "revision": null, "findings": null, "owners": null, "blocked": null, "stale": null, "foreign": null, "evaluatedAt": null, "complete": false});
     assert_eq!(cell, &unknown);
 }
 
@@ -209,6 +214,23 @@ async fn filters_count_the_rows_that_pass() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_the_filter_leaves_out_is_not_absent() {
+    let ran = run(&Show::Violations, &Fixture::two(), &filtered("mode=mixed")).await;
+    assert_eq!(ran.exit, Ok(Exit::Done));
+    let document = ran.json();
+    assert_eq!(document["items"].as_array().unwrap().len(), 1, "{document}");
+    let dev = &document["items"][0]["environments"]["dev"];
+    let reason = json!({"state": "unknown", "reason": "left out by namespace or filter"});
+    assert_eq!(
+        (&dev["mode"], &dev["inForce"], &dev["findings"], &dev["complete"]),
+        (&json!("unknown"), &reason, &json!(null), &json!(false))
+    );
+    let table =
+        run(&Show::Violations, &Fixture::two(), &Request { style: request(Format::Table).style, ..filtered("mode=mixed") }).await.out;
+    assert!(table.contains("left out") && !table.contains("absent"), "{table}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_namespace_has_its_own_modes_and_counts() {
     let scope = Scope { namespace: Some("checkout".into()), filter: Filter::default() };
     let ran = run(&Show::Violations, &Fixture::two(), &Request { scope, ..request(Format::Json) }).await;
@@ -219,6 +241,22 @@ async fn a_namespace_has_its_own_modes_and_counts() {
         (&production["mode"], &production["findings"]["fail"], &production["blocked"]),
         (&json!("enforce"), &json!(2), &json!(null))
     );
+    assert_eq!(production["inForce"]["state"], "no", "it is what `policies` says of the namespace: {document}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_left_of_before_a_native_policy_took_over_is_unknown() {
+    for (fail, expected) in [(0, json!(null)), (1, json!(1))] {
+        let mut dev = environment("dev");
+        let (mut cell, mut id) = (cell("p", Mode::Enforce), (*key("ValidatingPolicy", None, "p").id).clone());
+        id.group = "policies.kyverno.io".to_owned();
+        (cell.key.id, cell.native) = (id.into(), true);
+        cell.findings = Tally { pass: 1, fail, ..Tally::default() };
+        dev.cells = vec![cell].into();
+        let document = run(&Show::Violations, &Fixture::of(vec![dev]), &Request { environments: 1, ..request(Format::Json) }).await.json();
+        let cell = &document["items"][0]["environments"]["dev"];
+        assert_eq!((&cell["findings"]["fail"], &cell["complete"]), (&expected, &json!(false)), "{document}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -265,10 +303,29 @@ async fn a_policys_name_has_to_mean_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn status_refuses_filters_it_cannot_apply() {
-    for (filter, exit) in [("env=dev tier=normal", Ok(Exit::Done)), ("sev=high", Err(Exit::Usage)), ("text", Err(Exit::Usage))] {
+async fn status_counts_what_passes_the_filter() {
+    let table = [
+        ("env=production", 3, true),
+        ("env=production result=fail", 3, false),
+        ("env=production ns=checkout", 2, false),
+        ("env=production sev=low", 0, false),
+    ];
+    for (filter, fail, whole) in table {
         let ran = run(&status(None), &Fixture::two(), &filtered(filter)).await;
-        assert_eq!(ran.exit.map_err(|problem| problem.exit), exit, "{filter}");
+        assert_eq!(ran.exit, Ok(Exit::Done), "{filter}");
+        let item = &ran.json()["items"][0];
+        assert_eq!((&item["findings"]["fail"], item["exceptions"].is_null()), (&json!(fail), !whole), "{filter}: {item}");
+        assert!(ran.err.contains("showing only what passes the filter"), "{filter}: {}", ran.err);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wrong_clock_is_told_by_every_command() {
+    for command in [status(None), Show::Violations, Show::Policies, Show::Findings { policy: None }] {
+        let mut view = environment("dev");
+        view.skew = Some(jiff::SignedDuration::from_mins(7));
+        let ran = run(&command, &Fixture::of(vec![view]), &request(Format::Json)).await;
+        assert_eq!(ran.err.matches("dev: the clock of this machine is 7m behind").count(), 1, "{command:?}: {}", ran.err);
     }
 }
 

@@ -136,7 +136,9 @@ pub fn draw(out: &mut dyn Write, items: &[TimelineItem], window: Interval, ascii
         let most = item.series.violations.iter().flatten().map(|range| range.high).max();
         let blocked = item.series.blocked.iter().flatten().fold(0u64, |sum, count| sum.saturating_add(*count));
         let told = item.filled.iter().fold(0u64, |sum, fill| sum.saturating_add(fill.count)).min(blocked);
+        let is_known = item.series.blocked.iter().any(Option::is_some);
         let refused = match (blocked, told) {
+            (0, _) if !is_known => ", refused unknown".to_owned(),
             (0, _) => String::new(),
             (blocked, 0) => format!(", {blocked} refused"),
             (blocked, told) => format!(", {blocked} refused ({told} as Prometheus tells, while nobody watched)"),
@@ -254,6 +256,18 @@ dev  ╱╱▒▒██  enforce for 4h
         let plain = drawn(true);
         assert!(plain.contains("dev  //--##  enforce") && plain.contains("  ^^..  at most"), "{plain}");
         assert!(plain.lines().next().unwrap().is_ascii());
+    }
+
+    #[test]
+    fn refused_requests_that_nothing_shows_are_unknown() {
+        let said = |blocked: [Option<u64>; 2]| {
+            let mut item = item();
+            (item.series.blocked, item.filled) = (blocked.to_vec(), Vec::new());
+            let mut out = Vec::new();
+            draw(&mut out, &[item], Interval { from: at(0), to: at(12) }, false).unwrap();
+            String::from_utf8(out).unwrap().lines().nth(2).unwrap().split_once("violations").unwrap().1.to_owned()
+        };
+        assert_eq!([said([None, None]), said([None, Some(0)]), said([None, Some(2)])], [", refused unknown", "", ", 2 refused"]);
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! `violations`: an item per policy, with a cell per environment.
 
 use super::document::Item;
-use super::items::{CellItem, Cells, ViolationsItem};
+use super::items::{CellItem, Cells, InForceItem, ViolationsItem};
 use super::rows::{OWNER_COLUMNS, TALLY_COLUMNS, count, maybe, mode, tally, text_or};
 use super::scope::Scoped;
 use super::table::{Cell, Column, Role};
-use crate::domain::{Mode, PolicyKey, Readiness, Severity, Tally, Tier};
+use crate::domain::{Force, Gap, InForce, Mode, PolicyKey, Readiness, Severity, Tally, Tier};
 use crate::fleet::view::PolicyCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,7 +32,11 @@ fn faults(item: &ViolationsItem) -> u64 {
 
 fn item(key: &PolicyKey, cells: &[Option<&PolicyCell>], environments: &[Scoped]) -> ViolationsItem {
     let named = environments.iter().zip(cells).map(|(environment, cell)| {
-        let item = cell.map_or_else(|| absent(environment), |cell| present(cell, environment));
+        let item = match cell {
+            Some(cell) => present(cell, environment),
+            None if environment.left_out.contains(key) => left_out(),
+            None => absent(environment),
+        };
         (Arc::clone(&environment.name), item)
     });
     ViolationsItem {
@@ -44,17 +48,41 @@ fn item(key: &PolicyKey, cells: &[Option<&PolicyCell>], environments: &[Scoped])
 }
 
 fn present(cell: &PolicyCell, environment: &Scoped) -> CellItem {
-    let known = environment.reports_known || cell.findings.total() > 0;
+    // What is seen is there, even where nothing reports any more.
+    let known = if cell.is_silent() { cell.findings.faults() > 0 } else { environment.reports_known || cell.findings.total() > 0 };
     CellItem {
         mode: cell.mode,
         ready: ready(cell.ready),
+        in_force: InForceItem::from(&cell.in_force),
+        native: cell.native,
         revision: cell.revision.clone(),
         findings: known.then_some(cell.findings),
         owners: known.then_some(cell.owners),
         blocked: cell.blocked,
         stale: known.then_some(cell.stale),
+        foreign: known.then_some(cell.foreign),
         evaluated_at: cell.evaluated_at,
-        complete: cell.complete && environment.complete,
+        complete: cell.complete && environment.complete && !cell.is_silent(),
+        left_out: false,
+    }
+}
+
+/// What is there and out of scope: nothing is said of it.
+fn left_out() -> CellItem {
+    CellItem {
+        mode: Mode::Unknown,
+        ready: None,
+        in_force: InForceItem { state: Force::Unknown, reason: "left out by namespace or filter".to_owned() },
+        native: false,
+        revision: None,
+        findings: None,
+        owners: None,
+        blocked: None,
+        stale: None,
+        foreign: None,
+        evaluated_at: None,
+        complete: false,
+        left_out: true,
     }
 }
 
@@ -64,13 +92,21 @@ fn absent(environment: &Scoped) -> CellItem {
     CellItem {
         mode: if complete { Mode::Absent } else { Mode::Unknown },
         ready: None,
+        in_force: InForceItem::from(&if complete {
+            InForce::because(Force::No, Gap::NoPolicy)
+        } else {
+            InForce::because(Force::Unknown, Gap::NotSeen)
+        }),
+        native: false,
         revision: None,
         findings: complete.then(Tally::default),
         owners: complete.then(Tally::default),
         blocked: environment.blocked_known.filter(|_| complete),
         stale: complete.then_some(0),
+        foreign: complete.then_some(0),
         evaluated_at: None,
         complete,
+        left_out: false,
     }
 }
 
@@ -107,12 +143,19 @@ impl Item for ViolationsItem {
         };
         let mut row = vec![Cell::plain(&self.policy.report_name()), severity];
         for (_, cell) in &self.environments.0 {
+            if cell.left_out {
+                row.extend([Cell::new("left out", Role::Dim), Cell::empty(), Cell::empty()]);
+                continue;
+            }
             row.push(mode(cell.mode, ascii));
             if cell.mode == Mode::Absent && cell.findings.is_some_and(|tally| tally.total() == 0) {
                 row.extend([Cell::empty(), Cell::empty()]);
                 continue;
             }
-            row.push(count(cell.owners.as_ref().map(Tally::faults), cell.complete, Role::Fault));
+            // Nothing evaluated is not nothing wrong.
+            let looks = !matches!(cell.mode, Mode::Absent | Mode::Off);
+            let evaluated = cell.owners.as_ref().filter(|tally| !looks || tally.total() > 0 || cell.evaluated_at.is_some());
+            row.push(count(evaluated.map(Tally::faults), cell.complete, Role::Fault));
             row.push(count(cell.blocked, cell.complete, Role::Attention));
         }
         row
@@ -122,7 +165,7 @@ impl Item for ViolationsItem {
         let mut columns = vec!["group", "kind", "namespace", "name", "source", "severity", "environment", "mode", "ready", "revision"];
         columns.extend(TALLY_COLUMNS);
         columns.extend(OWNER_COLUMNS);
-        columns.extend(["blocked", "stale", "evaluatedAt", "complete"]);
+        columns.extend(["blocked", "stale", "evaluatedAt", "complete", "inForce", "inForceReason", "native"]);
         columns
     }
 
@@ -140,6 +183,7 @@ impl Item for ViolationsItem {
             row.extend(tally(cell.findings.as_ref()));
             row.extend(tally(cell.owners.as_ref()));
             row.extend([maybe(cell.blocked), maybe(cell.stale), maybe(cell.evaluated_at), cell.complete.to_string()]);
+            row.extend([cell.in_force.state.as_str().to_owned(), cell.in_force.reason.clone(), cell.native.to_string()]);
             row
         };
         self.environments.0.iter().map(row).collect()

@@ -27,6 +27,8 @@ pub(super) struct Connection {
     pub(super) requests: Requests,
     /// URL of the API server.
     pub(super) server: String,
+    /// Address of the proxy on the way there.
+    pub(super) proxy: Option<String>,
     /// The exec plugin that gets the credentials, as a command line.
     pub(super) plugin: Option<String>,
     /// The kubeconfig's context.
@@ -61,6 +63,7 @@ pub(super) async fn connect(spec: &ClusterSpec) -> Result<Connection, Refusal> {
             config.auth_info.client_key_data = Some(STANDARD.encode(key).into());
         }
     }
+    let proxy = config.proxy_url.as_ref().map(address);
     let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
     // Files are read, and old kinds of plugins are run.
     let runtime = tokio::runtime::Handle::current();
@@ -76,7 +79,7 @@ pub(super) async fn connect(spec: &ClusterSpec) -> Result<Connection, Refusal> {
         Ok(Err(_)) => return Err(Refusal::Invalid("building the client failed".to_owned())),
         Err(_) => return Err(Refusal::Unauthorized(format!("the credentials did not arrive within {} s", LIMIT.as_secs()))),
     };
-    Ok(Connection { requests: Requests::new(clients, spec.request_timeout), server, plugin, context, concern, renew_at })
+    Ok(Connection { requests: Requests::new(clients, spec.request_timeout), server, proxy, plugin, context, concern, renew_at })
 }
 
 /// Takes the exec plugin out, if nothing else is configured that comes before it: we run it ourselves.
@@ -98,7 +101,13 @@ async fn configure(spec: &ClusterSpec) -> Result<(Config, Option<(String, Concer
         return Ok((Config::incluster().map_err(|error| Refusal::Invalid(deepest(&error)))?, None));
     }
     let spec = spec.clone();
-    let chosen = tokio::task::spawn_blocking(move || choose(&spec).map(|chosen| (chosen.concern(), chosen)));
+    let chosen = tokio::task::spawn_blocking(move || {
+        let mut chosen = choose(&spec)?;
+        chosen.check_files()?;
+        let concern = chosen.concern();
+        chosen.take_untidy_token();
+        Ok((concern, chosen))
+    });
     let chosen = timeout(LIMIT, chosen).await.map_err(|_| Refusal::Invalid("the kubeconfig cannot be read: no answer".to_owned()))?;
     let (concern, chosen) = chosen.map_err(|_| Refusal::Invalid("the kubeconfig cannot be read".to_owned()))?.map_err(Refusal::Invalid)?;
     let names_proxy = chosen.names_proxy();
@@ -110,6 +119,12 @@ async fn configure(spec: &ClusterSpec) -> Result<(Config, Option<(String, Concer
         config.proxy_url = None;
     }
     Ok((config, Some((chosen.context, concern))))
+}
+
+/// Scheme, host and port of a proxy, without the credentials that its URL may hold.
+fn address(proxy: &http::Uri) -> String {
+    let port = proxy.port_u16().map(|port| format!(":{port}")).unwrap_or_default();
+    format!("{}://{}{port}", proxy.scheme_str().unwrap_or("http"), proxy.host().unwrap_or_default())
 }
 
 fn bypasses_proxy(host: &str) -> bool {
@@ -145,6 +160,17 @@ mod tests {
         ];
         for (host, list, expected) in table {
             assert_eq!(matches_no_proxy(host, list), expected, "{host} in {list:?}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_is_named_without_its_password() {
+        for (url, expected) in [
+            ("http://127.0.0.1:3128", "http://127.0.0.1:3128"),
+            ("http://jane:secret@proxy.corp:8080/", "http://proxy.corp:8080"),
+            ("socks5://proxy", "socks5://proxy"),
+        ] {
+            assert_eq!(address(&url.parse().unwrap()), expected);
         }
     }
 

@@ -4,9 +4,10 @@
 
 use super::ClusterSpec;
 use super::refusal::deepest;
-use crate::files::{Stamp, content, stamp};
-use kube::config::{AuthInfo, Cluster, Kubeconfig};
+use crate::files::{Stamp, content, readable, stamp};
+use kube::config::{AuthInfo, Cluster, Kubeconfig, KubeconfigError};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -38,7 +39,7 @@ pub(super) fn is_in_cluster(spec: &ClusterSpec) -> bool {
 
 /// Reads the kubeconfig and chooses the environment's context in it.
 pub(super) fn choose(spec: &ClusterSpec) -> Result<Chosen, String> {
-    let kubeconfig = read(spec.kubeconfig.as_deref())?;
+    let kubeconfig = read(spec)?;
     let context = spec.context.clone().or_else(|| kubeconfig.current_context.clone());
     let Some(context) = context else {
         return Err("the kubeconfig has no current context; name one with --context or in the configuration".to_owned());
@@ -53,24 +54,47 @@ pub(super) fn choose(spec: &ClusterSpec) -> Result<Chosen, String> {
     Ok(Chosen { kubeconfig, context })
 }
 
-fn read(kubeconfig: Option<&Path>) -> Result<Kubeconfig, String> {
-    let read = match kubeconfig {
-        Some(path) => Kubeconfig::read_from(path).map_err(|error| format!("{}: {}", path.display(), deepest(&error))),
-        None => Kubeconfig::read().map_err(|error| format!("the kubeconfig cannot be read: {}", deepest(&error))),
-    };
-    read.map(|mut config| {
-        // An absent context is told in our words, with the names there are.
-        config.contexts.retain(|named| named.context.is_some());
-        config
+fn read(spec: &ClusterSpec) -> Result<Kubeconfig, String> {
+    let mut config = merged(&own_files(spec), spec.kubeconfig.is_some())?;
+    // An absent context is told in our words, with the names there are.
+    config.contexts.retain(|named| named.context.is_some());
+    Ok(config)
+}
+
+/// All files as one, as kubectl merges them: of those that `KUBECONFIG` lists, the missing ones are left out.
+fn merged(files: &[PathBuf], is_named: bool) -> Result<Kubeconfig, String> {
+    let mut merged: Option<Kubeconfig> = None;
+    for path in files {
+        let wrong = |error: KubeconfigError| format!("{}: {}", path.display(), deepest(&error));
+        let next = match Kubeconfig::read_from(path) {
+            Err(KubeconfigError::ReadConfig(error, _)) if error.kind() == ErrorKind::NotFound && !is_named => continue,
+            read => read.map_err(wrong)?,
+        };
+        merged = Some(match merged {
+            Some(before) => before.merge(next).map_err(wrong)?,
+            None => next,
+        });
+    }
+    merged.ok_or_else(|| {
+        let files: Vec<String> = files.iter().map(|path| path.display().to_string()).collect();
+        format!(
+            "there is no kubeconfig: {}",
+            if files.is_empty() { "no home folder".to_owned() } else { format!("no file {}", files.join(", ")) }
+        )
     })
 }
 
 impl Chosen {
-    fn entries(&self) -> (Option<&Cluster>, Option<&AuthInfo>) {
+    /// What the context names: a cluster and a user.
+    fn names(&self) -> (&str, &str) {
         let context = self.kubeconfig.contexts.iter().find(|named| named.name == self.context).and_then(|named| named.context.as_ref());
-        let cluster = context.and_then(|context| self.kubeconfig.clusters.iter().find(|named| named.name == context.cluster));
-        let user = context.and_then(|context| context.user.as_ref());
-        let user = user.and_then(|user| self.kubeconfig.auth_infos.iter().find(|named| named.name == *user));
+        context.map_or(("", ""), |context| (context.cluster.as_str(), context.user.as_deref().unwrap_or_default()))
+    }
+
+    fn entries(&self) -> (Option<&Cluster>, Option<&AuthInfo>) {
+        let (cluster, user) = self.names();
+        let cluster = self.kubeconfig.clusters.iter().find(|named| named.name == cluster);
+        let user = self.kubeconfig.auth_infos.iter().find(|named| named.name == user);
         (cluster.and_then(|named| named.cluster.as_ref()), user.and_then(|named| named.auth_info.as_ref()))
     }
 
@@ -79,14 +103,58 @@ impl Chosen {
         self.entries().0.is_some_and(|cluster| cluster.proxy_url.as_ref().is_some_and(|url| !url.is_empty()))
     }
 
-    /// What concerns the environment. A token file is not part of it: the client reads it again by itself.
+    /// Looks whether the files can be read that the entries name; else which cannot, in kubectl's words.
+    pub(super) fn check_files(&self) -> Result<(), String> {
+        let ((cluster_name, user_name), (cluster, user)) = (self.names(), self.entries());
+        // Data beside a file comes before it.
+        let authority =
+            cluster.filter(|cluster| cluster.certificate_authority_data.is_none()).and_then(|c| c.certificate_authority.as_ref());
+        let certificate = user.filter(|user| user.client_certificate_data.is_none()).and_then(|user| user.client_certificate.as_ref());
+        let key = user.filter(|user| user.client_key_data.is_none()).and_then(|user| user.client_key.as_ref());
+        let token = user.filter(|user| user.token.is_none()).and_then(|user| user.token_file.as_ref());
+        let files = [
+            ("certificate-authority", authority, cluster_name),
+            ("client-certificate", certificate, user_name),
+            ("client-key", key, user_name),
+            ("tokenFile", token, user_name),
+        ];
+        for (what, path, of) in files {
+            if let Some(path) = path
+                && let Err(error) = readable(Path::new(path))
+            {
+                let path = std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path));
+                return Err(format!("context {}: cannot read {what} {} of {of}: {}", self.context, path.display(), deepest(&error)));
+            }
+        }
+        Ok(())
+    }
+
+    /// The token of a token file that a client library would not take as it is: kubectl trims what surrounds it.
+    pub(super) fn take_untidy_token(&mut self) {
+        let Some(token) = self.untidy_token() else { return };
+        let user = self.names().1.to_owned();
+        let entry = self.kubeconfig.auth_infos.iter_mut().find(|named| named.name == user);
+        if let Some(auth) = entry.and_then(|named| named.auth_info.as_mut()) {
+            (auth.token, auth.token_file) = (Some(token.into()), None);
+        }
+    }
+
+    fn untidy_token(&self) -> Option<String> {
+        let user = self.entries().1.filter(|user| user.token.is_none())?;
+        let text = String::from_utf8(content(Path::new(user.token_file.as_ref()?))?).ok()?;
+        (text.trim() != text).then(|| text.trim().to_owned())
+    }
+
+    /// What concerns the environment. A token file is not part of it: the client reads it again by itself. One that is not taken as it is
+    /// ([`Chosen::take_untidy_token`]) is.
     pub(super) fn concern(&self) -> Concern {
         let (cluster, user) = self.entries();
         // Extensions are notes of tools, such as the time of the last start.
         let cluster = cluster.map(|cluster| Cluster { extensions: None, ..cluster.clone() });
         let authority = cluster.as_ref().and_then(|cluster| cluster.certificate_authority.as_ref());
         let user = user.map(|user| AuthInfo { extensions: None, ..user.clone() });
-        let identity = user.iter().flat_map(|user| [user.client_certificate.as_ref(), user.client_key.as_ref()]).flatten();
+        let token = user.as_ref().and_then(|user| user.token_file.as_ref()).filter(|_| self.untidy_token().is_some());
+        let identity = user.iter().flat_map(|user| [user.client_certificate.as_ref(), user.client_key.as_ref()]).flatten().chain(token);
         Concern { cluster: hash(cluster.as_ref(), authority.into_iter()), user: hash(user.as_ref(), identity) }
     }
 
@@ -94,7 +162,9 @@ impl Chosen {
     fn files(&self) -> Vec<PathBuf> {
         let (cluster, user) = self.entries();
         let authority = cluster.and_then(|cluster| cluster.certificate_authority.as_ref());
-        let identity = user.iter().flat_map(|user| [user.client_certificate.as_ref(), user.client_key.as_ref()]).flatten();
+        let named = |user: &&AuthInfo| [user.client_certificate.clone(), user.client_key.clone(), user.token_file.clone()];
+        let identity = user.iter().flat_map(named).flatten().collect::<Vec<_>>();
+        let identity = identity.iter();
         authority.into_iter().chain(identity).map(PathBuf::from).collect()
     }
 }
@@ -113,8 +183,10 @@ fn hash<'a>(entry: Option<&impl serde::Serialize>, files: impl Iterator<Item = &
 fn own_files(spec: &ClusterSpec) -> Vec<PathBuf> {
     match (&spec.kubeconfig, std::env::var_os("KUBECONFIG")) {
         (Some(path), _) => vec![path.clone()],
-        (None, Some(list)) => std::env::split_paths(&list).filter(|path| !path.as_os_str().is_empty()).collect(),
-        (None, None) => std::env::home_dir().map(|home| home.join(".kube").join("config")).into_iter().collect(),
+        (None, Some(list)) if std::env::split_paths(&list).any(|path| !path.as_os_str().is_empty()) => {
+            std::env::split_paths(&list).filter(|path| !path.as_os_str().is_empty()).collect()
+        }
+        (None, _) => std::env::home_dir().map(|home| home.join(".kube").join("config")).into_iter().collect(),
     }
 }
 
@@ -194,6 +266,7 @@ mod tests {
             impersonate_user: None,
             impersonate_groups: Vec::new(),
             summaries: false,
+            timing: crate::cluster::Timing::default(),
         }
     }
 
@@ -208,6 +281,66 @@ mod tests {
         std::fs::write(&path, CONFIG).unwrap();
         let error = choose(&spec(path, "b")).err().unwrap();
         assert_eq!(error, "the kubeconfig has no context \"b\"; it has a");
+    }
+
+    #[test]
+    fn missing_files_of_a_list_are_left_out_and_what_is_wrong_is_named_with_its_path() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::write(at("good"), CONFIG).unwrap();
+        std::fs::write(at("bad"), "contexts: 7\n").unwrap();
+        let of = |names: &[&str]| merged(&names.iter().map(|name| at(name)).collect::<Vec<_>>(), false);
+        for names in [&["good", "missing"] as &[&str], &["missing", "good"], &["missing", "good", "none"], &["good", "good"]] {
+            let config = of(names).unwrap();
+            assert_eq!((config.contexts.len(), config.auth_infos.len()), (1, 2), "{names:?}");
+        }
+        let path = |name: &str| at(name).display().to_string();
+        assert_eq!(of(&["missing", "none"]).unwrap_err(), format!("there is no kubeconfig: no file {}, {}", path("missing"), path("none")));
+        let wrong = of(&["good", "bad"]).unwrap_err();
+        assert!(wrong.starts_with(&format!("{}: ", path("bad"))), "{wrong}");
+        let named = merged(&[at("missing")], true).unwrap_err();
+        assert!(named.starts_with(&path("missing")), "a file that was named must be there: {named}");
+    }
+
+    #[test]
+    fn files_that_entries_name_are_looked_for_beside_the_kubeconfig_and_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config");
+        let user = "{client-certificate: c.crt, client-key: c.key, tokenFile: token}";
+        std::fs::write(&path, CONFIG.replace("{token: t1}", user)).unwrap();
+        let check = || choose(&spec(path.clone(), "a")).unwrap().check_files();
+        for (file, what, of) in [
+            ("ca.crt", "certificate-authority", "c"),
+            ("c.crt", "client-certificate", "u"),
+            ("c.key", "client-key", "u"),
+            ("token", "tokenFile", "u"),
+        ] {
+            let file = folder.path().join(file);
+            let expected = format!("context a: cannot read {what} {} of {of}: no such file or directory", file.display());
+            assert_eq!(check().unwrap_err(), expected);
+            std::fs::write(file, "x").unwrap();
+        }
+        assert_eq!(check(), Ok(()));
+    }
+
+    #[test]
+    fn a_token_with_a_newline_is_taken_without_it_and_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, token) = (folder.path().join("config"), folder.path().join("token"));
+        std::fs::write(&path, CONFIG.replace("{token: t1}", "{tokenFile: token}")).unwrap();
+        let chosen = |text: &str| {
+            std::fs::write(&token, text).unwrap();
+            let mut chosen = choose(&spec(path.clone(), "a")).unwrap();
+            let concern = chosen.concern();
+            chosen.take_untidy_token();
+            let user = chosen.entries().1.cloned().unwrap();
+            (serde_json::to_value(&user).unwrap()["token"].as_str().map(str::to_owned), user.token_file.is_some(), concern)
+        };
+        let tidy = chosen("t3");
+        assert_eq!((tidy.0, tidy.1), (None, true), "the client reads it again by itself");
+        let untidy = chosen(" t3\n");
+        assert_eq!((untidy.0.as_deref(), untidy.1), (Some("t3"), false));
+        assert_ne!(chosen("t4\n").2, untidy.2, "a new token is news");
     }
 
     #[test]

@@ -6,9 +6,13 @@
 //! The machine is our own, because the stock watcher holds whole objects, never relists on an HTTP 410, retries without delay when a
 //! stream ends at once, and cannot fall back from streaming lists. Bytes are split here and parsed where they are folded in.
 
+mod answers;
 mod client;
+mod clock;
 mod connect;
 mod discover;
+mod event_ttl;
+mod flags;
 mod kubeconfig;
 mod kyverno;
 mod object;
@@ -28,12 +32,15 @@ mod subject;
 mod table;
 #[cfg(test)]
 mod tests;
+mod timing;
 mod write;
 
+pub use clock::ServerClock;
 pub use object::read_object;
 pub use prometheus::{PrometheusClient, Unanswered};
 pub use refusal::Refusal;
 pub use station::{Signals, Station};
+pub use timing::Timing;
 pub use write::{Address, Write, WriteError, Written, cluster_uid, read, schema, whoami, write};
 
 use crate::domain::Tier;
@@ -62,4 +69,6 @@ pub struct ClusterSpec {
     pub impersonate_groups: Vec<String>,
     /// Ask for summaries before results, so that totals are on the screen at once.
     pub summaries: bool,
+    /// How long is waited for this environment.
+    pub timing: Timing,
 }

@@ -8,11 +8,7 @@ use super::subject::{StreamContext, Trouble};
 use crate::fleet::delta::StreamEvent;
 use http_body_util::BodyExt;
 use serde::Deserialize;
-use std::time::Duration;
 use tokio::time::timeout;
-
-/// A list whose bytes stop arriving for longer is stuck.
-pub(super) const LIST_SILENCE: Duration = Duration::from_secs(30);
 
 /// One page of a list.
 pub(super) struct Page {
@@ -43,7 +39,7 @@ pub(super) async fn read_page(context: &StreamContext, mut body: Arriving) -> Re
     let (mut objects, mut bytes) = (0, 0);
     loop {
         let next = tokio::select! {
-            frame = timeout(LIST_SILENCE, body.frame()) => Some(frame),
+            frame = timeout(context.timing.list_silence, body.frame()) => Some(frame),
             () = portion.due() => None,
         };
         let Some(frame) = next else {

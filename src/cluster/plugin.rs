@@ -1,7 +1,8 @@
 //! Credentials from a kubeconfig's exec plugin.
 //!
 //! The client library would run the plugin three times for a client, let it read the terminal's keys and write over the screen, and wait for it as
-//! long as it likes. Here it runs once, in a process group of its own, without input, its output caught, within a time limit.
+//! long as it likes. Here it runs once, in a session of its own (without a terminal to write to or read from), without input, its
+//! output caught, within a time limit.
 
 use super::refusal::Refusal;
 use crate::domain::clean;
@@ -13,7 +14,7 @@ use serde_json::json;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 use tokio::time::timeout;
 
 /// How long a plugin may take.
@@ -80,7 +81,7 @@ async fn run_within(limit: Duration, exec: &ExecConfig) -> Result<Credentials, R
 }
 
 fn start(exec: &ExecConfig) -> std::io::Result<(Child, Group)> {
-    let mut command = Command::new(exec.command.as_deref().unwrap_or_default());
+    let mut command = child::detached(exec.command.as_deref().unwrap_or_default());
     command.args(exec.args.iter().flatten());
     for variable in exec.env.iter().flatten() {
         if let (Some(name), Some(value)) = (variable.get("name"), variable.get("value")) {
@@ -172,6 +173,20 @@ mod tests {
             "yes {apiVersion:client.authentication.k8s.io/v1,kind:ExecCredential,spec:{cluster:{server:https://there},interactive:false}}"
         );
         assert_eq!(credentials.expires.unwrap().to_string(), "2030-01-01T00:00:00Z");
+    }
+
+    #[tokio::test]
+    async fn a_plugin_has_no_terminal() {
+        let own = std::process::Command::new("sh").args(["-c", "command -v setsid"]).output().is_ok_and(|found| found.status.success());
+        if !own {
+            return;
+        }
+        // In a session of its own it leads it, and there is no controlling terminal.
+        let session = "read -r _ _ _ _ group session terminal _ < /proc/$$/stat; [ $session = $$ ] && [ $group = $$ ] && [ $terminal = 0 ]";
+        let exec = script(&format!("{session} && echo '{{\"status\":{{\"token\":\"t\"}}}}'"));
+        assert_eq!(run(&exec).await.ok().and_then(|credentials| credentials.token).as_deref(), Some("t"));
+        let said = why(&script("(: > /dev/tty) 2>/dev/null && exit 0; echo 'session expired; run: login-tool' >&2; exit 1")).await;
+        assert!(said.ends_with("failed (exit status: 1): session expired; run: login-tool"), "{said}");
     }
 
     #[tokio::test]

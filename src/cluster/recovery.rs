@@ -20,8 +20,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 const STARTING_PAUSE: Duration = Duration::from_secs(1);
 /// Attempts after which a server that never answered is called unreachable.
 const PATIENCE: u32 = 3;
-/// How often credentials are got anew while they are refused. Each time an exec plugin may open a browser.
-pub(super) const LOGIN_AGAIN: Duration = Duration::from_secs(60);
 /// How often refused credentials are shown again: a server that has just started may not know its users yet.
 const ASK_AGAIN: Duration = Duration::from_secs(10);
 /// Renewal that failed, while the old credentials are still taken, is tried again after this.
@@ -102,7 +100,7 @@ impl Station {
 
     /// Whether credentials may be got anew because of a 401.
     fn may_renew(&self) -> bool {
-        self.renewed.is_none_or(|at| at.elapsed() >= LOGIN_AGAIN)
+        self.renewed.is_none_or(|at| at.elapsed() >= self.spec.timing.login_again)
     }
 
     /// Gets new credentials while everything else goes on.
@@ -144,7 +142,11 @@ impl Station {
     async fn tell_why(&mut self, connection: &Connection, refusal: &Refusal, pause: Duration) -> Result<(), End> {
         self.failures += 1;
         let host = connection.server.split("://").last().unwrap_or_default();
-        let why = if let Refusal::Unreachable(why) = refusal { format!("{why}: {host}") } else { refusal.to_string() };
+        let why = match (refusal, &connection.proxy) {
+            (Refusal::Unreachable(why), Some(proxy)) => format!("{why}: {host} through the proxy {proxy}"),
+            (Refusal::Unreachable(why), None) => format!("{why}: {host}"),
+            _ => refusal.to_string(),
+        };
         let link = match (refusal, &connection.plugin) {
             (Refusal::Unauthorized(_), Some(plugin)) if !why.contains(plugin.as_str()) => {
                 Link::LoginNeeded { why: format!("{why}; log in again for the kubeconfig's exec plugin ({plugin}), then ctrl-r") }

@@ -1,16 +1,17 @@
 //! Plain requests: an answer as bytes or as a stream of bytes, or a [`Refusal`]. Nothing here waits for ever.
 
 use super::client::Clients;
+use super::clock::ServerClock;
 use super::refusal::{Refusal, retry_after};
 use bytes::Bytes;
-use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, ETAG, HeaderName, IF_NONE_MATCH, RETRY_AFTER, USER_AGENT};
+use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, DATE, ETAG, HeaderName, IF_NONE_MATCH, RETRY_AFTER, USER_AGENT};
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use jiff::Timestamp;
 use kube::client::Body;
 use serde::de::DeserializeOwned;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
 /// Plain JSON.
@@ -36,6 +37,8 @@ pub(super) struct Requests {
     /// Asks over connections of its own.
     bulk: bool,
     limit: Duration,
+    /// Learns the server's time from every answer.
+    clock: ServerClock,
 }
 
 /// A body that is still arriving.
@@ -43,12 +46,17 @@ pub(super) type Arriving = Body;
 
 impl Requests {
     pub(super) fn new(clients: Clients, limit: Duration) -> Self {
-        Self { clients: Arc::new(RwLock::new(clients)), bulk: false, limit }
+        Self { clients: Arc::new(RwLock::new(clients)), bulk: false, limit, clock: ServerClock::default() }
     }
 
     /// From now on asks with the client of another, which has newer credentials for the same server.
     pub(super) fn adopt(&self, newer: &Self) {
         *self.clients.write().unwrap_or_else(PoisonError::into_inner) = newer.clients();
+    }
+
+    /// From now on `clock` learns the server's time.
+    pub(super) fn keep_time(&mut self, clock: ServerClock) {
+        self.clock = clock;
     }
 
     fn clients(&self) -> Clients {
@@ -91,6 +99,11 @@ impl Requests {
         serde_json::from_slice(&body).map_err(|error| Refusal::Server(format!("{path}: the answer cannot be read: {error}")))
     }
 
+    /// The time by the server's own clock; by the one here as long as no answer told it.
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now().unwrap_or_else(Timestamp::now)
+    }
+
     /// The whole answer and its entity tag, or `None` if it is still the one with `tag`.
     pub(super) async fn if_changed(&self, path: &str, accept: &str, tag: Option<&str>) -> Result<Option<(Bytes, Option<String>)>, Refusal> {
         let mut request = Request::get(path).header(ACCEPT, accept);
@@ -112,8 +125,12 @@ impl Requests {
         let request = request.header(USER_AGENT, AGENT).body(Body::empty()).map_err(|error| Refusal::Invalid(error.to_string()))?;
         let clients = self.clients();
         let client = if self.bulk { clients.bulk } else { clients.shared };
+        let began = Instant::now();
         let sent = timeout(self.limit, client.send(request)).await.map_err(|_| self.too_slow())?;
         let response = sent.map_err(|error| Refusal::from_kube(&error))?;
+        if let Some(date) = header(&response, &DATE) {
+            self.clock.note(date, began, Instant::now());
+        }
         let status = response.status();
         if status.is_success() && header(&response, &CONTENT_TYPE).is_some_and(|kind| kind.starts_with("text/html")) {
             return Err(Refusal::Server("a web page came instead of an answer: is there a proxy or a login page in between?".to_owned()));

@@ -29,8 +29,8 @@ const GONE_AFTER: Duration = Duration::from_secs(8);
 pub(super) struct Running {
     pub(super) tasks: JoinSet<(StreamId, Ended)>,
     pub(super) handles: BTreeMap<StreamId, (AbortHandle, &'static str)>,
-    /// Kinds that were found not served, and told so.
-    pub(super) missing: BTreeSet<KindId>,
+    /// Kinds that were found not served, and told so; with why, where they are served in other versions.
+    pub(super) missing: BTreeMap<KindId, Option<String>>,
     /// Kinds that were served and are not at the moment, and since when.
     pub(super) vanished: BTreeMap<KindId, Instant>,
     /// Discovery was denied when it was last asked for, and that was told.
@@ -48,7 +48,7 @@ impl Running {
         Self {
             tasks: JoinSet::new(),
             handles: BTreeMap::new(),
-            missing: BTreeSet::new(),
+            missing: BTreeMap::new(),
             vanished: BTreeMap::new(),
             denied: false,
             up: watch::Sender::new(true),
@@ -109,6 +109,9 @@ impl Station {
             }
             changed
         });
+        if served.as_ref().is_none_or(|before| before.resources != now.resources) {
+            let _ = self.tell(Delta::Resources(Arc::clone(&now.resources))).await;
+        }
         *served = Some(now);
         if kyverno_changed && let Some(now) = served.as_ref() {
             self.look_at_kyverno(connection, now).await?;
@@ -148,9 +151,12 @@ impl Station {
         self.stop_unwanted(id, version, &mine, running).await;
         let everywhere = StreamId { kind: id, namespace: Arc::from("") };
         let Some(version) = version else {
-            if wanted && running.missing.insert(id) {
+            let unread = now.unread.get(&id).cloned();
+            if wanted && running.missing.get(&id) != Some(&unread) {
                 self.known.insert(everywhere.clone());
-                let _ = self.tell(Delta::Stream(everywhere, StreamEvent::NotInstalled)).await;
+                let event = unread.clone().map_or(StreamEvent::NotInstalled, |why| StreamEvent::Unread { why });
+                let _ = self.tell(Delta::Stream(everywhere, event)).await;
+                running.missing.insert(id, unread);
             }
             return;
         };
@@ -188,7 +194,7 @@ impl Station {
 
     /// Whether a kind that was served has vanished so recently that it may come back.
     fn may_come_back(&self, id: KindId, served: bool, running: &mut Running) -> bool {
-        let was_served = !running.missing.contains(&id) && self.known.iter().any(|stream| stream.kind == id);
+        let was_served = !running.missing.contains_key(&id) && self.known.iter().any(|stream| stream.kind == id);
         if served || !was_served {
             running.vanished.remove(&id);
             return false;
@@ -212,6 +218,7 @@ impl Station {
             streaming: Arc::clone(&running.streaming),
             whole: running.whole,
             summaries: self.spec.summaries,
+            timing: self.spec.timing,
         };
         let named = id.clone();
         let handle = running.tasks.spawn(async move { (named, run(context, place).await) });

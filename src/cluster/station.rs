@@ -11,18 +11,21 @@
 //! down is in [`super::recovery`].
 
 use super::ClusterSpec;
+use super::answers::{self, Location};
+use super::clock::ServerClock;
 use super::connect::{Connection, connect};
 use super::discover::{Discovery, Served};
+use super::event_ttl;
 use super::kubeconfig::{Concern, follow, is_in_cluster};
 use super::kyverno;
-use super::recovery::{LOGIN_AGAIN, News, jitter};
+use super::recovery::{News, jitter};
 use super::refusal::Refusal;
 use super::requests::{JSON, Requests};
 use super::roster::Running;
 use crate::domain::{Link, Sync};
 use crate::fleet::delta::{Delta, ServerFacts, StreamEvent, StreamId};
 use crate::kinds::KindId;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -37,10 +40,14 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 const HEARTBEAT_LIMIT: Duration = Duration::from_secs(5);
 /// How long the other small questions of a station may take together, on a server that is busy but alive.
 pub(super) const LOOK_LIMIT: Duration = Duration::from_secs(8);
+/// How much a clock has to be set to be news: dates have whole seconds.
+const CLOCK_NEWS: SignedDuration = SignedDuration::from_secs(3);
 /// How often discovery is asked (mostly answered with "unchanged").
 const LOOK_AROUND: Duration = Duration::from_secs(5);
 /// How often Kyverno's installation is looked at.
 const LOOK_AT_KYVERNO: Duration = Duration::from_secs(30);
+/// How often Kyverno's lease and endpoints are asked for.
+const ASK_WHETHER_KYVERNO_ANSWERS: Duration = Duration::from_secs(5);
 /// How long a throttled station is quiet where the server does not say.
 const QUIET: Duration = Duration::from_secs(5);
 
@@ -56,6 +63,8 @@ pub struct Signals {
     pub needed_owners: watch::Sender<BTreeSet<KindId>>,
     /// The version that each kind is served in, as of the last look around.
     pub served: watch::Sender<BTreeMap<KindId, &'static str>>,
+    /// The server's time.
+    pub clock: ServerClock,
     pub(super) current: watch::Sender<Option<Requests>>,
 }
 
@@ -65,6 +74,7 @@ impl Default for Signals {
             reconnect: Arc::new(Notify::new()),
             needed_owners: watch::Sender::new(BTreeSet::new()),
             served: watch::Sender::new(BTreeMap::new()),
+            clock: ServerClock::default(),
             current: watch::Sender::new(None),
         }
     }
@@ -96,6 +106,10 @@ pub struct Station {
     facts: ServerFacts,
     /// Kyverno's installation was read whole once.
     knows_kyverno: bool,
+    /// How far the server's clock is ahead of the one here, as it was told last.
+    skew: Option<SignedDuration>,
+    /// Where Kyverno was found last.
+    kyverno_at: Option<Location>,
 }
 
 /// What failed while the link was up.
@@ -141,6 +155,8 @@ impl Station {
             roles_unread: 0,
             facts: ServerFacts::default(),
             knows_kyverno: false,
+            skew: None,
+            kyverno_at: None,
         }
     }
 
@@ -161,6 +177,7 @@ impl Station {
             self.renewed = Some(Instant::now());
             let end = match connect(&self.spec).await {
                 Ok(mut connection) => {
+                    connection.requests.keep_time(self.signals.clock.clone());
                     // From now on the context is pinned, whatever becomes the current one.
                     self.spec.context = self.spec.context.take().or_else(|| connection.context.clone());
                     self.signals.current.send_replace(Some(connection.requests.clone()));
@@ -182,7 +199,7 @@ impl Station {
     async fn not_connected(&mut self, refusal: Refusal) -> End {
         self.failures += 1;
         let (link, pause) = match refusal {
-            Refusal::Unauthorized(why) => (Link::LoginNeeded { why: format!("{why}; log in, then ctrl-r") }, LOGIN_AGAIN),
+            Refusal::Unauthorized(why) => (Link::LoginNeeded { why: format!("{why}; log in, then ctrl-r") }, self.spec.timing.login_again),
             other => (Link::Unreachable { why: other.to_string() }, self.next_pause(&other)),
         };
         if self.tell(Delta::Link(link)).await.is_err() {
@@ -196,7 +213,9 @@ impl Station {
 
     /// The environment is another cluster now: what is held stays on the screen, as something old.
     async fn believe_nothing(&mut self) {
-        (self.seen, self.facts, self.knows_kyverno) = (None, ServerFacts::default(), false);
+        (self.seen, self.facts, self.knows_kyverno, self.skew) = (None, ServerFacts::default(), false, None);
+        self.kyverno_at = None;
+        self.signals.clock.forget();
         for stream in &self.known {
             // If nobody listens, the next session notices.
             let _ = self.tell(Delta::Stream(stream.clone(), StreamEvent::State(Sync::Stale { since: now() }))).await;
@@ -229,6 +248,8 @@ impl Station {
         // The first look comes with the first look around.
         let mut at_kyverno = ticks(LOOK_AT_KYVERNO);
         at_kyverno.reset();
+        let mut at_webhooks = ticks(ASK_WHETHER_KYVERNO_ANSWERS);
+        at_webhooks.reset();
         let mut renewals: JoinSet<Result<Connection, Refusal>> = JoinSet::new();
         loop {
             let doubt = tokio::select! {
@@ -263,6 +284,7 @@ impl Station {
                     Some(served) => self.look_at_kyverno(connection, served).await.err().map(Doubt::OfOurOwn),
                     None => None,
                 },
+                _ = at_webhooks.tick(), if served.is_some() => self.ask_whether_kyverno_answers(connection).await.err().map(Doubt::OfOurOwn),
                 _ = beat.tick() => self.heartbeat(connection).await.err().map(Doubt::OfOurOwn),
             };
             match doubt {
@@ -271,7 +293,7 @@ impl Station {
                 Some(Doubt::OfOurOwn(Refusal::TooMany(asked))) => {
                     let quiet = asked.unwrap_or(QUIET).max(Duration::from_secs(1));
                     let quiet = quiet + jitter(quiet / 4);
-                    for ticks in [&mut beat, &mut around, &mut at_kyverno] {
+                    for ticks in [&mut beat, &mut around, &mut at_kyverno, &mut at_webhooks] {
                         ticks.reset_after(quiet);
                     }
                 }
@@ -328,16 +350,22 @@ impl Station {
 
     /// Tells who the server is, and starts.
     async fn introduce(&mut self, connection: &Connection, version: &Version, uid: Option<Arc<str>>) -> Result<(), ()> {
-        let uid = match uid {
-            Some(uid) => Some(uid),
-            None => ask_uid(&connection.requests.within(LOOK_LIMIT)).await,
+        let requests = connection.requests.within(LOOK_LIMIT);
+        let ask_uid = async {
+            match uid {
+                Some(uid) => Some(uid),
+                None => ask_uid(&requests).await,
+            }
         };
+        let (uid, events_kept) = tokio::join!(ask_uid, event_ttl::ask(&requests));
         self.facts = ServerFacts {
             server: Some(Arc::from(connection.server.as_str())),
             cluster_uid: uid.or(self.facts.cluster_uid.take()),
             kubernetes: (!version.git_version.is_empty()).then(|| Arc::from(version.git_version.as_str())),
+            events_kept: events_kept.or(self.facts.events_kept),
         };
         self.tell(Delta::Server(self.facts.clone())).await?;
+        self.tell_clock().await?;
         self.tell(Delta::Link(Link::Live)).await
     }
 
@@ -351,12 +379,42 @@ impl Station {
     pub(super) async fn look_at_kyverno(&mut self, connection: &Connection, served: &Served) -> Result<(), Refusal> {
         let looked = timeout(LOOK_LIMIT, kyverno::look(&connection.requests, served)).await;
         let looked = looked.map_err(|_| Refusal::Unreachable(format!("no answer within {} s", LOOK_LIMIT.as_secs())))?;
+        // A look that met a fault may have guessed where the last one saw.
+        if looked.fault.is_none() || !self.knows_kyverno {
+            self.kyverno_at = looked.location;
+        }
+        // Before modes are shown it is known whether they count.
+        let answers = self.ask_whether_kyverno_answers(connection).await;
         match looked.fault {
             Some(fault) if self.knows_kyverno => return Err(fault),
             fault => self.knows_kyverno = fault.is_none(),
         }
         // If nobody listens, the session's next turn notices.
         let _ = self.tell(Delta::Kyverno(looked.facts)).await;
+        answers
+    }
+
+    /// Asks whether Kyverno answers its webhooks, and tells. A fault in passing does not replace what is known.
+    async fn ask_whether_kyverno_answers(&self, connection: &Connection) -> Result<(), Refusal> {
+        let Some(location) = &self.kyverno_at else { return Ok(()) };
+        let asked = answers::ask(&connection.requests.within(LOOK_LIMIT), location, &connection.server).await?;
+        // If nobody listens, the session's next turn notices.
+        let _ = self.tell(Delta::Answers(asked)).await;
+        Ok(())
+    }
+
+    /// Tells how far the server's clock is from the one here, where that is news.
+    async fn tell_clock(&mut self) -> Result<(), ()> {
+        let skew = self.signals.clock.now().map(|server| server.duration_since(Timestamp::now()));
+        let is_news = match (self.skew, skew) {
+            (Some(before), Some(now)) => before.saturating_sub(now).abs() >= CLOCK_NEWS,
+            (None, None) => false,
+            _ => true,
+        };
+        if is_news {
+            self.skew = skew;
+            self.tell(Delta::Clock(skew)).await?;
+        }
         Ok(())
     }
 
@@ -365,6 +423,7 @@ impl Station {
         if matches!(asked, Ok(_) | Err(Refusal::TooMany(_))) {
             // If nobody listens, the session's next turn notices.
             let _ = self.tell(Delta::Alive).await;
+            let _ = self.tell_clock().await;
         }
         asked.map(|_| ())
     }

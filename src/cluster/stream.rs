@@ -14,7 +14,7 @@
 //!
 //! A new list never blanks what is held: `ListStarted` and `ListEnded` bracket it, and the state sweeps at the end.
 
-use super::pages::{LIST_SILENCE, percent, read_page};
+use super::pages::{percent, read_page};
 use super::portion::Portion;
 use super::reader::{News, Reader};
 use super::refusal::Refusal;
@@ -29,9 +29,6 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
-/// A watch that is silent for longer is taken for dead. API servers send a bookmark every minute (kubernetes/apiserver
-/// pkg/storage/cacher, `defaultBookmarkFrequency`); one that sends none is asked again from where it was, which costs one request.
-const SILENCE: Duration = Duration::from_secs(75);
 /// A streaming list answers at once, if only with the bookmark of an empty list. One that does not is no streaming list: the
 /// reports-server ignores the parameter (kyverno/reports-server pkg/api/polr.go).
 const FIRST_SIGN: Duration = Duration::from_secs(10);
@@ -282,9 +279,9 @@ impl Machine {
         loop {
             let patience = match (reader.listing, reader.silent, self.hinted) {
                 (true, true, _) => FIRST_SIGN,
-                (true, false, _) => LIST_SILENCE,
+                (true, false, _) => context.timing.list_silence,
                 (false, _, true) => RELIST_HINTED.saturating_sub(self.opened.elapsed()),
-                (false, _, false) => SILENCE,
+                (false, _, false) => context.timing.silence,
             };
             let left = self.doubtful.filter(|_| !reader.listing).map(|at| at.saturating_duration_since(Instant::now()));
             if left.is_some_and(|left| left.is_zero()) {

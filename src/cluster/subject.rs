@@ -2,6 +2,7 @@
 
 use super::refusal::Refusal;
 use super::requests::{JSON, METADATA, METADATA_LIST, Requests};
+use super::timing::Timing;
 use crate::domain::Sync;
 use crate::fleet::delta::{Delta, StreamEvent, StreamId};
 use crate::kinds::Family;
@@ -32,6 +33,7 @@ pub(super) struct StreamContext {
     pub(super) whole: bool,
     /// Ask for summaries first.
     pub(super) summaries: bool,
+    pub(super) timing: Timing,
 }
 
 /// The receiver of the deltas is gone: the environment is shutting down.
@@ -69,9 +71,8 @@ impl StreamContext {
         self.whole && self.id.kind.kind().family == Family::Report
     }
 
-    /// Of events only Kyverno's admission controller's are asked for: they tell refused admissions.
     pub(super) fn selector(&self) -> &'static str {
-        if self.id.kind.kind().family == Family::Event { "fieldSelector=reportingComponent%3Dkyverno-admission&" } else { "" }
+        self.id.kind.kind().selector
     }
 
     pub(super) fn accept(&self, list: bool) -> &'static str {

@@ -33,7 +33,7 @@ const BASIC: &[Rule] = &[
 
 const VIEW: &[Rule] = &[
     Rule { groups: &[""], resources: &["namespaces", "pods", "configmaps", "services", "serviceaccounts", "events"], verbs: READ },
-    Rule { groups: &["apps", "batch", "networking.k8s.io", "coordination.k8s.io"], resources: &["*"], verbs: READ },
+    Rule { groups: &["apps", "batch", "networking.k8s.io", "coordination.k8s.io", "discovery.k8s.io"], resources: &["*"], verbs: READ },
     Rule { groups: &["admissionregistration.k8s.io"], resources: &["*"], verbs: READ },
     Rule { groups: &["kyverno.io"], resources: &["clusterpolicies", "policies", "cleanuppolicies", "clustercleanuppolicies"], verbs: READ },
     Rule {

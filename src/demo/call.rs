@@ -29,6 +29,11 @@ impl Call {
     }
 }
 
+/// The first word of the user agent, by which the API server calls who names no field manager.
+pub(crate) fn agent(call: &Call) -> &str {
+    call.header(&USER_AGENT).split('/').next().unwrap_or_default()
+}
+
 /// How the write is to be done.
 pub(crate) fn options(call: &Call, target: &Target) -> Result<Options, Failure> {
     let validation = match call.query.get("fieldValidation") {
@@ -38,13 +43,11 @@ pub(crate) fn options(call: &Call, target: &Target) -> Result<Options, Failure> 
     };
     let named = call.query.get("fieldManager").map(str::to_owned);
     let apply = PatchKind::of(call.header(&CONTENT_TYPE)) == Some(PatchKind::Apply);
-    // Without a name, the user agent's first word is the manager, as in the API server.
-    let agent = call.header(&USER_AGENT).split('/').next().unwrap_or_default().to_owned();
     let manager = match named {
         Some(named) => named,
         None if apply => String::new(),
-        None if agent.is_empty() => "unknown".to_owned(),
-        None => agent,
+        None if agent(call).is_empty() => "unknown".to_owned(),
+        None => agent(call).to_owned(),
     };
     Ok(Options {
         version: target.version.clone(),

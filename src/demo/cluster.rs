@@ -10,8 +10,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::Value;
 
+pub(crate) use crate::domain::time::rfc3339;
+
 use super::catalog::{Catalog, Resource};
 use super::store::{Handle, Key, Store};
+use super::witness::{Changed, Present};
 
 /// How fast the imitations react.
 #[derive(Debug, Clone, Copy)]
@@ -62,6 +65,7 @@ pub(crate) struct Cluster {
     read: Mutex<HashMap<u64, Timestamp>>,
     /// What all policies said when they were last judged by.
     judged: AtomicU64,
+    pub(crate) witness: Present,
 }
 
 impl Cluster {
@@ -76,6 +80,7 @@ impl Cluster {
             drawn: AtomicU64::new(0),
             read: Mutex::default(),
             judged: AtomicU64::new(0),
+            witness: Present::new(),
         }
     }
 
@@ -83,6 +88,20 @@ impl Cluster {
     pub(crate) fn store(&self) -> MutexGuard<'_, Store> {
         // A panicking writer leaves whole objects behind, so a poisoned lock is still a good store.
         self.store.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the witness, if there is one, what a client did. Called while the store is held, so that it is told in order.
+    pub(crate) fn tell(&self, resource: &Resource, manager: &str, before: Option<&Handle>, after: Option<&Handle>) {
+        let Some(witness) = self.witness.get() else { return };
+        let value = |object: &Handle| object.value.clone();
+        witness.changed(Changed {
+            environment: self.profile.name.clone(),
+            group: resource.group.clone(),
+            plural: resource.plural.clone(),
+            manager: manager.to_owned(),
+            before: before.map(value),
+            after: after.map(value),
+        });
     }
 
     /// The next number of a fixed sequence (splitmix64): the same start gives the same names.
@@ -160,11 +179,6 @@ pub(crate) fn suffix(mut number: u64, length: usize) -> String {
         number = mix(number);
     }
     out
-}
-
-/// The API's time format, whole seconds.
-pub(crate) fn rfc3339(time: Timestamp) -> String {
-    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 /// The API's `MicroTime`.

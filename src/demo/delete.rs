@@ -11,7 +11,16 @@ use super::failure::Failure;
 use super::store::{Handle, Key, Store, text};
 
 /// Deletes one object, or marks it when something still has to be finished.
-pub(crate) fn delete(cluster: &Cluster, resource: &Resource, key: &Key, wishes: &Value, dry_run: bool) -> Result<(Handle, bool), Failure> {
+///
+/// `by` is the client that asked for it, where one did.
+pub(crate) fn delete(
+    cluster: &Cluster,
+    resource: &Resource,
+    key: &Key,
+    wishes: &Value,
+    dry_run: bool,
+    by: Option<&str>,
+) -> Result<(Handle, bool), Failure> {
     let mut store = cluster.store();
     let old = store.get(resource.index, key).cloned();
     let old = old.ok_or_else(|| Failure::not_found(&resource.plural, &resource.group, &key.name))?;
@@ -38,7 +47,11 @@ pub(crate) fn delete(cluster: &Cluster, resource: &Resource, key: &Key, wishes: 
         }
         return Ok((store.put(resource.index, key.clone(), marked), false));
     }
-    Ok((store.remove(resource.index, key).unwrap_or(old), true))
+    let gone = store.remove(resource.index, key);
+    if let (Some(by), Some(_)) = (by, &gone) {
+        cluster.tell(resource, by, Some(&old), None);
+    }
+    Ok((gone.unwrap_or(old), true))
 }
 
 /// Takes an owner out of its dependants, so that they outlive it.

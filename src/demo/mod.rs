@@ -41,6 +41,7 @@ mod server;
 mod shape;
 mod store;
 mod watching;
+mod witness;
 mod write;
 
 use std::fmt;
@@ -60,6 +61,7 @@ use server::Server;
 
 pub use cluster::Pace;
 pub use scenario::Scenario;
+pub use witness::{Asked, Changed, Fate, Witness};
 
 /// How to start a demo.
 #[derive(Debug, Clone, Default)]
@@ -142,6 +144,7 @@ impl Demo {
             runtime.spawn(controllers::run(cluster.clone()));
             runtime.spawn(kyverno::status::run(cluster.clone()));
             runtime.spawn(kyverno::reports::run(cluster.clone()));
+            runtime.spawn(kyverno::webhooks::run(cluster.clone()));
             let server = Server::start(cluster, port, runtime.handle()).map_err(DemoError::Listen)?;
             servers.push(Arc::new(server));
         }
@@ -232,6 +235,11 @@ impl Demo {
     pub fn compact(&self, environment: &str) -> Result<(), DemoError> {
         self.server(environment)?.cluster.store().compact();
         Ok(())
+    }
+
+    /// Has somebody see what clients change from now on. There is one witness; a second one is not taken, which `false` says.
+    pub fn witnessed_by(&self, witness: &Arc<dyn Witness>) -> bool {
+        self.servers.iter().all(|server| server.cluster.witness.set(Arc::clone(witness)).is_ok())
     }
 
     fn server(&self, environment: &str) -> Result<&Server, DemoError> {

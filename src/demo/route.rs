@@ -3,6 +3,7 @@
 //! Not here: connections (`super::server`).
 
 use std::convert::Infallible;
+use std::fmt;
 use std::io::Write as _;
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use hyper::{Method, Request, Response};
 use serde_json::{Value, json};
 
 use super::access::Caller;
-use super::call::{Call, options, parse, unsupported, wishes};
+use super::call::{Call, agent, options, parse, unsupported, wishes};
 use super::catalog::Resource;
 use super::cluster::Cluster;
 use super::discovery;
@@ -24,6 +25,7 @@ use super::patch::PatchKind;
 use super::request::{Query, Shape, Target, decode};
 use super::select::Selector;
 use super::store::Key;
+use super::witness::{self, Asked};
 use super::write::{self, Written};
 use super::{delete, read, scale, shape, watching};
 
@@ -69,8 +71,20 @@ impl From<Failure> for Answer {
     }
 }
 
+/// There will be no answer: the connection ends.
+#[derive(Debug)]
+pub(crate) struct Unanswered;
+
+impl fmt::Display for Unanswered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the connection ends without an answer")
+    }
+}
+
+impl std::error::Error for Unanswered {}
+
 /// Answers one request.
-pub(crate) async fn answer(cluster: Arc<Cluster>, request: Request<Incoming>) -> Response<Body> {
+pub(crate) async fn answer(cluster: Arc<Cluster>, request: Request<Incoming>) -> Result<Response<Body>, Unanswered> {
     let (parts, body) = request.into_parts();
     let header = |name| parts.headers.get(name).and_then(|value| value.to_str().ok());
     let path = decode(parts.uri.path());
@@ -81,7 +95,7 @@ pub(crate) async fn answer(cluster: Arc<Cluster>, request: Request<Incoming>) ->
     let token = header(AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
     let caller = match Caller::of(prefix.as_deref(), token) {
         Ok(caller) => caller,
-        Err(failure) => return respond(Answer::from(failure), false),
+        Err(failure) => return Ok(respond(Answer::from(failure), false)),
     };
     let query = Query::parse(parts.uri.query().unwrap_or_default());
     let call = Call { method: parts.method, path, query, headers: parts.headers, caller };
@@ -90,14 +104,45 @@ pub(crate) async fn answer(cluster: Arc<Cluster>, request: Request<Incoming>) ->
         Ok(body) => body.to_bytes(),
         Err(error) => {
             let failure = Failure::new(413, "RequestEntityTooLarge", format!("cannot read the request body: {error}"));
-            return respond(Answer::from(failure), false);
+            return Ok(respond(Answer::from(failure), false));
         }
     };
     if let Some(watch) = watch(&cluster, &call) {
-        return watch.unwrap_or_else(|failure| respond(Answer::from(failure), false));
+        return Ok(watch.unwrap_or_else(|failure| respond(Answer::from(failure), false)));
+    }
+    if witness::changes(&call.method)
+        && let Some(witness) = cluster.witness.get()
+        && let Some(asked) = asked(&cluster, &call, &body)
+    {
+        let fate = witness.asked(&asked);
+        // On its own: what was sent is carried out whether its client is still there or not.
+        let carried_out = tokio::spawn(async move {
+            let (carried_out, answered) = witness::waited(fate).await;
+            let answer = carried_out.then(|| dispatch(&cluster, &call, &body).unwrap_or_else(Answer::from));
+            answer.filter(|_| answered)
+        });
+        let answer = carried_out.await.ok().flatten();
+        return answer.map(|answer| respond(answer, gzip)).ok_or(Unanswered);
     }
     let answer = dispatch(&cluster, &call, &body).unwrap_or_else(Answer::from);
-    respond(answer, gzip)
+    Ok(respond(answer, gzip))
+}
+
+/// The request as a witness sees it; `None` where it is about no object.
+fn asked(cluster: &Cluster, call: &Call, body: &[u8]) -> Option<Asked> {
+    let segments: Vec<&str> = call.path.split('/').filter(|part| !part.is_empty()).collect();
+    let target = Target::parse(&segments).filter(|target| !target.group.ends_with(".k8s.io") || target.name.is_some())?;
+    Some(Asked {
+        environment: cluster.profile.name.clone(),
+        method: call.method.to_string(),
+        manager: call.query.get("fieldManager").unwrap_or(agent(call)).to_owned(),
+        // A deletion says it in its body.
+        dry_run: wishes(call, body).map_or_else(|_| call.query.get("dryRun").is_some(), |(_, dry_run)| dry_run),
+        group: target.group,
+        plural: target.plural,
+        namespace: target.namespace,
+        name: target.name.unwrap_or_default(),
+    })
 }
 
 fn respond(answer: Answer, gzip: bool) -> Response<Body> {
@@ -284,7 +329,7 @@ fn scaled(cluster: &Cluster, call: &Call, resource: &Resource, target: &Target, 
 fn delete_one(cluster: &Cluster, call: &Call, resource: &Resource, target: &Target, body: &[u8]) -> Result<Answer, Failure> {
     let (wishes, dry_run) = wishes(call, body)?;
     let key = target.key();
-    let (object, gone) = delete::delete(cluster, resource, &key, &wishes, dry_run)?;
+    let (object, gone) = delete::delete(cluster, resource, &key, &wishes, dry_run, Some(agent(call)))?;
     if !gone {
         return Ok(Answer::json(shape::object(resource, &target.version, Shape::Whole, &object)));
     }
@@ -307,7 +352,7 @@ fn delete_all(cluster: &Cluster, call: &Call, resource: &Resource, target: &Targ
     let mut gone = Vec::new();
     for key in keys {
         // Somebody else may have been faster; that is what was wanted anyway.
-        if let Ok((object, _)) = delete::delete(cluster, resource, &key, &wishes, dry_run) {
+        if let Ok((object, _)) = delete::delete(cluster, resource, &key, &wishes, dry_run, Some(agent(call))) {
             gone.push(object);
         }
     }

@@ -88,6 +88,13 @@ impl Scenario {
         &self.steps
     }
 
+    /// The same story with other soaks.
+    #[must_use]
+    pub fn soaking(mut self, soak: String) -> Self {
+        self.soak = Some(soak);
+        self
+    }
+
     /// How long every soak on the road takes instead of what the environments say.
     pub(super) fn soak(&self) -> Option<&str> {
         self.soak.as_deref()
@@ -251,7 +258,7 @@ fn act(server: &Server, act: &Act) -> Result<(), Failure> {
             write::patch(cluster, resource, &of.key(), kind, body, &options)?;
         }
         Act::Delete(of) => {
-            delete::delete(cluster, of.find(cluster)?, &of.key(), &Value::Null, false)?;
+            delete::delete(cluster, of.find(cluster)?, &of.key(), &Value::Null, false, Some("kubectl"))?;
         }
     }
     Ok(())

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::cluster::{Cluster, hash, member, mix, rfc3339};
 use super::controllers;
 use super::fleet::{Environment, Fleet, Workloads};
-use super::kyverno::{reports, status};
+use super::kyverno::{reports, status, webhooks};
 use super::seed_kyverno;
 use super::store::text;
 use super::write::{self, Options};
@@ -68,6 +68,8 @@ impl Seeder<'_> {
         self.exceptions(fleet)?;
         self.extras()?;
         status::settle(self.cluster, self.ago("1h"));
+        webhooks::settle(self.cluster, self.ago("1h"));
+        webhooks::renew_lease(self.cluster, self.now);
         reports::settle(self.cluster);
         // Nobody has watched yet: versions from before the start are compacted, as on a cluster of some age.
         self.cluster.store().compact();
@@ -180,7 +182,13 @@ impl Seeder<'_> {
                 member(metadata, "annotations")["meta.helm.sh/release-namespace"] = json!("kyverno");
                 "helm"
             }
-            _ => "kubectl-client-side-apply",
+            _ => {
+                // As `kubectl apply` leaves it: with that, the object shows since when it is what it is.
+                let applied = format!("{manifest}\n");
+                let annotations = member(member(&mut manifest, "metadata"), "annotations");
+                annotations["kubectl.kubernetes.io/last-applied-configuration"] = Value::from(applied);
+                "kubectl-client-side-apply"
+            }
         };
         self.put(&manifest, manager, age)
     }

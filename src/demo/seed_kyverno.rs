@@ -54,6 +54,7 @@ pub(crate) fn install(seeder: &Seeder<'_>) -> Result<(), Mistake> {
     }
     settings(seeder)?;
     leases(seeder)?;
+    endpoints(seeder)?;
     webhooks(seeder)?;
     roles(seeder)?;
     for (release, chart, app) in [
@@ -99,6 +100,22 @@ fn leases(seeder: &Seeder<'_>) -> Result<(), Mistake> {
     Ok(())
 }
 
+/// Where the webhooks' service leads: to the three Pods of the admission controller.
+fn endpoints(seeder: &Seeder<'_>) -> Result<(), Mistake> {
+    let endpoint =
+        |n: u8| json!({"addresses": [format!("10.0.0.{n}")], "conditions": {"ready": true, "serving": true, "terminating": false}});
+    seeder.put(
+        &json!({
+            "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+            "metadata": {"name": "kyverno-svc-x7k2p", "namespace": "kyverno", "labels": {"kubernetes.io/service-name": "kyverno-svc"}},
+            "endpoints": [endpoint(11), endpoint(12), endpoint(13)], "ports": [{"name": "https", "port": 9443, "protocol": "TCP"}],
+        }),
+        "kube-controller-manager",
+        "60d",
+    )
+}
+
+/// Those that check policies themselves; those for resources follow from the policies (`super::kyverno::webhooks`).
 fn webhooks(seeder: &Seeder<'_>) -> Result<(), Mistake> {
     let rule = |groups: &[&str], resources: &[&str]| json!({"apiGroups": groups, "apiVersions": ["*"], "operations": ["CREATE", "UPDATE"], "resources": resources, "scope": "*"});
     let webhook = |name: &str, path: &str, rules: Value| {
@@ -108,18 +125,8 @@ fn webhooks(seeder: &Seeder<'_>) -> Result<(), Mistake> {
             "namespaceSelector": {"matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["kube-system", "kyverno"]}]},
         })
     };
-    let workloads =
-        json!([rule(&["", "apps", "batch"], &["pods", "deployments", "statefulsets", "daemonsets", "replicasets", "jobs", "cronjobs"])]);
     let policies = json!([rule(&["kyverno.io", "policies.kyverno.io"], &["*"])]);
     for (kind, name, hook, path, rules) in [
-        (
-            "ValidatingWebhookConfiguration",
-            "kyverno-resource-validating-webhook-cfg",
-            "validate.kyverno.svc-fail",
-            "/validate/fail",
-            &workloads,
-        ),
-        ("MutatingWebhookConfiguration", "kyverno-resource-mutating-webhook-cfg", "mutate.kyverno.svc-fail", "/mutate/fail", &workloads),
         (
             "ValidatingWebhookConfiguration",
             "kyverno-policy-validating-webhook-cfg",

@@ -2,7 +2,6 @@
 //!
 //! Not here: what requests mean (`super::route`).
 
-use std::convert::Infallible;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener as StdListener};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -132,7 +131,7 @@ async fn connection(stream: TcpStream, cluster: Arc<Cluster>) {
     let _ = stream.set_nodelay(true);
     let service = service_fn(move |request| {
         let cluster = cluster.clone();
-        async move { Ok::<_, Infallible>(route::answer(cluster, request).await) }
+        async move { route::answer(cluster, request).await }
     });
     // A broken connection is the client's business; there is nobody here to tell.
     let _ = http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;

@@ -292,6 +292,9 @@ fn settle(
     if finished {
         store.remove(resource.index, key);
     }
+    if !options.admitted {
+        cluster.tell(resource, &options.manager, old, (!finished).then_some(&object));
+    }
     Ok(Written { object, created, warnings })
 }
 

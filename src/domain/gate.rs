@@ -1,7 +1,7 @@
 //! Gates: what must hold before a policy may leave a step of its road.
 
 use super::time::brief;
-use super::{Mode, PolicyId};
+use super::{Mode, PolicyId, Revision};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use std::fmt;
@@ -38,6 +38,8 @@ pub enum ConditionName {
     Ready,
     /// No exception that the policy relies on has expired.
     Exceptions,
+    /// Earlier environments have this revision, in the mode of their last step.
+    Drift,
     /// Nobody holds it.
     Hold,
     /// The target is not frozen.
@@ -46,8 +48,8 @@ pub enum ConditionName {
 
 impl ConditionName {
     /// All, in the order they are shown.
-    pub const ALL: [Self; 8] =
-        [Self::Soak, Self::Violations, Self::Blocked, Self::Fresh, Self::Ready, Self::Exceptions, Self::Hold, Self::Freeze];
+    pub const ALL: [Self; 9] =
+        [Self::Soak, Self::Violations, Self::Blocked, Self::Fresh, Self::Ready, Self::Exceptions, Self::Drift, Self::Hold, Self::Freeze];
 
     /// The word used on screens and in JSON.
     pub fn as_str(self) -> &'static str {
@@ -58,6 +60,7 @@ impl ConditionName {
             Self::Fresh => "fresh",
             Self::Ready => "ready",
             Self::Exceptions => "exceptions",
+            Self::Drift => "drift",
             Self::Hold => "hold",
             Self::Freeze => "freeze",
         }
@@ -138,8 +141,27 @@ pub struct Condition {
     pub limit: Option<Amount>,
     /// Where the number comes from.
     pub source: String,
+    /// Who wrote what decides, and where.
+    pub evidence: Vec<Proof>,
     /// A sentence for people, without a full stop.
     pub reason: String,
+}
+
+/// Something that decides a condition. What is not known of it is left out.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Proof {
+    /// What it is: `seen`, `found`, `annotation`, `managedFields`, `creation`, `report`, `freeze`.
+    pub source: &'static str,
+    /// Who wrote it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// When, or of when it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
+    /// The object, as kubectl names it: `policyreport/NAME -n NAMESPACE`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub object: Option<String>,
 }
 
 /// Whether a policy may move.
@@ -175,6 +197,24 @@ impl Verdict {
             Self::Unknown => "unknown",
         }
     }
+}
+
+/// What is committed for a policy and not applied yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Pending {
+    /// The environment that the repository feeds.
+    pub environment: Arc<str>,
+    /// The policy.
+    pub policy: PolicyId,
+    /// What the repository says.
+    pub revision: Option<Revision>,
+    /// The mode that it asks for; `None` where it has none.
+    pub mode: Option<Mode>,
+    /// The commit that says so.
+    pub commit: String,
+    /// When it was made.
+    pub since: Option<Timestamp>,
 }
 
 /// What stands between a policy and a step.

@@ -5,6 +5,7 @@
 //!
 //! One rule goes through all of it: what nobody watched is not known. A gap in the watching is a gap in every answer.
 
+mod began;
 mod columns;
 mod fills;
 mod interval;
@@ -15,6 +16,7 @@ mod series;
 mod spans;
 mod standing;
 
+pub use began::{Began, Undated, began};
 pub use columns::{columns, level};
 pub use fills::{Counter, Fill, Process, Refused, beyond, fills, refused};
 pub use interval::{EVENTS_KEPT, Interval, cover, gaps, running, told_afterwards, within};
@@ -23,7 +25,7 @@ pub use series::{Range, Sample, Series, blocked_series, violation_series};
 pub use spans::{Span, SpanMode, spans};
 pub use standing::{Records, Standing, Violations, standing};
 
-use super::{Mode, PolicyKey, Revision, Tally};
+use super::{Entered, EnteredBy, Mode, PolicyKey, Revision, Tally};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -48,7 +50,7 @@ impl fmt::Display for EnvironmentKey {
 
 /// What a recorder may have been watching; each family of kinds has a coverage of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Watched {
     /// Policies: modes, revisions, readiness.
     Policies,
@@ -58,10 +60,14 @@ pub enum Watched {
     Events,
     /// Exceptions.
     Exceptions,
+    /// Reports of some namespaces only: no evidence for a policy that reaches others.
+    ReportsInPart,
+    /// Events of some namespaces only, likewise.
+    EventsInPart,
 }
 
 impl Watched {
-    /// All of them.
+    /// What can be watched, each once.
     pub const ALL: [Self; 4] = [Self::Policies, Self::Reports, Self::Events, Self::Exceptions];
 
     /// The word used in files and JSON.
@@ -71,6 +77,18 @@ impl Watched {
             Self::Reports => "reports",
             Self::Events => "events",
             Self::Exceptions => "exceptions",
+            Self::ReportsInPart => "reports-in-part",
+            Self::EventsInPart => "events-in-part",
+        }
+    }
+
+    /// The same where only some namespaces are looked at.
+    #[must_use]
+    pub fn in_part(self) -> Self {
+        match self {
+            Self::Reports => Self::ReportsInPart,
+            Self::Events => Self::EventsInPart,
+            other => other,
         }
     }
 }
@@ -78,7 +96,7 @@ impl Watched {
 impl FromStr for Watched {
     type Err = ();
     fn from_str(text: &str) -> Result<Self, ()> {
-        Self::ALL.into_iter().find(|one| one.as_str() == text).ok_or(())
+        Self::ALL.into_iter().chain(Self::ALL.map(Self::in_part)).find(|one| one.as_str() == text).ok_or(())
     }
 }
 
@@ -90,11 +108,11 @@ pub enum ChangeSource {
     Seen,
     /// It was so when a recorder began to look: it may be older.
     Found,
-    /// Our own annotation `policydeck.dev/at` on the object.
+    /// Our own annotations on the object, written for the revision and generation that it has.
     Annotation,
-    /// The time of the field manager that owns the mode (`metadata.managedFields`).
+    /// Field managers that account for every change of the spec (`metadata.managedFields`, `metadata.generation`).
     ManagedFields,
-    /// `metadata.creationTimestamp` of an object whose generation is 1.
+    /// `metadata.creationTimestamp` of an object that was not changed since.
     Creation,
 }
 
@@ -110,6 +128,15 @@ impl ChangeSource {
             Self::Annotation => "annotation",
             Self::ManagedFields => "managedFields",
             Self::Creation => "creation",
+        }
+    }
+
+    /// How a start is known that the object itself proves.
+    pub fn of(entered: &EnteredBy) -> Self {
+        match entered {
+            EnteredBy::Stamp { .. } => Self::Annotation,
+            EnteredBy::FieldManager => Self::ManagedFields,
+            EnteredBy::Creation => Self::Creation,
         }
     }
 
@@ -131,15 +158,36 @@ impl FromStr for ChangeSource {
 pub struct PolicyState {
     /// What it does; [`Mode::Absent`] where it does not exist.
     pub mode: Mode,
-    /// Whether it is in force; `None` where the kind does not tell.
+    /// Whether requests really met it; `None` where that could not be known.
     pub ready: Option<bool>,
     /// What it says.
     pub revision: Option<Revision>,
+    /// Which object, and which of its specs, as the server counts them.
+    pub made: Made,
 }
 
 impl PolicyState {
     /// The policy does not exist.
-    pub const ABSENT: Self = Self { mode: Mode::Absent, ready: None, revision: None };
+    pub const ABSENT: Self = Self { mode: Mode::Absent, ready: None, revision: None, made: Made::UNKNOWN };
+}
+
+/// An object and its spec, as its server counts them. Where both are the same at two times, the spec was the same in between, watched or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Made {
+    /// `metadata.generation`: rises with every change of the spec, also where a field is removed.
+    pub generation: Option<i64>,
+    /// `metadata.creationTimestamp`: another one is another object.
+    pub created: Option<Timestamp>,
+}
+
+impl Made {
+    /// Nothing is known of it.
+    pub const UNKNOWN: Self = Self { generation: None, created: None };
+
+    /// Whether both are certainly the same spec of the same object.
+    pub fn is_surely(&self, other: &Self) -> bool {
+        self.generation.is_some() && self.created.is_some() && self == other
+    }
 }
 
 /// A moment at which a policy became what it then was.
@@ -152,15 +200,6 @@ pub struct Change {
     /// Who did it: a user or a field manager, as written in the object; `None` where nobody told.
     pub actor: Option<String>,
     /// How the time is known.
-    pub source: ChangeSource,
-}
-
-/// What an object tells about when its present mode was written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Evidence {
-    /// When.
-    pub at: Timestamp,
-    /// What tells so.
     pub source: ChangeSource,
 }
 
@@ -268,8 +307,8 @@ pub struct Detail {
     pub revision: Revision,
     /// Who wrote it last.
     pub actor: Option<String>,
-    /// When the mode was written.
-    pub evidence: Option<Evidence>,
+    /// Since when it is so, as far as the object proves it.
+    pub entered: Option<Entered>,
     /// The object as JSON.
     pub object: String,
 }

@@ -8,6 +8,7 @@ mod finding;
 mod gate;
 pub mod history;
 mod hold;
+mod in_force;
 pub mod journal;
 mod mode;
 pub mod near;
@@ -18,14 +19,15 @@ mod text;
 pub mod time;
 pub mod yaml;
 
-pub use exception::Exception;
+pub use exception::{Exception, Expiry};
 pub use finding::{FindingResult, Severity, Tally};
-pub use gate::{Amount, Condition, ConditionName, ConditionState, Gate, Stop, Verdict};
-pub use hold::Hold;
+pub use gate::{Amount, Condition, ConditionName, ConditionState, Gate, Pending, Proof, Stop, Verdict};
+pub use hold::{Hold, RolledBack};
+pub use in_force::{Force, Gap, InForce};
 pub use mode::{Action, Mode};
 pub use policy::{
-    Cel, Entered, LabelSelector, ManagedBy, NamespaceFilter, Override, Policy, PolicyId, PolicyKey, Reach, Readiness, Requirement,
-    Revision, Rule, RuleType,
+    Cel, Entered, EnteredBy, LabelSelector, ManagedBy, MatchedResource, Matches, NAMESPACE_NAME, NamespaceFilter, Override, Policy,
+    PolicyId, PolicyKey, Reach, Readiness, Requirement, Revision, Rule, RuleType,
 };
 pub use resource::ResourceRef;
 pub use sync::{Link, Sync, Tier};

@@ -14,7 +14,7 @@ pub enum Action {
 }
 
 /// What really happens on a violation, in one environment (and one namespace, where one is asked about).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
     /// Let through, reported.
@@ -32,6 +32,7 @@ pub enum Mode {
     /// The policy does not exist here.
     Absent,
     /// Could not be found out.
+    #[default]
     Unknown,
 }
 

@@ -1,6 +1,6 @@
 //! A policy as every kind of it is read: identity, rules, what it does, and who keeps it.
 
-use super::{Action, Hold, Severity};
+use super::{Action, Hold, Mode, RolledBack, Severity};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 /// Identity of a policy within an environment: API group, kind, namespace (if namespaced) and name.
 ///
 /// For a policy that is known only from another tool's reports, group and kind are empty.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PolicyId {
     /// API group, e.g. `kyverno.io`.
     pub group: String,
@@ -45,7 +45,7 @@ impl fmt::Display for PolicyId {
 /// What a row of the violations screen is about: a policy and the source that reports on it.
 ///
 /// One policy name may exist under several sources (a ClusterPolicy and the ValidatingAdmissionPolicy of the same name), so the source belongs to the key.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PolicyKey {
     /// The `source` of its results; empty where a kind never reports (cleanup, deleting).
     pub source: Arc<str>,
@@ -65,18 +65,19 @@ impl fmt::Display for Revision {
 }
 
 /// Whether the policy is in force.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Readiness {
     /// In force. ClusterPolicy/Policy: condition `Ready`. CEL kinds: `WebhookConfigured`, which is what blocks (`ready` may be false for want of report rights).
     Ready,
     /// Not in force (yet).
     NotReady,
     /// This kind has no such condition, or nothing has been written yet that would tell.
+    #[default]
     Unknown,
 }
 
 /// What a rule does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RuleType {
     /// Checks resources.
@@ -127,6 +128,9 @@ pub struct LabelSelector {
     pub requirements: Vec<Requirement>,
 }
 
+/// The label that repeats a namespace's name; the API server adds it to each (Kubernetes ≥ 1.21).
+pub const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
+
 /// One requirement of a label selector; `matchLabels` are read as `In` with one value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Requirement {
@@ -146,7 +150,7 @@ impl LabelSelector {
         self.requirements.iter().any(|requirement| {
             let (Requirement::In(key, _) | Requirement::NotIn(key, _) | Requirement::Exists(key) | Requirement::DoesNotExist(key)) =
                 requirement;
-            key != "kubernetes.io/metadata.name"
+            key != NAMESPACE_NAME
         })
     }
 
@@ -204,6 +208,40 @@ impl Policy {
     }
 }
 
+/// The requests that a policy asks for, as far as webhooks can leave any of them out.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Matches {
+    /// Resources and operations.
+    pub resources: Vec<MatchedResource>,
+    /// CEL kinds: `matchConstraints.objectSelector`.
+    pub object_selector: Option<LabelSelector>,
+    /// CEL kinds: `matchConstraints.namespaceSelector`.
+    pub namespace_selector: Option<LabelSelector>,
+    /// Match conditions of its own, as (name, expression); such a policy has a webhook to itself.
+    pub conditions: Vec<(String, String)>,
+    /// `failurePolicy` is `Ignore`: the webhook that carries it is another one than for `Fail`.
+    pub ignores_failures: bool,
+}
+
+/// Resources that a policy matches, and what has to happen to them. Each part may be `*`, and those of `kyverno.io` may have wildcards.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MatchedResource {
+    /// API group; empty for the core group.
+    pub group: String,
+    /// Version.
+    pub version: String,
+    /// Plural of CEL kinds, kind of `kyverno.io`.
+    pub name: String,
+    /// `name` is a kind.
+    pub is_kind: bool,
+    /// Subresource; empty for the resource itself.
+    pub subresource: String,
+    /// `CREATE`, `UPDATE`, `DELETE`, `CONNECT`; empty where the policy names none.
+    pub operations: Vec<String>,
+    /// What the rule does: verifying and changing happen in other webhooks than checking.
+    pub rule_type: RuleType,
+}
+
 /// What one entry of `match` or `exclude` says about namespaces; both parts must fit (Kyverno `pkg/engine/utils/match.go`,
 /// `doesResourceMatchConditionBlock`).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -238,15 +276,39 @@ pub struct ManagedBy {
     pub reference: String,
 }
 
-/// The moment from which on a policy may be what it is, as far as the object itself tells.
+/// The moment from which on a policy is what it is, as the object itself proves it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entered {
-    /// When.
+    /// When, by the API server's clock. It may be later than the change, never earlier.
     pub at: Timestamp,
-    /// What tells so, in words.
-    pub source: String,
-    /// Who wrote it: the field manager, or whom our annotation names; empty where nobody is named.
+    /// What proves it.
+    pub by: EnteredBy,
+    /// Who wrote it: the field manager, or whom our annotation names; empty where the object was created so.
     pub actor: String,
+}
+
+/// What proves a start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EnteredBy {
+    /// Our own annotations, written for the revision and generation that the object has.
+    Stamp {
+        /// The mode that they were written for.
+        mode: String,
+    },
+    /// `managedFields`, where they account for every change of the spec.
+    FieldManager,
+    /// `metadata.creationTimestamp`, where nothing changed since.
+    Creation,
+}
+
+impl EnteredBy {
+    /// Whether it is of that mode: a stamp counts for the one that it was written for. A policy that is not in force has the one that it will have.
+    pub fn is_of(&self, mode: Mode) -> bool {
+        match self {
+            Self::Stamp { mode: written } => written == mode.as_str() || mode == Mode::NotReady,
+            Self::FieldManager | Self::Creation => true,
+        }
+    }
 }
 
 /// A policy of any kind, as read from its manifest.
@@ -276,8 +338,12 @@ pub struct Policy {
     pub emit_warning: bool,
     /// Whether it is in force.
     pub ready: Readiness,
+    /// Annotation `policies.kyverno.io/scored` is not `"false"`; with that, reports call a failure a warning.
+    pub scored: bool,
     /// A native ValidatingAdmissionPolicy was generated: the API server refuses, Kyverno's webhook does not.
     pub native: bool,
+    /// The requests that it asks for.
+    pub matches: Matches,
     /// Hash of what it says, without its mode.
     pub revision: Revision,
     /// Which tool keeps it.
@@ -292,4 +358,6 @@ pub struct Policy {
     pub entered: Option<Entered>,
     /// Whether somebody holds it.
     pub hold: Option<Hold>,
+    /// Which revision was rolled back here last, if that is remembered.
+    pub rolled_back: Option<RolledBack>,
 }

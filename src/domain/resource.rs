@@ -19,6 +19,18 @@ pub struct ResourceRef {
     pub uid: String,
 }
 
+impl ResourceRef {
+    /// Whether it is a Namespace, which belongs to itself where one namespace is asked about.
+    pub fn is_namespace(&self) -> bool {
+        self.kind == "Namespace" && self.namespace.is_empty() && !self.api_version.contains('/')
+    }
+
+    /// The namespace that it belongs to: a Namespace is in itself.
+    pub fn own_namespace(&self) -> &str {
+        if self.is_namespace() { &self.name } else { &self.namespace }
+    }
+}
+
 impl fmt::Display for ResourceRef {
     /// `Kind/name`, without the namespace.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

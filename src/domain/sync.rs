@@ -15,9 +15,10 @@ pub enum Tier {
 }
 
 /// State of the link to one environment's API server.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Link {
     /// No answer yet.
+    #[default]
     Connecting,
     /// Answering; some kinds are still being listed.
     Listing,
@@ -114,6 +115,11 @@ pub enum Sync {
     },
     /// This API server does not serve the kind.
     NotInstalled,
+    /// This API server serves the kind, but in no version that can be read.
+    Unread {
+        /// Group and versions, in a sentence.
+        why: String,
+    },
 }
 
 impl Sync {
@@ -127,6 +133,7 @@ impl Sync {
             Self::Retrying { .. } => "retrying",
             Self::Denied { .. } => "denied",
             Self::NotInstalled => "not-installed",
+            Self::Unread { .. } => "unread",
         }
     }
 

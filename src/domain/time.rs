@@ -1,6 +1,11 @@
 //! Lengths of time as people write and read them. No clock is read here.
 
-use jiff::{SignedDuration, Span, SpanRelativeTo};
+use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
+
+/// A time as annotations and `managedFields` have it: RFC 3339, whole seconds, UTC.
+pub fn rfc3339(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
 
 /// Reads `7d`, `1w`, `36h`, `1d 12h`, `90s`: a length of time that is not negative. A day has 24 hours and a week seven days.
 ///

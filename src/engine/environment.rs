@@ -1,13 +1,14 @@
 //! The task that owns one environment's state: folds deltas in, publishes views, answers questions.
 
 use crate::cluster::Signals;
-use crate::domain::{Exception, PolicyKey};
+use crate::domain::{Exception, Mode, Policy, PolicyKey};
 use crate::fleet::delta::Delta;
-use crate::fleet::query::{BlockedRow, ExceptionRow, FindingQuery, FindingRow, PolicyRow};
+use crate::fleet::query::{BlockedRow, ExceptionUses, FindingQuery, FindingRow, OldestResult, PolicyRow, WouldBlock};
 use crate::fleet::state::{Changes, EnvironmentState};
 use crate::fleet::view::FleetView;
 use crate::kinds::mode::Kyverno;
 use jiff::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -30,9 +31,12 @@ pub(super) enum Question {
     Findings(FindingQuery, oneshot::Sender<Vec<FindingRow>>),
     Policies(Option<String>, oneshot::Sender<Vec<PolicyRow>>),
     Blocked(Option<PolicyKey>, oneshot::Sender<Vec<BlockedRow>>),
-    Exceptions(oneshot::Sender<Vec<ExceptionRow>>),
+    Exceptions(oneshot::Sender<ExceptionUses>),
     Kyverno(oneshot::Sender<Kyverno>),
-    Oldest(Option<PolicyKey>, oneshot::Sender<Vec<(PolicyKey, Option<Timestamp>)>>),
+    ModesIn(Box<Policy>, BTreeSet<String>, oneshot::Sender<BTreeMap<String, Mode>>),
+    Oldest(Option<PolicyKey>, oneshot::Sender<Vec<OldestResult>>),
+    WouldBlock(Option<PolicyKey>, oneshot::Sender<Vec<(PolicyKey, WouldBlock)>>),
+    Violations(PolicyKey, oneshot::Sender<Vec<FindingRow>>),
     ExceptionsAlone(oneshot::Sender<Vec<Arc<Exception>>>),
 }
 
@@ -149,8 +153,11 @@ impl EnvironmentTask {
             Question::Policies(namespace, answer) => drop(answer.send(self.state.policy_rows(namespace.as_deref()))),
             Question::Blocked(policy, answer) => drop(answer.send(self.state.blocked_rows(policy.as_ref()))),
             Question::Oldest(policy, answer) => drop(answer.send(self.state.oldest_results(policy.as_ref()))),
+            Question::ModesIn(policy, namespaces, answer) => drop(answer.send(self.state.modes_in(&policy, namespaces))),
+            Question::WouldBlock(policy, answer) => drop(answer.send(self.state.would_block(policy.as_ref()))),
+            Question::Violations(policy, answer) => drop(answer.send(self.state.violations(&policy))),
             Question::Kyverno(answer) => drop(answer.send(self.state.kyverno().clone())),
-            Question::Exceptions(answer) => drop(answer.send(self.state.exception_rows())),
+            Question::Exceptions(answer) => drop(answer.send(self.state.exception_uses())),
             Question::ExceptionsAlone(answer) => drop(answer.send(self.state.exceptions())),
         }
     }

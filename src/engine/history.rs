@@ -6,7 +6,7 @@ use super::Failure;
 use crate::domain::PolicyKey;
 use crate::domain::history::{Asked, EnvironmentKey, Interval, Line, News, Note, Operation, RevisionText, Standing, Timeline};
 use crate::files::history::{History, HistoryError};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -41,6 +41,10 @@ impl HistoryReader {
         let shared = Arc::clone(&self.0);
         let answer = tokio::task::spawn_blocking(move || {
             let mut open = shared.open.lock().unwrap_or_else(PoisonError::into_inner);
+            // What was removed while it was open would go on answering.
+            if open.is_some() && !shared.path.exists() {
+                *open = None;
+            }
             if open.is_none() {
                 *open = History::open_existing(&shared.path)?;
             }
@@ -55,6 +59,11 @@ impl HistoryReader {
         answer.await.map_err(stopped)?.map_err(|error: HistoryError| Failure { what: error.what, hint: String::new() })
     }
 
+    /// Why it cannot be read; nothing where it can, or where none was ever begun.
+    pub async fn trouble(&self) -> Option<String> {
+        self.ask(|history| history.environments()).await.err().map(|failure| failure.what)
+    }
+
     /// All environments on record, those last watched first.
     pub async fn environments(&self) -> Result<Vec<EnvironmentKey>, Failure> {
         Ok(self.ask(|history| history.environments()).await?.unwrap_or_default())
@@ -66,8 +75,15 @@ impl HistoryReader {
     }
 
     /// Since when a policy is what it is in an environment, and what happened since; `None` where nothing is on record or it is absent.
-    pub async fn standing(&self, environment: EnvironmentKey, policy: PolicyKey, now: Timestamp) -> Result<Option<Standing>, Failure> {
-        Ok(self.ask(move |history| history.standing(&environment, &policy, now)).await?.flatten())
+    /// `events_kept` is how long the cluster keeps events, where that is not the usual hour.
+    pub async fn standing(
+        &self,
+        environment: EnvironmentKey,
+        policy: PolicyKey,
+        events_kept: Option<SignedDuration>,
+        now: Timestamp,
+    ) -> Result<Option<Standing>, Failure> {
+        Ok(self.ask(move |history| history.standing(&environment, &policy, events_kept, now)).await?.flatten())
     }
 
     /// How it went to ask Prometheus about an environment last; `None` where that was never done.

@@ -79,6 +79,19 @@ impl JournalReader {
         }
     }
 
+    /// What is missing of it, in one sentence: nothing as a rule.
+    pub async fn trouble(&self) -> Option<String> {
+        let folder = self.0.display().to_string();
+        match self.ask(Journal::missing).await {
+            Ok(missing) if missing.is_empty() => None,
+            Ok(missing) => Some(format!(
+                "the journal {folder} is not whole: {}; what was done then is unknown. `policydeck audit verify` says more",
+                missing.join(", ")
+            )),
+            Err(failure) => Some(failure.what),
+        }
+    }
+
     async fn ask<T: Send + 'static>(&self, question: impl FnOnce(&Journal) -> Result<T, FileError> + Send + 'static) -> Result<T, Failure> {
         let folder = Arc::clone(&self.0);
         let answer = tokio::task::spawn_blocking(move || question(&Journal::open(&folder)));

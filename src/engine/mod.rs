@@ -21,17 +21,30 @@ pub use history::HistoryReader;
 pub use journal::{JournalAnswer, JournalQuestion, JournalReader};
 
 use crate::cluster::{Address, ClusterSpec, Refusal, Signals, Station, read, read_object};
-use crate::domain::{Exception, PolicyId, PolicyKey, ResourceRef};
-use crate::fleet::query::{BlockedRow, ExceptionRow, FindingQuery, FindingRow, PolicyRow};
+use crate::domain::{Exception, Mode, Policy, PolicyId, PolicyKey, ResourceRef};
+use crate::fleet::query::{BlockedRow, ExceptionUses, FindingQuery, FindingRow, OldestResult, PolicyRow, WouldBlock};
 use crate::fleet::state::{EnvironmentState, Identity};
 use crate::fleet::view::FleetView;
 use crate::kinds::KindId;
 use crate::kinds::mode::Kyverno;
 use environment::{EnvironmentTask, Question};
 use jiff::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
+
+/// Why history and journal cannot be read, where that is so: whatever depends on them is unknown.
+pub async fn troubles(history: Option<&HistoryReader>, journal: Option<&JournalReader>) -> Vec<String> {
+    let mut found = Vec::new();
+    if let Some(history) = history {
+        found.extend(history.trouble().await);
+    }
+    if let Some(journal) = journal {
+        found.extend(journal.trouble().await);
+    }
+    found
+}
 
 /// Deltas that may wait for an environment's task. Each holds at most one read of a socket.
 const DELTAS: usize = 16;
@@ -82,7 +95,8 @@ pub fn start(clusters: Vec<ClusterSpec>) -> EngineHandle {
     let mut states = Vec::with_capacity(clusters.len());
     for spec in &clusters {
         let context = Arc::from(spec.context.as_deref().unwrap_or("current context"));
-        states.push(EnvironmentState::new(Identity { name: Arc::clone(&spec.name), tier: spec.tier, context }));
+        let namespaces = spec.namespaces.clone().into();
+        states.push(EnvironmentState::new(Identity { name: Arc::clone(&spec.name), tier: spec.tier, context, namespaces }));
     }
     let first = FleetView { environments: states.iter_mut().map(|state| Arc::new(state.view())).collect() };
     let fleet = watch::Sender::new(Arc::new(first));
@@ -176,8 +190,8 @@ impl EngineHandle {
         self.ask(environment, |answer| Question::Blocked(policy, answer)).await
     }
 
-    /// All exceptions of one environment.
-    pub async fn exceptions(&self, environment: &str) -> Result<Vec<ExceptionRow>, Failure> {
+    /// All exceptions of one environment with their uses.
+    pub async fn exceptions(&self, environment: &str) -> Result<ExceptionUses, Failure> {
         self.ask(environment, Question::Exceptions).await
     }
 
@@ -186,13 +200,29 @@ impl EngineHandle {
         self.ask(environment, Question::Kyverno).await
     }
 
-    /// When the oldest result of each policy of one environment was evaluated, of all policies or of one; `None` where a result has no time.
-    pub async fn oldest_results(
+    /// What a policy would do in each of these namespaces of one environment.
+    pub async fn modes_in(
         &self,
         environment: &str,
-        policy: Option<PolicyKey>,
-    ) -> Result<Vec<(PolicyKey, Option<Timestamp>)>, Failure> {
+        policy: Policy,
+        namespaces: BTreeSet<String>,
+    ) -> Result<BTreeMap<String, Mode>, Failure> {
+        self.ask(environment, |answer| Question::ModesIn(Box::new(policy), namespaces, answer)).await
+    }
+
+    /// The oldest result of each policy of one environment, of all policies or of one.
+    pub async fn oldest_results(&self, environment: &str, policy: Option<PolicyKey>) -> Result<Vec<OldestResult>, Failure> {
         self.ask(environment, |answer| Question::Oldest(policy, answer)).await
+    }
+
+    /// What policies of one environment would block if they enforced, of all or of one; policies with too many results are left out.
+    pub async fn would_block(&self, environment: &str, policy: Option<PolicyKey>) -> Result<Vec<(PolicyKey, WouldBlock)>, Failure> {
+        self.ask(environment, |answer| Question::WouldBlock(policy, answer)).await
+    }
+
+    /// The violations of a policy in one environment by workload, whatever word the report has for them.
+    pub async fn violations(&self, environment: &str, policy: PolicyKey) -> Result<Vec<FindingRow>, Failure> {
+        self.ask(environment, |answer| Question::Violations(policy, answer)).await
     }
 
     /// All exceptions of one environment, without their uses: costs nothing however many findings there are.
@@ -231,6 +261,11 @@ impl EngineHandle {
             namespace: policy.namespace.clone().unwrap_or_default(),
             name: policy.name.clone(),
         })
+    }
+
+    /// The time by the clock of an environment's API server; `None` where it is not known.
+    pub fn server_time(&self, environment: &str) -> Option<Timestamp> {
+        self.environment(environment).ok()?.signals.clock.now()
     }
 
     /// Drops the connection of one environment and connects anew at once.

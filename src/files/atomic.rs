@@ -2,12 +2,36 @@
 
 use super::FileError;
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 /// Reads a text file.
 pub fn read_text(path: &Path) -> Result<String, FileError> {
     fs::read_to_string(path).map_err(|error| FileError::new("read", path, &error))
+}
+
+/// No object or plan is larger, in bytes: API servers take 3 MiB, and a plan holds each object a few times.
+pub const LARGEST_PLAN: u64 = 256 << 20;
+
+/// Reads a whole file of unknown origin: a regular file of at most `most` bytes. Opening a pipe can block, and a device may never end.
+pub fn read_regular(path: &Path, most: u64) -> Result<Vec<u8>, FileError> {
+    let failed = |error: io::Error| FileError::new("read", path, &error);
+    let rejected = |why: &str| FileError { what: format!("cannot read {}: {why}", path.display()), kind: io::ErrorKind::InvalidInput };
+    let mut options = File::options();
+    options.read(true);
+    // Opening a pipe without a writer would block.
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, rustix::fs::OFlags::NONBLOCK.bits().cast_signed());
+    let file = options.open(path).map_err(failed)?;
+    if !file.metadata().map_err(failed)?.is_file() {
+        return Err(rejected("it is not a regular file"));
+    }
+    let mut content = Vec::new();
+    file.take(most + 1).read_to_end(&mut content).map_err(failed)?;
+    if content.len() as u64 > most {
+        return Err(rejected(&format!("it is larger than {} MiB", most >> 20)));
+    }
+    Ok(content)
 }
 
 /// Whether anything is there, a link that leads nowhere included.
@@ -79,6 +103,25 @@ mod tests {
         write_atomic(&link, b"two").unwrap();
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(read_text(&real).unwrap(), "two");
+    }
+
+    #[test]
+    fn only_regular_files_of_a_size_are_read() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("plan");
+        fs::write(&path, vec![b'x'; 1 << 20]).unwrap();
+        assert_eq!(read_regular(&path, 1 << 20).unwrap().len(), 1 << 20);
+        fs::write(&path, vec![b'x'; (1 << 20) + 1]).unwrap();
+        let why = |path: &Path| read_regular(path, 1 << 20).unwrap_err().what;
+        assert!(why(&path).ends_with("it is larger than 1 MiB"), "{}", why(&path));
+        assert!(why(root.path()).contains(&root.path().display().to_string()));
+        #[cfg(unix)]
+        {
+            let pipe = root.path().join("pipe");
+            assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+            assert!(why(&pipe).ends_with("it is not a regular file"), "{}", why(&pipe));
+            assert!(why(Path::new("/dev/zero")).ends_with("it is not a regular file"));
+        }
     }
 
     #[test]

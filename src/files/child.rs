@@ -5,6 +5,8 @@
 
 use std::future::Future;
 use std::io;
+#[cfg(unix)]
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 use tokio::process::{Child, Command};
@@ -12,6 +14,31 @@ use tokio::time::timeout;
 
 /// How long output may be in coming after the program has ended: a child of its own may hold the pipe open.
 const REST: Duration = Duration::from_secs(1);
+
+/// The program that starts another in a session of its own; the standard library cannot, short of unsafe code.
+#[cfg(unix)]
+const SETSID: &str = "setsid";
+
+/// A command that runs in a session of its own, where the system has `setsid`: without a controlling terminal, so that what it says to `/dev/tty`, or
+/// reads from there, does not meet the screen. Elsewhere it is in a process group of its own only.
+pub fn detached(program: &str) -> Command {
+    #[cfg(unix)]
+    if let (Some(setsid), Some(_)) = (find(SETSID), find(program)) {
+        let mut command = Command::new(setsid);
+        command.arg(program);
+        return command;
+    }
+    Command::new(program)
+}
+
+/// Where a program is: as named, or in `PATH`.
+#[cfg(unix)]
+fn find(program: &str) -> Option<PathBuf> {
+    if program.contains('/') {
+        return Some(PathBuf::from(program)).filter(|path| path.is_file());
+    }
+    std::env::split_paths(&std::env::var_os("PATH")?).map(|folder| folder.join(program)).find(|path| path.is_file())
+}
 
 /// A program and all it has started; ended when this goes.
 pub struct Group(Option<u32>);
@@ -23,8 +50,11 @@ impl Group {
     /// It cannot be started.
     pub fn start(mut command: Command) -> io::Result<(Child, Self)> {
         command.kill_on_drop(true);
+        // Who leads a group already would have to be forked for a session of its own.
         #[cfg(unix)]
-        command.process_group(0);
+        if Path::new(command.as_std().get_program()).file_name().is_none_or(|name| name != SETSID) {
+            command.process_group(0);
+        }
         let child = command.spawn()?;
         let group = Self(child.id());
         Ok((child, group))

@@ -15,10 +15,10 @@ mod paths;
 mod stamp;
 mod who;
 
-pub use atomic::{exists, read_text, write_atomic};
+pub use atomic::{LARGEST_PLAN, exists, read_regular, read_text, write_atomic};
 pub use daily::Trouble;
 pub use paths::{Paths, expand, kubeconfigs};
-pub use stamp::{Stamp, content, stamp};
+pub use stamp::{Stamp, content, readable, stamp};
 pub use who::who;
 
 use std::fmt;

@@ -16,3 +16,11 @@ pub fn stamp(path: &Path) -> Stamp {
 pub fn content(path: &Path) -> Option<Vec<u8>> {
     std::fs::read(path).ok()
 }
+
+/// Whether a file can be opened for reading.
+///
+/// # Errors
+/// Why it cannot.
+pub fn readable(path: &Path) -> std::io::Result<()> {
+    std::fs::File::open(path).map(|_| ())
+}

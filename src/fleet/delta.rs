@@ -2,9 +2,10 @@
 //!
 //! Objects are bytes here, so that they are parsed once, where they are folded in, and off every screen's thread.
 
-use crate::domain::{Link, Sync, Tally};
+use crate::domain::{InForce, Link, Sync, Tally};
 use crate::kinds::KindId;
 use crate::kinds::mode::Kyverno;
+use crate::kinds::served::ServedResources;
 use bytes::Bytes;
 use jiff::SignedDuration;
 use std::sync::Arc;
@@ -25,10 +26,16 @@ pub enum Delta {
     Link(Link),
     /// A sign of life, with nothing else to tell.
     Alive,
+    /// How far the server's clock is ahead of the one here; `None` where its answers carry no time.
+    Clock(Option<SignedDuration>),
     /// What the server said of itself.
     Server(ServerFacts),
     /// What could be found out about the cluster's Kyverno.
     Kyverno(KyvernoFacts),
+    /// Whether Kyverno answers its webhooks.
+    Answers(InForce),
+    /// Which resources the server serves.
+    Resources(Arc<ServedResources>),
     /// News of one stream.
     Stream(StreamId, StreamEvent),
 }
@@ -42,6 +49,8 @@ pub struct ServerFacts {
     pub cluster_uid: Option<Arc<str>>,
     /// Version, e.g. `v1.36.3`.
     pub kubernetes: Option<Arc<str>>,
+    /// How long it keeps events, where its flags show it.
+    pub events_kept: Option<SignedDuration>,
 }
 
 /// What could be found out about a cluster's Kyverno.
@@ -55,6 +64,8 @@ pub struct KyvernoFacts {
     pub kyverno: Kyverno,
     /// How often Kyverno scans everything again; `None` where it does not, or where that may not be read.
     pub scan_interval: Option<SignedDuration>,
+    /// Whether blocked requests make events; `None` where that may not be read.
+    pub makes_events: Option<bool>,
     /// What had to be assumed because it could not be read, in sentences.
     pub notes: Vec<Arc<str>>,
 }
@@ -83,6 +94,11 @@ pub enum StreamEvent {
     Summaries(Tally),
     /// The kind is not served (any more): nothing of it exists.
     NotInstalled,
+    /// The kind is served, but in no version that can be read: nothing is known of it (any more).
+    Unread {
+        /// Group and versions, in a sentence.
+        why: String,
+    },
     /// The stream is not wanted any more: what it held is forgotten.
     Dropped,
 }

@@ -85,6 +85,8 @@ pub enum Field {
     Age,
     /// Whether the policy or rule no longer exists.
     Stale,
+    /// Whether a report of one namespace speaks for another.
+    Foreign,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,6 +143,11 @@ impl Filter {
         self.fields().any(|field| field == Some(Field::Stale))
     }
 
+    /// Whether it asks about results that speak for another namespace, which are otherwise left out.
+    pub fn wants_foreign(&self) -> bool {
+        self.fields().any(|field| field == Some(Field::Foreign))
+    }
+
     /// The results that can pass; all of them where it does not ask.
     pub fn results(&self) -> Vec<FindingResult> {
         let of_results = |term: &&Term| matches!(term.test, Test::Field(Field::Result, ..));
@@ -168,6 +175,26 @@ impl Filter {
             return Verdict::No;
         }
         self.terms.iter().map(|term| term.on_cell(cell, now)).fold(Verdict::Yes, Verdict::and)
+    }
+}
+
+impl Filter {
+    /// Whether the failures and errors that a cell counts pass; unknown where only its rows can tell which of them do.
+    pub fn matches_faults(&self, environment: &str, tier: Tier, cell: &PolicyCell, now: Timestamp) -> Verdict {
+        let tally = cell.findings;
+        let of_result = |term: &Term| match (term.allows_result(FindingResult::Fail), term.allows_result(FindingResult::Error)) {
+            (fails, errors) if fails == errors => Verdict::of(fails),
+            (fails, errors) if tally.fail == 0 || tally.error == 0 => Verdict::of(if tally.fail > 0 { fails } else { errors }),
+            _ => Verdict::Unknown,
+        };
+        if !self.matches_environment(environment, tier) {
+            return Verdict::No;
+        }
+        let on_faults = |term: &Term| match term.test {
+            Test::Field(Field::Result, ..) => of_result(term),
+            _ => term.on_cell(cell, now),
+        };
+        self.terms.iter().map(on_faults).fold(Verdict::Yes, Verdict::and)
     }
 }
 
@@ -210,7 +237,7 @@ impl Term {
                 match field {
                     // Decided before: by the environment and by the cell.
                     Field::Env | Field::Tier | Field::Mode => return true,
-                    Field::Ns => text(&[&row.resource.namespace]),
+                    Field::Ns => text(&[row.resource.own_namespace()]),
                     Field::Kind => text(&[&row.resource.kind]),
                     Field::Name => text(&[&row.resource.name]),
                     Field::Policy => policy_matches(*op, values, &row.key.id),
@@ -227,6 +254,7 @@ impl Term {
                     Field::Result => ordered(*op, values, Some(Value::Result(row.result))),
                     Field::Age => ordered(*op, values, row.evaluated_at.map(|at| Value::Age(now.duration_since(at)))),
                     Field::Stale => ordered(*op, values, Some(Value::Flag(row.stale))),
+                    Field::Foreign => ordered(*op, values, Some(Value::Flag(row.foreign))),
                 }
             }
         };
@@ -236,7 +264,7 @@ impl Term {
     fn on_cell(&self, cell: &PolicyCell, now: Timestamp) -> Verdict {
         // Where there are no rows, what only shuts rows out has nothing to shut out.
         let shuts_out = self.negated != matches!(self.test, Test::Field(_, Op::Ne, _));
-        let has_rows = cell.findings.total() > 0 || cell.stale > 0 || !cell.complete;
+        let has_rows = cell.findings.total() > 0 || cell.stale > 0 || cell.foreign > 0 || !cell.complete;
         let rows = || if has_rows { Verdict::Unknown } else { Verdict::of(shuts_out) };
         let decided = |met: bool| Verdict::of(met != self.negated);
         match &self.test {
@@ -251,8 +279,18 @@ impl Term {
                 Field::Mode => decided(ordered(*op, values, Some(Value::Mode(cell.mode)))),
                 Field::Sev => decided(ordered(*op, values, cell.severity.map(Value::Severity))),
                 Field::Category => decided(text_matches(*op, values, &[cell.category.as_deref().unwrap_or_default()])),
-                Field::Result => self.on_tally(&cell.findings, cell.complete),
-                Field::Age => cell.evaluated_at.map_or_else(rows, |newest| self.on_newest(*op, values, now.duration_since(newest))),
+                // Stale and foreign results are in no tally, but have a result all the same.
+                Field::Result => self.on_tally(&cell.findings, cell.complete && cell.stale == 0 && cell.foreign == 0),
+                // Nor is the age of foreign ones that of the newest.
+                Field::Age => cell
+                    .evaluated_at
+                    .filter(|_| cell.foreign == 0)
+                    .map_or_else(rows, |newest| self.on_newest(*op, values, now.duration_since(newest))),
+                Field::Foreign => match (ordered(*op, values, Some(Value::Flag(true))) != self.negated, cell.foreign) {
+                    (true, 0) if cell.complete => Verdict::No,
+                    (true, _) => Verdict::Unknown,
+                    (false, _) => Verdict::Yes,
+                },
                 Field::Stale => match (ordered(*op, values, Some(Value::Flag(true))) != self.negated, cell.stale) {
                     (true, 0) if cell.complete => Verdict::No,
                     (true, _) => Verdict::Unknown,

@@ -3,11 +3,16 @@
 //! An environment publishes a new [`EnvironmentView`] when something visible changed, at most thirty times a second. Its size
 //! grows with the number of policies, never with the number of findings; rows behind a number are asked for ([`super::query`]).
 
-use crate::domain::{Link, Mode, PolicyId, PolicyKey, Readiness, Revision, Severity, Sync, Tally, Tier};
+use crate::domain::history::{EVENTS_KEPT, Made};
+use crate::domain::time::brief;
+use crate::domain::{InForce, Link, Mode, PolicyId, PolicyKey, Readiness, Revision, Severity, Sync, Tally, Tier};
 use crate::kinds::KindId;
 use crate::kinds::report::source_of_kind;
 use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
+
+/// Clocks that are further apart are reported.
+const CLOCKS_AGREE: SignedDuration = SignedDuration::from_mins(1);
 
 /// All environments, in the order of the configuration (the road).
 #[derive(Debug, Clone, Default)]
@@ -37,11 +42,49 @@ impl FleetView {
     }
 }
 
+impl PolicyCell {
+    /// Whether nothing reports on it: Kyverno does not on most policies that the API server judges by. What results a CEL policy of those has
+    /// are from before.
+    pub fn is_silent(&self) -> bool {
+        self.native && (self.findings.total() == 0 || self.key.id.group == "policies.kyverno.io")
+    }
+
+    /// Blocked requests; `None` where it may have blocked some that no event shows. What cannot block has none.
+    pub fn blocks(&self) -> Option<u64> {
+        self.blocked.or((!self.mode.can_block()).then_some(0))
+    }
+}
+
 impl EnvironmentView {
+    /// Whether its numbers count everything, and everything surely.
+    pub fn is_certain(&self) -> bool {
+        self.complete && self.cells.iter().all(|cell| cell.doubt.is_none())
+    }
+
     /// The cell of a policy by who reports on it; cells are sorted by that key.
     pub fn cell(&self, key: &PolicyKey) -> Option<&PolicyCell> {
         let at = self.cells.binary_search_by(|cell| cell.key.cmp(key)).ok()?;
         self.cells.get(at)
+    }
+
+    /// How far the clock here is from the API server's, where that is more than a minute, in words.
+    pub fn clock_note(&self) -> Option<String> {
+        let skew = self.skew.filter(|skew| skew.abs() > CLOCKS_AGREE)?;
+        let where_it_is = if skew.is_negative() { "ahead of" } else { "behind" };
+        Some(format!(
+            "the clock of this machine is {} {where_it_is} the API server's; soak, freeze and ages are by the server's",
+            brief(skew.abs())
+        ))
+    }
+
+    /// How long an event is surely there: an hour, unless the cluster shows that it keeps them shorter.
+    pub fn events_kept(&self) -> SignedDuration {
+        self.events_kept.map_or(EVENTS_KEPT, |kept| kept.min(EVENTS_KEPT))
+    }
+
+    /// Blocked requests of a policy that is not there; `None` where one would not show.
+    pub fn blocked_elsewhere(&self) -> Option<u64> {
+        self.blocks_held.filter(|_| self.makes_events == Some(true)).map(|_| 0)
     }
 
     /// The cell of a policy, whoever reports on it.
@@ -51,7 +94,7 @@ impl EnvironmentView {
 }
 
 /// One environment at one moment.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct EnvironmentView {
     /// Name from the configuration.
     pub name: Arc<str>,
@@ -69,12 +112,22 @@ pub struct EnvironmentView {
     pub kyverno: Option<Arc<str>>,
     /// How often Kyverno scans everything again; `None` where it does not, or where that may not be read.
     pub scan_interval: Option<SignedDuration>,
+    /// Whether blocked requests make events in Kyverno; `None` where that may not be read.
+    pub makes_events: Option<bool>,
+    /// Whether Kyverno answers its webhooks.
+    pub answers: InForce,
+    /// How long the cluster keeps events, as far as it shows.
+    pub events_kept: Option<SignedDuration>,
+    /// The namespaces that it is limited to, with wildcards; none where all are seen.
+    pub namespaces: Arc<[String]>,
     /// Whether the server answers.
     pub link: Link,
     /// Whether every number below counts everything: all kinds that can exist are live.
     pub complete: bool,
     /// Last sign of life.
     pub last_seen: Option<Timestamp>,
+    /// How far the server's clock is ahead of the one here; `None` where its answers carry no time.
+    pub skew: Option<SignedDuration>,
     /// State of every kind that is streamed, in the order of the registry.
     pub kinds: Vec<KindView>,
     /// Findings, stale ones left out.
@@ -83,12 +136,16 @@ pub struct EnvironmentView {
     pub owners: Tally,
     /// What the reports' summaries add up to, known before their results are; `None` once those are complete.
     pub summaries: Option<Tally>,
-    /// Refused admissions whose events the cluster still holds; `None` where events cannot be read.
+    /// Blocked requests of all policies whose events the cluster still holds; `None` where there may be some that no event shows.
     pub blocked: Option<u64>,
+    /// Blocked requests of which events are held, whether or not there may be others; `None` where events cannot be read.
+    pub blocks_held: Option<u64>,
     /// Results and objects that could not be read, and were left out.
     pub malformed: u64,
     /// Results of policies or rules that no longer exist, and were left out.
     pub stale: u64,
+    /// Results of Kyverno that speak for another namespace than their report's, and were left out.
+    pub foreign: u64,
     /// Policies of all kinds.
     pub policies: u64,
     /// Exceptions of both groups.
@@ -101,6 +158,18 @@ pub struct EnvironmentView {
     pub generation: u64,
     /// Rises when findings, policies or exceptions changed: rows asked for earlier are out of date.
     pub content: u64,
+}
+
+/// Why violations are unknown where Kyverno cannot report any.
+pub const NO_REPORTS: &str =
+    "Kyverno is installed, but no report API is served (wgpolicyk8s.io v1alpha2 or openreports.io v1alpha1): violations are unknown";
+
+/// Whether Kyverno is there and no report API: what it found cannot be seen, which is not the same as nothing.
+pub fn lacks_reports(kinds: &[KindView]) -> bool {
+    let of = |groups: [&'static str; 2]| kinds.iter().filter(move |kind| groups.contains(&kind.group));
+    let mut reports = of(["wgpolicyk8s.io", "openreports.io"]).peekable();
+    let installed = of(["kyverno.io", "policies.kyverno.io"]).any(|kind| kind.sync != Sync::NotInstalled);
+    installed && reports.peek().is_some() && reports.all(|kind| kind.sync == Sync::NotInstalled)
 }
 
 /// State of one kind's stream.
@@ -119,16 +188,22 @@ pub struct KindView {
 }
 
 /// One policy in one environment: a cell of the violations screen.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct PolicyCell {
     /// Which policy, reported by which source.
     pub key: PolicyKey,
     /// What it does here; `Absent` where only results remain (then all are stale or of another tool: `Unknown`).
     pub mode: Mode,
-    /// Whether it is in force.
+    /// What its status says.
     pub ready: Readiness,
+    /// Whether requests really meet it now.
+    pub in_force: InForce,
+    /// The API server judges by a native policy that was generated from it.
+    pub native: bool,
     /// Hash of what it says; `None` for policies known only from reports.
     pub revision: Option<Revision>,
+    /// Which object it is, and which of its specs.
+    pub made: Made,
     /// Severity of the policy, else the worst among its findings.
     pub severity: Option<Severity>,
     /// Category.
@@ -137,14 +212,18 @@ pub struct PolicyCell {
     pub findings: Tally,
     /// Findings collapsed to top owners.
     pub owners: Tally,
-    /// Refused admissions; `None` where events cannot be read.
+    /// Blocked requests; `None` where there may be some that no event shows.
     pub blocked: Option<u64>,
     /// Results of this policy that are stale: it, or the rule, no longer exists.
     pub stale: u64,
+    /// Results of this policy that speak for another namespace than their report's: they are in no tally.
+    pub foreign: u64,
     /// Newest evaluation among its results.
     pub evaluated_at: Option<Timestamp>,
     /// Results that an exception excused.
     pub excepted: u64,
     /// Whether these numbers count everything.
     pub complete: bool,
+    /// Why they may not, although everything was read: results that may be this policy's or another's.
+    pub doubt: Option<Arc<str>>,
 }

@@ -3,7 +3,7 @@
 //! Fields: kyverno/api `api/policies.kyverno.io/v1beta1/{validating,imagevalidating,mutating,generating}_policy.go`, Kyverno 1.14–1.19.
 //! The deleting kinds work on a schedule and live in `cleanup`.
 
-use super::{Kind, Unreadable, cluster_policy::condition, json, managed_by, meta::Meta, reach, revision};
+use super::{Kind, Unreadable, cluster_policy::condition, entered::entered, json, managed_by, matches, meta::Meta, reach, revision};
 use crate::domain::{Action, Cel, Policy, Readiness, Rule, RuleType};
 use serde_json::Value;
 
@@ -26,6 +26,7 @@ pub(super) fn read_generating(kind: &Kind, object: &Value) -> Result<Policy, Unr
 /// `source` is what the kind's results carry in reports (Kyverno `pkg/utils/report/source.go`).
 fn read(kind: &Kind, object: &Value, source: &'static str, rule_type: RuleType) -> Result<Policy, Unreadable> {
     let meta = Meta::read(kind, object)?;
+    let revision = revision::revision(kind, object);
     let cel = facts(object, rule_type);
     Ok(Policy {
         id: meta.policy_id(kind),
@@ -40,14 +41,17 @@ fn read(kind: &Kind, object: &Value, source: &'static str, rule_type: RuleType) 
         background: json::flag(object, &["spec", "evaluation", "background", "enabled"]).unwrap_or(true),
         emit_warning: false,
         ready: readiness(object),
+        scored: meta.scored(),
         native: json::flag(object, &["status", "generated"]).unwrap_or(false),
-        revision: revision::revision(kind, object),
+        entered: entered(object, &revision),
+        revision,
+        matches: matches::of_constraints(object, rule_type),
         managed_by: managed_by::managed_by(object),
         deprecated: None,
         created_at: meta.created_at,
         generation: meta.generation,
-        entered: meta.entered,
         hold: meta.hold,
+        rolled_back: meta.rolled_back,
     })
 }
 

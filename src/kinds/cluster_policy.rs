@@ -2,12 +2,13 @@
 //!
 //! Fields: Kyverno `api/kyverno/v1/{spec,rule,common,image_verification,policy_status}_types.go`, releases 1.10–1.19.
 
-use super::{Kind, Unreadable, json, managed_by, meta::Meta, reach, revision, selector};
+use super::{Kind, Unreadable, entered::entered, json, managed_by, matches, meta::Meta, reach, revision, selector};
 use crate::domain::{Action, Override, Policy, Readiness, Rule, RuleType};
 use serde_json::Value;
 
 pub(super) fn read(kind: &Kind, object: &Value) -> Result<Policy, Unreadable> {
     let meta = Meta::read(kind, object)?;
+    let revision = revision::revision(kind, object);
     Ok(Policy {
         id: meta.policy_id(kind),
         source: "kyverno",
@@ -21,8 +22,11 @@ pub(super) fn read(kind: &Kind, object: &Value) -> Result<Policy, Unreadable> {
         background: json::flag(object, &["spec", "background"]).unwrap_or(true),
         emit_warning: warns(object),
         ready: readiness(object),
+        scored: meta.scored(),
         native: json::flag(object, &["status", "validatingadmissionpolicy", "generated"]).unwrap_or(false),
-        revision: revision::revision(kind, object),
+        entered: entered(object, &revision),
+        revision,
+        matches: matches::of_rules(object),
         managed_by: managed_by::managed_by(object),
         // Kyverno `pkg/deprecations/deprecations.go`, since 1.19; announced with 1.17, removal planned for 1.20.
         deprecated: Some(if kind.namespaced {
@@ -32,8 +36,8 @@ pub(super) fn read(kind: &Kind, object: &Value) -> Result<Policy, Unreadable> {
         }),
         created_at: meta.created_at,
         generation: meta.generation,
-        entered: meta.entered,
         hold: meta.hold,
+        rolled_back: meta.rolled_back,
     })
 }
 
@@ -58,7 +62,7 @@ fn rule(value: &Value) -> Rule {
 
 /// A rule has exactly one of these (Kyverno `pkg/validation/policy/validate.go`). One that has none, of a release to come perhaps, is
 /// taken for a validating one: to believe that it can block errs on the careful side.
-fn rule_type(rule: &Value) -> RuleType {
+pub(super) fn rule_type(rule: &Value) -> RuleType {
     let has = |field: &str| json::get(rule, &[field]).is_some();
     if has("validate") {
         RuleType::Validate

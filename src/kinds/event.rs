@@ -51,7 +51,7 @@ pub fn read_event(event: &Value) -> Option<BlockedAdmission> {
         doubtful: policy.group == CEL,
         policy,
         resource,
-        at: last_seen(event),
+        at: event_time(event),
         count: count(event),
         message: message.to_owned(),
     })
@@ -110,7 +110,8 @@ fn count(event: &Value) -> u64 {
     counts.max().unwrap_or(1).clamp(1, u64::from(u32::MAX))
 }
 
-fn last_seen(event: &Value) -> Option<Timestamp> {
+/// When what an event is about happened last; from then on the API server keeps it for a while.
+pub fn event_time(event: &Value) -> Option<Timestamp> {
     let paths: [&[&str]; 5] = [
         &["series", "lastObservedTime"],
         &["lastTimestamp"],

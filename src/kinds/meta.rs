@@ -2,10 +2,10 @@
 //!
 //! What lives here: reading `metadata`. What does not: `spec` and `status` of any kind.
 
-use super::entered::entered;
 use super::hold::read_hold;
+use super::rolled_back::read_rolled_back;
 use super::{Kind, Unreadable, json};
-use crate::domain::{Entered, Hold, PolicyId, Severity};
+use crate::domain::{Hold, PolicyId, RolledBack, Severity};
 use jiff::Timestamp;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -18,8 +18,8 @@ pub(super) struct Meta {
     pub(super) annotations: BTreeMap<String, String>,
     pub(super) created_at: Option<Timestamp>,
     pub(super) generation: i64,
-    pub(super) entered: Option<Entered>,
     pub(super) hold: Option<Hold>,
+    pub(super) rolled_back: Option<RolledBack>,
 }
 
 impl Meta {
@@ -39,8 +39,8 @@ impl Meta {
             annotations: json::text_map(object, &["metadata", "annotations"]),
             created_at: json::time(object, &["metadata", "creationTimestamp"]),
             generation: json::get(object, &["metadata", "generation"]).and_then(Value::as_i64).unwrap_or_default(),
-            entered: entered(object),
             hold: read_hold(object),
+            rolled_back: read_rolled_back(object),
         })
     }
 
@@ -53,6 +53,11 @@ impl Meta {
     pub(super) fn severity(&self) -> Option<Severity> {
         let text = self.annotations.get("policies.kyverno.io/severity")?;
         Severity::ALL.into_iter().find(|severity| severity.as_str() == text)
+    }
+
+    /// Annotation `policies.kyverno.io/scored` (Kyverno `pkg/utils/report/results.go`).
+    pub(super) fn scored(&self) -> bool {
+        self.annotations.get("policies.kyverno.io/scored").is_none_or(|scored| scored != "false")
     }
 
     /// Annotation `policies.kyverno.io/category`.

@@ -8,7 +8,12 @@
 //! * `metricsConfig` may leave out labels (the chart leaves out namespaces since 3.3), whole metrics, and policies of namespaces. A series without a label
 //!   may be anything that has it; a policy that is named nowhere is not counted at all.
 //! * Beyond a number of series (OpenTelemetry's cardinality limit) everything goes into one without labels.
+//!
+//! Where the API server judges by a native policy, Kyverno sees no request, and the API server counts itself
+//! (`apiserver_validating_admission_policy_check_total`, Kubernetes `k8s.io/apiserver` `pkg/admission/plugin/policy/validating/metrics`; seen on 1.36.3): a
+//! series appears with the first check of its kind, and counts each refusal as `enforcement_action="deny"`.
 
+use super::native::twin_names;
 use crate::domain::PolicyId;
 use crate::domain::history::{Counter, Process};
 use jiff::{SignedDuration, Timestamp};
@@ -44,8 +49,65 @@ const DETAILS: &str = "policy_name, policy_namespace, policy_type, policy_valida
 /// Of those the ones that name a policy.
 const NAMING: &str = "policy_name, policy_namespace, policy_type";
 
-/// The metric that counts the results of a kind of policy; `None` of kinds that refuse nothing, or count nothing.
-pub fn results_of(policy: &PolicyId) -> Option<&'static str> {
+/// What the API server's own policies decided.
+const CHECKS: &str = "apiserver_validating_admission_policy_check_total";
+/// Every API server has it from its start, whatever it is asked (seen on 1.36.3).
+const AUDITED: &str = "apiserver_audit_event_total";
+
+/// Whose processes count.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Counting {
+    /// Kyverno's admission controllers.
+    #[default]
+    Kyverno,
+    /// API servers.
+    Servers,
+}
+
+impl Counting {
+    /// Who counts in a metric.
+    pub fn of(metric: &str) -> Self {
+        if metric == CHECKS { Self::Servers } else { Self::Kyverno }
+    }
+
+    /// What each process tells of itself from its start.
+    pub fn info(self) -> &'static str {
+        match self {
+            Self::Kyverno => INFO,
+            Self::Servers => AUDITED,
+        }
+    }
+
+    /// What only processes tell that decide on requests.
+    pub fn requests(self) -> &'static str {
+        match self {
+            Self::Kyverno => REQUESTS,
+            Self::Servers => AUDITED,
+        }
+    }
+
+    /// What is there from the start of a process that counts `metric`.
+    pub fn exists(self, metric: &'static str) -> &'static str {
+        match self {
+            Self::Kyverno => metric,
+            Self::Servers => AUDITED,
+        }
+    }
+
+    fn words(self) -> &'static str {
+        match self {
+            Self::Kyverno => "Kyverno",
+            Self::Servers => "the API server",
+        }
+    }
+}
+
+/// The metric that counts the results of a policy, which the API server judges by itself where it is `native`; `None` of kinds that refuse nothing, or count
+/// nothing.
+pub fn results_of(policy: &PolicyId, native: bool) -> Option<&'static str> {
+    if native {
+        return (!twin_names(policy).is_empty()).then_some(CHECKS);
+    }
     match (policy.group.as_str(), policy.kind.as_str()) {
         ("kyverno.io", "ClusterPolicy" | "Policy") => Some("kyverno_policy_results_total"),
         ("policies.kyverno.io", "ValidatingPolicy" | "NamespacedValidatingPolicy") => Some("kyverno_validating_policy_results_total"),
@@ -68,7 +130,9 @@ pub fn selector(metric: &str, matchers: &str, more: &str) -> String {
 
 /// Whatever may be a refusal: all results but those that are certainly none.
 pub fn refusals(metric: &str, matchers: &str) -> String {
-    let more = if is_classic(metric) {
+    let more = if metric == CHECKS {
+        r#"enforcement_action!~"allow|audit|warn""#
+    } else if is_classic(metric) {
         r#"rule_result!~"pass|skip|warn",rule_execution_cause!="background_scan",policy_validation_mode!="audit""#
     } else {
         r#"result!~"pass|skip|warn",execution_cause!="background_scan",policy_validation_mode!="Audit""#
@@ -119,13 +183,15 @@ fn escaped(text: &str) -> String {
 /// What was asked about a stretch of time.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Scrapes {
-    /// [`INFO`].
+    /// Whose processes they are of.
+    pub counting: Counting,
+    /// [`Counting::info`].
     pub info: Vec<Scraped>,
     /// [`STARTED`] of the same targets.
     pub started: Vec<Scraped>,
     /// [`UP`] of the same targets.
     pub up: Vec<Scraped>,
-    /// Where [`REQUESTS`] exists.
+    /// Where [`Counting::requests`] exists.
     pub serving: Vec<Scraped>,
     /// Policies that [`RULES`] or results name.
     pub named: Vec<Scraped>,
@@ -161,14 +227,14 @@ struct Target {
 }
 
 impl Scrapes {
-    /// What these series say of a policy, or why they say nothing.
+    /// What these series say of a policy by that metric, or why they say nothing.
     ///
     /// # Errors
     /// What is missing, in words that follow "Prometheus".
-    pub fn read(&self, policy: &PolicyId) -> Result<Reading, String> {
-        let metric = results_of(policy).ok_or_else(|| format!("has no counter of what a {} refuses", policy.kind))?;
+    pub fn read(&self, policy: &PolicyId, metric: &str) -> Result<Reading, String> {
+        let (info, who) = (self.counting.info(), self.counting.words());
         if self.info.is_empty() {
-            return Err(format!("has no {INFO} of this time: is Kyverno scraped, and do the matchers fit?"));
+            return Err(format!("has no {info} of this time: is {who} scraped, and do the matchers fit?"));
         }
         let targets = self.targets()?;
         let results = self.results.get(metric).filter(|results| !results.exists.is_empty());
@@ -192,7 +258,7 @@ impl Scrapes {
             let Some(sure) = belongs(&series.labels, policy, metric) else { continue };
             let Some(place) = targets.iter().position(|target| is_of(&target.labels, &series.labels)) else {
                 // Of a process that is not known.
-                return Err(format!("has {metric} of targets without {INFO}"));
+                return Err(format!("has {metric} of targets without {info}"));
             };
             for (index, process) in targets[place].processes.iter().enumerate() {
                 let samples: Vec<(Timestamp, u64)> =
@@ -216,7 +282,7 @@ impl Scrapes {
             serving.any(|serving| is_of(labels, serving) || labels.get("job") == serving.get("job"))
         };
         if self.serving.is_empty() {
-            return Err(format!("has no {REQUESTS} of this time"));
+            return Err(format!("has no {} of this time", self.counting.requests()));
         }
         let mut out = Vec::new();
         for (labels, mut looks) in looks.into_iter().filter(|(labels, _)| serves(labels)) {
@@ -226,7 +292,7 @@ impl Scrapes {
                 all.iter().filter(|series| is_of(&labels, &series.labels)).flat_map(|series| series.samples.iter().copied()).collect()
             };
             let (started, up) = (of_it(&self.started), of_it(&self.up));
-            out.push(Target { processes: processes(&looks, &started, &up)?, labels });
+            out.push(Target { processes: processes(self.counting, &looks, &started, &up)?, labels });
         }
         Ok(out)
     }
@@ -251,8 +317,13 @@ fn lives(process: &Process, at: Timestamp) -> bool {
 ///
 /// # Errors
 /// When they began is not told, or they are several at a time; in words that follow "Prometheus".
-fn processes(looks: &[Timestamp], started: &BTreeMap<Timestamp, f64>, up: &BTreeMap<Timestamp, f64>) -> Result<Vec<Process>, String> {
-    let untold = || format!("does not tell when Kyverno's processes began ({STARTED})");
+fn processes(
+    counting: Counting,
+    looks: &[Timestamp],
+    started: &BTreeMap<Timestamp, f64>,
+    up: &BTreeMap<Timestamp, f64>,
+) -> Result<Vec<Process>, String> {
+    let untold = || format!("does not tell when the processes of {} began ({STARTED})", counting.words());
     let mut apart: Vec<SignedDuration> = looks.windows(2).map(|pair| pair[1].duration_since(pair[0])).collect();
     apart.sort_unstable();
     let usual = apart.get(apart.len() / 2).copied().unwrap_or(PACE[1]);
@@ -265,7 +336,8 @@ fn processes(looks: &[Timestamp], started: &BTreeMap<Timestamp, f64>, up: &BTree
             Some((last, process)) if *last == began => process.looks.push(*look),
             _ => {
                 if out.iter().any(|(other, _)| *other == began) {
-                    return Err("scrapes several Kyverno processes at one address: each Pod has to be a target of its own".to_owned());
+                    let who = counting.words();
+                    return Err(format!("scrapes several processes of {who} at one address: each has to be a target of its own"));
                 }
                 let started = Timestamp::from_millisecond(began).map_err(|_| untold())?;
                 out.push((began, Process { started, looks: vec![*look], gone: *look, pace, counts: false }));
@@ -306,6 +378,12 @@ fn names(labels: &Labels, policy: &PolicyId) -> bool {
 
 /// Whether a series counts refusals because of a policy: certainly, perhaps (`Some(false)`), or certainly not.
 fn belongs(labels: &Labels, policy: &PolicyId, metric: &str) -> Option<bool> {
+    if metric == CHECKS {
+        let ours = labels.get("policy").map(|name| twin_names(policy).contains(name));
+        let denies = labels.get("enforcement_action").map(|action| action == "deny");
+        let is_other = ours == Some(false) || denies == Some(false);
+        return (!is_other).then_some(ours.is_some() && denies.is_some());
+    }
     let classic = is_classic(metric);
     let [result, cause] = if classic { ["rule_result", "rule_execution_cause"] } else { ["result", "execution_cause"] };
     let enforces = if classic { "enforce" } else { "Deny" };

@@ -14,23 +14,31 @@ mod entered;
 mod event;
 mod exception;
 pub mod hold;
+pub mod in_force;
 mod json;
 pub mod managed_by;
+mod matches;
 mod meta;
 pub mod metrics;
 pub mod mode;
 mod namespace;
+pub mod native;
+pub mod ownership;
 mod reach;
 mod release;
 pub mod report;
 pub mod revision;
+pub mod rolled_back;
 mod selector;
+pub mod served;
 pub mod set_mode;
 pub mod transfer;
+pub mod webhook;
 mod wildcard;
 
-pub use authorship::{Authorship, FIELD_MANAGER, authorship};
-pub use event::{BlockedAdmission, read_event};
+pub use authorship::{FIELD_MANAGER, author_of};
+pub use event::{BlockedAdmission, event_time, read_event};
+pub use exception::{ExcusedBy, excused_by, names_exceptions};
 pub use namespace::Namespace;
 pub use release::Release;
 
@@ -53,6 +61,12 @@ pub enum Family {
     Namespace,
     /// Something that may own the resource of a finding; only its metadata is asked for.
     Owner,
+    /// One of Kyverno's webhook configurations for resources: [`webhook::WebhookConfiguration`].
+    Webhooks,
+    /// A native policy that Kyverno generated: [`native::Native`].
+    Native,
+    /// A native policy's binding: [`native::Native`].
+    Binding,
 }
 
 /// One kind that is streamed.
@@ -70,6 +84,8 @@ pub struct Kind {
     pub namespaced: bool,
     /// What its objects are to us.
     pub family: Family,
+    /// Narrows what is asked for: a query parameter that ends with `&`; empty for all objects.
+    pub selector: &'static str,
     reader: Reader,
 }
 
@@ -104,6 +120,9 @@ const NAMESPACED: bool = true;
 
 const KYVERNO: &str = "kyverno.io";
 const CEL: &str = "policies.kyverno.io";
+const ADMISSION: &str = "admissionregistration.k8s.io";
+/// What Kyverno generates carries this label (Kyverno `pkg/admissionpolicy/builder.go`).
+const GENERATED: &str = "labelSelector=app.kubernetes.io%2Fmanaged-by%3Dkyverno&";
 
 // `kyverno.io/v2beta1` of the policies lacks fields that v1 has, and none that v1 lacks: it is read only where nothing else is served.
 const V1: &[&str] = &["v1", "v2beta1"];
@@ -141,8 +160,17 @@ pub static REGISTRY: &[Kind] = &[
     other("wgpolicyk8s.io", "ClusterPolicyReport", "clusterpolicyreports", &["v1alpha2"], CLUSTER, Family::Report),
     other("openreports.io", "Report", "reports", &["v1alpha1"], NAMESPACED, Family::Report),
     other("openreports.io", "ClusterReport", "clusterreports", &["v1alpha1"], CLUSTER, Family::Report),
-    other("", "Event", "events", &["v1"], NAMESPACED, Family::Event),
+    // Of events only Kyverno's admission controller's: they tell refused admissions.
+    other("", "Event", "events", &["v1"], NAMESPACED, Family::Event).only("fieldSelector=reportingComponent%3Dkyverno-admission&"),
     other("", "Namespace", "namespaces", &["v1"], CLUSTER, Family::Namespace),
+    // Each by its name, so that a right to that one object is enough.
+    other(ADMISSION, "ValidatingWebhookConfiguration", "validatingwebhookconfigurations", &["v1"], CLUSTER, Family::Webhooks)
+        .only("fieldSelector=metadata.name%3Dkyverno-resource-validating-webhook-cfg&"),
+    other(ADMISSION, "MutatingWebhookConfiguration", "mutatingwebhookconfigurations", &["v1"], CLUSTER, Family::Webhooks)
+        .only("fieldSelector=metadata.name%3Dkyverno-resource-mutating-webhook-cfg&"),
+    other(ADMISSION, "ValidatingAdmissionPolicy", "validatingadmissionpolicies", &["v1"], CLUSTER, Family::Native).only(GENERATED),
+    other(ADMISSION, "ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings", &["v1"], CLUSTER, Family::Binding)
+        .only(GENERATED),
     other("", "Pod", "pods", &["v1"], NAMESPACED, Family::Owner),
     other("apps", "ReplicaSet", "replicasets", &["v1"], NAMESPACED, Family::Owner),
     other("batch", "Job", "jobs", &["v1"], NAMESPACED, Family::Owner),
@@ -160,7 +188,7 @@ const fn policy(
     namespaced: bool,
     read: fn(&Kind, &Value) -> Result<Policy, Unreadable>,
 ) -> Kind {
-    Kind { group, kind, plural, versions, namespaced, family: Family::Policy, reader: Reader::Policy(read) }
+    Kind { group, kind, plural, versions, namespaced, family: Family::Policy, selector: "", reader: Reader::Policy(read) }
 }
 
 const fn exception(
@@ -170,7 +198,7 @@ const fn exception(
     versions: &'static [&'static str],
     read: fn(&Kind, &Value) -> Result<Exception, Unreadable>,
 ) -> Kind {
-    Kind { group, kind, plural, versions, namespaced: NAMESPACED, family: Family::Exception, reader: Reader::Exception(read) }
+    Kind { group, kind, plural, versions, namespaced: NAMESPACED, family: Family::Exception, selector: "", reader: Reader::Exception(read) }
 }
 
 const fn other(
@@ -181,7 +209,7 @@ const fn other(
     namespaced: bool,
     family: Family,
 ) -> Kind {
-    Kind { group, kind, plural, versions, namespaced, family, reader: Reader::None }
+    Kind { group, kind, plural, versions, namespaced, family, selector: "", reader: Reader::None }
 }
 
 /// A kind of the registry, as one byte: its place there.
@@ -231,6 +259,12 @@ impl KindId {
 }
 
 impl Kind {
+    /// The same, narrowed to some objects.
+    const fn only(mut self, selector: &'static str) -> Self {
+        self.selector = selector;
+        self
+    }
+
     /// The version to ask for, of those a server serves.
     pub fn preferred(&self, served: &[&str]) -> Option<&'static str> {
         self.versions.iter().copied().find(|version| served.contains(version))
@@ -268,7 +302,7 @@ pub fn matches_wildcard(pattern: &str, text: &str) -> bool {
 }
 
 /// The group of an `apiVersion`; empty for the core group.
-fn group_of(api_version: &str) -> &str {
+pub fn group_of(api_version: &str) -> &str {
     api_version.rsplit_once('/').map_or("", |(group, _)| group)
 }
 

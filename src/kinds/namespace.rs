@@ -1,6 +1,7 @@
 //! Namespaces, as far as modes depend on them.
 
 use super::{Unreadable, json};
+use crate::domain::NAMESPACE_NAME;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -22,10 +23,10 @@ impl Namespace {
         }
     }
 
-    /// A namespace with these labels, and with `kubernetes.io/metadata.name`, which the API server adds to each (Kubernetes ≥ 1.21).
+    /// A namespace with these labels, and with [`NAMESPACE_NAME`].
     pub fn new(name: &str, mut labels: BTreeMap<String, String>) -> Self {
         if !name.is_empty() {
-            labels.insert("kubernetes.io/metadata.name".to_owned(), name.to_owned());
+            labels.insert(NAMESPACE_NAME.to_owned(), name.to_owned());
         }
         Self { name: name.to_owned(), labels }
     }

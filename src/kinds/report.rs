@@ -7,8 +7,10 @@
 //! A report is read in one pass. If something in it has the wrong type, it is read again result by result, so that one bad result
 //! costs only itself.
 
+mod naming;
 mod repeated;
 
+pub use naming::{Twin, cel_rule, cel_sources, generated_from, is_cel, is_kyverno, may_be_generated, own_rule, policy_of_source};
 pub(crate) use repeated::Repeated;
 
 use serde::Deserialize;
@@ -16,7 +18,7 @@ use serde::de::{self, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::domain::{FindingResult, PolicyId};
+use crate::domain::FindingResult;
 
 /// A text field that may be missing, null, or of another scalar type.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -98,6 +100,20 @@ pub struct Reference<'a> {
     /// UID.
     #[serde(borrow, default)]
     pub uid: Text<'a>,
+}
+
+impl Reference<'_> {
+    /// Whether this names what `whole` names in fewer words, in a report of the namespace `home`: other tools leave out what the scope says.
+    pub fn is_short_for(&self, whole: &Self, home: &str) -> bool {
+        let fits = |own: &Text<'_>, other: &str| own.as_str().is_empty() || own.as_str() == other;
+        let group = |of: &Self| super::group_of(of.api_version.as_str()).to_owned();
+        let namespace = Some(whole.namespace.as_str()).filter(|namespace| !namespace.is_empty()).unwrap_or(home);
+        fits(&self.name, whole.name.as_str())
+            && fits(&self.kind, whole.kind.as_str())
+            && fits(&self.uid, whole.uid.as_str())
+            && fits(&self.namespace, namespace)
+            && (self.api_version.as_str().is_empty() || group(self) == group(whole))
+    }
 }
 
 /// `results[].timestamp`, a protobuf timestamp; only the seconds are ever written.
@@ -345,25 +361,6 @@ const SOURCES: [(&str, &str, &str, &str); 5] = [
 /// The `source` that a kind's results carry; `None` for kinds that never report.
 pub fn source_of_kind(group: &str, kind: &str) -> Option<&'static str> {
     SOURCES.iter().find(|(_, g, wide, namespaced)| *g == group && (*wide == kind || *namespaced == kind)).map(|entry| entry.0)
-}
-
-/// The policy that a result names: its kind is told by the `source` and by whether the name holds a namespace. Other tools' policies have
-/// neither group nor kind.
-pub fn policy_of_source(source: &str, policy: &str) -> PolicyId {
-    let id = |group: &str, kind: &str, namespace: Option<&str>, name: &str| PolicyId {
-        group: group.to_owned(),
-        kind: kind.to_owned(),
-        namespace: namespace.map(str::to_owned),
-        name: name.to_owned(),
-    };
-    match (SOURCES.iter().find(|entry| entry.0 == source), policy.split_once('/')) {
-        (Some((_, group, _, namespaced)), Some((namespace, name))) => id(group, namespaced, Some(namespace), name),
-        (Some((_, group, cluster_wide, _)), None) => id(group, cluster_wide, None, policy),
-        (None, _) if matches!(source, "ValidatingAdmissionPolicy" | "MutatingAdmissionPolicy") => {
-            id("admissionregistration.k8s.io", source, None, policy)
-        }
-        (None, _) => id("", "", None, policy),
-    }
 }
 
 #[cfg(test)]

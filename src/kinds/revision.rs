@@ -18,7 +18,7 @@ use serde_json::{Map, Value};
 use std::fmt::Write as _;
 
 /// Annotations that change behaviour or reports (Kyverno `api/kyverno/constants.go`, `pkg/autogen`, `pkg/utils/report/results.go`).
-const ANNOTATIONS: [&str; 4] = [
+pub(super) const ANNOTATIONS: [&str; 4] = [
     "pod-policies.kyverno.io/autogen-controllers",
     "policies.kyverno.io/severity",
     "policies.kyverno.io/category",
@@ -26,7 +26,7 @@ const ANNOTATIONS: [&str; 4] = [
 ];
 
 /// With this label, whatever its value, a policy is not reported on (Kyverno 1.15.3, 1.16 and later).
-const UNREPORTED: &str = "reports.kyverno.io/disabled";
+pub(super) const UNREPORTED: &str = "reports.kyverno.io/disabled";
 
 /// What a CRD fills in.
 enum Filled {

@@ -186,6 +186,19 @@ fn an_exception_of_policies_kyverno_io() {
 }
 
 #[test]
+fn what_an_exception_excuses_is_compared_without_expiry_and_defaults() {
+    let content = |spec: serde_json::Value| {
+        let object = json!({"metadata": {"name": "e", "namespace": "team"}, "spec": spec});
+        read_exception(kind("policies.kyverno.io", "PolicyException"), &object).unwrap().content
+    };
+    let refs = json!([{"name": "a", "kind": "ValidatingPolicy"}]);
+    let plain = content(json!({"policyRefs": refs}));
+    assert_eq!(content(json!({"policyRefs": refs, "expiresAt": "2027-01-01T00:00:00Z", "reportResult": "skip", "images": null})), plain);
+    let narrow = json!({"policyRefs": refs, "matchConditions": [{"name": "own", "expression": "object.metadata.name == 'x'"}]});
+    assert_ne!(content(narrow), plain);
+}
+
+#[test]
 fn a_namespace_carries_its_own_name_as_a_label() {
     let namespace = Namespace::read(&json!({"metadata": {"name": "dev", "labels": {"env": "test", "n": 1}}})).unwrap();
     assert_eq!(namespace.labels.get("kubernetes.io/metadata.name").map(String::as_str), Some("dev"));

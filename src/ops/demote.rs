@@ -37,8 +37,8 @@ pub fn plan(input: &Input<'_>) -> Result<Plan, Refusal> {
     draft.warnings.extend(warnings::of(input.kind, &input.place, &change.after, Some(Action::Audit), None));
     draft.notes = change.notes;
     let id = draft.id(&change.after);
-    let stamp = draft.stamp(None, &id);
-    let step = stamped_patch(&draft, input.existing, change.patch, &change.after, &stamp)?;
+    let stamp = draft.stamp(None, &id, input.kind, Some(input.existing), &change.after);
+    let step = stamped_patch(&draft, input.existing, change.patch, &change.after, &stamp, false)?;
     let undo = Undo::Plan(format!("set {what} to enforce again, which is gated"));
     Ok(draft.finish(id, vec![step], Direction::Down, undo))
 }

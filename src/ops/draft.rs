@@ -5,9 +5,12 @@ use super::place::{Facts, Place, id_of};
 use super::plan::{Basis, Direction, Expect, ObjectRef, Operation, Plan, Step, Undo, Verb};
 use super::refusal::Refusal;
 use super::rules;
-use crate::kinds::revision::digest;
-use crate::kinds::transfer::{Stamp, stamp_edit};
-use crate::kinds::{Kind, edit::Edit};
+use crate::domain::Mode;
+use crate::kinds::revision::{digest, revision, without_defaults};
+use crate::kinds::rolled_back::remember;
+use crate::kinds::set_mode::written_mode;
+use crate::kinds::transfer::{Stamp, StampState, stamp_edit};
+use crate::kinds::{Kind, edit::Edit, ownership};
 use json_patch::{Patch, PatchOperation};
 use serde_json::{Value, json};
 
@@ -46,10 +49,16 @@ impl<'a> Draft<'a> {
         }))
     }
 
-    /// What the annotations will say of the plan with that id.
-    pub(super) fn stamp(&self, from: Option<String>, id: &str) -> Stamp {
+    /// What the annotations will say of the plan with that id, which makes `after` of `before`.
+    pub(super) fn stamp(&self, from: Option<String>, id: &str, kind: &Kind, before: Option<&Value>, after: &Value) -> Stamp {
+        let state = StampState {
+            revision: revision(kind, after),
+            mode: written_mode(kind, after, self.place.kyverno).unwrap_or(Mode::Unknown),
+            generation: generation_of(kind, before, after),
+        };
         Stamp {
             from,
+            state: Some(state),
             by: self.facts.by.to_owned(),
             at: self.facts.at,
             ticket: self.facts.ticket.map(str::to_owned),
@@ -66,6 +75,7 @@ impl<'a> Draft<'a> {
 
     /// A step that writes to the object.
     pub(super) fn step(&self, verb: Verb, before: Option<&Value>, after: Option<Value>) -> Step {
+        let managers = before.map(ownership::entries).unwrap_or_default();
         let before = before.map(without_managers);
         Step {
             environment: self.place.settings.name.clone(),
@@ -74,6 +84,8 @@ impl<'a> Draft<'a> {
             diff: diff(before.as_ref(), after.as_ref()),
             before,
             after,
+            managers,
+            gives_back: Vec::new(),
         }
     }
 
@@ -87,6 +99,7 @@ impl<'a> Draft<'a> {
             made_by: self.facts.by.to_owned(),
             maker: None,
             ticket: self.facts.ticket.map(str::to_owned),
+            reason: self.facts.reason.map(str::to_owned).filter(|reason| !reason.trim().is_empty()),
             undoes: None,
             steps,
             confirm: rules::confirmation(self.operation, self.place.settings),
@@ -113,13 +126,30 @@ pub(super) fn address(kind: &Kind, place: &Place<'_>, object: &Value) -> Result<
     Ok(ObjectRef::of(kind, version, &id))
 }
 
-/// The step that patches the live object: `change` and then the stamp.
-pub(super) fn stamped_patch(draft: &Draft<'_>, live: &Value, change: Patch, changed: &Value, stamp: &Stamp) -> Result<Step, Refusal> {
+/// The step that patches the live object: `change` and then the stamp. `forget` also takes away what is remembered of a rollback.
+pub(super) fn stamped_patch(
+    draft: &Draft<'_>,
+    live: &Value,
+    change: Patch,
+    changed: &Value,
+    stamp: &Stamp,
+    forget: bool,
+) -> Result<Step, Refusal> {
     let mut edit = Edit::of(changed);
-    stamp_edit(&mut edit, stamp).map_err(|why| Refusal::new("unreadable", format!("{}: {why}.", draft.what())))?;
+    let stamped = stamp_edit(&mut edit, stamp).and_then(|()| if forget { remember(&mut edit, None) } else { Ok(()) });
+    stamped.map_err(|why| Refusal::new("unreadable", format!("{}: {why}.", draft.what())))?;
     let (stamps, after) = edit.finish();
     let verb = Verb::Patch { patch: joined(change, stamps), expect: draft.expect()? };
     Ok(draft.step(verb, Some(live), Some(without_managers(&after))))
+}
+
+/// The generation of `after`, which takes the place of `before`: the API server counts the changes of the spec. Should it find none where there seems to be
+/// one, the stamp names a generation that the object does not have, and proves nothing.
+fn generation_of(kind: &Kind, before: Option<&Value>, after: &Value) -> i64 {
+    let Some(before) = before else { return 1 };
+    let spec = |object: &Value| without_defaults(kind, object).get("spec").cloned();
+    let generation = before.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or_default();
+    generation + i64::from(spec(before) != spec(after))
 }
 
 /// Two patches of different places as one, tests first.

@@ -3,6 +3,7 @@
 use super::diff::yaml;
 use super::place::Place;
 use super::refusal::{Commit, Refusal};
+use super::warnings;
 use crate::domain::{Action, ManagedBy};
 use crate::kinds::managed_by::{is_gitops, managed_by};
 use crate::settings::GitOps;
@@ -20,22 +21,47 @@ pub(super) fn may_write(place: &Place<'_>) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Asks who keeps the object that is written to: a GitOps tool refuses, unless the configuration says that a warning is enough; Helm warns.
-/// `action` is the mode that is set, where one is.
+/// Asks who keeps the object that is written to: a GitOps tool refuses, unless the configuration says that a warning is enough; Helm warns, and so does
+/// whoever will meet a conflict. `action` is the mode that is set, where one is.
 pub(super) fn ask_keeper(
     place: &Place<'_>,
     what: &str,
     existing: Option<&Value>,
     after: &Value,
     action: Option<Action>,
-    warnings: &mut Vec<String>,
+    told: &mut Vec<String>,
+) -> Result<(), Refusal> {
+    let conflicts = existing.filter(|_| !place.through_git).map(|existing| warnings::of_conflicts(existing, after)).unwrap_or_default();
+    let applies = !conflicts.is_empty();
+    told.extend(conflicts);
+    ask(place, what, existing, after, (action, applies), told)
+}
+
+/// The same for a write that gives the fields back to who had them: nobody meets a conflict.
+pub(super) fn ask_keeper_giving_back(
+    place: &Place<'_>,
+    what: &str,
+    existing: Option<&Value>,
+    after: &Value,
+    told: &mut Vec<String>,
+) -> Result<(), Refusal> {
+    ask(place, what, existing, after, (None, false), told)
+}
+
+fn ask(
+    place: &Place<'_>,
+    what: &str,
+    existing: Option<&Value>,
+    after: &Value,
+    (action, applies): (Option<Action>, bool),
+    told: &mut Vec<String>,
 ) -> Result<(), Refusal> {
     if place.through_git {
         return Ok(());
     }
     let Some((existing, keeper)) = existing.and_then(|existing| Some((existing, managed_by(existing)?))) else {
         if let Some(git) = &place.settings.git {
-            warnings.push(format!(
+            told.push(format!(
                 "{} is fed from {} ({}): commit the policy there, too, or nobody will find it again.",
                 place.settings.name, git.repo, git.branch
             ));
@@ -49,13 +75,13 @@ pub(super) fn ask_keeper(
         ));
     }
     if !is_gitops(&keeper) {
-        warnings.push(helm(&keeper, existing, action));
+        told.push(helm(&keeper, existing, action, applies));
         return Ok(());
     }
     let keeper = named(&keeper);
     match place.settings.gitops {
         GitOps::Warn => {
-            warnings.push(format!("{keeper} keeps {what} and may put it back within minutes: commit the change, too."));
+            told.push(format!("{keeper} keeps {what} and may put it back within minutes: commit the change, too."));
             Ok(())
         }
         GitOps::Refuse => Err(Refusal {
@@ -102,7 +128,7 @@ fn named(keeper: &ManagedBy) -> String {
 
 /// Helm acts when somebody runs it. The chart `kyverno-policies` has a value for the action of each policy
 /// (Kyverno `charts/kyverno-policies/values.yaml`).
-fn helm(keeper: &ManagedBy, existing: &Value, action: Option<Action>) -> String {
+fn helm(keeper: &ManagedBy, existing: &Value, action: Option<Action>, applies: bool) -> String {
     let text = |path: &str| existing.pointer(path).and_then(Value::as_str).unwrap_or_default();
     let chart = text("/metadata/labels/helm.sh~1chart");
     let is_theirs = chart.starts_with("kyverno-policies-") || text("/metadata/labels/app.kubernetes.io~1part-of") == "kyverno-policies";
@@ -112,5 +138,10 @@ fn helm(keeper: &ManagedBy, existing: &Value, action: Option<Action>) -> String 
         Some(Action::Audit) if has_value => format!("set validationFailureActionByPolicy.{}: Audit", text("/metadata/name")),
         _ => "make the change".to_owned(),
     };
-    format!("{} overwrites this with the next `helm upgrade`: {action} in the values of the release, too.", named(keeper))
+    let does = if applies {
+        "fails with the next `helm upgrade` because of that conflict"
+    } else {
+        "overwrites this with the next `helm upgrade`"
+    };
+    format!("{} {does}: {action} in the values of the release, too.", named(keeper))
 }

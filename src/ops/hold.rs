@@ -7,10 +7,13 @@ use super::guard;
 use super::place::{Facts, Place};
 use super::plan::{Direction, Operation, Plan, Undo, Verb};
 use super::refusal::Refusal;
+use crate::domain::time::rfc3339;
+use crate::domain::{Hold, PolicyId, clean};
 use crate::kinds::Kind;
 use crate::kinds::edit::{Edit, Misshapen};
 use crate::kinds::hold::{HELD_AT, HELD_BY, HOLD};
-use crate::kinds::transfer::stamp_value;
+use crate::kinds::rolled_back;
+use crate::kinds::transfer::{annotate, stamp_value};
 use serde_json::Value;
 
 /// What a hold or its release is made from.
@@ -34,33 +37,38 @@ pub fn hold(input: &Input<'_>) -> Result<Plan, Refusal> {
     if reason.is_empty() {
         return Err(Refusal::new("unreadable", "A hold needs a reason: somebody else will have to decide when it may end."));
     }
-    let at = input.facts.at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-    let by = stamp_value(input.facts.by);
-    annotate(input, Operation::Hold, |edit| {
-        for (key, value) in [(HOLD, &reason), (HELD_BY, &by), (HELD_AT, &at)] {
-            edit.put(&["metadata", "annotations", key], Value::from(value.as_str()))?;
-        }
-        Ok(())
+    let at = rfc3339(input.facts.at);
+    change(input, Operation::Hold, |edit| {
+        annotate(edit, [(HOLD, Some(reason.as_str())), (HELD_BY, Some(input.facts.by)), (HELD_AT, Some(at.as_str()))])
     })
 }
 
-/// The plan of a release.
+/// The plan of a release. A rollback that is remembered ends with it, too: its revision may go on.
 pub fn release(input: &Input<'_>) -> Result<Plan, Refusal> {
-    annotate(input, Operation::Release, |edit| {
-        [HOLD, HELD_BY, HELD_AT].iter().try_for_each(|key| edit.remove(&["metadata", "annotations", key]))
+    change(input, Operation::Release, |edit| {
+        [HOLD, HELD_BY, HELD_AT].iter().chain(&rolled_back::KEYS).try_for_each(|key| edit.remove(&["metadata", "annotations", key]))
     })
 }
 
-fn annotate(input: &Input<'_>, operation: Operation, change: impl FnOnce(&mut Edit<'_>) -> Result<(), Misshapen>) -> Result<Plan, Refusal> {
+/// Why a policy that is held is not held again.
+pub fn held_already(policy: &PolicyId, environment: &str, hold: &Hold) -> Refusal {
+    let (policy, hold) = (policy.to_string(), hold.in_words());
+    Refusal::new(
+        "held",
+        format!("{} in {environment} is already {}. Release it first to hold it for another reason.", clean(&policy), clean(&hold)),
+    )
+}
+
+fn change(input: &Input<'_>, operation: Operation, annotate: impl FnOnce(&mut Edit<'_>) -> Result<(), Misshapen>) -> Result<Plan, Refusal> {
     guard::may_write(&input.place)?;
     let object = address(input.kind, &input.place, input.existing)?;
     let draft = Draft::begin(operation, &input.place, &input.facts, object, Some(input.existing));
     let what = draft.what();
     let live = super::draft::without_managers(input.existing);
     let mut edit = Edit::of(&live);
-    change(&mut edit).map_err(|why| Refusal::new("unreadable", format!("{what}: {why}.")))?;
+    annotate(&mut edit).map_err(|why| Refusal::new("unreadable", format!("{what}: {why}.")))?;
     if edit.is_empty() {
-        return Err(Refusal::new("unchanged", format!("{what} is not held.")));
+        return Err(Refusal::new("unchanged", format!("{what} is not held, and no rollback of it is remembered.")));
     }
     let (patch, after) = edit.finish();
     let id = draft.id(&after);

@@ -23,7 +23,7 @@ pub struct Question<'a> {
 }
 
 /// A policy that is there already, with its results.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct There {
     /// It can refuse already.
@@ -36,12 +36,35 @@ pub struct There {
     pub complete: bool,
     /// A change of what violates already is let through (`allowExistingViolations`).
     pub tolerant: bool,
-    /// Namespace and `Kind/name` of the top owners that fail.
+    /// Namespace and `Kind/name` of the top owners that fail, and would be blocked.
     pub failing: BTreeSet<(String, String)>,
+    /// The same of those that fail where the policy will block nothing, with what it will do there: off where Kyverno leaves the namespace alone, audit or
+    /// warn where an override says so.
+    pub spared: BTreeMap<(String, String), Mode>,
     /// How many could not be evaluated.
     pub erring: usize,
-    /// How many were evaluated, with whatever result.
-    pub evaluated: u64,
+    /// How many were evaluated, or why nothing shows what the policy would block.
+    pub evaluated: Result<u64, String>,
+    /// Why not everything that the policy reaches is seen, if so.
+    pub unseen: Option<String>,
+}
+
+impl Default for There {
+    /// Nothing is known.
+    fn default() -> Self {
+        Self {
+            refuses: false,
+            same: false,
+            scans: false,
+            complete: false,
+            tolerant: false,
+            failing: BTreeSet::new(),
+            spared: BTreeMap::new(),
+            erring: 0,
+            evaluated: Err("nothing is seen of it".to_owned()),
+            unseen: None,
+        }
+    }
 }
 
 /// What somebody should know, a sentence each; none where nothing changes for anybody.
@@ -79,15 +102,9 @@ fn refusing(policy: &str, environment: &str, there: &There, look: &str) -> Vec<S
     if there.refuses && there.same {
         return lines;
     }
-    let least = if there.complete { "" } else { "at least " };
+    let least = if there.complete && there.unseen.is_none() { "" } else { "at least " };
     if there.failing.is_empty() {
-        lines.push(match (there.complete, there.evaluated) {
-            (false, _) => {
-                format!("{policy}: whether anything in {environment} fails is not known, because not every result could be read.")
-            }
-            (true, 0) => format!("{policy} has no results in {environment}: nothing shows that what is there would pass."),
-            (true, evaluated) => format!("{policy}: nothing in {environment} fails of {evaluated} that were evaluated."),
-        });
+        lines.push(nothing_fails(policy, environment, there));
     } else {
         let namespaces: BTreeSet<&str> = there.failing.iter().map(|(namespace, _)| namespace.as_str()).collect();
         let what = if there.tolerant {
@@ -102,6 +119,10 @@ fn refusing(policy: &str, environment: &str, there: &There, look: &str) -> Vec<S
             names(&there.failing)
         ));
     }
+    if let (Some(why), false) = (&there.unseen, there.failing.is_empty()) {
+        lines.push(format!("{policy}: {why}."));
+    }
+    lines.extend(spared(policy, there));
     if there.erring > 0 {
         let erring = counted(there.erring, "owner", "owners");
         lines.push(format!("{policy}: {least}{erring} of {environment} could not be evaluated (error), and may be refused, too."));
@@ -110,6 +131,41 @@ fn refusing(policy: &str, environment: &str, there: &There, look: &str) -> Vec<S
         lines.push(format!("{policy} does not scan what exists (background: false): only what changed since it came was evaluated."));
     }
     lines
+}
+
+/// What it means that nothing fails that would be blocked.
+fn nothing_fails(policy: &str, environment: &str, there: &There) -> String {
+    let unknown = |why: &str| format!("{policy}: whether anything in {environment} fails is unknown: {why}.");
+    let evaluated = match &there.evaluated {
+        _ if !there.complete => return unknown("not every result could be read"),
+        Err(why) => return unknown(why),
+        Ok(evaluated) => evaluated,
+    };
+    match &there.unseen {
+        Some(why) => unknown(&format!("{why}; in these nothing fails of {evaluated} that were evaluated")),
+        None if there.spared.is_empty() => format!("{policy}: nothing in {environment} fails of {evaluated} that were evaluated."),
+        None => format!("{policy}: nothing fails in {environment} where it would block."),
+    }
+}
+
+/// Where what fails is not blocked, and why.
+fn spared(policy: &str, there: &There) -> Vec<String> {
+    let of = |is_off: bool, why: &str| {
+        let here: Vec<&(String, String)> =
+            there.spared.iter().filter(|(_, mode)| (**mode == Mode::Off) == is_off).map(|(owner, _)| owner).collect();
+        let namespaces: BTreeSet<&str> = here.iter().map(|(namespace, _)| namespace.as_str()).collect();
+        let places: Vec<&str> = namespaces.iter().take(NAMED).copied().collect();
+        let more = namespaces.len().saturating_sub(NAMED);
+        let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+        (!here.is_empty()).then(|| {
+            let failing = counted(here.len(), "workload that fails", "workloads that fail");
+            format!("{policy}: nothing is blocked in {}{more} ({failing}): {why}.", places.join(", "))
+        })
+    };
+    [of(true, "Kyverno leaves these namespaces alone, or its rules do"), of(false, "an override keeps audit there")]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 fn counted(count: usize, one: &str, several: &str) -> String {
@@ -148,7 +204,8 @@ mod tests {
     #[test]
     fn what_would_be_refused() {
         use Mode::{Audit, Enforce, Off};
-        let there = There { same: true, scans: true, complete: true, evaluated: 9, ..There::default() };
+        let there = There { same: true, scans: true, complete: true, evaluated: Ok(9), ..There::default() };
+        let part = "only the namespaces shop are looked at, and the policy may reach others";
         let with = |change: &dyn Fn(&mut There)| {
             let mut there = there.clone();
             change(&mut there);
@@ -156,11 +213,27 @@ mod tests {
         };
         for (becomes, there, expected) in [
             (Enforce, with(&|_| {}), "ClusterPolicy/p: nothing in live fails of 9 that were evaluated."),
-            (Enforce, with(&|t| t.evaluated = 0), "ClusterPolicy/p has no results in live: nothing shows that what is there would pass."),
+            (
+                Enforce,
+                with(&|t| t.evaluated = Err("0 of 9 workloads were evaluated: all results are skipped".into())),
+                "ClusterPolicy/p: whether anything in live fails is unknown: 0 of 9 workloads were evaluated: all results are skipped.",
+            ),
+            (
+                Enforce,
+                with(&|t| t.unseen = Some(part.into())),
+                "ClusterPolicy/p: whether anything in live fails is unknown: only the namespaces shop are looked at, and the policy may reach others; in \
+                 these nothing fails of 9 that were evaluated.",
+            ),
+            (
+                Enforce,
+                with(&|t| (t.unseen, t.failing) = (Some(part.into()), failing(1))),
+                "ClusterPolicy/p: at least 1 owner fails in 1 namespace of live now, and they would be refused at their next change: Deployment/d0 in shop. \
+                 All of them: `findings p -e live`.\nClusterPolicy/p: only the namespaces shop are looked at, and the policy may reach others.",
+            ),
             (
                 Enforce,
                 with(&|t| t.complete = false),
-                "ClusterPolicy/p: whether anything in live fails is not known, because not every result could be read.",
+                "ClusterPolicy/p: whether anything in live fails is unknown: not every result could be read.",
             ),
             (
                 Enforce,
@@ -186,6 +259,15 @@ mod tests {
                 with(&|t| t.same = false),
                 "ClusterPolicy/p will say something else in live than what was evaluated there: these numbers are of what is there now.\nClusterPolicy/p: \
                  nothing in live fails of 9 that were evaluated.",
+            ),
+            (
+                Enforce,
+                with(&|t| {
+                    t.spared = failing(3).into_iter().map(|owner| (owner, Mode::Off)).collect();
+                    t.spared.insert(("qa".to_owned(), "Pod/x".to_owned()), Mode::Audit);
+                }),
+                "ClusterPolicy/p: nothing fails in live where it would block.\nClusterPolicy/p: nothing is blocked in shop, team (3 workloads that fail): \
+                 Kyverno leaves these namespaces alone, or its rules do.\nClusterPolicy/p: nothing is blocked in qa (1 workload that fails): an override keeps audit there.",
             ),
             (Enforce, with(&|t| t.refuses = true), ""),
             (

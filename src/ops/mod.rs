@@ -12,6 +12,7 @@ mod refusal;
 mod undo;
 mod warnings;
 
+pub mod acknowledged;
 pub mod commit;
 pub mod demote;
 pub mod diff;
@@ -19,11 +20,15 @@ pub mod gate;
 pub mod hold;
 pub mod impact;
 pub mod plan;
+pub mod position;
 pub mod promote;
 pub mod road;
 pub mod rollback;
 pub mod rules;
+pub mod strength;
+pub mod target;
 pub mod unblock;
+pub mod written;
 
 pub use place::{Facts, Place};
 pub use refusal::{Commit, Refusal};

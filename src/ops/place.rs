@@ -46,6 +46,8 @@ pub struct Facts<'a> {
     pub by: &'a str,
     /// The ticket that allows it.
     pub ticket: Option<&'a str>,
+    /// Why, where that was said.
+    pub reason: Option<&'a str>,
     /// The gate as it is now, as its own JSON; `null` where none is needed.
     pub gate: &'a Value,
 }

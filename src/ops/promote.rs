@@ -6,9 +6,11 @@ use super::place::{Facts, Place};
 use super::plan::{Basis, Direction, Operation, Plan, Step, Undo, Verb};
 use super::refusal::Refusal;
 use super::{guard, warnings};
-use crate::domain::Action;
+use crate::domain::{Action, RolledBack};
 use crate::kinds::Kind;
+use crate::kinds::edit::{Edit, Misshapen};
 use crate::kinds::revision::revision;
+use crate::kinds::rolled_back::{read_rolled_back, remember};
 use crate::kinds::set_mode::{CannotSet, ModeChange, set_mode};
 use crate::kinds::transfer::{manifest_for, stamp};
 use crate::settings::StepMode;
@@ -89,13 +91,15 @@ fn in_place(input: &Input<'_>, action: Action, existing: &Value, source: Option<
     guard::ask_keeper(&input.target, &what, Some(existing), &change.after, Some(action), &mut draft.warnings)?;
     draft.warnings.extend(warnings::of(input.kind, &input.target, &change.after, Some(action), None));
     draft.notes = change.notes;
+    draft.warnings.extend(warnings::of_rollbacks(input.kind, &change.after, &places(input, Some(existing))));
     if let Some(source) = source {
         draft.basis.push(Basis::of(&source.place, address(input.kind, &source.place, source.object)?, Some(source.object)));
     }
     let from = source.map_or((&input.target, existing), |source| (&source.place, source.object));
     let id = draft.id(&change.after);
-    let stamp = draft.stamp(Some(origin(input.kind, from.0, from.1)), &id);
-    let step = stamped_patch(&draft, existing, change.patch, &change.after, &stamp)?;
+    let stamp = draft.stamp(Some(origin(input.kind, from.0, from.1)), &id, input.kind, Some(existing), &change.after);
+    let forget = is_over(input.kind, input.mode, existing, &change.after);
+    let step = stamped_patch(&draft, existing, change.patch, &change.after, &stamp, forget)?;
     let undo = Undo::Plan(format!("set {what} back to what it is now; the archive is saved before the write"));
     Ok(draft.finish(id, vec![step], Direction::Up, undo))
 }
@@ -115,13 +119,40 @@ fn transferred(input: &Input<'_>, action: Action, source: &Source<'_>, existing:
     draft.warnings.extend(warnings::of(input.kind, &input.target, &change.after, Some(action), existing));
     draft.notes = notes_of(&transfer.left_behind, &transfer.kept, transfer.version.as_ref());
     draft.notes.extend(change.notes);
+    draft.warnings.extend(warnings::of_rollbacks(input.kind, &change.after, &places(input, existing)));
     draft.basis.push(Basis::of(&source.place, address(input.kind, &source.place, source.object)?, Some(source.object)));
     let id = draft.id(&change.after);
     let mut object = change.after;
-    stamp(&mut object, &draft.stamp(Some(origin(input.kind, &source.place, source.object)), &id))
-        .map_err(|why| Refusal::new("unreadable", format!("{what}: {why}.")))?;
+    let unreadable = |why: Misshapen| Refusal::new("unreadable", format!("{what}: {why}."));
+    let marks = draft.stamp(Some(origin(input.kind, &source.place, source.object)), &id, input.kind, existing, &object);
+    stamp(&mut object, &marks).map_err(unreadable)?;
+    if existing.is_some_and(|existing| is_over(input.kind, input.mode, existing, &object)) {
+        object = remembering(&object, None).map_err(unreadable)?;
+    }
     let (step, undo) = write(&draft, existing, object)?;
     Ok(draft.finish(id, vec![step], Direction::Up, undo))
+}
+
+/// The environments whose memory of rollbacks counts, with the policy there.
+fn places<'a>(input: &Input<'a>, existing: Option<&'a Value>) -> Vec<(&'a str, &'a Value)> {
+    let source = input.source.map(|source| (source.place.settings.name.as_str(), source.object));
+    let there = existing.map(|existing| (input.target.settings.name.as_str(), existing));
+    there.into_iter().chain(source).collect()
+}
+
+/// Whether what is remembered of a rollback ends with this write: the revision is back in the mode that it was rolled back from.
+fn is_over(kind: &Kind, mode: StepMode, existing: &Value, after: &Value) -> bool {
+    read_rolled_back(existing).is_some_and(|rolled_back| {
+        let is_back = mode == StepMode::Enforce || !rolled_back.mode.can_block();
+        is_back && rolled_back.revision == revision(kind, after)
+    })
+}
+
+/// The object with that rollback remembered, or none.
+pub(super) fn remembering(object: &Value, rolled_back: Option<&RolledBack>) -> Result<Value, Misshapen> {
+    let mut edit = Edit::of(object);
+    remember(&mut edit, rolled_back)?;
+    Ok(edit.finish().1)
 }
 
 /// The object with the step's mode. What has no mode (rules that only change or create resources, cleanups) travels as it is.

@@ -24,7 +24,8 @@ pub struct Commit {
 #[serde(rename_all = "camelCase")]
 pub struct Refusal {
     /// One word for machines: `read-only`, `gitops`, `not-served`, `unknown-fields`, `no-mode`, `overrides`, `mode-differs`, `owned`, `generated`,
-    /// `unreadable`, `unchanged`, `absent`, `kyverno-answers`, `changed`, `several`, `moved`, `denied`, `bulk`, `typed-name`, `four-eyes`; through git
+    /// `unreadable`, `unchanged`, `absent`, `kyverno-answers`, `changed`, `several`, `moved`, `denied`, `bulk`, `typed-name`, `four-eyes`, `unacknowledged`,
+    /// `held`, `not-ours`, `forged`, `unproven`; through git
     /// also `not-applied`, `not-in-repository`, `list`, `template`, `kustomize`, `in-the-way`.
     pub word: &'static str,
     /// What is the matter, on what, and what to do.
@@ -34,9 +35,22 @@ pub struct Refusal {
     pub commit: Option<Box<Commit>>,
 }
 
+/// The word of a refusal because nothing has to be done.
+const UNCHANGED: &str = "unchanged";
+
 impl Refusal {
     pub(super) fn new(word: &'static str, text: impl Into<String>) -> Self {
         Self { word, text: text.into(), commit: None }
+    }
+
+    /// An undo after which everything would be as it is.
+    pub(super) fn undone_already(plan: &str) -> Self {
+        Self::new(UNCHANGED, format!("Everything is as it was before plan {plan}."))
+    }
+
+    /// Whether nothing has to be done.
+    pub fn needs_nothing(&self) -> bool {
+        self.word == UNCHANGED
     }
 
     /// A mode that cannot be set on `what`.

@@ -1,7 +1,6 @@
-//! The road: every step of every environment in order, and where a policy stands on it.
+//! The pipeline: every step of every environment in order. Where a policy is in it is worked out in `position`.
 
-use crate::domain::{Mode, PolicyId, Stop};
-use crate::fleet::view::FleetView;
+use crate::domain::{Mode, Stop};
 use crate::settings::{EnvironmentSettings, Freeze, Step, StepMode};
 use std::sync::Arc;
 
@@ -19,12 +18,12 @@ impl RoadStep {
     pub const FIRST: Self = Self { environment: 0, step: 0 };
 }
 
-/// Where a policy stands.
+/// Where a policy is in an environment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
     /// It exists in no environment, as far as is known.
     Nowhere,
-    /// On a step: the furthest whose mode it has.
+    /// On a step: the last one of its environment whose mode it has.
     On(RoadStep),
     /// It is in that environment, but does what no step of it asks for.
     Beside {
@@ -39,12 +38,25 @@ pub enum Standing {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Road {
     environments: Vec<EnvironmentSettings>,
+    /// The annotation that says until when an exception is meant to hold; empty for none.
+    expiry_key: String,
 }
 
 impl Road {
     /// The road of a configuration.
     pub fn new(environments: Vec<EnvironmentSettings>) -> Self {
-        Self { environments }
+        Self { environments, expiry_key: String::new() }
+    }
+
+    /// The same where exceptions carry their expiry in that annotation.
+    #[must_use]
+    pub fn with_expiry_key(self, expiry_key: String) -> Self {
+        Self { expiry_key, ..self }
+    }
+
+    /// The annotation that says until when an exception is meant to hold; empty for none.
+    pub fn expiry_key(&self) -> &str {
+        &self.expiry_key
     }
 
     /// All environments in order.
@@ -97,51 +109,42 @@ impl Road {
         self.steps().filter(|step| *step > from && *step < to).collect()
     }
 
-    /// Where a policy stands: on the furthest step whose mode it has. Where it is further along than that with a mode of no step, it stands beside.
-    pub fn standing(&self, policy: &PolicyId, fleet: &FleetView) -> Standing {
-        for (place, environment) in self.environments.iter().enumerate().rev() {
-            let Some(view) = fleet.environment(&environment.name) else { continue };
-            let Some(cell) = view.cell_of(policy) else { continue };
-            if cell.mode == Mode::Absent {
-                continue;
-            }
-            let step = environment.steps.iter().rposition(|step| mode_of(step.mode) == cell.mode);
-            return match step {
-                Some(step) => Standing::On(RoadStep { environment: place, step }),
-                None => Standing::Beside { environment: place, mode: cell.mode },
-            };
-        }
-        Standing::Nowhere
+    /// The environment that `ENV` or `ENV:MODE` names, and the mode in it. The error says what there is.
+    pub(super) fn named<'t>(&self, to: &'t str) -> Result<(usize, Option<&'t str>), String> {
+        let (name, mode) = to.split_once(':').map_or((to, None), |(name, mode)| (name, Some(mode)));
+        let place = self.environments.iter().position(|one| one.name == name);
+        place.map(|place| (place, mode)).ok_or_else(|| {
+            let known: Vec<&str> = self.environments.iter().map(|one| one.name.as_str()).collect();
+            format!("there is no environment `{name}`; there are {}", known.join(", "))
+        })
     }
 
-    /// The step that `--to ENV[:MODE]` names; without a mode, the first step of ENV that lies beyond where the policy stands. The error says what
-    /// there is.
-    pub fn target(&self, to: Option<&str>, standing: Standing) -> Result<RoadStep, String> {
-        let on = match standing {
-            Standing::Nowhere => None,
-            Standing::On(step) => Some(step),
-            Standing::Beside { environment, .. } => {
-                environment.checked_sub(1).map(|environment| RoadStep { environment, step: usize::MAX })
-            }
-        };
-        let beyond = |step: &RoadStep| on.is_none_or(|on| *step > on);
-        let Some(to) = to else {
-            return self.steps().find(beyond).ok_or_else(|| "it has reached the end of the road".to_owned());
-        };
-        let (name, mode) = to.split_once(':').map_or((to, None), |(name, mode)| (name, Some(mode)));
-        let Some(environment) = self.environments.iter().position(|one| one.name == name) else {
-            let known: Vec<&str> = self.environments.iter().map(|one| one.name.as_str()).collect();
-            return Err(format!("there is no environment `{name}`; there are {}", known.join(", ")));
-        };
-        let steps: Vec<RoadStep> = self.steps().filter(|step| step.environment == environment).collect();
-        let named = match mode {
-            Some(mode) => steps.iter().find(|step| self.step(**step).mode.as_str() == mode),
-            None => steps.iter().find(|step| beyond(step)).or(steps.last()),
-        };
-        named.copied().ok_or_else(|| {
-            let modes: Vec<&str> = steps.iter().map(|step| self.step(*step).mode.as_str()).collect();
-            format!("{name} has no step `{}`; its steps are {}", mode.unwrap_or_default(), modes.join(", "))
+    /// The step of an environment that asks for that mode. The error says what there is.
+    pub(super) fn step_of(&self, place: usize, mode: &str) -> Result<usize, String> {
+        let environment = self.environments.get(place);
+        let steps = environment.map_or(&[][..], |environment| &environment.steps);
+        steps.iter().position(|step| step.mode.as_str() == mode).ok_or_else(|| {
+            let modes: Vec<&str> = steps.iter().map(|step| step.mode.as_str()).collect();
+            format!("{} has no step `{mode}`; its steps are {}", self.name(place), modes.join(", "))
         })
+    }
+}
+
+/// Whether a policy in `mode` is at a step that asks for `step`: `warn` is an audit that also tells the client. Kyverno gives that mode to image
+/// rules in audit, to `emitWarning` and to `[Audit, Warn]`, so it is what a demotion of those leads to.
+pub fn serves(step: StepMode, mode: Mode) -> bool {
+    match step {
+        StepMode::Audit => matches!(mode, Mode::Audit | Mode::Warn),
+        StepMode::Enforce => mode == Mode::Enforce,
+    }
+}
+
+/// The step that a policy in `mode` has to be let through to: whatever can block is as much as enforce. `None` where the mode is of no step.
+pub fn step_for(mode: Mode) -> Option<StepMode> {
+    match mode {
+        Mode::Audit | Mode::Warn => Some(StepMode::Audit),
+        Mode::Enforce | Mode::Mixed => Some(StepMode::Enforce),
+        Mode::Off | Mode::NotReady | Mode::Absent | Mode::Unknown => None,
     }
 }
 
@@ -150,5 +153,31 @@ pub fn mode_of(step: StepMode) -> Mode {
     match step {
         StepMode::Audit => Mode::Audit,
         StepMode::Enforce => Mode::Enforce,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Action;
+    use crate::kinds::set_mode::satisfies;
+
+    #[test]
+    fn every_mode_is_at_the_step_it_is_let_through_to_or_at_none() {
+        use Mode::{Absent, Audit, Enforce, Mixed, NotReady, Off, Unknown, Warn};
+        for mode in [Audit, Enforce, Mixed, Warn, Off, NotReady, Absent, Unknown] {
+            let at: Vec<StepMode> = [StepMode::Audit, StepMode::Enforce].into_iter().filter(|step| serves(*step, mode)).collect();
+            let (expected, gated): (&[StepMode], _) = match mode {
+                Audit | Warn => (&[StepMode::Audit], Some(StepMode::Audit)),
+                Enforce => (&[StepMode::Enforce], Some(StepMode::Enforce)),
+                Mixed => (&[], Some(StepMode::Enforce)),
+                Off | NotReady | Absent | Unknown => (&[], None),
+            };
+            assert_eq!((at.as_slice(), step_for(mode)), (expected, gated), "{mode}");
+            // A demotion or promotion writes nothing that its step does not serve.
+            for (step, action) in [(StepMode::Audit, Action::Audit), (StepMode::Enforce, Action::Enforce)] {
+                assert_eq!(serves(step, mode), satisfies(mode, action), "{mode}");
+            }
+        }
     }
 }

@@ -7,11 +7,14 @@ use super::diff::diff;
 use super::draft::{Draft, address};
 use super::place::{Facts, Place};
 use super::plan::{Direction, Operation, Plan};
-use super::promote::{notes_of, refuse_unknown_fields, write};
+use super::promote::{notes_of, refuse_unknown_fields, remembering, write};
 use super::refusal::Refusal;
+use super::strength::refuses_more;
 use super::{guard, warnings};
-use crate::domain::{Action, Mode};
+use crate::domain::{Action, Mode, RolledBack};
 use crate::kinds::Kind;
+use crate::kinds::edit::Misshapen;
+use crate::kinds::revision::revision;
 use crate::kinds::set_mode::{set_mode, written_mode};
 use crate::kinds::transfer::{manifest_for, stamp};
 use serde_json::Value;
@@ -55,9 +58,24 @@ pub fn plan(input: &Input<'_>) -> Result<Plan, Refusal> {
     guard::ask_keeper(&input.place, &what, input.existing, &object, None, &mut draft.warnings)?;
     draft.warnings.extend(warnings::of(input.kind, &input.place, &object, None, input.existing));
     let id = draft.id(&object);
-    stamp(&mut object, &draft.stamp(None, &id)).map_err(|why| Refusal::new("unreadable", format!("{what}: {why}.")))?;
+    let unreadable = |why: Misshapen| Refusal::new("unreadable", format!("{what}: {why}."));
+    let marks = draft.stamp(None, &id, input.kind, input.existing, &object);
+    stamp(&mut object, &marks).map_err(unreadable)?;
+    if let Some(rolled_back) = taken_away(input, &object) {
+        object = remembering(&object, Some(&rolled_back)).map_err(unreadable)?;
+    }
     let (step, undo) = write(&draft, input.existing, object)?;
     Ok(draft.finish(id, vec![step], Direction::Down, undo))
+}
+
+/// What the policy has to remember: the revision that is taken away, unless neither it nor its mode changes.
+fn taken_away(input: &Input<'_>, object: &Value) -> Option<RolledBack> {
+    let existing = input.existing?;
+    let state =
+        |object: &Value| (revision(input.kind, object), written_mode(input.kind, object, input.place.kyverno).unwrap_or(Mode::Unknown));
+    let (was, is) = (state(existing), state(object));
+    let (by, reason) = (Some(input.facts.by.to_owned()), input.facts.reason.or(input.facts.ticket).map(str::to_owned));
+    (was != is).then_some(RolledBack { revision: was.0, mode: was.1, by, at: Some(input.facts.at), reason })
 }
 
 /// The former object, in audit where it would refuse more than the present one.
@@ -65,7 +83,7 @@ fn capped(input: &Input<'_>, draft: &mut Draft<'_>, former: Value) -> Result<Val
     let mode = |object: &Value| written_mode(input.kind, object, input.place.kyverno).unwrap_or(Mode::Unknown);
     let (was, is) = (mode(&former), input.existing.map_or(Mode::Absent, mode));
     // What cannot be told now is not counted on.
-    if is != Mode::Unknown && strength(was) <= strength(is) {
+    if is != Mode::Unknown && !refuses_more(input.kind, input.existing, Some(&former), input.place.kyverno) {
         return Ok(former);
     }
     let change = set_mode(input.kind, &former, Action::Audit, input.place.kyverno).map_err(|why| Refusal::of_mode(&draft.what(), &why))?;
@@ -74,13 +92,4 @@ fn capped(input: &Input<'_>, draft: &mut Draft<'_>, former: Value) -> Result<Val
     ));
     draft.notes.extend(change.notes);
     Ok(change.after)
-}
-
-/// How much a mode can refuse; what is not known may refuse everything.
-fn strength(mode: Mode) -> u8 {
-    match mode {
-        Mode::Enforce | Mode::Unknown => 2,
-        Mode::Mixed => 1,
-        Mode::Audit | Mode::Warn | Mode::Off | Mode::NotReady | Mode::Absent => 0,
-    }
 }

@@ -7,12 +7,13 @@ use super::guard;
 use super::place::{Facts, Place};
 use super::plan::{Basis, Direction, ObjectRef, Operation, Plan, Undo, Verb};
 use super::refusal::Refusal;
+use crate::kinds::webhook::{MUTATING, VALIDATING};
 use serde_json::Value;
 
 /// Kyverno's resource webhook configurations, as (kind, plural, name) (Kyverno `pkg/config/config.go`).
 pub const CONFIGURATIONS: [(&str, &str, &str); 2] = [
-    ("ValidatingWebhookConfiguration", "validatingwebhookconfigurations", "kyverno-resource-validating-webhook-cfg"),
-    ("MutatingWebhookConfiguration", "mutatingwebhookconfigurations", "kyverno-resource-mutating-webhook-cfg"),
+    ("ValidatingWebhookConfiguration", "validatingwebhookconfigurations", VALIDATING),
+    ("MutatingWebhookConfiguration", "mutatingwebhookconfigurations", MUTATING),
 ];
 
 /// What an unblock is made from.

@@ -6,7 +6,7 @@ use super::guard;
 use super::place::{Facts, Place};
 use super::plan::{Operation, Plan, Step, Undo, Verb};
 use super::refusal::Refusal;
-use crate::kinds::transfer::bare;
+use crate::kinds::transfer::{LAST_APPLIED, bare};
 use serde_json::Value;
 
 /// The plan that puts everything back as it was before `done`: `now` holds the objects as they are, in the order of its steps.
@@ -33,7 +33,7 @@ pub fn undo(done: &Plan, places: &[Place<'_>], now: &[Option<&Value>], facts: &F
             }
         };
     }
-    plan.ok_or_else(|| Refusal::new("unchanged", format!("Everything is as it was before plan {}.", done.id)))
+    plan.ok_or_else(|| Refusal::undone_already(&done.id))
 }
 
 /// The way back of one step; `None` where everything is as it was.
@@ -51,23 +51,38 @@ fn one(done: &Plan, step: &Step, place: &Place<'_>, live: Option<&Value>, facts:
     }
     if let Verb::Commit { commit } = &step.verb {
         let text = format!(
-            "Plan {} went through git: revert its commit in {} ({}), or plan the way back with `rollback` or `demote`.",
-            done.id, commit.repo, commit.to
+            "Plan {} went through git, and {} is not written through {} ({}) any more: revert its commit there.",
+            done.id, step.environment, commit.repo, commit.to
         );
         return Err(Refusal::new("gitops", text));
     }
     if let Some(was) = &was {
-        guard::ask_keeper(place, &what, live, was, None, &mut draft.warnings)?;
+        guard::ask_keeper_giving_back(place, &what, live, was, &mut draft.warnings)?;
     }
-    let verb = match (was.clone(), live) {
+    let manifest = step.before.as_ref().map(with_memory);
+    let verb = match (manifest.clone(), live) {
         (Some(manifest), None) => Verb::Create { manifest },
         (Some(manifest), Some(_)) => Verb::Replace { manifest, expect: draft.expect()? },
         (None, _) => Verb::Delete { expect: draft.expect()? },
     };
     let id = draft.id(was.as_ref().unwrap_or(&Value::Null));
     let undo = Undo::Plan(format!("do again what plan {} did", done.id));
-    let step = draft.step(verb, live, was);
-    let mut plan = draft.finish(id, vec![step], done.direction.reversed(), undo);
+    let mut back = draft.step(verb, live, manifest);
+    back.gives_back.clone_from(&step.managers);
+    let mut plan = draft.finish(id, vec![back], done.direction.reversed(), undo);
     plan.undoes = Some(done.id.clone());
     Ok(Some(plan))
+}
+
+/// The object as it was, with what `kubectl apply` remembered of it: without that, the owner's next apply would leave in place what it had removed.
+fn with_memory(before: &Value) -> Value {
+    let mut object = bare(before);
+    let memory = before.get("metadata").and_then(|metadata| metadata.get("annotations")?.get(LAST_APPLIED)).cloned();
+    if let (Some(memory), Some(metadata)) = (memory, object.get_mut("metadata").and_then(Value::as_object_mut)) {
+        let annotations = metadata.entry("annotations").or_insert_with(|| Value::Object(serde_json::Map::new()));
+        if let Some(annotations) = annotations.as_object_mut() {
+            annotations.insert(LAST_APPLIED.to_owned(), memory);
+        }
+    }
+    object
 }

@@ -1,10 +1,15 @@
 //! What somebody should know before a policy begins to refuse, or to act.
 
 use super::place::Place;
+use crate::domain::time::brief;
 use crate::domain::{Action, Mode, Policy, RuleType};
 use crate::kinds::mode::overrides_in_words;
+use crate::kinds::ownership::{Conflict, conflicts};
+use crate::kinds::revision::revision;
+use crate::kinds::rolled_back::read_rolled_back;
 use crate::kinds::set_mode::written_mode;
 use crate::kinds::{Kind, Release, read_policy};
+use crate::settings::StepMode;
 use serde_json::Value;
 
 /// Of `after`, in that place. `action` is the mode that is set, where one is; `replaces` is the object that it takes the place of.
@@ -19,11 +24,33 @@ pub(super) fn of(kind: &Kind, place: &Place<'_>, after: &Value, action: Option<A
         warnings.extend(of_replacing(kind, &policy, replaced));
         let can_refuse = |object: &Value| written_mode(kind, object, place.kyverno).is_ok_and(Mode::can_block);
         if can_refuse(replaced) && !can_refuse(after) {
-            warnings.push(format!("What is in {} now refuses; this will only audit.", place.settings.name));
+            // What matters most is read first.
+            warnings.insert(0, of_ending(kind, place, replaced, after));
         }
     }
     warnings.extend(too_old(place, after));
     warnings
+}
+
+/// That the revision which is written was rolled back before, there or where it comes from.
+pub(super) fn of_rollbacks(kind: &Kind, after: &Value, places: &[(&str, &Value)]) -> Vec<String> {
+    let goes = revision(kind, after);
+    let remembered = places.iter().filter_map(|(name, object)| Some((name, read_rolled_back(object)?)));
+    let of_this = remembered.filter(|(_, rolled_back)| rolled_back.revision == goes);
+    of_this.map(|(name, rolled_back)| format!("This {}.", rolled_back.in_words(name))).collect()
+}
+
+/// Whose next server-side apply will conflict with this write.
+pub(super) fn of_conflicts(live: &Value, after: &Value) -> Vec<String> {
+    let in_words = |one: Conflict| {
+        format!(
+            "{} owns {} by server-side apply: its next apply fails with a conflict with \"policydeck\" (Helm 4, kubectl apply --server-side), or sets it \
+             back where it forces conflicts (Flux, Argo CD). `undo` gives the fields back.",
+            one.manager,
+            one.fields.join(", ")
+        )
+    };
+    conflicts(live, after).into_iter().map(in_words).collect()
 }
 
 fn flag(object: &Value, path: &str) -> Option<bool> {
@@ -93,6 +120,19 @@ fn of_acting(policy: &Policy, object: &Value) -> Vec<String> {
         warnings.push("It deletes resources on its schedule, from the next time on.".to_owned());
     }
     warnings
+}
+
+/// The protection that ends.
+fn of_ending(kind: &Kind, place: &Place<'_>, replaced: &Value, after: &Value) -> String {
+    let (name, was, is) = (&place.settings.name, revision(kind, replaced), revision(kind, after));
+    let until = match place.settings.steps.iter().find(|step| step.mode == StepMode::Audit).map(|step| step.soak) {
+        Some(soak) if soak.is_positive() => format!(", after {} in audit at the earliest", brief(soak)),
+        _ => String::new(),
+    };
+    format!(
+        "Protection ends: revision {was} enforces in {name} now. Revision {is} replaces it in audit, so {name} blocks nothing for this policy until \
+         {is} is promoted to enforce{until}."
+    )
 }
 
 fn of_replacing(kind: &Kind, policy: &Policy, replaced: &Value) -> Vec<String> {

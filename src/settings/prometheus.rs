@@ -3,6 +3,8 @@
 use super::model::{Prometheus, TokenSource};
 use super::resolve::Resolver;
 use super::schema::PrometheusEntry;
+use http::Uri;
+use std::net::Ipv6Addr;
 use std::path::PathBuf;
 
 impl Resolver<'_> {
@@ -46,24 +48,28 @@ impl Resolver<'_> {
 /// Whether it is the address of an HTTP server; else what is wrong, and the remedy. What is written is not repeated: it may hold a password.
 fn check_url(url: &str) -> Result<(), (&'static str, &'static str)> {
     const EXAMPLE: &str = "Write for example `https://prometheus.example.com`.";
-    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
-    let rest = rest.ok_or(("begins with neither `https://` nor `http://`", EXAMPLE))?;
-    let (host, path) = rest.find('/').map_or((rest, ""), |slash| rest.split_at(slash));
-    if host.contains('@') {
+    let is_http = url.starts_with("https://") || url.starts_with("http://");
+    if !is_http {
+        return Err(("begins with neither `https://` nor `http://`", EXAMPLE));
+    }
+    let uri: Uri = url.parse().map_err(|_| ("names no host, or holds what no URL holds", EXAMPLE))?;
+    let authority = uri.authority().ok_or(("names no host", EXAMPLE))?;
+    if authority.as_str().contains('@') {
         return Err(("holds a user or a password", "Take it out; a token goes into `token_file` or `token_env`."));
     }
-    let (name, port) = match host.rfind(':').filter(|colon| !host[*colon..].contains(']')) {
-        Some(colon) => (&host[..colon], Some(&host[colon + 1..])),
-        None => (host, None),
-    };
-    let odd = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | ':' | '[' | ']'));
-    if name.is_empty() || name.contains(odd) || port.is_some_and(|port| port.parse::<u16>().is_err()) {
+    let host = authority.host();
+    let is_address = host.strip_prefix('[').is_none_or(|rest| rest.strip_suffix(']').is_some_and(|host| host.parse::<Ipv6Addr>().is_ok()));
+    let is_number = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit()) && authority.port_u16().is_some();
+    // Nothing else can follow the host: not even digits without a colon.
+    let after = authority.as_str().strip_prefix(host);
+    let is_port = after.is_some_and(|after| after.is_empty() || after.strip_prefix(':').is_some_and(is_number));
+    if host.is_empty() || !is_address || !is_port {
         return Err(("names no host", EXAMPLE));
     }
-    if path.contains(|c: char| !(c.is_ascii_graphic()) || matches!(c, '?' | '#' | '{' | '}' | '"' | '<' | '>' | '\\' | '^' | '`' | '|')) {
+    if uri.query().is_some() || url.contains('#') || uri.path().contains(['{', '}', '"', '<', '>', '\\', '^', '`', '|']) {
         return Err(("has more than a path after the host", EXAMPLE));
     }
-    if path.contains("/api/v1") {
+    if uri.path().contains("/api/v1") {
         return Err(("goes into its API", "Take `/api/v1` and what follows away; that is added."));
     }
     Ok(())
@@ -123,7 +129,13 @@ mod tests {
 
     #[test]
     fn urls() {
-        for good in ["https://p.example.com", "http://127.0.0.1:9090/prom", "https://[::1]:9090", "https://p/select/0/prometheus"] {
+        for good in [
+            "https://p.example.com",
+            "http://127.0.0.1:9090/prom",
+            "https://[::1]:9090",
+            "https://[2001:db8::1]/prom",
+            "https://p/select/0/prometheus",
+        ] {
             assert_eq!(check_url(good), Ok(()), "{good}");
         }
         for bad in [
@@ -133,6 +145,13 @@ mod tests {
             "https://",
             "https://u:secret@p",
             "https://p:x",
+            "https://p:",
+            "https://p:65536",
+            "https://::1:9090",
+            "https://[::1",
+            "https://[p]:9090",
+            "https://[::1]9090",
+            "https://p/#x",
             "https://p/api/v1/query",
             "https://p/?a=b",
             "https://p q",

@@ -217,7 +217,7 @@ impl Resolver<'_> {
                 self.wrong(
                     &format!("{path}.mode"),
                     "`audit` comes after `enforce`",
-                    "Put `audit` first: the road leads from audit to enforce.",
+                    "Put `audit` first: a policy goes from audit to enforce.",
                 );
             }
             if entry.mode == StepMode::Audit && entry.max_blocked.is_some() {
@@ -251,7 +251,11 @@ impl Resolver<'_> {
         });
         let Some((environment, step, StepMode::Enforce)) = road.into_iter().next() else { return };
         let path = format!("environments[{environment}].steps[{step}].mode");
-        self.wrong(&path, "`enforce` with no `audit` step before it on the road", "Put `{ mode = \"audit\", soak = \"7d\" }` before it.");
+        self.wrong(
+            &path,
+            "`enforce` with no `audit` step before it in the pipeline",
+            "Put `{ mode = \"audit\", soak = \"7d\" }` before it.",
+        );
     }
 
     fn keys(&mut self, keys: &BTreeMap<String, String>) {

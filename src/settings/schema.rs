@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 #[serde(default)]
 #[schemars(deny_unknown_fields, title = "policydeck configuration")]
 pub(super) struct ConfigFile {
-    /// The environments. Their order is the road that a policy travels. Without any, the current context is the single environment.
+    /// The environments. Their order is the pipeline that a policy goes through. Without any, the current context is the single environment.
     pub(super) environments: Vec<EnvironmentEntry>,
     /// What must hold to leave a step; every step may say otherwise.
     pub(super) gates: GatesEntry,
@@ -148,7 +148,7 @@ pub(super) struct PrometheusEntry {
     pub(super) tenant: Option<String>,
 }
 
-/// One step of the road.
+/// One step of the pipeline.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(super) struct StepEntry {

@@ -1,6 +1,6 @@
 //! An environment and a policy of which there is nothing to say, for tests that say what matters to them.
 
-use crate::domain::{Link, Mode, PolicyId, PolicyKey, Readiness, Tally, Tier};
+use crate::domain::{InForce, Link, Mode, PolicyId, PolicyKey, Readiness};
 use crate::fleet::view::{EnvironmentView, PolicyCell};
 use std::sync::Arc;
 
@@ -11,16 +11,10 @@ pub(crate) fn cell(name: &str, mode: Mode) -> PolicyCell {
         key: PolicyKey { source: "kyverno".into(), id: Arc::new(id) },
         mode,
         ready: Readiness::Ready,
-        revision: None,
-        severity: None,
-        category: None,
-        findings: Tally::default(),
-        owners: Tally::default(),
+        in_force: InForce::YES,
         blocked: Some(0),
-        stale: 0,
-        evaluated_at: None,
-        excepted: 0,
         complete: true,
+        ..PolicyCell::default()
     }
 }
 
@@ -28,28 +22,18 @@ pub(crate) fn cell(name: &str, mode: Mode) -> PolicyCell {
 pub(crate) fn environment(name: &str, cells: Vec<PolicyCell>) -> EnvironmentView {
     EnvironmentView {
         name: name.into(),
-        tier: Tier::Normal,
         context: name.into(),
-        server: None,
-        cluster_uid: None,
-        kubernetes: None,
-        kyverno: None,
-        scan_interval: None,
+        makes_events: Some(true),
+        answers: InForce::YES,
+        skew: Some(jiff::SignedDuration::ZERO),
         link: Link::Live,
         complete: true,
-        last_seen: None,
-        kinds: Vec::new(),
-        findings: Tally::default(),
-        owners: Tally::default(),
-        summaries: None,
         blocked: Some(0),
-        malformed: 0,
-        stale: 0,
+        blocks_held: Some(0),
         policies: cells.len() as u64,
-        exceptions: 0,
-        notes: Vec::new(),
         cells: cells.into(),
         generation: 1,
         content: 1,
+        ..EnvironmentView::default()
     }
 }

@@ -4,18 +4,25 @@
 //! other ([`Acting`]). What does not: plans and their execution (`engine::operations`), what any of it looks like (`overlays::operation`).
 
 use super::msg::{Answer, Ask};
-use super::source::Source;
+use super::source::{Source, all_gates};
 use crate::domain::PolicyId;
-use crate::engine::operations::{Declined, Former, Operator, Outcome, Request, Stage};
+use crate::engine::operations::{Declined, Former, Operator, Outcome, PendingByEnvironment, Request, Stage};
 use crate::engine::{EngineHandle, Failure};
 use crate::fleet::view::FleetView;
+use crate::ops::hold::held_already;
 use crate::ops::plan::Plan;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tokio::sync::watch;
+use std::time::{Duration, Instant};
+use tokio::sync::{Mutex, watch};
 
 /// So many states of before are offered.
 const FORMERS: usize = 50;
+
+/// Repositories are read again for the gates this often: a fetch costs their server more than a watch costs a cluster.
+const READ_AGAIN: Duration = Duration::from_secs(60);
+/// Gates wait so long for a repository; then what it says is unknown.
+const READ_WITHIN: Duration = Duration::from_secs(10);
 
 /// Whether things can be changed from the screen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +52,7 @@ pub enum Deed {
     Demote,
     /// To what it was; not chosen yet if `None`.
     Rollback(Option<Arc<Former>>),
-    /// Held with a reason, or, if it is held, released.
+    /// Held with a reason; without one, released, or, if it is not held, a reason is asked for.
     Hold(Option<String>),
     /// Kyverno's resource webhooks are removed.
     Unblock,
@@ -126,17 +133,34 @@ pub(crate) fn nobody() -> Result<(), Declined> {
     Err(Declined::Usage("nothing can be changed from here".to_owned()))
 }
 
+/// What repositories said when they were read last.
+type Repositories = Mutex<Option<(Instant, PendingByEnvironment)>>;
+
 /// An engine with somebody who changes things.
 #[derive(Debug, Clone)]
 pub struct Acting {
     engine: EngineHandle,
     operator: Operator,
+    repositories: Arc<Repositories>,
 }
 
 impl Acting {
     /// On that engine.
     pub fn new(engine: EngineHandle, operator: Operator) -> Self {
-        Self { engine, operator }
+        Self { engine, operator, repositories: Arc::default() }
+    }
+
+    /// What is committed and not applied yet, as new as [`READ_AGAIN`] says.
+    async fn pending(&self) -> PendingByEnvironment {
+        let mut known = self.repositories.lock().await;
+        if let Some((at, pending)) = known.as_ref()
+            && at.elapsed() < READ_AGAIN
+        {
+            return pending.clone();
+        }
+        let pending = self.operator.pending(READ_WITHIN).await;
+        *known = Some((Instant::now(), pending.clone()));
+        pending
     }
 
     async fn prepare(&self, wish: &Wish) -> Preparation {
@@ -187,7 +211,7 @@ impl Acting {
 
     /// The plan; `None` where a reason is wanted for it.
     async fn plan(&self, wish: &Wish, policy: Option<&PolicyId>) -> Result<Option<Plan>, Declined> {
-        let request = Request { ticket: wish.ticket.clone(), acknowledge: wish.acknowledge.clone() };
+        let request = Request { ticket: wish.ticket.clone(), acknowledge: wish.acknowledge.clone(), ..Request::default() };
         let operator = &self.operator;
         let here = || wish.environment.as_deref().ok_or_else(|| Declined::Usage("no environment was chosen".to_owned()));
         let policy = || policy.ok_or_else(|| Declined::Usage("no policy was chosen".to_owned()));
@@ -200,15 +224,13 @@ impl Acting {
                 operator.rollback(policy()?, here()?, object, &request).await?
             }
             Deed::Rollback(None) => return Err(Declined::Usage("nothing to go back to was chosen".to_owned())),
-            Deed::Hold(reason) => {
-                if operator.held(policy()?, here()?).await?.is_some() {
-                    operator.hold(policy()?, here()?, None, &request).await?
-                } else if let Some(reason) = reason {
-                    operator.hold(policy()?, here()?, Some(reason), &request).await?
-                } else {
-                    return Ok(None);
-                }
-            }
+            Deed::Hold(reason) => match (reason, operator.held(policy()?, here()?).await?) {
+                (None, None) => return Ok(None),
+                (None, Some(_)) => operator.hold(policy()?, here()?, None, &request).await?,
+                (Some(reason), None) => operator.hold(policy()?, here()?, Some(reason), &request).await?,
+                // A reason was typed: whatever happened meanwhile, a release is not what was asked for.
+                (Some(_), Some(hold)) => return Err(held_already(policy()?, here()?, &hold).into()),
+            },
             Deed::Unblock => operator.unblock(here()?, &request).await?,
         };
         Ok(Some(plan))
@@ -224,6 +246,10 @@ impl Source for Acting {
         match ask {
             Ask::Prepare(wish) => Answer::Prepared(Arc::new(self.prepare(&wish).await)),
             Ask::Formers { environment, policy } => Answer::Formers(Arc::new(self.formers(&policy, &environment).await)),
+            Ask::Gates { road, history } => {
+                let pending = self.pending().await;
+                Answer::Gates(all_gates(&self.engine, &road, history.as_ref(), pending).await)
+            }
             ask => Source::answer(&self.engine, ask).await,
         }
     }
@@ -241,6 +267,8 @@ impl Source for Acting {
             };
             let result = self.operator.carry_out_telling(plan, &tell).await;
             let done = result.as_ref().is_ok_and(Outcome::is_done);
+            // It may have been a commit.
+            self.repositories.lock().await.take();
             carried.push(result);
             if !done {
                 break;

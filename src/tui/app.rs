@@ -6,10 +6,10 @@
 mod operating;
 mod typing;
 
-use super::frame::{self, Header};
+use super::frame::{self, Header, Tabs};
 use super::keys::{Chord, Verb};
 use super::msg::{Effect, Msg};
-use super::notices::{self, Log};
+use super::notices::{self, Log, Notice};
 use super::overlays::help::Help;
 use super::overlays::messages::Messages;
 use super::overlays::operation::Dialog;
@@ -56,6 +56,8 @@ pub struct App {
     quitting: Quitting,
     typing: Option<Typing>,
     log: Log,
+    /// What holds now, of the fleet on the screen.
+    standing: Vec<Notice>,
     said: Option<(String, Timestamp)>,
     last_number: u64,
     now: Timestamp,
@@ -81,6 +83,7 @@ impl App {
             quitting: Quitting::default(),
             typing: None,
             log: Log::default(),
+            standing: Vec::new(),
             said: None,
             last_number: 0,
             now,
@@ -165,7 +168,9 @@ impl App {
     /// Does what came out of a verb or a click.
     fn done(&mut self, done: Done, verb: Option<Verb>, effects: &mut Vec<Effect>) {
         match done {
-            Done::Outermost if verb == Some(Verb::Leave) => self.quit(effects),
+            Done::Outermost if verb == Some(Verb::Leave) => {
+                self.say(format!("nothing left to close; :q or {} ends policydeck", self.options.keys.of(Verb::Quit)));
+            }
             Done::Yes | Done::Outermost => {}
             Done::Operate(wish) => self.operate(*wish, effects),
             Done::Window(note) => self.overlay = Some(Box::new(note)),
@@ -202,7 +207,16 @@ impl App {
         }
         self.log.compare(&self.fleet, &fleet, self.now);
         self.fleet = fleet;
+        self.tell_standing();
         self.with_screen(effects, |screen, cx| screen.fleet_changed(cx));
+    }
+
+    /// Puts what holds now into words.
+    fn tell_standing(&mut self) {
+        self.standing = notices::standing(&self.fleet, &self.options.time_zone, &self.options.keys);
+        let records = self.options.records.as_mut().and_then(|records| records.borrow_and_update().clone());
+        self.standing.extend(records.map(|why| Notice::of_nowhere(&why)));
+        notices::gravest_first(&mut self.standing);
     }
 
     fn clock(&mut self, effects: &mut Vec<Effect>) {
@@ -215,6 +229,10 @@ impl App {
             // Once is enough: it stays among the messages.
             self.options.trouble = None;
             self.tell(clean(&why).into_owned());
+            self.dirty = true;
+        }
+        if self.options.records.as_ref().is_some_and(|records| records.has_changed().unwrap_or_default()) {
+            self.tell_standing();
             self.dirty = true;
         }
         if self.said.as_ref().is_some_and(|(_, until)| due(*until, SAID_FOR, self.now)) {
@@ -260,7 +278,7 @@ impl App {
             Verb::Palette => self.overlay = Some(Box::<Palette>::default()),
             Verb::Filter => self.typing = Some(Typing::new(self.stage.screen().filter())),
             Verb::Pause => self.pause(effects),
-            Verb::Save if self.options.save.is_none() => self.say("there is no place to save to".to_owned()),
+            Verb::Save if self.options.save.is_none() => self.say("cannot save: no home folder".to_owned()),
             Verb::Save => {
                 let mut picture = Buffer::empty(self.area);
                 self.paint(self.area, &mut picture);
@@ -338,7 +356,7 @@ impl App {
         };
         let blocked = |verb| self.blocked(verb);
         let entry = self.stage.entry();
-        act(&view, &Surroundings { screen: (entry.title, entry.keys), blocked: &blocked, log: &self.log })
+        act(&view, &Surroundings { screen: (entry.title, entry.keys), blocked: &blocked, log: &self.log, standing: &self.standing })
     }
 
     /// Draws everything.
@@ -367,14 +385,22 @@ impl App {
         let (zone, keys) = (&options.time_zone, &options.keys);
         let view = View { fleet, now: self.now, theme, zone, road: &options.road, keys };
         self.stage.screen_mut().draw(&view, areas.body, buffer);
-        let header = Header { read_only: self.options.read_only };
+        let narrowed = frame::narrowed(&self.stage.screen().filters(), &view);
+        let mut said_above = Vec::new();
+        if areas.tabs.is_empty() {
+            said_above.extend(self.pause.as_ref().map(|_| frame::PAUSED));
+            said_above.extend(Some(narrowed.as_str()).filter(|narrowed| !narrowed.is_empty()));
+        }
+        let header = Header { read_only: self.options.read_only, narrowed: &said_above.join("  ") };
         frame::header(&header, &view, areas.header, buffer);
         let paused = self.pause.as_ref().map(|p| {
             let waits = if p.updates == 1 { "1 update waits" } else { &format!("{} updates wait", words::number(p.updates)) };
             format!("PAUSED since {}: {waits} ({} goes on)", words::clock(p.since, zone), keys.of(Verb::Pause))
         });
         let status = self.stage.screen().status(&view);
-        frame::tabs(self.stage.place(), self.options.banner.as_deref(), &status, paused.as_deref(), &view, areas.tabs, buffer);
+        let (banner, paused) = (self.options.banner.as_deref(), paused.as_deref());
+        let tabs = Tabs { current: self.stage.place(), banner, narrowed: &narrowed, status: &status, paused };
+        frame::tabs(&tabs, &view, areas.tabs, buffer);
         frame::guide(&said, &view, areas.guide, buffer);
         self.message(&view, areas.message, buffer);
         let blocked = |verb| self.blocked(verb).is_some();
@@ -385,10 +411,7 @@ impl App {
         }
         if let Some(mut operation) = self.operation.take() {
             if !operation.is_aside() {
-                self.look(|view, _| {
-                    operation.footer(view, areas.footer, buffer);
-                    operation.draw(view, area, buffer);
-                });
+                self.look(|view, _| operation.draw_with_footer(view, area, areas.footer, buffer));
             }
             self.operation = Some(operation);
         }
@@ -405,11 +428,8 @@ impl App {
             };
         } else if let Some((text, _)) = &self.said {
             Pen::new(buffer, view.theme, area, 0).put(" ", Role::Text).rest_clean(text, Role::Accent);
-        } else {
-            let standing = notices::standing(&self.fleet, &self.options.time_zone, &self.options.keys);
-            if let Some(first) = standing.first() {
-                frame::notice(first, standing.len() - 1, view, area, buffer);
-            }
+        } else if let [first, more @ ..] = self.standing.as_slice() {
+            frame::notice(first, more.len(), view, area, buffer);
         }
     }
 }

@@ -65,6 +65,16 @@ impl Filter {
         self.fields.matches_cell(environment, tier, cell, now) != Verdict::No
     }
 
+    /// Whether only a cell's rows can tell what of its numbers passes.
+    pub(crate) fn asks_rows(&self, environment: &EnvironmentView, cell: &PolicyCell, now: Timestamp) -> bool {
+        self.fields.matches_cell(&environment.name, environment.tier, cell, now) == Verdict::Unknown
+    }
+
+    /// Whether the failures and errors of a cell pass; unknown where only its rows can tell which of them do.
+    pub(crate) fn allows_faults(&self, environment: &EnvironmentView, cell: &PolicyCell, now: Timestamp) -> Verdict {
+        self.fields.matches_faults(&environment.name, environment.tier, cell, now)
+    }
+
     /// Whether a row passes.
     pub(crate) fn allows_row(&self, environment: &EnvironmentView, row: &FindingRow, now: Timestamp) -> bool {
         self.all.matches_finding(&environment.name, environment.tier, row, now)

@@ -9,7 +9,7 @@ use super::screens::{REGISTRY, View};
 use super::text::{width, wrap};
 use super::theme::Role;
 use super::words::{self, State, Wording};
-use crate::domain::Tier;
+use crate::domain::{Tier, clean};
 use crate::fleet::view::EnvironmentView;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -72,8 +72,10 @@ pub(crate) fn guide(lines: &[String], view: &View<'_>, area: Rect, buffer: &mut 
 }
 
 /// What the header shows beside the environments.
-pub(crate) struct Header {
+pub(crate) struct Header<'a> {
     pub(crate) read_only: bool,
+    /// What narrows the screen and that it is frozen, where no line below says it.
+    pub(crate) narrowed: &'a str,
 }
 
 fn cells<'a>(view: &'a View<'_>, wording: Wording) -> Vec<(&'a EnvironmentView, State)> {
@@ -86,9 +88,16 @@ fn cell_width((environment, state): &(&EnvironmentView, State)) -> usize {
 }
 
 /// Draws the header: a cell per environment in the longest wording that fits, else a summary by state.
-pub(crate) fn header(header: &Header, view: &View<'_>, area: Rect, buffer: &mut Buffer) {
+pub(crate) fn header(header: &Header<'_>, view: &View<'_>, area: Rect, buffer: &mut Buffer) {
     let mut pen = Pen::new(buffer, view.theme, area, 0);
     let clock = format!(" {} ", words::clock(view.now, view.zone));
+    if !header.narrowed.is_empty() {
+        // On a screen of few lines it counts more than the states of environments.
+        let room = pen.room().saturating_sub(width(&clock) + 1);
+        pen.put(" ", Role::Text).put(&super::text::fit(header.narrowed, room, view.theme.symbols.cut), Role::Attention);
+        pen.tail(&clock, Role::Muted).finish();
+        return;
+    }
     let read_only = if header.read_only { " [read-only]" } else { "" };
     let gap = |wording| if wording == Wording::Full { 3 } else { 2 };
     let product = 1 + width("policydeck") + width(read_only);
@@ -146,25 +155,80 @@ fn summary(pen: &mut Pen<'_>, view: &View<'_>, reserved: usize) {
     }
 }
 
-/// Draws the tab line: the screens, the banner, and at its end how the screen lists, or that it is paused.
-pub(crate) fn tabs(
-    current: usize,
-    banner: Option<&str>,
-    status: &str,
-    paused: Option<&str>,
-    view: &View<'_>,
-    area: Rect,
-    buffer: &mut Buffer,
-) {
+/// What the tab line says beside the names of the screens.
+pub(crate) struct Tabs<'a> {
+    /// The place of the screen in front.
+    pub(crate) current: usize,
+    /// A sentence about the program.
+    pub(crate) banner: Option<&'a str>,
+    /// The filter and the namespaces that narrow what is shown; empty if nothing does.
+    pub(crate) narrowed: &'a str,
+    /// How the screen lists.
+    pub(crate) status: &'a str,
+    /// That the view is frozen.
+    pub(crate) paused: Option<&'a str>,
+}
+
+/// That the view is frozen, where there is no room for more.
+pub(crate) const PAUSED: &str = "PAUSED";
+
+/// Draws the tab line: the screens, the banner, and at its end what narrows the screen, and how it lists or that it is paused. That it is paused and
+/// what narrows it have the first claim: numbers that are old or leave something out are never shown without it.
+pub(crate) fn tabs(tabs: &Tabs<'_>, view: &View<'_>, area: Rect, buffer: &mut Buffer) {
     let mut pen = Pen::new(buffer, view.theme, area, 0);
-    for (i, entry) in REGISTRY.iter().enumerate() {
-        pen.put(if i == 0 { " " } else { "  " }, Role::Text).put(entry.title, if i == current { Role::Strong } else { Role::Muted });
+    let names: usize = REGISTRY.iter().map(|entry| width(entry.title) + 2).sum();
+    let claims = [tabs.narrowed, tabs.paused.map_or("", |_| PAUSED)].into_iter().filter(|claim| !claim.is_empty());
+    let claimed: usize = claims.map(|claim| width(claim) + 3).sum();
+    let all = names + claimed <= pen.room() || claimed == 0;
+    for (i, entry) in REGISTRY.iter().enumerate().filter(|(i, _)| all || *i == tabs.current) {
+        let gap = if i == 0 || !all { " " } else { "  " };
+        pen.put(gap, Role::Text).put(entry.title, if i == tabs.current { Role::Strong } else { Role::Muted });
     }
-    let end = format!(" {} ", paused.unwrap_or(status));
-    if let Some(banner) = banner.filter(|b| pen.room() > width(b) + 5 + width(&end)) {
+    let wanted = if tabs.narrowed.is_empty() { 0 } else { width(tabs.narrowed) + 2 };
+    let full = format!(" {} ", tabs.paused.unwrap_or(tabs.status));
+    let least = match tabs.paused {
+        Some(_) => format!(" {PAUSED} "),
+        None if wanted > 0 => " ".to_owned(),
+        None => String::new(),
+    };
+    let end = if wanted + width(&full) < pen.room() { full } else { least };
+    let narrowed = super::text::fit(tabs.narrowed, pen.room().saturating_sub(width(&end) + 1), view.theme.symbols.cut).into_owned();
+    let taken = if narrowed.is_empty() { 0 } else { width(&narrowed) + 2 };
+    if let Some(banner) = tabs.banner.filter(|b| pen.room() > width(b) + 5 + taken + width(&end)) {
         pen.put("   ", Role::Text).put(banner, Role::Accent);
     }
-    pen.tail(&end, if paused.is_some() { Role::Attention } else { Role::Muted });
+    if taken > 0 {
+        pen.skip(pen.room().saturating_sub(width(&narrowed) + width(&end))).put(&narrowed, Role::Attention);
+    }
+    let role = if tabs.paused.is_some() { Role::Attention } else { Role::Muted };
+    if taken > 0 {
+        pen.put(&end, role)
+    } else {
+        pen.tail(&end, role)
+    };
+}
+
+/// `filter env=dev  namespaces team-*`: what leaves something out of every number on a screen.
+pub(crate) fn narrowed(filters: &[&str], view: &View<'_>) -> String {
+    let mut parts: Vec<String> =
+        filters.iter().filter(|filter| !filter.is_empty()).map(|filter| format!("filter {}", clean(filter))).collect();
+    parts.extend(scope(view));
+    parts.join("  ")
+}
+
+/// The namespaces that the environments on the screen are limited to.
+fn scope(view: &View<'_>) -> Option<String> {
+    let environments = &view.fleet.environments;
+    let limited: Vec<_> = environments.iter().filter(|one| !one.namespaces.is_empty()).collect();
+    let first = limited.first()?;
+    let alike = limited.iter().all(|one| one.namespaces == first.namespaces);
+    let names = clean(&first.namespaces.join(", ")).into_owned();
+    Some(if alike && limited.len() == environments.len() {
+        format!("only namespaces {names}")
+    } else {
+        let places: Vec<&str> = limited.iter().map(|one| &*one.name).collect();
+        format!("only some namespaces in {}", clean(&places.join(", ")))
+    })
 }
 
 /// Draws a sentence about an environment, its name in its own style.

@@ -147,7 +147,7 @@ pub enum Verb {
     Open,
     /// Close, or back to where one came from.
     Back,
-    /// Back, and out of the program from the outermost place.
+    /// One level back.
     Leave,
     /// The next screen.
     NextScreen,
@@ -284,7 +284,7 @@ pub const MOVING: &[Binding] = &[
         Verb::Environment(0),
         &["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"],
         "environment",
-        "Environment 1 to 9 in the order of the road; 0 is all of them together.",
+        "Environment 1 to 9 in the order of the pipeline; 0 is all of them together.",
     )
     .shown("0-9"),
 ];
@@ -293,7 +293,7 @@ pub const MOVING: &[Binding] = &[
 pub const GENERAL: &[Binding] = &[
     Binding::new(Verb::Open, &["enter"], "open", "Open what is selected: the rows behind a number, a finding, an object."),
     Binding::new(Verb::Back, &["esc"], "back", "Close what is open; else clear the filter; else one level back."),
-    Binding::new(Verb::Leave, &["q"], "back", "One level back; on the outermost level, end."),
+    Binding::new(Verb::Leave, &["q"], "back", "One level back; it never ends the program."),
     Binding::new(Verb::NextScreen, &["tab"], "next", "The next pane or screen."),
     Binding::new(Verb::PreviousScreen, &["shift-tab"], "previous", "The previous pane or screen."),
     Binding::new(Verb::Filter, &["/"], "filter", "Filter what is listed; enter keeps the filter, esc clears it."),
@@ -301,7 +301,12 @@ pub const GENERAL: &[Binding] = &[
     Binding::new(Verb::Pause, &["P"], "pause", "Freeze the view and count the updates that wait; again to go on."),
     Binding::new(Verb::Reconnect, &["ctrl-r"], "reconnect", "Connect the selected environment anew, or all that are lost."),
     Binding::new(Verb::Messages, &["m"], "messages", "All messages of all environments, with their times and remedies."),
-    Binding::new(Verb::Palette, &[":"], "commands", "Type a command, or the name of an environment; :q ends the program."),
+    Binding::new(
+        Verb::Palette,
+        &[":"],
+        "commands",
+        "Type a command, or the name of an environment; :q ends the program. A command that changes something must be typed in full, or selected in the list.",
+    ),
     Binding::new(Verb::Help, &["?"], "help", "These keys."),
     Binding::new(Verb::Save, &["ctrl-s"], "save", "Save what is on the screen as a text file; the message line says where."),
     Binding::new(Verb::Redraw, &["ctrl-l"], "redraw", "Draw the screen anew."),

@@ -82,6 +82,8 @@ pub struct TuiOptions {
     pub operations: Operations,
     /// Keeps what is on the screen in a file; `None` where there is no place for it.
     pub save: Option<Saver>,
+    /// What is wrong with history or journal, as long as it is: gates and timelines are unknown for it.
+    pub records: Option<watch::Receiver<Option<Arc<str>>>>,
     /// Tells a person when something beside the screen goes wrong, such as the log.
     pub trouble: Option<watch::Receiver<Option<Arc<str>>>>,
 }
@@ -102,6 +104,7 @@ impl Default for TuiOptions {
             journal: None,
             operations: Operations::default(),
             save: None,
+            records: None,
             trouble: None,
         }
     }

@@ -6,7 +6,8 @@ use super::acting::{Carried, Preparation, Progress, Wish};
 use super::past::{Compared, Moment, Told};
 use crate::domain::history::{Interval, Line};
 use crate::domain::journal::Record;
-use crate::domain::{Gate, PolicyId, PolicyKey, ResourceRef};
+use crate::domain::{PolicyId, PolicyKey, ResourceRef};
+use crate::engine::gates::AllGates;
 use crate::engine::operations::{Compared as Shown, Declined, Former};
 use crate::engine::{Failure, HistoryReader, JournalAnswer, JournalQuestion, JournalReader};
 use crate::fleet::query::{BlockedRow, FindingQuery, FindingRow};
@@ -171,7 +172,7 @@ pub enum Answer {
     /// To [`Ask::Blocked`], newest first.
     Blocked(Result<Vec<BlockedRow>, Failure>),
     /// To [`Ask::Gates`]: each policy with its gate, or why there is no step before it.
-    Gates(Vec<(PolicyId, Result<Gate, String>)>),
+    Gates(AllGates),
     /// To [`Ask::Prepare`].
     Prepared(Arc<Preparation>),
     /// To [`Ask::Formers`], newest first.

@@ -25,6 +25,13 @@ pub(crate) struct Notice {
     pub(crate) text: String,
 }
 
+impl Notice {
+    /// Of something that no environment has to do with.
+    pub(crate) fn of_nowhere(text: &str) -> Self {
+        Self { role: Role::Attention, production: false, label: String::new(), text: clean(text).into_owned() }
+    }
+}
+
 /// What happened.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
@@ -61,8 +68,7 @@ impl Log {
 
     /// Notes something that no environment has to do with.
     pub(crate) fn note(&mut self, text: &str, now: Timestamp) {
-        let notice = Notice { role: Role::Attention, production: false, label: String::new(), text: text.to_owned() };
-        self.push(Entry { at: now, notice, times: 1 });
+        self.push(Entry { at: now, notice: Notice::of_nowhere(text), times: 1 });
     }
 
     fn push(&mut self, entry: Entry) {
@@ -125,9 +131,13 @@ fn changes(before: Option<&EnvironmentView>, now: &EnvironmentView) -> Vec<(Role
 /// What holds now, the gravest first; within the same gravity production first, then the order of the road.
 pub(crate) fn standing(fleet: &FleetView, zone: &TimeZone, keys: &Keymap) -> Vec<Notice> {
     let mut out: Vec<_> = fleet.environments.iter().flat_map(|e| of_environment(e, zone, keys)).collect();
-    let weight = |n: &Notice| (n.role != Role::Fault, n.role != Role::Attention, !n.production);
-    out.sort_by_key(weight);
+    gravest_first(&mut out);
     out
+}
+
+/// The order in which notices are told: those of equal weight stay as they are.
+pub(crate) fn gravest_first(notices: &mut [Notice]) {
+    notices.sort_by_key(|notice| (notice.role != Role::Fault, notice.role != Role::Attention, !notice.production));
 }
 
 fn of_environment(environment: &EnvironmentView, zone: &TimeZone, keys: &Keymap) -> Vec<Notice> {
@@ -172,6 +182,15 @@ fn of_environment(environment: &EnvironmentView, zone: &TimeZone, keys: &Keymap)
     if environment.stale > 0 {
         let what = words::counted(environment.stale, "result", "results");
         say(Role::Text, format!(": {what} of policies or rules that no longer exist stayed out of the numbers"));
+    }
+    if environment.foreign > 0 {
+        let what = words::counted(environment.foreign, "result", "results");
+        say(Role::Attention, format!(": {what} not counted: their reports are in another namespace than the resources they are about"));
+    }
+    for cell in environment.cells.iter() {
+        if let Some(doubt) = &cell.doubt {
+            say(Role::Attention, format!(": the numbers of {} are unknown: {}", clean(&cell.key.id.to_string()), clean(doubt)));
+        }
     }
     out
 }

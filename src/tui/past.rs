@@ -71,7 +71,7 @@ pub async fn timeline(
     let Some(timeline) = history.timeline(policy.clone(), window, width, now).await? else { return Ok(None) };
     let mut standings = Vec::with_capacity(timeline.roads.len());
     for road in &timeline.roads {
-        standings.push(history.standing(road.environment.clone(), policy.clone(), now).await?);
+        standings.push(history.standing(road.environment.clone(), policy.clone(), None, now).await?);
     }
     Ok(Some(Arc::new(Told { timeline, standings, at: now })))
 }

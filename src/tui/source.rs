@@ -5,7 +5,8 @@
 use super::acting::{self, Carried, Progress};
 use super::msg::{Answer, Ask};
 use super::past;
-use crate::domain::{Gate, PolicyId};
+use crate::engine::gates::AllGates;
+use crate::engine::operations::PendingByEnvironment;
 use crate::engine::{EngineHandle, HistoryReader, gates};
 use crate::fleet::query::FindingRow;
 use crate::fleet::view::FleetView;
@@ -15,9 +16,6 @@ use jiff::Timestamp;
 use std::future::Future;
 use std::sync::Arc;
 use tokio::sync::watch;
-
-/// After so many gates others get a turn on the thread.
-const GATES_AT_ONCE: usize = 16;
 
 /// What the screen needs of an engine.
 pub trait Source: Clone + Send + Sync + 'static {
@@ -49,7 +47,7 @@ impl Source for EngineHandle {
             Ask::Blocked { environment, policy } => Answer::Blocked(self.blocked(&environment, Some(policy)).await),
             Ask::Prepare(_) => Answer::Prepared(Arc::new(acting::nobody().into())),
             Ask::Formers { .. } => Answer::Formers(Arc::new(acting::nobody().map(|()| Vec::new()))),
-            Ask::Gates { road, history } => Answer::Gates(all_gates(self, &road, history.as_ref()).await),
+            Ask::Gates { road, history } => Answer::Gates(all_gates(self, &road, history.as_ref(), PendingByEnvironment::new()).await),
             Ask::Timeline { history, policy, window, width } => {
                 Answer::Timeline(past::timeline(&history, policy, window, width, Timestamp::now()).await)
             }
@@ -78,16 +76,14 @@ impl Source for EngineHandle {
     }
 }
 
-/// The gate of every policy that has a road, all judged for one moment.
-async fn all_gates(engine: &EngineHandle, road: &Road, history: Option<&HistoryReader>) -> Vec<(PolicyId, Result<Gate, String>)> {
+/// The gate of every policy that has a pipeline, all judged for one moment; `pending` is what repositories say and clusters do not yet.
+pub(super) async fn all_gates(
+    engine: &EngineHandle,
+    road: &Road,
+    history: Option<&HistoryReader>,
+    pending: PendingByEnvironment,
+) -> AllGates {
     let now = Timestamp::now();
-    let gathered = gates::gather(engine, road, None, history, now).await;
-    let mut out = Vec::new();
-    for policy in gathered.with_action() {
-        out.push((policy.clone(), gathered.gate(road, &policy, None, now)));
-        if out.len().is_multiple_of(GATES_AT_ONCE) {
-            tokio::task::yield_now().await;
-        }
-    }
-    out
+    let gathered = gates::gather(engine, road, None, history, now).await.with_pending(pending);
+    AllGates { gates: gathered.all(road, None, now).await, violations: gathered.violations() }
 }

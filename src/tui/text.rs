@@ -43,6 +43,21 @@ fn split_at_width(text: &str, columns: usize) -> (&str, &str) {
     (text, "")
 }
 
+/// `text` in pieces of at most `columns`, every character of it: blanks count, and words are torn.
+pub(crate) fn pieces(text: &str, columns: usize) -> Vec<&str> {
+    let mut pieces = Vec::new();
+    let mut rest = text;
+    while width(rest) > columns.max(1) {
+        let (head, tail) = split_at_width(rest, columns.max(1));
+        // A character wider than the line takes one of its own rather than none.
+        let at = if head.is_empty() { rest.chars().next().map_or(rest.len(), char::len_utf8) } else { rest.len() - tail.len() };
+        pieces.push(&rest[..at]);
+        rest = &rest[at..];
+    }
+    pieces.push(rest);
+    pieces
+}
+
 /// `text` with blanks behind it up to `columns`.
 pub(crate) fn pad(text: &str, columns: usize) -> String {
     format!("{text}{}", " ".repeat(columns.saturating_sub(width(text))))
@@ -93,6 +108,14 @@ mod tests {
         assert_eq!(fit("plain", 5, "…"), "plain");
         assert_eq!(fit("plain", 0, "…"), "");
         assert_eq!(fit("plain", 1, "…"), "…");
+    }
+
+    #[test]
+    fn pieces_lose_nothing() {
+        assert_eq!(pieces("    - name: x", 6), vec!["    - ", "name: ", "x"]);
+        assert_eq!(pieces("", 4), vec![""]);
+        assert_eq!(pieces("漢字 a", 1), vec!["漢", "字", " ", "a"]);
+        assert_eq!(pieces("abc", 0), vec!["a", "b", "c"]);
     }
 
     #[test]

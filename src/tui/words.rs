@@ -51,6 +51,17 @@ pub(crate) fn span(then: Timestamp, now: Timestamp) -> String {
     }
 }
 
+/// When there was no Kyverno yet: an older result was written with a wrong clock, or with no time at all.
+const BEFORE_KYVERNO: i64 = 1_420_070_400;
+
+/// `11 min ago, Nov 23 14:32:07`; where that cannot be, why not.
+pub(crate) fn evaluated(at: Timestamp, now: Timestamp, zone: &TimeZone) -> String {
+    if at.as_second() < BEFORE_KYVERNO {
+        return format!("time unknown: the report says {}", exactly(at, zone));
+    }
+    format!("{} ago, {}", span(at, now), date(at, zone))
+}
+
 /// `14:32:07` where the person is.
 pub(crate) fn clock(at: Timestamp, zone: &TimeZone) -> String {
     at.to_zoned(zone.clone()).strftime("%H:%M:%S").to_string()
@@ -183,6 +194,14 @@ mod tests {
         assert_eq!(number(12_500), "12 500");
         assert_eq!(number(1_004_211), "1 004 211");
         assert_eq!(counted(1, "owner", "owners"), "1 owner");
+    }
+
+    #[test]
+    fn a_result_of_before_kyverno_has_no_time() {
+        let (now, zone) = (Timestamp::from_second(1_700_000_000).unwrap(), TimeZone::UTC);
+        let said = |second| evaluated(Timestamp::from_second(second).unwrap(), now, &zone);
+        assert_eq!(said(42), "time unknown: the report says Jan 01 1970 00:00:42 UTC");
+        assert_eq!(said(1_699_999_400), "10 min ago, Nov 14 22:03:20");
     }
 
     #[test]

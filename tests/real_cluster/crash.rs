@@ -1,9 +1,9 @@
 //! Writes whose answer is lost, and programs that are killed between any two steps: what happened is found out, nothing is lost, the journal tells the truth.
 
 use super::operators::{action, journal, live, pod, policy};
-use crate::support::cluster::{Cluster, Fleet, Options};
+use crate::support::cluster::{Cluster, Fleet, Need, Options};
 use crate::support::eventually;
-use crate::support::product::{Answer, Desk, finish};
+use crate::support::product::{Answer, Desk, finish, haste};
 use crate::support::proxy::{Act, Fault, Faulty, Proxy};
 use serde_json::Value;
 use std::process::Child;
@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 const SOON: Duration = Duration::from_secs(60);
 
 const CONFIG: &str = "[[environments]]\nname = \"dev\"\ncontext = \"dev\"\nsteps = [{ mode = \"audit\" }, { mode = \"enforce\" }]\n";
-const DEMOTE: [&str; 7] = ["demote", "p", "-e", "dev", "--yes", "-o", "json"];
 /// The write itself, not its dry runs.
 const WRITE: &str = "PATCH /clusterpolicies/p !dryRun";
 const DRY_RUN: &str = "PATCH /clusterpolicies/p dryRun=All";
@@ -20,23 +19,24 @@ const DRY_RUN: &str = "PATCH /clusterpolicies/p dryRun=All";
 const WHO: &str = "POST selfsubjectreviews";
 
 /// A policy that enforces.
-fn start() -> Option<Fleet> {
-    let fleet = Fleet::start(&["dev"], Options { kyverno: true, ..Options::default() })?;
-    let dev = fleet.cluster("dev");
-    dev.namespace("shop");
-    dev.apply(&policy("p", "Enforce"));
-    dev.kubectl(&["wait", "--for=condition=Ready", "clusterpolicy/p", "--timeout=60s"]);
-    Some(fleet)
+fn start(dev: &Cluster, p: &str, shop: &str) {
+    dev.namespace(shop);
+    dev.apply(&policy(p, shop, "Enforce"));
+    dev.kubectl(&["wait", "--for=condition=Ready", "clusterpolicy", p, "--timeout=60s"]);
+}
+
+fn demote(p: &str) -> [&str; 7] {
+    ["demote", p, "-e", "dev", "--yes", "-o", "json"]
 }
 
 /// Enforced again, by somebody else.
-fn enforce(cluster: &Cluster) {
+fn enforce(cluster: &Cluster, p: &str) {
     eventually("Kyverno lets it be changed", SOON, || {
         let patch = "{\"spec\": {\"validationFailureAction\": \"Enforce\"}}";
-        let patched = cluster.try_kubectl(&["patch", "clusterpolicy", "p", "--type=merge", "-p", patch], "");
+        let patched = cluster.try_kubectl(&["patch", "clusterpolicy", p, "--type=merge", "-p", patch], "");
         if patched.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&patched.stderr).into_owned()) }
     });
-    assert_eq!(action(cluster, "p"), "Enforce");
+    assert_eq!(action(cluster, p), "Enforce");
 }
 
 /// Waits until a request came to the proxy, and was answered by the server if `status` says how.
@@ -75,36 +75,38 @@ fn result(desk: &Desk, answer: &Answer) -> (String, String) {
 
 #[test]
 fn a_write_without_an_answer_is_found_out_and_not_guessed() {
-    let Some(fleet) = start() else { return };
-    let dev = fleet.cluster("dev");
+    let Some(fleet) = Fleet::shared(Need::Kyverno) else { return };
+    let (dev, name, shop) = (fleet.cluster("dev"), fleet.name("p"), fleet.name("shop"));
+    let p = name.as_str();
+    start(dev, p, &shop);
     let proxy = Proxy::before(&fleet, "dev");
-    let desk = Desk::with_config(&fleet, CONFIG).through(&fleet, &[&proxy]);
+    let desk = Desk::with_config(&fleet, CONFIG).through(&fleet, &[&proxy]).hasty();
 
     // The server has it, and the connection ends: before the answer, and in the middle of it.
     for fault in [Fault::CutAnswer, Fault::CutAfter(50)] {
         let cut = proxy.fault_times(1, WRITE, fault);
-        let answer = desk.run(&DEMOTE);
+        let answer = desk.run(&demote(p));
         assert_eq!((cut.hits(), answer.status), (1, Some(0)), "{answer:?}");
         let (result, reason) = result(&desk, &answer);
         assert!(result == "done" && reason.contains("the answer was lost") && reason.contains("shows the change"), "{reason}");
-        assert_eq!(action(dev, "p"), "Audit");
-        enforce(dev);
+        assert_eq!(action(dev, p), "Audit");
+        enforce(dev, p);
     }
 
     // It never reached the server. An object that is as it was tells that only when no server can be busy with the write any more.
     let cut = proxy.fault_times(1, WRITE, Fault::Cut);
     let begun = Instant::now();
-    let answer = desk.run(&DEMOTE);
+    let answer = desk.run(&demote(p));
     assert_eq!((cut.hits(), answer.status), (1, Some(1)), "{answer:?}");
     let (failed, reason) = result(&desk, &answer);
     assert!(failed == "failed" && reason.contains("nothing changed"), "{reason}");
-    assert!(begun.elapsed() > Duration::from_secs(34), "a server may take 34 s for a write: {:?}", begun.elapsed());
-    assert_eq!(action(dev, "p"), "Enforce");
+    assert!(begun.elapsed() > Duration::from_secs(34) / haste(), "a server may take 34 s for a write: {:?}", begun.elapsed());
+    assert_eq!(action(dev, p), "Enforce");
 
     // It comes late: the connection is lost, the object shows what it was, and then the write arrives.
     let mark = proxy.mark();
     let late = proxy.fault_times(1, WRITE, Fault::Late);
-    let demoting = desk.start(&DEMOTE);
+    let demoting = desk.start(&demote(p));
     until_asked(&proxy, mark, WRITE, None);
     until_looked(&proxy, mark);
     drop(late);
@@ -112,15 +114,15 @@ fn a_write_without_an_answer_is_found_out_and_not_guessed() {
     assert_eq!(answer.status, Some(0), "{answer:?}");
     let (done, reason) = result(&desk, &answer);
     assert!(done == "done" && reason.contains("shows the change"), "{reason}");
-    enforce(dev);
+    enforce(dev, p);
 
     // It never comes, and somebody else changes the policy meanwhile: nobody can tell.
     let mark = proxy.mark();
     let cut = proxy.fault_times(1, WRITE, Fault::Cut);
-    let demoting = desk.start(&DEMOTE);
+    let demoting = desk.start(&demote(p));
     until_asked(&proxy, mark, WRITE, None);
     until_looked(&proxy, mark);
-    dev.kubectl(&["patch", "clusterpolicy", "p", "--type=merge", "-p", "{\"spec\": {\"failurePolicy\": \"Ignore\"}}"]);
+    dev.kubectl(&["patch", "clusterpolicy", p, "--type=merge", "-p", "{\"spec\": {\"failurePolicy\": \"Ignore\"}}"]);
     let answer = finish(demoting);
     drop(cut);
     assert_eq!(answer.status, Some(4), "{answer:?}");
@@ -130,7 +132,7 @@ fn a_write_without_an_answer_is_found_out_and_not_guessed() {
     // Nobody can be asked any more.
     let cut = proxy.fault_times(1, WRITE, Fault::HoldAnswer);
     let mark = proxy.mark();
-    let demoting = desk.start(&DEMOTE);
+    let demoting = desk.start(&demote(p));
     until_asked(&proxy, mark, WRITE, Some(200));
     proxy.refuse();
     let answer = finish(demoting);
@@ -149,15 +151,16 @@ fn a_write_without_an_answer_is_found_out_and_not_guessed() {
 
 #[test]
 fn an_api_server_that_dies_around_a_write_is_asked_when_it_is_back() {
-    let Some(fleet) = start() else { return };
-    let dev = fleet.cluster("dev");
+    let Some(fleet) = Fleet::start(&["dev"], Options { kyverno: true, ..Options::default() }) else { return };
+    let (dev, p) = (fleet.cluster("dev"), "p");
+    start(dev, p, "shop");
     let proxy = Proxy::before(&fleet, "dev");
     let desk = Desk::with_config(&fleet, CONFIG).through(&fleet, &[&proxy]);
 
     // Killed when it had stored the write, before the answer was out.
     let mark = proxy.mark();
     let held = proxy.fault_times(1, WRITE, Fault::HoldAnswer);
-    let demoting = desk.start(&DEMOTE);
+    let demoting = desk.start(&demote(p));
     until_asked(&proxy, mark, WRITE, Some(200));
     dev.signal("api", "KILL");
     proxy.drop_connections();
@@ -167,13 +170,13 @@ fn an_api_server_that_dies_around_a_write_is_asked_when_it_is_back() {
     assert_eq!(answer.status, Some(0), "{answer:?}");
     let (done, reason) = result(&desk, &answer);
     assert!(done == "done" && reason.contains("shows the change"), "{reason}");
-    assert_eq!(action(dev, "p"), "Audit");
-    enforce(dev);
+    assert_eq!(action(dev, p), "Audit");
+    enforce(dev, p);
 
     // Killed before the write reached it.
     let mark = proxy.mark();
     let held = proxy.fault_times(1, WRITE, Fault::Stall);
-    let demoting = desk.start(&DEMOTE);
+    let demoting = desk.start(&demote(p));
     until_asked(&proxy, mark, WRITE, None);
     dev.signal("api", "KILL");
     proxy.drop_connections();
@@ -183,10 +186,10 @@ fn an_api_server_that_dies_around_a_write_is_asked_when_it_is_back() {
     assert_eq!(answer.status, Some(1), "{answer:?}");
     let (failed, reason) = result(&desk, &answer);
     assert!(failed == "failed" && reason.contains("nothing changed"), "{reason}");
-    assert_eq!(action(dev, "p"), "Enforce");
+    assert_eq!(action(dev, p), "Enforce");
 
     // And the next one goes through.
-    let answer = desk.run(&DEMOTE);
+    let answer = desk.run(&demote(p));
     assert_eq!(answer.status, Some(0), "{answer:?}");
     assert_eq!(result(&desk, &answer).0, "done");
 }
@@ -197,9 +200,9 @@ fn archives(desk: &Desk) -> usize {
 }
 
 /// Kills a demotion where the proxy keeps it, which is known when `pattern` has come and, if so said, was answered.
-fn kill_at(desk: &Desk, proxy: &Proxy, faults: Vec<Faulty>, pattern: &str, count: usize, status: Option<u16>) {
+fn kill_at(desk: &Desk, p: &str, proxy: &Proxy, faults: Vec<Faulty>, pattern: &str, count: usize, status: Option<u16>) {
     let mark = proxy.mark();
-    let mut demoting = desk.start(&DEMOTE);
+    let mut demoting = desk.start(&demote(p));
     eventually(&format!("{count} of {pattern}"), SOON, || {
         let asked = proxy.asked(mark, pattern);
         if asked.len() == count { Ok(()) } else { Err(asked.len()) }
@@ -227,9 +230,11 @@ fn open(desk: &Desk) -> Vec<String> {
 
 #[test]
 fn killed_between_any_two_steps_nothing_is_lost() {
-    let Some(fleet) = start() else { return };
-    let dev = fleet.cluster("dev");
-    dev.apply(&pod("web", "nginx:1.27"));
+    let Some(fleet) = Fleet::shared(Need::Kyverno) else { return };
+    let (dev, name, shop) = (fleet.cluster("dev"), fleet.name("p"), fleet.name("shop"));
+    let p = name.as_str();
+    start(dev, p, &shop);
+    dev.apply(&pod("web", &shop, "nginx:1.27"));
     let proxy = Proxy::before(&fleet, "dev");
     let passes = || Fault::Throttle(u64::MAX);
     // Who it is is asked for the plan, for the archive and for the intent.
@@ -245,19 +250,19 @@ fn killed_between_any_two_steps_nothing_is_lost() {
             _ => (vec![proxy.fault(WRITE, Fault::HoldAnswer)], WRITE, 1, Some(200)),
         };
         let (faults, pattern, count, status) = faults;
-        kill_at(&desk, &proxy, faults, pattern, count, status);
-        assert_eq!(action(dev, "p"), if changed { "Audit" } else { "Enforce" }, "{what}");
+        kill_at(&desk, p, &proxy, faults, pattern, count, status);
+        assert_eq!(action(dev, p), if changed { "Audit" } else { "Enforce" }, "{what}");
         assert_eq!(archives(&desk), saved, "{what}");
         assert_eq!(journal(&desk).len(), entries, "{what}");
         assert_eq!(open(&desk), shown, "{what}");
         // The next one goes through, and the open intent stays what it is: unknown.
-        enforce(dev);
-        let next = desk.run(&DEMOTE);
+        enforce(dev, p);
+        let next = desk.run(&demote(p));
         assert_eq!(next.status, Some(0), "{what}: {next:?}");
         let now = journal(&desk);
         assert_eq!(now.len(), entries + 2, "{what}: {now:#?}");
         assert_eq!(now.iter().filter(|entry| entry["result"] == "unknown").count(), shown.len(), "{what}: {now:#?}");
-        enforce(dev);
+        enforce(dev, p);
     };
     after("planning", false, 0, 0, &[]);
     after("before the archive", false, 0, 0, &[]);
@@ -268,13 +273,15 @@ fn killed_between_any_two_steps_nothing_is_lost() {
 
 #[test]
 fn killed_while_it_follows_the_effect_the_outcome_is_on_record() {
-    let Some(fleet) = start() else { return };
-    let dev = fleet.cluster("dev");
+    let Some(fleet) = Fleet::shared(Need::Kyverno) else { return };
+    let (dev, name, shop) = (fleet.cluster("dev"), fleet.name("p"), fleet.name("shop"));
+    let p = name.as_str();
+    start(dev, p, &shop);
     let proxy = Proxy::before(&fleet, "dev");
     let desk = Desk::with_config(&fleet, CONFIG).through(&fleet, &[&proxy]);
     let mark = proxy.mark();
     let held = proxy.fault(WRITE, Fault::Hold);
-    let mut demoting = desk.start(&DEMOTE);
+    let mut demoting = desk.start(&demote(p));
     until_asked(&proxy, mark, WRITE, None);
     // From here on it sees nothing of the effect.
     assert!(proxy.act("clusterpolicies watch=true", &Act::Stall) > 0);
@@ -287,7 +294,7 @@ fn killed_while_it_follows_the_effect_the_outcome_is_on_record() {
     kill(&mut demoting);
     assert_eq!(journal(&desk)[1]["result"], "done");
     assert_eq!(open(&desk), Vec::<String>::new());
-    assert_eq!(action(dev, "p"), "Audit");
+    assert_eq!(action(dev, p), "Audit");
 
     // A line that was cut off in the middle of its write is told, and moved aside by the next operation.
     let file = std::fs::read_dir(desk.home().join("data/policydeck/journal")).unwrap().flatten().map(|entry| entry.path());
@@ -297,10 +304,10 @@ fn killed_while_it_follows_the_effect_the_outcome_is_on_record() {
     std::fs::write(&file, lines).unwrap();
     let flawed = desk.run(&["audit", "verify"]);
     assert!(flawed.status == Some(1) && flawed.stdout.contains("the next operation moves it aside"), "{flawed:?}");
-    enforce(dev);
-    let next = desk.run(&DEMOTE);
+    enforce(dev, p);
+    let next = desk.run(&demote(p));
     assert_eq!(next.status, Some(0), "{next:?}");
     let verbs: Vec<String> = journal(&desk).iter().map(|entry| entry["verb"].as_str().unwrap().to_owned()).collect();
     assert_eq!(verbs, ["demote", "demote", "recover", "demote", "demote"]);
-    assert_eq!(live(dev, "p")["metadata"]["annotations"]["policydeck.dev/plan"], journal(&desk)[4]["plan"]);
+    assert_eq!(live(dev, p)["metadata"]["annotations"]["policydeck.dev/plan"], journal(&desk)[4]["plan"]);
 }

@@ -179,6 +179,7 @@ fn the_recount_counts_by_hand() {
         owners: BTreeMap::from([(row, [1, 0, 0, 0, 1])]),
         stale: 1,
         malformed: 1,
+        foreign: 0,
     };
     assert_eq!(recount(&dev.api), expected);
 }
@@ -215,7 +216,7 @@ fn second_opinion(fleet: &Fleet, context: &str, count: &Count) {
     let output =
         Command::new("python3").arg(script).arg("--csv").arg("--kubeconfig").arg(fleet.kubeconfig()).arg(context).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let mut theirs = Count { stale: count.stale, malformed: count.malformed, ..Count::default() };
+    let mut theirs = Count { stale: count.stale, malformed: count.malformed, foreign: count.foreign, ..Count::default() };
     for line in String::from_utf8(output.stdout).unwrap().lines() {
         let fields = line.split(',').collect::<Vec<_>>();
         let [_, source, policy, numbers @ ..] = fields.as_slice() else { panic!("{line}") };
@@ -226,5 +227,8 @@ fn second_opinion(fleet: &Fleet, context: &str, count: &Count) {
     }
     assert_eq!(*count, theirs);
     let totals = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(totals.contains(&format!("stale {} malformed {}", count.stale, count.malformed)), "{totals} {count:?}");
+    assert!(
+        totals.contains(&format!("stale {} malformed {} foreign {}", count.stale, count.malformed, count.foreign)),
+        "{totals} {count:?}"
+    );
 }

@@ -6,23 +6,31 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod admission_path;
 mod bad_input;
 mod bare;
+mod counting;
 mod crash;
+mod evidence;
 mod faults;
 mod gaps;
 mod gates;
 mod gitops;
 mod harness;
+mod installations;
 mod keeping;
 mod live;
 mod metrics;
 mod modes;
 mod operators;
+mod owners;
+mod pipeline;
 mod record;
 mod refusals;
+mod releases;
 mod rights;
 mod rollouts;
 mod shapes;
+mod situations;
 mod terminal_faults;
 mod truth;

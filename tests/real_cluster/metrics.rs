@@ -1,34 +1,35 @@
 //! A real Prometheus beside the real Kyverno tells what was refused while no recorder ran.
 //!
-//! A gate asks for it only where a step is older than the hour for which a cluster keeps its events. So the policies say that they began two hours ago, and
+//! A gate asks for it only where a step is older than the hour for which a cluster keeps its events. So the policies are made two hours old, and
 //! Prometheus gets the two hours before the test as `promtool` imports them: what Kyverno serves at its beginning, again and again. What matters
 //! (refusals, a restart, scrapes) happens then for real.
 
+use crate::support::age::made_at;
 use crate::support::cluster::{Cluster, Fleet, Options};
 use crate::support::eventually;
-use crate::support::product::{Desk, finish};
+use crate::support::product::{Desk, end};
 use jiff::Timestamp;
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::path::PathBuf;
-use std::process::{Child, Command};
+use std::process::Command;
 use std::time::Duration;
 
-const SOON: Duration = Duration::from_secs(90);
+const SOON: Duration = Duration::from_secs(180);
 
 /// Two policies of each family; one of each is to refuse something.
-fn policies(since: Timestamp) -> String {
+fn policies() -> String {
     let classic = |name: &str, tag: &str| {
         format!(
-            "{{apiVersion: kyverno.io/v1, kind: ClusterPolicy, metadata: {{name: {name}, annotations: {{policydeck.dev/at: '{since}'}}}}, spec: {{validationFailureAction: \
-             Enforce, failurePolicy: Ignore, rules: [{{name: tag, match: {{any: [{{resources: {{kinds: [Pod], namespaces: [shop]}}}}]}}, validate: {{message: refused, pattern: \
+            "{{apiVersion: kyverno.io/v1, kind: ClusterPolicy, metadata: {{name: {name}}}, spec: {{validationFailureAction: \
+             Enforce, rules: [{{name: tag, match: {{any: [{{resources: {{kinds: [Pod], namespaces: [shop]}}}}]}}, validate: {{message: refused, pattern: \
              {{spec: {{containers: [{{image: '!*:{tag}'}}]}}}}}}}}]}}}}"
         )
     };
     let cel = |name: &str, tag: &str| {
         format!(
-            "{{apiVersion: policies.kyverno.io/v1, kind: ValidatingPolicy, metadata: {{name: {name}, annotations: {{policydeck.dev/at: '{since}'}}}}, spec: \
-             {{failurePolicy: Ignore, validationActions: [Deny], matchConstraints: {{resourceRules: [{{apiGroups: [''], apiVersions: [v1], operations: [CREATE], resources: [pods]}}]}}, \
+            "{{apiVersion: policies.kyverno.io/v1, kind: ValidatingPolicy, metadata: {{name: {name}}}, spec: \
+             {{validationActions: [Deny], matchConstraints: {{resourceRules: [{{apiGroups: [''], apiVersions: [v1], operations: [CREATE], resources: [pods]}}]}}, \
              validations: [{{message: refused, expression: \"object.spec.containers.all(c, !c.image.endsWith(':{tag}'))\"}}]}}}}"
         )
     };
@@ -43,19 +44,19 @@ fn refused(cluster: &Cluster, name: &str, tag: &str) -> bool {
     !cluster.try_kubectl(&["create", "-f", "-"], &pod).status.success()
 }
 
-/// The policies, as if they had been made two hours ago: changed once, so that the time of their making tells nothing, and without the times of writes.
-fn begin(dev: &Cluster) -> Timestamp {
+/// The policies, as if they had been made two hours ago.
+fn begin(fleet: &Fleet) -> Timestamp {
+    let dev = fleet.cluster("dev");
     dev.namespace("shop");
     let since = Timestamp::from_second(Timestamp::now().as_second() - 7_200).unwrap();
-    dev.apply(&policies(since));
-    for (kind, name) in
-        [("clusterpolicy", "classic"), ("clusterpolicy", "quiet"), ("validatingpolicy", "cel"), ("validatingpolicy", "cel-quiet")]
-    {
-        for patch in [r#"{"spec": {"failurePolicy": "Fail"}}"#, r#"{"metadata": {"managedFields": [{}]}}"#] {
-            dev.kubectl(&["patch", kind, name, "--type=merge", "-p", patch]);
-        }
-    }
+    dev.apply(&policies());
     dev.kubectl(&["wait", "--for=condition=Ready", "clusterpolicy", "--all", "--timeout=60s"]);
+    for (kind, name) in
+        [("clusterpolicies", "classic"), ("clusterpolicies", "quiet"), ("validatingpolicies", "cel"), ("validatingpolicies", "cel-quiet")]
+    {
+        let group = if kind == "clusterpolicies" { "kyverno.io" } else { "policies.kyverno.io" };
+        made_at(fleet, "dev", (group, kind, name), since);
+    }
     // What is refused now is before everything that is asked about.
     for tag in ["bad", "worse"] {
         let mut tried = 0;
@@ -145,13 +146,6 @@ fn desk(fleet: &Fleet, url: &str) -> Desk {
     Desk::with_config(fleet, &config)
 }
 
-fn end(recorder: Child) -> String {
-    assert!(Command::new("kill").args(["-s", "TERM", &recorder.id().to_string()]).status().unwrap().success());
-    let ended = finish(recorder);
-    assert_eq!(ended.status, Some(0), "{ended:?}");
-    ended.stderr
-}
-
 /// The gate's condition `blocked`.
 fn blocked(desk: &Desk, policy: &str) -> Value {
     let (gates, _) = desk.json(&["gate", policy]);
@@ -198,7 +192,7 @@ fn prometheus_tells_what_nobody_watched() {
     let Some(fleet) = Fleet::start(&["dev", "other"], Options::default()) else { return };
     fleet.start_kyverno(&["dev"], false);
     let dev = fleet.cluster("dev");
-    let since = begin(dev);
+    let since = begin(&fleet);
     let url = fleet.start_prometheus(&["dev"], Some(&past(&fleet, "dev", since)));
 
     // A recorder for a moment; then nobody watches, and two are refused, and what tells of it in the cluster goes.
@@ -256,14 +250,37 @@ fn prometheus_tells_what_nobody_watched() {
         if told.iter().any(|(from, _)| *from > killed) { Ok(told) } else { Err(format!("{told:?}")) }
     });
     assert!(!told.iter().any(|(from, to)| *from <= killed && killed < *to), "the restart stays a gap: {killed}, {told:?}");
+    native(dev, &desk);
     end(third);
+}
+
+/// Where the API server judges by itself there are no events: its own counters tell, while the recorder runs, too.
+fn native(dev: &Cluster, desk: &Desk) {
+    let policy = |name: &str, bad: &str| {
+        format!(
+            "{{apiVersion: policies.kyverno.io/v1, kind: ValidatingPolicy, metadata: {{name: {name}}}, spec: {{validationActions: [Deny], autogen: \
+             {{validatingAdmissionPolicy: {{enabled: true}}}}, matchConstraints: {{resourceRules: [{{apiGroups: [''], apiVersions: [v1], operations: [CREATE], \
+             resources: [configmaps]}}]}}, validations: [{{message: refused, expression: \"object.metadata.name != '{bad}'\"}}]}}}}"
+        )
+    };
+    dev.apply(&[policy("native", "bad"), policy("native-quiet", "never")].join("\n---\n"));
+    for name in ["native", "native-quiet"] {
+        until(desk, "Prometheus tells of no refusal so far", name, |blocked| blocked["state"] == "met" && blocked["value"] == 0);
+    }
+    let refused = dev.try_kubectl(&["create", "configmap", "bad", "-n", "shop"], "");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("ValidatingAdmissionPolicy"), "{refused:?}");
+    let closed = until(desk, "Prometheus tells of it", "native", |blocked| blocked["state"] == "unmet");
+    assert_eq!((&closed["value"], &closed["source"]), (&1.into(), &"Prometheus".into()), "{closed:#}");
+    assert!(closed["reason"].as_str().unwrap().contains("by the API server's own count"), "{closed:#}");
+    let quiet = blocked(desk, "native-quiet");
+    assert_eq!((&quiet["state"], &quiet["value"], &quiet["source"]), (&"met".into(), &0.into(), &"Prometheus".into()), "{quiet:#}");
 }
 
 #[test]
 fn a_prometheus_that_does_not_answer_is_named() {
     let Some(fleet) = Fleet::start(&["dev", "other"], Options::default()) else { return };
     fleet.start_kyverno(&["dev"], false);
-    begin(fleet.cluster("dev"));
+    begin(&fleet);
     for (url, words) in [("", "; Prometheus is not configured"), ("http://127.0.0.1:9", "; Prometheus does not answer: connection refused")]
     {
         let desk = desk(&fleet, url);
@@ -271,7 +288,7 @@ fn a_prometheus_that_does_not_answer_is_named() {
         on_record(&desk, "quiet");
         let dark = until(&desk, words, "quiet", |blocked| blocked["reason"].as_str().is_some_and(|reason| reason.ends_with(words)));
         assert_eq!((&dark["state"], &dark["value"]), (&"unknown".into(), &Value::Null), "{dark:#}");
-        let said = end(recorder);
+        let said = end(recorder).stderr;
         assert_eq!(said.contains("dev: Prometheus does not answer"), !url.is_empty(), "{said}");
     }
 }

@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Long enough for some hundred policies to be taken up, and for the slowest of Kyverno's webhooks to be written.
-const IN_FORCE: Duration = Duration::from_secs(60);
+pub(super) const IN_FORCE: Duration = Duration::from_secs(60);
 
 /// How long what Kyverno does must stay the same before it counts as what it does.
-const STABLE: Duration = Duration::from_secs(4);
+pub(super) const STABLE: Duration = Duration::from_secs(4);
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -24,25 +24,25 @@ const PUBLIC_KEY: &str = "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj
 
 #[derive(Deserialize, Debug)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Case {
-    name: String,
+pub(super) struct Case {
+    pub(super) name: String,
     #[serde(default)]
     about: String,
     policy: Option<Value>,
     fixture: Option<String>,
     beside: Option<String>,
-    policy_name: Option<String>,
-    namespace: Option<String>,
+    pub(super) policy_name: Option<String>,
+    pub(super) namespace: Option<String>,
     #[serde(default)]
     pod: bool,
-    sends: Vec<Send>,
+    pub(super) sends: Vec<Send>,
 }
 
 #[derive(Deserialize, Debug)]
 #[serde(deny_unknown_fields)]
-struct Send {
+pub(super) struct Send {
     /// None for a resource without a namespace.
-    r#in: Option<String>,
+    pub(super) r#in: Option<String>,
     resource: Option<Value>,
     observed: Observed,
     mode: Option<String>,
@@ -50,13 +50,24 @@ struct Send {
 
 #[derive(Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 #[serde(rename_all = "lowercase")]
-enum Observed {
+pub(super) enum Observed {
     Blocked,
     Warned,
     Passed,
 }
 
-fn table(file: &str) -> Vec<Case> {
+impl Observed {
+    /// Whether a policy of this mode does that to a bad resource.
+    pub(super) fn fits(self, mode: &str) -> bool {
+        match self {
+            Self::Blocked => matches!(mode, "enforce" | "mixed"),
+            Self::Warned => mode == "warn",
+            Self::Passed => matches!(mode, "audit" | "off" | "absent" | "not-ready" | "mixed"),
+        }
+    }
+}
+
+pub(super) fn table(file: &str) -> Vec<Case> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/modes").join(file);
     let text = std::fs::read_to_string(&path).unwrap();
     serde_saphyr::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
@@ -74,7 +85,7 @@ impl Case {
     }
 
     /// The policy with what the table leaves out.
-    fn complete(&self) -> Value {
+    pub(super) fn complete(&self) -> Value {
         let mut policy = self.policy.clone().expect("a case has a policy or a fixture");
         let kind = policy["kind"].as_str().unwrap().to_owned();
         let cel = !matches!(kind.as_str(), "ClusterPolicy" | "Policy");
@@ -120,7 +131,7 @@ impl Case {
         policy
     }
 
-    fn resource(&self, send: &Send) -> Value {
+    pub(super) fn resource(&self, send: &Send) -> Value {
         let mut resource = send.resource.clone().unwrap_or_else(|| {
             let metadata = json!({"name": self.name, "labels": {"case": self.name}});
             if self.pod {
@@ -151,7 +162,7 @@ fn collection(resource: &Value) -> String {
 }
 
 /// Sends a resource as a dry run, which passes through Kyverno's webhooks like any other request.
-fn dry_run(cluster: &Cluster, resource: &Value) -> Observed {
+pub(super) fn dry_run(cluster: &Cluster, resource: &Value) -> Observed {
     let reply = cluster.api.post(&format!("{}?dryRun=All", collection(resource)), resource).unwrap();
     match reply.status {
         // 400 is how Kyverno's webhooks refuse, 422 how a ValidatingAdmissionPolicy does; both name themselves.
@@ -235,14 +246,16 @@ fn differences(desk: &Desk, sends: &[(&Case, &Send)]) -> Vec<String> {
             let name = case.policy_name.as_deref().unwrap_or(&case.name);
             let item = document["items"].as_array().into_iter().flatten().find(|item| item["policy"]["name"] == name);
             let said = item.map_or("absent", |item| item["mode"].as_str().unwrap_or("no mode"));
+            let in_force = item.map_or("no", |item| item["inForce"]["state"].as_str().unwrap_or("not said"));
+            let reached = matches!(in_force, "yes" | "partly");
             let fits = match send.observed {
-                Observed::Blocked => matches!(said, "enforce" | "mixed"),
-                Observed::Warned => said == "warn",
-                Observed::Passed => matches!(said, "audit" | "off" | "absent" | "not-ready" | "mixed"),
+                Observed::Passed => !reached || send.observed.fits(said),
+                Observed::Blocked | Observed::Warned => reached && send.observed.fits(said),
             };
             if !fits || send.mode.as_deref().is_some_and(|mode| mode != said) {
                 let (observed, mode) = (send.observed, &send.mode);
-                wrong.push(format!("{name} in {namespace:?}: Kyverno {observed:?}, table {mode:?}, policydeck {said}"));
+                wrong
+                    .push(format!("{name} in {namespace:?}: Kyverno {observed:?}, table {mode:?}, policydeck {said}, in force {in_force}"));
             }
         }
     }
@@ -250,7 +263,7 @@ fn differences(desk: &Desk, sends: &[(&Case, &Send)]) -> Vec<String> {
 }
 
 /// The namespaces that the tables speak of.
-fn namespaces(cluster: &Cluster) {
+pub(super) fn namespaces(cluster: &Cluster) {
     for (name, label) in [
         ("plain", ""),
         ("team-a", ""),
@@ -271,7 +284,7 @@ fn delete_policies(cluster: &Cluster) {
     cluster.kubectl(&["delete", kinds, "--all", "-A"]);
 }
 
-const OWN: [&str; 4] = ["clusterpolicy-actions.yaml", "clusterpolicy-overrides.yaml", "namespaced-policy.yaml", "cel.yaml"];
+pub(super) const OWN: [&str; 4] = ["clusterpolicy-actions.yaml", "clusterpolicy-overrides.yaml", "namespaced-policy.yaml", "cel.yaml"];
 
 #[test]
 fn tables_read_and_names_are_unique() {

@@ -1,6 +1,6 @@
 //! Two operators at once on a real Kyverno: one wins, the other is told so, and both journals tell the truth.
 
-use crate::support::cluster::{Cluster, Fleet, Options};
+use crate::support::cluster::{Cluster, Fleet, Need};
 use crate::support::eventually;
 use crate::support::product::{Answer, Desk, finish};
 use crate::support::proxy::{Fault, Proxy};
@@ -12,19 +12,17 @@ const REPORTED: Duration = Duration::from_secs(180);
 
 const CONFIG: &str =
     "[[environments]]\nname = \"dev\"\ncontext = \"dev\"\nsteps = [{ mode = \"audit\" }, { mode = \"enforce\", max_blocked = 50 }]\n";
-/// One for each race.
-const POLICIES: [&str; 9] = ["p0", "p1", "p2", "p3", "p4", "p5", "p6", "p7", "p8"];
-
-pub(super) fn policy(name: &str, action: &str) -> String {
+/// A policy against mutable tags, about one namespace.
+pub(super) fn policy(name: &str, shop: &str, action: &str) -> String {
     format!(
         "{{apiVersion: kyverno.io/v1, kind: ClusterPolicy, metadata: {{name: {name}}}, spec: {{validationFailureAction: {action}, background: true, rules: [{{name: tag, \
-         match: {{any: [{{resources: {{kinds: [Pod], namespaces: [shop]}}}}]}}, validate: {{message: no latest, pattern: {{spec: {{containers: [{{image: '!*:latest'}}]}}}}}}}}]}}}}"
+         match: {{any: [{{resources: {{kinds: [Pod], namespaces: [{shop}]}}}}]}}, validate: {{message: no latest, pattern: {{spec: {{containers: [{{image: '!*:latest'}}]}}}}}}}}]}}}}"
     )
 }
 
-pub(super) fn pod(name: &str, image: &str) -> String {
+pub(super) fn pod(name: &str, shop: &str, image: &str) -> String {
     format!(
-        "{{apiVersion: v1, kind: Pod, metadata: {{name: {name}, namespace: shop}}, spec: {{containers: [{{name: c, image: '{image}'}}]}}}}"
+        "{{apiVersion: v1, kind: Pod, metadata: {{name: {name}, namespace: {shop}}}, spec: {{containers: [{{name: c, image: '{image}'}}]}}}}"
     )
 }
 
@@ -48,8 +46,8 @@ fn promote(name: &str) -> [&str; 5] {
 }
 
 /// Waits until the gates of all policies are open.
-fn until_open(desk: &Desk) {
-    for name in POLICIES {
+fn until_open(desk: &Desk, policies: &[String]) {
+    for name in policies {
         eventually("all gates open", REPORTED, || {
             let (gate, status) = desk.json(&["gate", name, "--to", "dev:enforce"]);
             if status == Some(0) { Ok(()) } else { Err(gate.to_string()) }
@@ -65,7 +63,7 @@ fn one_won(cluster: &Cluster, name: &str, answers: [&Answer; 2], journals: &[Val
     // Refused by what the other did, or by a gate that shows it already.
     assert!(matches!(loser.status, Some(1 | 3)), "{name}: {loser:#?}");
     let said = format!("{}{}", loser.stdout, loser.stderr);
-    let clear = ["was faster with", "since this plan was made", "at enforce already", "is no step forward"];
+    let clear = ["was faster with", "since this plan was made", "at enforce already", "is already at dev · enforce"];
     assert!(clear.iter().any(|words| said.contains(words)), "{name}: {said}");
     assert!(!said.contains("unknown"), "{name}: {said}");
     assert_eq!(action(cluster, name), "Enforce", "{name}");
@@ -81,19 +79,20 @@ fn one_won(cluster: &Cluster, name: &str, answers: [&Answer; 2], journals: &[Val
 
 #[test]
 fn of_two_who_promote_at_once_one_wins_and_the_other_is_told() {
-    let Some(fleet) = Fleet::start(&["dev"], Options { kyverno: true, controllers: true, scan: Some("30s"), ..Options::default() }) else {
-        return;
-    };
+    let Some(fleet) = Fleet::shared(Need::Kyverno) else { return };
     let dev = fleet.cluster("dev");
-    dev.namespace("shop");
-    dev.apply(&POLICIES.map(|name| policy(name, "Audit")).join("\n---\n"));
-    dev.kubectl(&["wait", "--for=condition=Ready", "clusterpolicy", "--all", "--timeout=60s"]);
-    dev.apply(&pod("web", "nginx:1.27"));
+    let shop = fleet.own_namespace("shop");
+    // One for each race.
+    let policies: [String; 9] = std::array::from_fn(|race| fleet.name(&format!("p{race}")));
+    dev.apply(&policies.each_ref().map(|name| policy(name, &shop, "Audit")).join("\n---\n"));
+    let wait = ["wait", "--for=condition=Ready", "clusterpolicy", "--timeout=60s"];
+    dev.kubectl(&wait.into_iter().chain(policies.iter().map(String::as_str)).collect::<Vec<_>>());
+    dev.apply(&pod("web", &shop, "nginx:1.27"));
     let desk = Desk::with_config(&fleet, CONFIG);
-    until_open(&desk);
+    until_open(&desk, &policies);
 
     // On one machine, as it comes: they share the journal.
-    for name in &POLICIES[..5] {
+    for name in &policies[..5] {
         let both = [desk.start(&promote(name)), desk.start(&promote(name))].map(finish);
         one_won(dev, name, both.each_ref(), &journal(&desk));
     }
@@ -101,7 +100,7 @@ fn of_two_who_promote_at_once_one_wins_and_the_other_is_told() {
     // On two machines, both writes at the server in the same moment: the server decides.
     let proxies = [Proxy::before(&fleet, "dev"), Proxy::before(&fleet, "dev")];
     let desks = proxies.each_ref().map(|proxy| Desk::with_config(&fleet, CONFIG).through(&fleet, &[proxy]));
-    for name in &POLICIES[5..7] {
+    for name in &policies[5..7] {
         let marks = proxies.each_ref().map(Proxy::mark);
         let held = proxies.each_ref().map(|proxy| proxy.fault("PATCH !dryRun", Fault::Hold));
         let both = desks.each_ref().map(|desk| desk.start(&promote(name)));
@@ -118,7 +117,7 @@ fn of_two_who_promote_at_once_one_wins_and_the_other_is_told() {
     }
 
     // The other comes between the dry run and what follows it, and between the preview and the dry run.
-    for (name, times) in POLICIES[7..].iter().zip([2, 1]) {
+    for (name, times) in policies[7..].iter().zip([2, 1]) {
         let mark = proxies[0].mark();
         // The first dry runs pass.
         let passing = (times > 1).then(|| proxies[0].fault_times(times - 1, "PATCH dryRun", Fault::Throttle(u64::MAX)));

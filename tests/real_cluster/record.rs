@@ -1,12 +1,11 @@
 //! What two recorders write down of real clusters with the real Kyverno: each thing once, with who did it.
 
 use super::operators::{pod, policy};
-use crate::support::cluster::{Cluster, Fleet, Options};
+use crate::support::cluster::{Cluster, Fleet, Need};
 use crate::support::eventually;
-use crate::support::product::{Desk, finish};
+use crate::support::product::{Desk, end};
 use jiff::Timestamp;
 use serde_json::Value;
-use std::process::Command;
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(60);
@@ -82,28 +81,28 @@ pub(super) fn condition(desk: &Desk, policy: &str, name: &str) -> Value {
 
 #[test]
 fn two_recorders_tell_once_what_happened() {
-    let options = Options { kyverno: true, controllers: true, scan: Some("30s"), ..Options::default() };
-    let Some(fleet) = Fleet::start(&["dev", "live"], options) else { return };
+    let Some(fleet) = Fleet::shared(Need::Kyverno) else { return };
     let (dev, live) = (fleet.cluster("dev"), fleet.cluster("live"));
-    dev.namespace("shop");
-    live.namespace("shop");
-    dev.apply(&policy("p", "Audit"));
-    live.apply(&policy("q", "Audit"));
-    dev.kubectl(&["wait", "--for=condition=Ready", "clusterpolicy/p", "--timeout=60s"]);
-    live.kubectl(&["wait", "--for=condition=Ready", "clusterpolicy/q", "--timeout=60s"]);
-    dev.apply(&pod("web", "nginx:1.27"));
+    let shop = fleet.own_namespace("shop");
+    let [p, q] = ["p", "q"].map(|stem| fleet.name(stem));
+    let (p, q) = (p.as_str(), q.as_str());
+    for (cluster, name) in [(dev, p), (live, q)] {
+        cluster.apply(&policy(name, &shop, "Audit"));
+        cluster.kubectl(&["wait", "--for=condition=Ready", "clusterpolicy", name, "--timeout=60s"]);
+    }
+    dev.apply(&pod("web", &shop, "nginx:1.27"));
 
     let desk = Desk::with_config(&fleet, CONFIG);
     let started = Timestamp::now();
     let recorders = [desk.start(&["observe"]), desk.start(&["observe"])];
-    for (name, environment) in [("p", "dev"), ("q", "live")] {
+    for (name, environment) in [(p, "dev"), (q, "live")] {
         let found = until(&desk, "it is on record", name, environment, |timeline| spans(timeline).iter().any(|span| span == "audit"));
         assert_eq!(marks(&found, "promote").len() + marks(&found, "deleted").len(), 0, "{found:#}");
     }
 
     // A change of the mode, by somebody who has never heard of us.
-    let (before, after) = patch(dev, "p", "Enforce", "rescue-script");
-    let promoted = until(&desk, "the change is on record", "p", "dev", |timeline| {
+    let (before, after) = patch(dev, p, "Enforce", "rescue-script");
+    let promoted = until(&desk, "the change is on record", p, "dev", |timeline| {
         marks(timeline, "promote").first().is_some_and(|mark| !mark["actor"].is_null())
     });
     let promotion = marks(&promoted, "promote");
@@ -111,7 +110,7 @@ fn two_recorders_tell_once_what_happened() {
     let at = time(&promotion[0]["at"]);
     assert!(before <= at && at.duration_since(after) < jiff::SignedDuration::from_secs(5), "seen as it happened: {at} {before} {after}");
     assert_eq!(spans(&promoted).iter().filter(|span| *span == "enforce").count(), 1, "seen, not inferred: {promoted:#}");
-    let soak = condition(&desk, "p", "soak");
+    let soak = condition(&desk, p, "soak");
     assert_eq!(soak["source"], "seen by the recorder", "the gate says the same: {soak:#}");
 
     // Admissions that Kyverno refuses: each once, however many look.
@@ -120,24 +119,24 @@ fn two_recorders_tell_once_what_happened() {
     eventually("three are refused", SOON, || {
         tried += 1;
         let name = format!("bad-{tried}");
-        let made = dev.try_kubectl(&["create", "-f", "-"], &pod(&name, "nginx:latest"));
+        let made = dev.try_kubectl(&["create", "-f", "-"], &pod(&name, &shop, "nginx:latest"));
         if made.status.success() {
-            dev.kubectl(&["delete", "pod", &name, "-n", "shop", "--now"]);
+            dev.kubectl(&["delete", "pod", &name, "-n", &shop, "--now"]);
         } else {
             refusals += 1;
         }
         if refusals == 3 { Ok(()) } else { Err(format!("{made:?}")) }
     });
-    let refused = until(&desk, "the refusals are on record", "p", "dev", |timeline| blocked(timeline) >= 3);
+    let refused = until(&desk, "the refusals are on record", p, "dev", |timeline| blocked(timeline) >= 3);
     assert_eq!(blocked(&refused), 3, "{refused:#}");
-    let judged = condition(&desk, "p", "blocked");
+    let judged = condition(&desk, p, "blocked");
     assert!(judged["value"] == 3 || judged["limit"].is_null(), "the gate counts the same: {judged:#}");
 
     // Deleted, and made again.
-    live.kubectl(&["delete", "clusterpolicy", "q"]);
-    until(&desk, "it is gone", "q", "live", |timeline| marks(timeline, "deleted").len() == 1);
-    live.apply(&policy("q", "Audit"));
-    let again = until(&desk, "it is back", "q", "live", |timeline| {
+    live.kubectl(&["delete", "clusterpolicy", q]);
+    until(&desk, "it is gone", q, "live", |timeline| marks(timeline, "deleted").len() == 1);
+    live.apply(&policy(q, &shop, "Audit"));
+    let again = until(&desk, "it is back", q, "live", |timeline| {
         let created = marks(timeline, "created");
         let modes = spans(timeline);
         created.iter().any(|mark| time(&mark["at"]) > started)
@@ -150,31 +149,31 @@ fn two_recorders_tell_once_what_happened() {
     assert!(spans(&again).contains(&"absent".to_owned()), "{again:#}");
     for mut recorder in recorders {
         assert!(recorder.try_wait().unwrap().is_none(), "it still records");
-        assert!(Command::new("kill").args(["-s", "TERM", &recorder.id().to_string()]).status().unwrap().success());
-        let ended = finish(recorder);
-        assert_eq!(ended.status, Some(0), "{ended:?}");
+        end(recorder);
     }
     // What is on record stays what it was, and a look at the clusters adds nothing to it.
-    let looked = desk.json(&["timeline", "p", "--last", "1h"]).0;
+    let looked = desk.json(&["timeline", p, "--last", "1h"]).0;
     let of_dev = looked["items"].as_array().unwrap().iter().find(|item| item["name"] == "dev").unwrap().clone();
     assert_eq!((blocked(&of_dev), marks(&of_dev, "promote").len()), (3, 1), "{of_dev:#}");
 }
 
 #[test]
 fn what_we_do_ourselves_is_on_record_once() {
-    let Some(fleet) = Fleet::start(&["dev"], Options { kyverno: true, ..Options::default() }) else { return };
+    let Some(fleet) = Fleet::shared(Need::Kyverno) else { return };
     let dev = fleet.cluster("dev");
-    dev.apply(&policy("p", "Enforce"));
-    dev.kubectl(&["wait", "--for=condition=Ready", "clusterpolicy/p", "--timeout=60s"]);
+    let name = fleet.name("p");
+    let p = name.as_str();
+    dev.apply(&policy(p, &fleet.own_namespace("shop"), "Enforce"));
+    dev.kubectl(&["wait", "--for=condition=Ready", "clusterpolicy", p, "--timeout=60s"]);
     let config = "[[environments]]\nname = \"dev\"\ncontext = \"dev\"\nsteps = [{ mode = \"audit\" }, { mode = \"enforce\" }]\n";
     let desk = Desk::with_config(&fleet, config);
     let recorder = desk.start(&["observe"]);
-    until(&desk, "it is on record", "p", "dev", |timeline| spans(timeline).iter().any(|span| span == "enforce"));
-    for operation in [&["hold", "p", "--reason", "audit week", "--yes"][..], &["release", "p", "--yes"], &["demote", "p", "--yes"]] {
+    until(&desk, "it is on record", p, "dev", |timeline| spans(timeline).iter().any(|span| span == "enforce"));
+    for operation in [&["hold", p, "--reason", "audit week", "--yes"][..], &["release", p, "--yes"], &["demote", p, "--yes"]] {
         let done = desk.run(operation);
         assert_eq!(done.status, Some(0), "{operation:?}: {done:?}");
     }
-    let told = until(&desk, "the demotion is seen", "p", "dev", |timeline| {
+    let told = until(&desk, "the demotion is seen", p, "dev", |timeline| {
         marks(timeline, "demote").first().is_some_and(|mark| !mark["actor"].is_null())
     });
     let (demotions, own) = (marks(&told, "demote"), marks(&told, "operation"));
@@ -185,6 +184,5 @@ fn what_we_do_ourselves_is_on_record_once() {
     for mark in [demotions[0], own[0], own[1]] {
         assert!(mark["actor"].as_str().unwrap().starts_with(&who), "the timeline and the journal name the same: {mark:#}");
     }
-    assert!(Command::new("kill").args(["-s", "TERM", &recorder.id().to_string()]).status().unwrap().success());
-    assert_eq!(finish(recorder).status, Some(0));
+    end(recorder);
 }

@@ -46,9 +46,9 @@ fn what_the_target_does_not_know_is_refused_before_anything_is_sent() {
     fleet.start_kyverno(&["dev"], false);
     old.install_crds(&crds("kyverno-1.13.4"));
     dev.namespace("shop");
-    dev.apply(&[NEW_KIND, NEW_FIELD, &policy("plain", "Audit")].join("\n---\n"));
+    dev.apply(&[NEW_KIND, NEW_FIELD, &policy("plain", "shop", "Audit")].join("\n---\n"));
     dev.kubectl(&["wait", "--for=condition=Ready", "clusterpolicy", "--all", "--timeout=60s"]);
-    dev.apply(&pod("web", "nginx:1.27"));
+    dev.apply(&pod("web", "shop", "nginx:1.27"));
     let desk = Desk::with_config(&fleet, CONFIG);
     let refused = |policy: &str, words: &[&str]| {
         eventually("its gate lets it be planned", REPORTED, || {

@@ -109,6 +109,7 @@ fn clock_is_off(screen: &str, shift: i64) -> Option<i64> {
 }
 
 #[test]
+
 fn whatever_happens_to_the_terminal_and_the_process() {
     let Some(fleet) = Fleet::start(&["dev", "qac"], Options { audit: true, ..Options::default() }) else { return };
     let (dev, qac) = (fleet.cluster("dev"), fleet.cluster("qac"));
@@ -187,7 +188,7 @@ fn resumed(session: Session, fleet: &Fleet) {
     let written = session.written() - before;
     assert!(written < 64 << 10, "{written} bytes came: more than what the terminal held, the rest of one frame and the next");
     let mut session = session;
-    session.keys("q");
+    session.keys(":q\r");
     assert_eq!(session.ended().status, 0);
 }
 
@@ -220,7 +221,7 @@ fn woken(sleeper: Session, fleet: &Fleet) {
         assert!(of("/version") <= 8 && asked.len() <= 110, "{name}: {} requests: {asked:#?}", asked.len());
     }
     let mut sleeper = sleeper;
-    sleeper.keys("q");
+    sleeper.keys(":q\r");
     assert_eq!(sleeper.ended().status, 0);
 }
 
@@ -320,7 +321,7 @@ fn clock_set(desk: &Desk, fleet: &Fleet, seeded: &mut Seeded<'_>) {
         let (used, passed) = (ticks(&session) - used, start.elapsed());
         assert!(used < 200, "{used} hundredths of a second of processor time in {passed:?}");
     }
-    session.keys("q");
+    session.keys(":q\r");
     assert_eq!(session.ended().status, 0);
 }
 

@@ -62,6 +62,18 @@ impl Deck {
         self.send(Msg::Clock);
     }
 
+    /// The quickest of some keys, each with its frame; what they ask is not answered.
+    pub(crate) fn quickest(&mut self) -> std::time::Duration {
+        self.draw();
+        let frame = |deck: &mut Self| {
+            let start = std::time::Instant::now();
+            deck.app.update(deck.now, Msg::Key(event("down")));
+            deck.draw();
+            start.elapsed()
+        };
+        (0..30).map(|_| frame(self)).min().unwrap_or_default()
+    }
+
     /// Presses keys as the key table writes them, with a moment for what was throttled between them.
     pub(crate) fn keys(mut self, keys: &str) -> Self {
         for key in keys.split_whitespace() {

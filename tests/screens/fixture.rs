@@ -12,7 +12,9 @@ pub(crate) mod past;
 pub(crate) mod plans;
 
 use jiff::{SignedDuration, Timestamp};
-use policydeck::domain::{FindingResult, Link, Mode, PolicyId, PolicyKey, Readiness, ResourceRef, Revision, Severity, Sync, Tally, Tier};
+use policydeck::domain::{
+    FindingResult, InForce, Link, Mode, PolicyId, PolicyKey, Readiness, ResourceRef, Revision, Severity, Sync, Tally, Tier,
+};
 use policydeck::engine::Failure;
 use policydeck::fleet::query::{BlockedRow, FindingRow};
 use policydeck::fleet::view::{EnvironmentView, FleetView, KindView, PolicyCell};
@@ -42,16 +44,18 @@ pub(crate) fn cell(name: &str, mode: Mode, severity: Option<Severity>, fail: u64
         key: key(name),
         mode,
         ready: Readiness::Ready,
+        in_force: InForce::YES,
+        native: false,
         revision: Some(Revision("91c2e0a4f1aa".to_owned())),
+        made: policydeck::domain::history::Made::UNKNOWN,
         severity,
         category: Some("Best Practices".into()),
         findings: Tally { fail: fail * 3, pass: 902, ..Tally::default() },
         owners,
         blocked: Some(0),
-        stale: 0,
         evaluated_at: Some(ago(660)),
-        excepted: 0,
         complete: true,
+        ..PolicyCell::default()
     }
 }
 
@@ -67,26 +71,23 @@ pub(crate) fn environment(name: &str, cells: Vec<PolicyCell>) -> EnvironmentView
         tier: if name.starts_with("prod") { Tier::Production } else { Tier::Normal },
         context: format!("kind-{name}").into(),
         server: Some(format!("https://{name}:6443").into()),
-        cluster_uid: None,
         kubernetes: Some("v1.33.1".into()),
         kyverno: Some("v1.15.3".into()),
         scan_interval: Some(SignedDuration::from_hours(1)),
+        makes_events: Some(true),
+        answers: InForce::YES,
+        namespaces: Vec::new().into(),
         link: Link::Live,
         complete: true,
         last_seen: Some(ago(1)),
+        skew: Some(jiff::SignedDuration::ZERO),
         kinds: vec![kind("kyverno.io", "ClusterPolicy", Sync::Live, 47), kind("wgpolicyk8s.io", "PolicyReport", Sync::Live, 12_500)],
-        findings: Tally::default(),
-        owners: Tally::default(),
-        summaries: None,
         blocked: Some(0),
-        malformed: 0,
-        stale: 0,
+        blocks_held: Some(0),
         policies: cells.len() as u64,
-        exceptions: 0,
-        notes: Vec::new(),
-        cells: Arc::new([]),
         generation: 1,
         content: 1,
+        ..EnvironmentView::default()
     };
     for cell in &cells {
         view.findings += cell.findings;
@@ -229,6 +230,7 @@ fn row(key: &PolicyKey, namespace: &str, kind: &str, name: &str, result: Finding
     FindingRow {
         key: key.clone(),
         rule: "validate-image-tag".into(),
+        own_rule: "validate-image-tag".into(),
         result,
         severity: Some(Severity::Medium),
         category: "Best Practices".into(),
@@ -239,6 +241,8 @@ fn row(key: &PolicyKey, namespace: &str, kind: &str, name: &str, result: Finding
         evaluated_at: Some(ago(660)),
         exception: "".into(),
         stale: false,
+        foreign: false,
+        idle: None,
         properties: vec![("process".into(), "background scan".into())].into(),
         resources: if name == "nightly" { 4 } else { 1 },
     }
@@ -315,7 +319,7 @@ pub(crate) fn answer(fleet: &FleetView, ask: &Ask) -> Answer {
         ),
         Ask::Prepare(wish) => Answer::Prepared(Arc::new(plans::prepare(fleet, wish, false))),
         Ask::Formers { policy, .. } => Answer::Formers(Arc::new(Ok(plans::formers(policy)))),
-        Ask::Gates { road, .. } => Answer::Gates(gates::gates(fleet, road)),
+        Ask::Gates { road, .. } => Answer::Gates(gates::all(fleet, road)),
         Ask::Blocked { environment, policy } => {
             let view = fleet.environments.iter().find(|e| e.name == *environment);
             let count = view.and_then(|view| view.cells.iter().find(|c| c.key == *policy)?.blocked).unwrap_or(0);

@@ -2,12 +2,16 @@
 
 use super::{ago, cell, environment, now};
 use jiff::{SignedDuration, Timestamp};
+use policydeck::domain::history::ChangeSource;
 use policydeck::domain::{Gate, Hold, Mode, PolicyId, Severity, Tier};
-use policydeck::fleet::view::{EnvironmentView, FleetView};
-use policydeck::ops::gate::{Evidence, Metrics, Observed, Question, Relied, Start, judge};
-use policydeck::ops::road::{Road, Standing};
+use policydeck::engine::gates::AllGates;
+use policydeck::fleet::query::WouldBlock;
+use policydeck::fleet::view::{EnvironmentView, FleetView, KindView};
+use policydeck::ops::gate::{Evidence, Observed, Question, Relied, Start, judge};
+use policydeck::ops::road::Road;
 use policydeck::settings::{EnvironmentSettings, Step, StepMode};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 const DAY: i64 = 86_400;
 
@@ -29,13 +33,13 @@ pub(crate) fn road() -> Road {
     ])
 }
 
-/// Policies in every group of the board.
+/// Policies in every group of the board, except that of what needs attention.
 pub(crate) fn rollout() -> Vec<EnvironmentView> {
-    use Mode::{Audit, Enforce, Mixed, NotReady};
+    use Mode::{Audit, Enforce, Mixed};
     type Line = (&'static str, [Option<(Mode, u64)>; 4]);
     let on = |mode| Some((mode, 0));
     let policies: [Line; 14] = [
-        ("check-deprecated-apis", [on(NotReady), on(Audit), on(Audit), None]),
+        ("check-deprecated-apis", [on(Audit), on(Audit), on(Audit), None]),
         ("disallow-default-namespace", [on(Audit), on(Audit), on(Mixed), None]),
         ("disallow-host-path", [on(Enforce), on(Enforce), on(Enforce), on(Audit)]),
         ("disallow-latest-tag", [on(Enforce), on(Enforce), Some((Audit, 3)), None]),
@@ -61,22 +65,27 @@ pub(crate) fn rollout() -> Vec<EnvironmentView> {
 fn evidence(policy: &PolicyId, view: &EnvironmentView) -> Evidence {
     let cell = view.cells.iter().find(|cell| *cell.key.id == *policy);
     let revision = cell.and_then(|cell| cell.revision.clone()).map(|revision| revision.0);
-    let begun = |at: Timestamp, source: &str| Start { at, revision: revision.clone().unwrap_or_default(), source: source.to_owned() };
-    let long = Some(begun(ago(8 * DAY), "managedFields of kubectl"));
+    let begun = |at: Timestamp, source: ChangeSource| {
+        let by = (source == ChangeSource::ManagedFields).then(|| "kubectl".to_owned());
+        Start { at, revision: revision.clone().unwrap_or_default(), source, by }
+    };
+    let long = Some(begun(ago(8 * DAY), ChangeSource::ManagedFields));
     let usual = Evidence {
         start: long.clone(),
         observed: None,
         oldest_result: Some(ago(1_500)),
         exceptions: Some(Vec::new()),
+        lacking: Some(Vec::new()),
+        would_block: cell.map(|cell| WouldBlock { counted: cell.owners.faults(), scans: true, ..WouldBlock::default() }),
         holds: Some(Vec::new()),
-        metrics: Metrics::NotConfigured,
+        ..Evidence::default()
     };
     match policy.name.as_str() {
         "check-deprecated-apis" => Evidence { start: None, exceptions: None, ..usual },
-        "disallow-host-path" => Evidence { start: Some(begun(ago(6 * DAY), "annotation policydeck.dev/at")), ..usual },
-        "disallow-latest-tag" => Evidence { start: Some(begun(ago(5 * DAY + 2 * 3_600), "seen by the recorder")), ..usual },
+        "disallow-host-path" => Evidence { start: Some(begun(ago(6 * DAY), ChangeSource::Annotation)), ..usual },
+        "disallow-latest-tag" => Evidence { start: Some(begun(ago(5 * DAY + 2 * 3_600), ChangeSource::Seen)), ..usual },
         "disallow-privileged-containers" => {
-            let relied = Relied { name: "payments/legacy".to_owned(), expires_at: Some(ago(-38 * DAY)), uses: 4 };
+            let relied = Relied { name: "payments/legacy".to_owned(), expires_at: Some(ago(-38 * DAY)), uses: 4, ..Relied::default() };
             let observed = Observed { clean: SignedDuration::from_hours(8 * 24), blocked: 0, gaps: Vec::new(), ..Observed::default() };
             Evidence { observed: Some(observed), exceptions: Some(vec![relied]), ..usual }
         }
@@ -84,10 +93,17 @@ fn evidence(policy: &PolicyId, view: &EnvironmentView) -> Evidence {
             let hold = Hold { reason: "until CHG-1042 is approved".to_owned(), by: Some("jane@example.com".to_owned()), at: None };
             Evidence { holds: Some(vec![hold]), ..usual }
         }
-        "require-probes" => Evidence { start: Some(begun(ago(3 * DAY + 5 * 3_600), "seen by the recorder")), ..usual },
-        "require-ro-rootfs" => Evidence { start: Some(begun(ago(6 * DAY + 23 * 3_600), "seen by the recorder")), ..usual },
+        "require-probes" => Evidence { start: Some(begun(ago(3 * DAY + 5 * 3_600), ChangeSource::Seen)), ..usual },
+        "require-ro-rootfs" => Evidence { start: Some(begun(ago(6 * DAY + 23 * 3_600), ChangeSource::Seen)), ..usual },
         _ => usual,
     }
+}
+
+/// What an engine with this fleet would answer.
+pub(crate) fn all(fleet: &FleetView, road: &Road) -> AllGates {
+    let cells = fleet.environments.iter().flat_map(|view| view.cells.iter().map(move |cell| (view, cell)));
+    let violations = cells.map(|(view, cell)| ((Arc::clone(&view.name), cell.key.clone()), cell.owners.faults())).collect();
+    AllGates { gates: gates(fleet, road), violations }
 }
 
 /// What an engine with this fleet would judge.
@@ -98,14 +114,24 @@ pub(crate) fn gates(fleet: &FleetView, road: &Road) -> Vec<(PolicyId, Result<Gat
 }
 
 fn gate(policy: &PolicyId, fleet: &FleetView, road: &Road) -> Result<Gate, String> {
-    let standing = road.standing(policy, fleet);
-    let to = road.target(None, standing)?;
-    let place = match standing {
-        Standing::Nowhere => None,
-        Standing::On(step) => Some(step.environment),
-        Standing::Beside { environment, .. } => Some(environment),
+    let namespaced = |view: &Arc<EnvironmentView>| {
+        let mut view = EnvironmentView::clone(view);
+        view.kinds.extend(view.kinds.first().cloned().map(|kind| KindView { kind: "Policy", ..kind }));
+        Arc::new(view)
     };
-    let view = place.and_then(|place| fleet.environments.iter().find(|view| view.name == road.name(place)));
+    let fleet = &FleetView { environments: fleet.environments.iter().map(namespaced).collect() };
+    let travel = road.travel(policy, fleet, None)?;
+    let view = travel.place().and_then(|place| fleet.environments.iter().find(|view| view.name == road.name(place)));
     let evidence = view.map(|view| evidence(policy, view)).unwrap_or_default();
-    Ok(judge(road, &Question { policy, standing: &standing, to, environment: view.map(|view| &**view), evidence: &evidence, now: now() }))
+    Ok(judge(
+        road,
+        &Question {
+            policy,
+            travel: &travel,
+            environment: view.map(|view| &**view),
+            evidence: &evidence,
+            now: Some(now()),
+            now_there: Some(now()),
+        },
+    ))
 }

@@ -3,10 +3,9 @@
 use super::{ago, gates, key, now};
 use jiff::Timestamp;
 use policydeck::domain::history::{
-    ChangeSource, Detail, EnvironmentKey, Evidence, ExceptionState, Fill, Filled, Interval, News, Note, Operation, PolicyState, Refusal,
-    Watched,
+    Detail, EnvironmentKey, ExceptionState, Fill, Filled, Interval, News, Note, Operation, PolicyState, Refusal, Watched,
 };
-use policydeck::domain::{Mode, Revision, Tally};
+use policydeck::domain::{Entered, EnteredBy, Mode, Revision, Tally};
 use policydeck::engine::HistoryReader;
 use policydeck::files::history::History;
 use policydeck::fleet::view::EnvironmentView;
@@ -124,13 +123,18 @@ impl Made {
     fn is(&mut self, seconds: i64, policy: &str, mode: Mode, revision: &str, seen: bool) {
         let state = match mode {
             Mode::Absent => PolicyState::ABSENT,
-            mode => PolicyState { mode, ready: Some(mode != Mode::NotReady), revision: Some(Revision(revision.to_owned())) },
+            mode => PolicyState {
+                mode,
+                ready: Some(mode != Mode::NotReady),
+                revision: Some(Revision(revision.to_owned())),
+                made: policydeck::domain::history::Made { generation: Some(1), created: Some(ago(60 * DAY)) },
+            },
         };
         self.note(ago(seconds), News::Policies { states: vec![(key(policy), state)], whole: false, seen });
     }
 
     /// What the object said.
-    fn says(&mut self, seconds: i64, policy: &str, revision: &str, actor: &str, evidence: Option<Evidence>, message: &str) {
+    fn says(&mut self, seconds: i64, policy: &str, revision: &str, actor: &str, entered: Option<Entered>, message: &str) {
         let object = json!({
             "apiVersion": "kyverno.io/v1", "kind": "ClusterPolicy",
             "metadata": {"name": policy, "labels": {"argocd.argoproj.io/instance": "guardrails"}, "annotations": {"policies.kyverno.io/severity": "medium"}},
@@ -145,7 +149,7 @@ impl Made {
             policy: key(policy),
             revision: Revision(revision.to_owned()),
             actor: Some(actor.to_owned()),
-            evidence,
+            entered,
             object: object.to_string(),
         };
         self.note(ago(seconds), News::Detail(Box::new(detail)));
@@ -222,8 +226,8 @@ fn dev() -> Made {
 fn qac() -> Made {
     let mut qac = Made::new("qac", "qac-uid-0001");
     qac.is(10 * DAY, TAG, Mode::Audit, A, false);
-    let evidence = Evidence { at: ago(13 * DAY + 2 * HOUR), source: ChangeSource::ManagedFields };
-    qac.says(10 * DAY - 5, TAG, A, "argocd-controller", Some(evidence), "Using a mutable image tag is not allowed.");
+    let entered = Entered { at: ago(13 * DAY + 2 * HOUR), by: EnteredBy::FieldManager, actor: "argocd-controller".to_owned() };
+    qac.says(10 * DAY - 5, TAG, A, "argocd-controller", Some(entered), "Using a mutable image tag is not allowed.");
     for (n, fail) in [31, 31, 22, 14, 9, 9, 2, 0].into_iter().enumerate() {
         qac.fails(10 * DAY - MINUTE - i64::try_from(n).unwrap() * 8 * HOUR, TAG, fail);
     }

@@ -72,6 +72,8 @@ fn plan(fleet: &FleetView, policy: &PolicyId, environment: &str, operation: Oper
         diff: diff(before.as_ref(), Some(&after)),
         before,
         after: Some(after),
+        managers: Vec::new(),
+        gives_back: Vec::new(),
     };
     if operation == Operation::Unblock {
         step.verb = Verb::Delete { expect: Expect { uid: "1".to_owned(), resource_version: "2".to_owned() } };
@@ -94,6 +96,7 @@ fn plan(fleet: &FleetView, policy: &PolicyId, environment: &str, operation: Oper
         made_by: "jane@laptop".to_owned(),
         maker: None,
         ticket: wish.ticket.clone(),
+        reason: None,
         undoes: None,
         basis: vec![Basis {
             environment: environment.to_owned(),
@@ -138,6 +141,7 @@ pub(crate) fn outcome(plan: &Plan, result: StepResult, reason: &str, dry_run: bo
         result,
         reason: reason.to_owned(),
         diff: step.diff.clone(),
+        effect: None,
         warnings: vec!["ClusterPolicy is deprecated and will be removed in a future release".to_owned()],
     };
     let undo = (!dry_run)

@@ -2,10 +2,10 @@
 #![expect(clippy::panic, reason = "a test that cannot go on should stop")]
 
 use super::deck::{Deck, event};
-use super::fixture::{self, answer, cell, environment, fleet, gates};
+use super::fixture::{self, cell, environment, fleet, gates};
 use jiff::SignedDuration;
-use policydeck::domain::{Mode, Severity};
-use policydeck::fleet::view::EnvironmentView;
+use policydeck::domain::{Force, Gap, InForce, Mode, Readiness, Severity};
+use policydeck::fleet::view::{EnvironmentView, PolicyCell};
 use policydeck::ops::road::Road;
 use policydeck::settings::EnvironmentSettings;
 use policydeck::tui::{Answer, Ask, ColorDepth, Effect, Msg, Role, TuiOptions};
@@ -20,7 +20,7 @@ fn rollout(size: (u16, u16)) -> Deck {
 }
 
 /// The policy under the cursor.
-fn selected(deck: &mut Deck) -> String {
+pub(crate) fn selected(deck: &mut Deck) -> String {
     deck.text()
         .lines()
         .find_map(|line| line.strip_prefix(['▌', '>']))
@@ -80,7 +80,7 @@ fn a_visit_changes_nothing_on_the_screen_that_is_visited() {
     deck = down_to(deck, "disallow-latest-tag").keys("enter enter");
     assert!(deck.text().contains("3 failing owners"), "{}", deck.text());
     let text = deck.keys("esc shift-tab shift-tab").text();
-    assert!(text.contains("left out by the filter registries") && text.contains("all results · every resource"), "{text}");
+    assert!(text.contains("hidden by the filter registries") && text.contains("all results · every resource"), "{text}");
 }
 
 #[test]
@@ -129,25 +129,25 @@ fn instead_of_an_empty_board_there_are_words() {
     let mut lost = none;
     fixture::lose(&mut lost[3]);
     let text = flat(opened(Deck::new(lost, (120, 40))));
-    assert!(text.contains("No policy with a road in 3 of 4 environments. The others are not known completely."), "{text}");
+    assert!(text.contains("No policy to roll out in 3 of 4 environments. The others are not read completely."), "{text}");
 
     let enforced = |name: &str| environment(name, vec![cell("one", Mode::Enforce, None, 0), cell("two", Mode::Enforce, None, 0)]);
     let ended: Vec<_> = ["dev", "qac", "staging", "production"].map(enforced).into();
     let mut deck = opened(Deck::new(ended, (120, 40)));
     snapshot!("rollout_ended_120x40", deck.text());
-    assert!(deck.keys("o").text().contains("at the end of the road  2"));
+    assert!(deck.keys("o").text().contains("fully rolled out  2"));
 
     let road = Road::new(vec![EnvironmentSettings::of_context("kind-dev")]);
     let alone = vec![environment("kind-dev", vec![cell("one", Mode::Audit, None, 0)])];
     let text = flat(opened(Deck::with(TuiOptions { road, ..TuiOptions::default() }, alone, (80, 24))));
-    assert!(text.contains("the road has one step: nothing to promote to"), "{text}");
+    assert!(text.contains("The pipeline has one step: there is nothing to promote to."), "{text}");
 
     let text = flat(opened(Deck::new(Vec::new(), (80, 24))));
     assert!(text.contains("No environment to show."), "{text}");
     let text = flat(rollout((80, 24)).keys("/").typed("nosuchthing").keys("enter"));
     assert!(text.contains("None of 14 policies passes the filter: nosuchthing esc clears it, / changes it."), "{text}");
     let text = flat(rollout((80, 24)).keys("/").typed("capabilities").keys("enter"));
-    assert!(text.contains("What passes the filter capabilities is at the end of the road: 1 policy (o shows)."), "{text}");
+    assert!(text.contains("What passes the filter capabilities is fully rolled out: 1 policy (o: show)."), "{text}");
 }
 
 #[test]
@@ -179,8 +179,8 @@ fn filters_and_digits() {
     let mut deck = rollout((120, 40)).keys("/").typed("verdict=shut");
     assert!(deck.text().contains("a verdict is open, closed or unknown, not `shut`"), "{}", deck.text());
     let mut deck = rollout((120, 40)).keys("4");
-    assert!(deck.text().contains("left out by the filter env=production"), "{}", deck.text());
-    assert!(!deck.keys("0").text().contains("left out"));
+    assert!(deck.text().contains("hidden by the filter env=production"), "{}", deck.text());
+    assert!(!deck.keys("0").text().contains("hidden by the filter"));
     assert!(rollout((120, 40)).keys("9").text().contains("there is no environment 9"));
 }
 
@@ -194,7 +194,46 @@ fn the_selection_stays_with_its_policy_when_it_changes_its_group() {
     deck.later(5_000);
     assert_eq!(selected(&mut deck), "disallow-latest-tag");
     let text = deck.text();
-    assert!(text.contains("waits  4") && text.contains("5d 02h of 7d"), "{text}");
+    assert!(text.contains("soaking  4") && text.contains("5d 02h of 7d"), "{text}");
+}
+
+#[test]
+fn what_no_request_reaches_looks_so_and_needs_attention() {
+    let because = |state| InForce::because(state, Gap::NotCarried);
+    let (ready, dead) = (Readiness::Ready, Readiness::NotReady);
+    for (mode, readiness, in_force, shape, group, expected) in [
+        (Mode::Enforce, ready, InForce::YES, "█e", "fully rolled out  1", "fully rolled out"),
+        (Mode::Enforce, ready, because(Force::Unknown), "█e", "fully rolled out  1", "fully rolled out"),
+        (Mode::Enforce, ready, because(Force::No), "○e", "needs attention  1", "not in force in PRODUCTION"),
+        (Mode::Enforce, ready, because(Force::Partly), "○e", "needs attention  1", "only partly in force in PRODUCTION"),
+        (Mode::Enforce, dead, because(Force::No), "○e", "needs attention  1", "not ready in PRODUCTION"),
+        // Its gate says it.
+        (Mode::NotReady, dead, because(Force::No), "○n", "blocked  1", "it is not in force in PRODUCTION"),
+    ] {
+        let enforced = |name: &str| environment(name, vec![cell("one", Mode::Enforce, None, 0)]);
+        let mut all: Vec<_> = ["dev", "qac", "staging", "production"].map(enforced).into();
+        let cells = vec![PolicyCell { mode, ready: readiness, in_force: in_force.clone(), ..cell("one", Mode::Enforce, None, 0) }];
+        all[3] = environment("production", cells);
+        let text = opened(Deck::new(all, (120, 40))).keys("o").text();
+        let row = text.lines().find(|line| line.contains("▌one ")).unwrap_or_default();
+        assert_eq!(row.matches("█e").count(), if shape == "█e" { 4 } else { 3 }, "{text}");
+        assert!(row.contains(shape), "{shape}\n{text}");
+        assert!(row.contains(expected) && text.contains(group), "{expected}\n{text}");
+    }
+}
+
+#[test]
+fn what_ended_and_differs_needs_attention() {
+    for (fail, expected) in [(0, "dev does not have it"), (3, "3 violations in PRODUCTION; 1 more")] {
+        let enforced = |name: &str| environment(name, vec![cell("one", Mode::Enforce, None, 0)]);
+        let mut all: Vec<_> = ["dev", "qac", "staging", "production"].map(enforced).into();
+        all[0] = environment("dev", Vec::new());
+        all[3] = environment("production", vec![cell("one", Mode::Enforce, None, fail)]);
+        let mut deck = opened(Deck::new(all, (120, 40)));
+        let text = deck.text();
+        assert!(text.contains("needs attention  1") && !text.contains("next step:"), "{text}");
+        assert!(text.contains(expected), "{expected}\n{text}");
+    }
 }
 
 /// Sends a message and gives back the numbers of the questions about gates; answers nothing.
@@ -207,7 +246,7 @@ fn asked(deck: &mut Deck, msg: Msg) -> Vec<u64> {
 fn settle(deck: &mut Deck, mut numbers: Vec<u64>) -> usize {
     let mut followed = 0;
     while let Some(number) = numbers.pop() {
-        let answer = Answer::Gates(gates::gates(&deck.fleet, &gates::road()));
+        let answer = Answer::Gates(gates::all(&deck.fleet, &gates::road()));
         let more = asked(deck, Msg::Answer(number, answer));
         followed += more.len();
         numbers.extend(more);
@@ -325,29 +364,26 @@ fn forty_environments_and_long_names() {
     assert!(!text.contains('\u{1b}') && !text.contains('\u{202e}') && text.contains("xxx…"), "{text}");
 }
 
-#[test]
-fn a_large_fleet_is_drawn_fast() {
-    let cells = |e: usize| (0..2_000).map(|n| cell(&format!("policy-{n:04}"), Mode::Audit, None, (n % 7) * (e as u64 % 2))).collect();
+/// The quickest of some keys over a board of so many policies.
+fn quickest(policies: u64) -> std::time::Duration {
+    let cells = |e: u64| (0..policies).map(|n| cell(&format!("policy-{n:04}"), Mode::Audit, None, (n % 7) * (e % 2))).collect();
     let environments: Vec<_> =
-        ["dev", "qac", "staging", "production"].iter().enumerate().map(|(e, name)| environment(name, cells(e))).collect();
+        ["dev", "qac", "staging", "production"].iter().zip(0..).map(|(name, e)| environment(name, cells(e))).collect();
     let fleet = fleet(environments.clone());
     let mut deck = Deck::new(environments, (200, 60));
-    let judged = Answer::Gates(gates::gates(&fleet, &gates::road()));
+    let judged = Answer::Gates(gates::all(&fleet, &gates::road()));
     for key in [":", "r", "o", "l", "l", "o", "u", "t"] {
         asked(&mut deck, Msg::Key(event(key)));
     }
     let number = asked(&mut deck, Msg::Key(event("enter")))[0];
-    let start = std::time::Instant::now();
     asked(&mut deck, Msg::Answer(number, judged));
-    println!("{:?} for an answer of 2,000 gates", start.elapsed());
-    deck.draw();
-    let start = std::time::Instant::now();
-    for _ in 0..50 {
-        asked(&mut deck, Msg::Key(event("down")));
-        deck.draw();
-    }
-    let each = start.elapsed() / 50;
-    println!("{each:?} for a key and a frame at 2,000 policies");
-    assert!(each.as_millis() < 40, "{each:?} for a key and a frame");
-    assert!(matches!(answer(&deck.fleet, &Ask::Gates { road: gates::road(), history: None }), Answer::Gates(_)));
+    assert!(deck.text().contains(&format!("{} ready", if policies < 1_000 { "200" } else { "2 000" })), "{}", deck.text());
+    deck.quickest()
+}
+
+#[test]
+fn a_frame_costs_what_is_drawn_and_not_what_is_listed() {
+    let (small, large) = (quickest(200), quickest(2_000));
+    // Ten times the rows. A frame that formats all of them would cost ten times as much.
+    assert!(large < small * 3, "{large:?} with 2,000 policies, {small:?} with 200");
 }

@@ -3,6 +3,9 @@
 use crate::support::seed::Random;
 use std::time::Duration;
 
+/// Without being asked for more: two or three faults, other ones with another seed.
+const SHORT: Duration = Duration::from_secs(30);
+
 /// A run of this many minutes is one that people look at: large clusters, fast churn, a fault a minute.
 const LONG: u64 = 10;
 
@@ -32,7 +35,7 @@ impl Plan {
     pub(crate) fn asked() -> Self {
         let minutes = number("POLICYDECK_SOAK_MINUTES");
         let seed = number("POLICYDECK_SOAK_SEED").unwrap_or(1);
-        let length = Duration::from_secs(minutes.unwrap_or(2) * 60);
+        let length = minutes.map_or(SHORT, |minutes| Duration::from_secs(minutes * 60));
         let (short, seconds) = (minutes.unwrap_or(0) < LONG, Duration::from_secs);
         if short {
             let (every, sample, thorough) = (seconds(12), seconds(1), length);

@@ -162,7 +162,7 @@ fn left(mut ground: Ground<'_>) -> Vec<String> {
     if let Ok(Some(status)) = ground.watch.child.try_wait() {
         wrong.push(format!("`status --watch` ended by itself: {status}"));
     }
-    ground.screen.keys("q");
+    ground.screen.keys(":q\r");
     let end = ground.screen.ended();
     if end.status != 0 {
         wrong.push(format!("the screen ended with {}:\n{}", end.status, end.screen));

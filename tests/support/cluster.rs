@@ -1,7 +1,8 @@
 //! Fleets of real API servers, with or without controllers and Kyverno, started through the scripts in `tests/envtest`.
 //!
 //! A fleet's processes hang on a pipe that this process holds (`up --hold`): they end when the fleet is dropped, when the test panics and when the
-//! test process is killed. One fleet at a time runs in a process, however many threads the test runner has: two cores do not carry more.
+//! test process is killed. A test that only uses a cluster shares a fleet with others ([`Fleet::shared`], in `shared`); of the fleets that belong to one
+//! test, as many run in a process as two cores carry, however many threads the test runner has (`turn`).
 
 use super::api::Api;
 use super::{eventually, say};
@@ -11,15 +12,26 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
+use turn::Turn;
 
-static TURN: Mutex<()> = Mutex::new(());
+mod shared;
+mod turn;
+
+#[allow(unused_imports, reason = "each test binary uses its part of the shared support")]
+pub(crate) use shared::{Need, Shared};
+
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
 /// The release that runs, and whose CRDs `up-kyverno` installs.
 pub(crate) const RUNNING: &str = "kyverno-1.19.1";
+
+/// A former release that runs instead, as `1.18.2`, where `POLICYDECK_KYVERNO` names one; `tests/envtest/build --release` builds it.
+pub(crate) fn former() -> Option<String> {
+    std::env::var("POLICYDECK_KYVERNO").ok().filter(|release| !release.is_empty())
+}
 
 /// What a fleet is made of.
 #[derive(Clone, Copy, Default)]
@@ -49,6 +61,27 @@ pub(crate) enum User {
     Expired,
 }
 
+/// Says at its end how long a test had its fleet, and how long it waited for it: what is slow shows in the log of a check.
+struct Took {
+    test: String,
+    waited: Duration,
+    since: Instant,
+}
+
+impl Took {
+    /// `asked` is when the test asked for its fleet.
+    fn start(asked: Instant) -> Self {
+        let test = std::thread::current().name().unwrap_or("a test").to_owned();
+        Self { test, waited: asked.elapsed(), since: Instant::now() }
+    }
+}
+
+impl Drop for Took {
+    fn drop(&mut self) {
+        say(format_args!("TOOK {:4} s, after {} s for its clusters: {}", self.since.elapsed().as_secs(), self.waited.as_secs(), self.test));
+    }
+}
+
 /// Real API servers that live as long as this value.
 pub(crate) struct Fleet {
     pub(crate) run: PathBuf,
@@ -57,7 +90,9 @@ pub(crate) struct Fleet {
     clusters: Vec<Cluster>,
     holder: Child,
     pipe: Option<ChildStdin>,
-    _turn: MutexGuard<'static, ()>,
+    /// Of a fleet that belongs to one test.
+    _turn: Option<Turn>,
+    took: Option<Took>,
 }
 
 /// One of a fleet's clusters, as its admin.
@@ -106,18 +141,30 @@ fn built() -> bool {
     })
 }
 
+/// Whether clusters can be started. Where they cannot, the test says so and is left out, unless `POLICYDECK_REQUIRE_CLUSTERS=1` makes that a failure.
+fn available() -> bool {
+    if !built() {
+        let test = std::thread::current().name().unwrap_or("a test").to_owned();
+        let why = "the programs of tests/envtest are not built; run tests/envtest/build (about fifteen minutes, once)";
+        assert!(std::env::var_os("POLICYDECK_REQUIRE_CLUSTERS").is_none_or(|v| v != "1"), "{test}: {why}");
+        say(format_args!("SKIPPED {test}: {why}"));
+        return false;
+    }
+    true
+}
+
 impl Fleet {
-    /// Starts the clusters and waits until they are ready. `None` where the programs are not built: the test then says so and is left out, unless
-    /// `POLICYDECK_REQUIRE_CLUSTERS=1` makes that a failure.
+    /// Starts clusters for this test alone and waits until they are ready. `None` where the programs are not built.
     pub(crate) fn start(names: &[&str], options: Options) -> Option<Self> {
-        if !built() {
-            let test = std::thread::current().name().unwrap_or("a test").to_owned();
-            let why = "the programs of tests/envtest are not built; run tests/envtest/build (about fifteen minutes, once)";
-            assert!(std::env::var_os("POLICYDECK_REQUIRE_CLUSTERS").is_none_or(|v| v != "1"), "{test}: {why}");
-            say(format_args!("SKIPPED {test}: {why}"));
-            return None;
-        }
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        available().then(|| {
+            let asked = Instant::now();
+            let mut fleet = Self::launch(names, options, Some(Turn::own(names.len(), options.kyverno)));
+            fleet.took = Some(Took::start(asked));
+            fleet
+        })
+    }
+
+    fn launch(names: &[&str], options: Options, turn: Option<Turn>) -> Self {
         let run_name = format!("test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let mut up = Command::new(scripts().join("up"));
         up.args(["--hold", "--run", &run_name]);
@@ -139,11 +186,11 @@ impl Fleet {
             runtime: Arc::clone(&runtime),
         };
         let clusters = names.iter().map(cluster).collect();
-        let fleet = Self { run, run_name, options, clusters, holder, pipe, _turn: turn };
+        let fleet = Self { run, run_name, options, clusters, holder, pipe, _turn: turn, took: None };
         if options.kyverno {
             fleet.start_kyverno(names, false);
         }
-        Some(fleet)
+        fleet
     }
 
     pub(crate) fn kubeconfig(&self) -> PathBuf {
@@ -177,10 +224,20 @@ impl Fleet {
         String::from_utf8(output.stdout).expect("a URL").trim().to_owned()
     }
 
+    fn last_words(&self) {
+        say(format_args!("the last words of the fleet {}:", self.run_name));
+        for cluster in &self.clusters {
+            cluster.last_words();
+        }
+    }
+
     /// Starts Kyverno in these clusters, or brings back what has died of it; `openreports` moves its reports there.
     pub(crate) fn start_kyverno(&self, names: &[&str], openreports: bool) {
         let mut up = Command::new(scripts().join("up-kyverno"));
         up.args(["--run", &self.run_name, "--scan", self.options.scan.unwrap_or("1h")]);
+        if let Some(release) = former() {
+            up.args(["--release", &release]);
+        }
         succeed(up.args(openreports.then_some("--openreports")).args(names));
     }
 }
@@ -188,10 +245,7 @@ impl Fleet {
 impl Drop for Fleet {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            say(format_args!("the last words of the fleet {}:", self.run_name));
-            for cluster in &self.clusters {
-                cluster.last_words();
-            }
+            self.last_words();
         }
         drop(self.pipe.take());
         let _ = self.holder.wait();
@@ -293,9 +347,10 @@ impl Cluster {
         if signal == "KILL" {
             std::fs::remove_file(&file).expect("the run's folder is ours");
             eventually("the killed process is gone", Duration::from_secs(10), || {
-                let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
-                // A zombie has let go of its ports; its parent reaps it in its own time.
-                if stat.is_ok_and(|s| !s.contains(") Z ")) { Err("still there") } else { Ok(()) }
+                // A zombie has let go of its ports, and its parent reaps it in its own time; but the first thread is one while the others still end.
+                let zombie = std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|s| s.contains(") Z "));
+                let threads = std::fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
+                if threads > usize::from(zombie) { Err("still there") } else { Ok(()) }
             });
         }
     }

@@ -2,8 +2,9 @@
 //!
 //! Nothing here uses policydeck's library: what a test compares must not come from the code it tests.
 #![allow(dead_code, reason = "each test binary uses its part of the shared support")]
-#![expect(clippy::expect_used, clippy::panic, reason = "support of tests: a surprise ends the test where it happens")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "support of tests: a surprise ends the test where it happens")]
 
+pub(crate) mod age;
 pub(crate) mod api;
 pub(crate) mod cluster;
 pub(crate) mod product;
@@ -17,14 +18,16 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Asks again until the answer is `Ok`; after the deadline the test fails with what was last missing.
+/// Asks again until the answer is `Ok`; after the deadline the test fails with what was last missing. Between two questions it rests three times as long as
+/// the last one took, up to three seconds: many tests ask at once, and what they ask about needs the cores, too.
 pub(crate) fn eventually<T, E: Display>(what: &str, deadline: Duration, mut ask: impl FnMut() -> Result<T, E>) -> T {
     let start = Instant::now();
     loop {
+        let asked = Instant::now();
         match ask() {
             Ok(answer) => return answer,
             Err(missing) if start.elapsed() > deadline => panic!("{what}: not within {deadline:?}: {missing}"),
-            Err(_) => std::thread::sleep(Duration::from_millis(50)),
+            Err(_) => std::thread::sleep((asked.elapsed() * 3).clamp(Duration::from_millis(50), Duration::from_secs(3))),
         }
     }
 }

@@ -18,6 +18,13 @@ use tempfile::TempDir;
 pub(crate) struct Desk {
     home: TempDir,
     kubeconfig: PathBuf,
+    /// The program waits for a part of the time only: see [`Desk::hasty`].
+    haste: u32,
+}
+
+/// By how much a desk that is hasty waits less. Every night everything is waited for in full (`POLICYDECK_REAL_WAITS=1`).
+pub(crate) fn haste() -> u32 {
+    if std::env::var_os("POLICYDECK_REAL_WAITS").is_some() { 1 } else { 5 }
 }
 
 /// How a command ended.
@@ -43,7 +50,13 @@ impl Desk {
     pub(crate) fn with_config(fleet: &Fleet, config: &str) -> Self {
         let home = TempDir::new().expect("a temporary folder");
         std::fs::write(home.path().join("config.toml"), config).expect("a file in it");
-        Self { home, kubeconfig: fleet.kubeconfig() }
+        Self { home, kubeconfig: fleet.kubeconfig(), haste: 1 }
+    }
+
+    /// The same with a program that waits a fifth of the time for what takes a minute: silent watches and lists, logins, writes without an answer. What
+    /// happens afterwards is what it is.
+    pub(crate) fn hasty(self) -> Self {
+        Self { haste: haste(), ..self }
     }
 
     /// The same with another kubeconfig than the fleet's.
@@ -87,6 +100,9 @@ impl Desk {
 
     fn environment(&self, command: &mut Command) {
         command.envs(self.variables()).env_remove("KUBECONFIG");
+        if self.haste > 1 {
+            command.env("POLICYDECK_HASTE", self.haste.to_string());
+        }
     }
 
     /// The program as it is to be started in a terminal, for [`Session::start`]; its folder is the user's home.
@@ -195,6 +211,14 @@ pub(crate) fn finish(child: Child) -> Answer {
     let output = child.wait_with_output().expect("policydeck ends");
     let text = |bytes| String::from_utf8(bytes).expect("policydeck writes UTF-8");
     Answer { status: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+/// Ends a command as a service manager would, which it has to take well.
+pub(crate) fn end(child: Child) -> Answer {
+    assert!(Command::new("kill").args(["-s", "TERM", &child.id().to_string()]).status().expect("kill runs").success());
+    let ended = finish(child);
+    assert_eq!(ended.status, Some(0), "{ended:?}");
+    ended
 }
 
 /// A command that keeps printing documents.

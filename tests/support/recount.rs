@@ -22,6 +22,8 @@ pub(crate) struct Count {
     pub(crate) owners: BTreeMap<Row, Tally>,
     pub(crate) stale: u64,
     pub(crate) malformed: u64,
+    /// Results of Kyverno that speak for another namespace than their report's.
+    pub(crate) foreign: u64,
 }
 
 /// Which of Kyverno's kinds write under which source, and whether their rules have names (kyverno.md §2.5).
@@ -50,43 +52,57 @@ const CONTROLLED: [&str; 7] = [
     "/apis/batch/v1/cronjobs",
 ];
 
-/// (source, policy, rule, resource): a resource is its uid, else kind, namespace and name, else its report.
-type Key = (String, String, String, String);
+/// (source, policy, rule, resource): a resource is its namespace and uid; else its namespace, API group, kind and name; else its report, with the
+/// words of that.
+type Key = (String, String, String, Vec<String>);
 
 pub(crate) fn recount(api: &Api) -> Count {
     let mut count = Count::default();
-    let mut findings: BTreeMap<Key, ((i64, i64), usize)> = BTreeMap::new();
+    let policies = Policies::read(api);
+    // A clock may be a minute ahead.
+    let latest = jiff::Timestamp::now().as_second() + 60;
+    let mut findings: BTreeMap<Key, ((i64, usize), String)> = BTreeMap::new();
     for (group, plural) in REPORTS {
         for report in list(api, group, plural).unwrap_or_default() {
+            let home = text(&report["metadata"]["namespace"]);
             for (index, result) in report["results"].as_array().into_iter().flatten().enumerate() {
                 let bad = RESULTS.iter().position(|r| result["result"] == *r);
                 let (Some(bad), Some(policy)) = (bad, result["policy"].as_str().filter(|p| !p.is_empty())) else {
                     count.malformed += 1;
                     continue;
                 };
-                let source = result["source"].as_str().or(report["source"].as_str()).unwrap_or_default();
-                let time = &result["timestamp"];
-                let stamp = (time["seconds"].as_i64().unwrap_or(0), time["nanos"].as_i64().unwrap_or(0));
-                for resource in resources(&report, result, index) {
-                    let key = (source.to_owned(), policy.to_owned(), text(&result["rule"]), resource);
-                    let kept = findings.entry(key).or_insert((stamp, bad));
-                    *kept = (*kept).max((stamp, bad));
+                let source = result["source"].as_str().filter(|s| !s.is_empty()).or(report["source"].as_str()).unwrap_or_default();
+                let (source, policy, rule) = policies.meant(source, policy, &text(&result["rule"]));
+                let seconds = result["timestamp"]["seconds"].as_i64().filter(|seconds| *seconds <= latest).unwrap_or(0);
+                for thing in things(&report, result) {
+                    let (resource, kind) = match thing {
+                        Some(thing) => {
+                            let said = text(&thing["namespace"]);
+                            if !home.is_empty() && !said.is_empty() && said != home && SOURCES.iter().any(|known| known.0 == source) {
+                                count.foreign += 1;
+                                continue;
+                            }
+                            (identity(thing, &home, &report["metadata"]["uid"]), text(&thing["kind"]))
+                        }
+                        None => (vec!["report".to_owned(), text(&report["metadata"]["uid"]), index.to_string()], String::new()),
+                    };
+                    let kept = findings.entry((source.clone(), policy.clone(), rule.clone(), resource)).or_insert(((seconds, bad), kind));
+                    kept.0 = kept.0.max((seconds, bad));
                 }
             }
         }
     }
 
-    let policies = Policies::read(api);
     let owners = owners(api);
     let mut collapsed: BTreeMap<Key, usize> = BTreeMap::new();
-    for ((source, policy, rule, resource), (_, bad)) in findings {
-        if policies.stale(&source, &policy, &rule) {
+    for ((source, policy, rule, resource), ((_, bad), kind)) in findings {
+        let (own, stale) = policies.own_rule(&source, &policy, &rule, &kind);
+        if stale {
             count.stale += 1;
             continue;
         }
         count.findings.entry((source.clone(), policy.clone())).or_default()[bad] += 1;
-        let key = (source, policy, bare(&rule).to_owned(), top(&owners, resource));
-        let kept = collapsed.entry(key).or_insert(bad);
+        let kept = collapsed.entry((source, policy, own, top(&owners, resource))).or_insert(bad);
         *kept = (*kept).max(bad);
     }
     for ((source, policy, ..), bad) in collapsed {
@@ -99,17 +115,38 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
-/// The resources that a result speaks of.
-fn resources(report: &Value, result: &Value, index: usize) -> Vec<String> {
-    let name = |thing: &Value| match thing["uid"].as_str() {
-        Some(uid) if !uid.is_empty() => format!("uid {uid}"),
-        _ => format!("{}/{}/{}", text(&thing["kind"]), text(&thing["namespace"]), text(&thing["name"])),
+/// What a result speaks of: its own resources, else what the report is about, else nothing but the report.
+fn things<'a>(report: &'a Value, result: &'a Value) -> Vec<Option<&'a Value>> {
+    let named = |thing: &&Value| ["name", "uid"].iter().any(|field| thing[*field].as_str().is_some_and(|text| !text.is_empty()));
+    let scope = Some(&report["scope"]).filter(named);
+    let home = text(&report["metadata"]["namespace"]);
+    let meant = |thing| Some(scope.filter(|scope| is_short_for(thing, scope, &home)).unwrap_or(thing));
+    let own = result["resources"].as_array().into_iter().flatten().filter(named).map(meant).collect::<Vec<_>>();
+    if own.is_empty() { vec![scope] } else { own }
+}
+
+/// Whether what a result names is the scope in fewer words.
+fn is_short_for(thing: &Value, scope: &Value, home: &str) -> bool {
+    let plain = |field: &str| {
+        let (said, whole) = (text(&thing[field]), text(&scope[field]));
+        said.is_empty() || said == whole || (field == "namespace" && whole.is_empty() && said == home)
     };
-    match result["resources"].as_array() {
-        Some(things) if !things.is_empty() => things.iter().map(name).collect(),
-        _ if report["scope"].is_object() => vec![name(&report["scope"])],
-        _ => vec![format!("report {} {index}", text(&report["metadata"]["uid"]))],
+    let group = |of: &Value| text(&of["apiVersion"]).split_once('/').map(|(group, _)| group.to_owned());
+    ["kind", "namespace", "name", "uid"].into_iter().all(plain) && (text(&thing["apiVersion"]).is_empty() || group(thing) == group(scope))
+}
+
+fn identity(thing: &Value, home: &str, report: &Value) -> Vec<String> {
+    let namespace = thing["namespace"].as_str().filter(|n| !n.is_empty()).unwrap_or(home).to_owned();
+    if let Some(uid) = thing["uid"].as_str().filter(|uid| !uid.is_empty()) {
+        return vec![namespace, uid.to_owned()];
     }
+    let version = text(&thing["apiVersion"]);
+    if version.is_empty() || text(&thing["kind"]).is_empty() {
+        // Another report may mean something else by it.
+        return vec!["in report".to_owned(), text(report), version, text(&thing["kind"]), text(&thing["namespace"]), text(&thing["name"])];
+    }
+    let group = version.split_once('/').map_or("", |(group, _)| group).to_owned();
+    vec![namespace, group, text(&thing["kind"]), text(&thing["name"])]
 }
 
 /// Everything of a resource, in whichever version is served; `None` where none is.
@@ -120,12 +157,6 @@ fn list(api: &Api, group: &str, plural: &str) -> Option<Vec<Value>> {
     }
     let versions = served.body["versions"].as_array()?.iter().map(|v| text(&v["version"])).collect::<Vec<_>>();
     versions.iter().find_map(|version| api.list(&format!("/apis/{group}/{version}/{plural}")))
-}
-
-/// The rule as its author wrote it: Kyverno prefixes the twins that it makes for pod controllers.
-fn bare(rule: &str) -> &str {
-    let rest = rule.strip_prefix("autogen-").unwrap_or(rule);
-    if rest.len() == rule.len() { rule } else { rest.strip_prefix("cronjob-").unwrap_or(rest) }
 }
 
 /// The policies of one source by name, with their rules where rules have names.
@@ -143,12 +174,74 @@ impl Policies {
         Self(SOURCES.iter().map(|(source, group, plurals)| (*source, of(group, plurals))).collect())
     }
 
-    fn stale(&self, source: &str, policy: &str, rule: &str) -> bool {
-        let Some(known) = self.0.get(source) else { return false };
-        let Some(rules) = known.as_ref().and_then(|known| known.get(policy)) else { return true };
-        // Kyverno cuts the names of the rules it makes to 63 characters (pkg/autogen/v1/rule.go).
-        let written = |name: &String| name == rule || name == bare(rule) || (rule.len() >= 63 && name.starts_with(bare(rule)));
-        rules.as_ref().is_some_and(|rules| !rule.is_empty() && !rules.iter().any(written))
+    fn has(&self, source: &str, policy: &str) -> bool {
+        self.0.get(source).and_then(Option::as_ref).is_some_and(|known| known.contains_key(policy))
+    }
+
+    /// What a result is about: the policy that a native one was generated from; a namespaced CEL policy that is reported under `kyverno`; no rule of
+    /// its own where an exception excuses.
+    fn meant(&self, source: &str, policy: &str, rule: &str) -> (String, String, String) {
+        let (mut source, mut policy, mut rule) = (source, policy, rule);
+        let generated = [
+            ("ValidatingAdmissionPolicy", "cpol-", "kyverno"),
+            ("ValidatingAdmissionPolicy", "vpol-", "KyvernoValidatingPolicy"),
+            ("MutatingAdmissionPolicy", "mpol-", "KyvernoMutatingPolicy"),
+        ];
+        for (native, before, of) in generated {
+            match policy.strip_prefix(before) {
+                Some(name) if native == source && self.has(of, name) => {
+                    // The API server's only rule is called as its policy.
+                    let rules = self.0[of].as_ref().and_then(|known| known[name].as_ref());
+                    if rule == policy {
+                        rule = rules.filter(|rules| rules.len() == 1).and_then(|rules| rules.first()).map_or("", String::as_str);
+                    }
+                    (source, policy) = (of, name);
+                    break;
+                }
+                _ => {}
+            }
+        }
+        if source == "kyverno" && policy.contains('/') && !self.has(source, policy) {
+            let others =
+                SOURCES.iter().map(|known| known.0).filter(|other| *other != "kyverno" && self.has(other, policy)).collect::<Vec<_>>();
+            if let [only] = others[..] {
+                source = only;
+            }
+        }
+        let is_cel = source != "kyverno" && SOURCES.iter().any(|known| known.0 == source);
+        let name = policy.rsplit('/').next().unwrap_or_default();
+        if is_cel && (rule == name || ["exception", "match", "evaluation", "mutateDigest"].contains(&rule)) {
+            rule = "";
+        }
+        (source.to_owned(), policy.to_owned(), rule.to_owned())
+    }
+
+    /// The rule as its author wrote it, and whether the policy or the rule does not exist. Kyverno calls the twins that it makes `autogen-NAME`, for
+    /// CronJobs `autogen-cronjob-NAME`, and cuts these names to 63 characters (pkg/autogen/v1/rule.go).
+    fn own_rule(&self, source: &str, policy: &str, rule: &str, kind: &str) -> (String, bool) {
+        let listed = self.0.get(source);
+        let rules = listed.and_then(Option::as_ref).and_then(|known| known.get(policy));
+        let written =
+            |name: &str, is_cut: bool| rules.into_iter().flatten().flatten().any(|rule| rule == name || (is_cut && rule.starts_with(name)));
+        let is_cut = rule.len() >= 63;
+        let mut readings = Vec::new();
+        if let Some(short) = rule.strip_prefix("autogen-") {
+            readings.push((short, is_cut));
+            if let Some(shorter) = short.strip_prefix("cronjob-") {
+                readings.insert(usize::from(kind != "CronJob"), (shorter, is_cut));
+            }
+        }
+        let usual = readings.first().map_or(rule, |(name, _)| *name);
+        let has_twins = ["CronJob", "Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Job", "ReplicationController"].contains(&kind);
+        let literally = (rule, is_cut && readings.is_empty());
+        readings.insert(if has_twins { readings.len() } else { 0 }, literally);
+        let own = readings.iter().find(|(name, is_cut)| written(name, *is_cut)).map(|(name, _)| *name);
+        let stale = match (listed, rules) {
+            (None, _) | (_, Some(None)) => false,
+            (Some(_), None) => true,
+            (_, Some(Some(_))) => !rule.is_empty() && own.is_none(),
+        };
+        (own.unwrap_or(usual).to_owned(), stale)
     }
 }
 
@@ -166,19 +259,22 @@ fn owners(api: &Api) -> HashMap<String, String> {
     objects
         .filter_map(|object| {
             let controller = object["metadata"]["ownerReferences"].as_array()?.iter().find(|o| o["controller"] == true)?;
-            Some((format!("uid {}", text(&object["metadata"]["uid"])), format!("uid {}", text(&controller["uid"]))))
+            Some((text(&object["metadata"]["uid"]), text(&controller["uid"])))
         })
         .collect()
 }
 
-fn top(owners: &HashMap<String, String>, mut resource: String) -> String {
-    let mut seen = HashSet::new();
-    while let Some(owner) = owners.get(&resource) {
-        if !seen.insert(std::mem::replace(&mut resource, owner.clone())) {
+/// The resource at the top, in the same namespace. Only what has a uid (a pair of namespace and uid) is owned.
+fn top(owners: &HashMap<String, String>, resource: Vec<String>) -> Vec<String> {
+    let [namespace, uid] = &resource[..] else { return resource };
+    let (mut uid, mut seen) = (uid, HashSet::new());
+    while let Some(owner) = owners.get(uid) {
+        if !seen.insert(uid) {
             break;
         }
+        uid = owner;
     }
-    resource
+    vec![namespace.clone(), uid.clone()]
 }
 
 impl Count {
@@ -228,6 +324,7 @@ impl Count {
         check("all findings", named(Self::total(&self.findings)), &row["findings"]);
         check("all owners", named(Self::total(&self.owners)), &row["owners"]);
         check("malformed", self.malformed.into(), &row["malformed"]);
+        check("foreign", self.foreign.into(), &row["foreign"]);
         check("complete", true.into(), &row["complete"]);
         wrong
     }

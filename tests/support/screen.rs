@@ -64,7 +64,7 @@ pub(crate) fn command(program: impl AsRef<OsStr>) -> CommandBuilder {
     let mut command = CommandBuilder::new(program);
     command.env("TERM", "xterm-256color");
     command.env("RUST_BACKTRACE", "0");
-    for name in ["KUBECONFIG", "NO_COLOR", "COLORTERM", "POLICYDECK_LOG", "POLICYDECK_REHEARSE_PANIC"] {
+    for name in ["KUBECONFIG", "NO_COLOR", "COLORTERM", "POLICYDECK_LOG", "POLICYDECK_REHEARSE_PANIC", "POLICYDECK_REHEARSE_SOAK"] {
         command.env_remove(name);
     }
     command

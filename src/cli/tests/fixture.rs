@@ -2,8 +2,8 @@
 
 use crate::cli::source::{GateQuestion, Source};
 use crate::domain::{
-    Action, FindingResult, Gate, Link, Mode, Policy, PolicyId, PolicyKey, Readiness, ResourceRef, Revision, RuleType, Severity, Sync,
-    Tally, Tier,
+    Action, FindingResult, Force, Gap, Gate, InForce, Link, Mode, Policy, PolicyId, PolicyKey, Readiness, ResourceRef, Revision, RuleType,
+    Severity, Sync, Tally, Tier,
 };
 use crate::engine::Failure;
 use crate::fleet::query::{FindingQuery, FindingRow, PolicyRow, RuleRow};
@@ -73,16 +73,24 @@ impl Source for Fixture {
     }
 
     fn policies(&self, _environment: &str, namespace: Option<String>) -> impl Future<Output = Result<Vec<PolicyRow>, Failure>> {
-        let mode = if namespace.is_some() { Mode::Enforce } else { Mode::Mixed };
-        std::future::ready(self.answer(vec![policy("disallow-latest-tag", mode)]))
+        let of_fleet = policy("disallow-latest-tag", Mode::Mixed);
+        let of_namespace =
+            PolicyRow { in_force: InForce::because(Force::No, Gap::LeftAlone), ..policy("disallow-latest-tag", Mode::Enforce) };
+        std::future::ready(self.answer(vec![if namespace.is_some() { of_namespace } else { of_fleet }]))
     }
 
-    async fn gate(&self, question: GateQuestion<'_>, now: Timestamp) -> Result<Gate, String> {
+    async fn gates(&self, question: GateQuestion<'_>, now: Timestamp) -> Vec<(PolicyId, Result<Gate, String>)> {
         let GateQuestion { road, policy, to, .. } = question;
-        let standing = road.standing(policy, &self.receiver.borrow());
-        let to = road.target(to, standing)?;
-        let (evidence, environment) = (Evidence::default(), self.receiver.borrow().environments.first().cloned());
-        Ok(judge(road, &Question { policy, standing: &standing, to, environment: environment.as_deref(), evidence: &evidence, now }))
+        let fleet = Arc::clone(&self.receiver.borrow());
+        let environment = fleet.environments.first().cloned();
+        let all = || environment.iter().flat_map(|view| &*view.cells).map(|cell| PolicyId::clone(&cell.key.id)).collect();
+        let judged = |policy: &PolicyId| {
+            let travel = road.travel(policy, &fleet, to)?;
+            let (evidence, environment) = (&Evidence::default(), environment.as_deref());
+            Ok(judge(road, &Question { policy, travel: &travel, environment, evidence, now: Some(now), now_there: Some(now) }))
+        };
+        let policies: Vec<PolicyId> = policy.map_or_else(all, |policy| vec![policy.clone()]);
+        policies.into_iter().map(|policy| (policy.clone(), judged(&policy))).collect()
     }
 }
 
@@ -119,10 +127,13 @@ pub(super) fn environment(name: &str) -> EnvironmentView {
         cluster_uid: Some(format!("uid-{name}").into()),
         kubernetes: Some("v1.36.3".into()),
         kyverno: Some("v1.19.1".into()),
-        scan_interval: None,
+        makes_events: Some(true),
+        answers: InForce::YES,
+        namespaces: Vec::new().into(),
         link: Link::Live,
         complete: true,
         last_seen: Some("2026-11-23T12:00:00Z".parse().unwrap()),
+        skew: Some(jiff::SignedDuration::ZERO),
         kinds: vec![
             kind("kyverno.io", "ClusterPolicy", 2),
             kind("wgpolicyk8s.io", "PolicyReport", 5),
@@ -130,16 +141,13 @@ pub(super) fn environment(name: &str) -> EnvironmentView {
         ],
         findings: cells[0].findings,
         owners: cells[0].owners,
-        summaries: None,
         blocked: Some(if production { 37 } else { 0 }),
-        malformed: 0,
-        stale: 0,
+        blocks_held: Some(if production { 37 } else { 0 }),
         policies: cells.len() as u64,
-        exceptions: 0,
-        notes: Vec::new(),
         cells: cells.into(),
         generation: 1,
         content: 1,
+        ..EnvironmentView::default()
     }
 }
 
@@ -159,7 +167,8 @@ pub(super) fn partial(name: &str) -> EnvironmentView {
 }
 
 fn empty(name: &str) -> EnvironmentView {
-    let mut view = EnvironmentView { complete: false, cells: Arc::new([]), blocked: None, policies: 0, ..environment(name) };
+    let mut view =
+        EnvironmentView { complete: false, cells: Arc::new([]), blocked: None, blocks_held: None, policies: 0, ..environment(name) };
     (view.findings, view.owners) = (Tally::default(), Tally::default());
     view.kinds.iter_mut().for_each(|kind| kind.objects = 0);
     view
@@ -176,6 +185,7 @@ pub(super) fn finding(result: FindingResult, namespace: &str, name: &str, uid: &
     FindingRow {
         key: key("ClusterPolicy", None, "disallow-latest-tag"),
         rule: "validate-image-tag".into(),
+        own_rule: "validate-image-tag".into(),
         result,
         severity: Some(Severity::Medium),
         category: "".into(),
@@ -186,6 +196,8 @@ pub(super) fn finding(result: FindingResult, namespace: &str, name: &str, uid: &
         evaluated_at: Some("2026-11-23T11:00:00Z".parse().unwrap()),
         exception: "".into(),
         stale: false,
+        foreign: false,
+        idle: None,
         properties: Arc::new([("process".into(), "background scan".into())]),
         resources: 1,
     }
@@ -217,7 +229,9 @@ pub(super) fn policy(name: &str, mode: Mode) -> PolicyRow {
         background: true,
         emit_warning: false,
         ready: Readiness::Ready,
+        scored: true,
         native: false,
+        matches: crate::domain::Matches::default(),
         revision: Revision("91c2e0aa11bb".into()),
         managed_by: None,
         deprecated: Some("ValidatingPolicy"),
@@ -225,8 +239,9 @@ pub(super) fn policy(name: &str, mode: Mode) -> PolicyRow {
         generation: 1,
         entered: None,
         hold: None,
+        rolled_back: None,
     };
     let rule =
         RuleRow { name: "validate-image-tag".into(), rule_type: RuleType::Validate, mode, overrides: vec!["enforce in checkout".into()] };
-    PolicyRow { key, policy: Arc::new(policy), mode, rules: vec![rule] }
+    PolicyRow { key, policy: Arc::new(policy), mode, in_force: InForce::YES, native: false, rules: vec![rule] }
 }

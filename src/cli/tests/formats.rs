@@ -28,8 +28,8 @@ async fn violations_as_a_table() {
     let ran = run(&Show::Violations, &Fixture::two(), &request(Format::Table)).await;
     let expected = "\
 POLICY                 SEV   DEV         FAULTS   BLOCKED   PRODUCTION   FAULTS   BLOCKED
-disallow-latest-tag    med   █ enforce        0         0   ▚ mixed           3        37
-team-a/require-owner   med   ╱ absent                       ▒ audit           0         0
+disallow-latest-tag    med   █ enforce        ?         0   ▚ mixed           3        37
+team-a/require-owner   med   ╱ absent                       ▒ audit           ?         0
 ";
     assert_eq!(ran.out, expected);
 }
@@ -41,8 +41,8 @@ async fn violations_of_an_incomplete_environment_say_so() {
     let ran = run(&Show::Violations, &fixture, &Request { wait: std::time::Duration::ZERO, style, ..request(Format::Table) }).await;
     let expected = "\
 POLICY                 SEV   DEV         FAULTS   BLOCKED   PRODUCTION   FAULTS   BLOCKED
-disallow-latest-tag    med   # enforce        0         0   % mixed          ~3       ~37
-team-a/require-owner   med   / absent                       - audit          ~0        ~0
+disallow-latest-tag    med   # enforce        ?         0   % mixed          ~3       ~37
+team-a/require-owner   med   / absent                       - audit           ?        ~0
 ";
     assert_eq!(ran.out, expected);
 }
@@ -51,13 +51,13 @@ team-a/require-owner   med   / absent                       - audit          ~0 
 async fn policies_as_a_table_and_as_csv() {
     let ran = run(&Show::Policies, &Fixture::two(), &request(Format::Table)).await;
     let expected = "\
-ENVIRONMENT   KIND            POLICY                MODE      READY   RULES   BACKGROUND   REVISION       MANAGED BY
-dev           ClusterPolicy   disallow-latest-tag   ▚ mixed   yes         1   yes          91c2e0aa11bb
-production    ClusterPolicy   disallow-latest-tag   ▚ mixed   yes         1   yes          91c2e0aa11bb
+ENVIRONMENT   KIND            POLICY                MODE      IN FORCE   RULES   BACKGROUND   REVISION       MANAGED BY
+dev           ClusterPolicy   disallow-latest-tag   ▚ mixed   yes            1   yes          91c2e0aa11bb
+production    ClusterPolicy   disallow-latest-tag   ▚ mixed   yes            1   yes          91c2e0aa11bb
 ";
     assert_eq!(ran.out, expected);
     let ran = run(&Show::Policies, &Fixture::two(), &request(Format::Csv)).await;
-    let second = "dev,kyverno.io,ClusterPolicy,,disallow-latest-tag,mixed,true,true,true,91c2e0aa11bb,medium,,validate-image-tag=mixed,,,ValidatingPolicy";
+    let second = "dev,kyverno.io,ClusterPolicy,,disallow-latest-tag,mixed,true,true,true,91c2e0aa11bb,medium,,validate-image-tag=mixed,,,ValidatingPolicy,yes,,false";
     assert_eq!(ran.out.lines().nth(1), Some(second));
 }
 
@@ -67,7 +67,7 @@ async fn findings_as_csv_and_names() {
     let command = Show::Findings { policy: None };
     let ran = run(&command, &Fixture::two(), &errors(Format::Csv)).await;
     let row = "production,kyverno,kyverno.io,ClusterPolicy,,disallow-latest-tag,validate-image-tag,error,medium,,Using a mutable image tag \
-               e.g. 'latest' is not allowed.,v1,Pod,search,index-1,u4,,,,,,2026-11-23T11:00:00Z,,false";
+               e.g. 'latest' is not allowed.,v1,Pod,search,index-1,u4,,,,,,2026-11-23T11:00:00Z,,false,false";
     assert_eq!(ran.out.lines().skip(1).collect::<Vec<_>>(), [row]);
     let ran = run(&command, &Fixture::two(), &errors(Format::Name)).await;
     assert_eq!(ran.out, "production/ClusterPolicy/disallow-latest-tag/validate-image-tag/Pod/search/index-1\n");

@@ -39,7 +39,7 @@ const PARTS: [&str; 28] = [
 
 #[test]
 fn expressions_of_any_text_are_read_or_refused() {
-    let identity = Identity { name: "dev".into(), tier: Tier::Normal, context: "dev".into() };
+    let identity = Identity { name: "dev".into(), tier: Tier::Normal, context: "dev".into(), namespaces: Vec::new().into() };
     let item = item(&EnvironmentState::new(identity).view());
     cases("expressions_of_any_text", 20_000, |dice| {
         let text = broken_text(&PARTS, 14, dice);
@@ -52,7 +52,7 @@ fn expressions_of_any_text_are_read_or_refused() {
 
 #[test]
 fn expressions_as_long_as_a_command_line_do_not_end_the_stack() {
-    let identity = Identity { name: "dev".into(), tier: Tier::Normal, context: "dev".into() };
+    let identity = Identity { name: "dev".into(), tier: Tier::Normal, context: "dev".into(), namespaces: Vec::new().into() };
     let item = item(&EnvironmentState::new(identity).view());
     for (start, more, end) in [("fail", " or fail", ""), ("fail", " and fail", ""), ("", "not ", "fail"), ("", "(", "fail")] {
         let text = format!("{start}{}{end}", more.repeat(128 * 1024 / more.len()));

@@ -22,3 +22,4 @@ mod matching;
 mod pattern;
 pub(crate) mod reports;
 pub(crate) mod status;
+pub(crate) mod webhooks;

@@ -89,6 +89,7 @@ fn reportable(resource: &Resource) -> bool {
             resource.plural.as_str(),
             "events"
                 | "leases"
+                | "endpointslices"
                 | "validatingwebhookconfigurations"
                 | "mutatingwebhookconfigurations"
                 | "secrets"

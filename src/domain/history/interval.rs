@@ -83,10 +83,10 @@ pub fn running(mut intervals: Vec<Interval>, now: Timestamp) -> Vec<Interval> {
 pub const EVENTS_KEPT: SignedDuration = SignedDuration::from_hours(1);
 
 /// The intervals in which events were watched, with the time before each of them of which they told, too: who begins to look is given every event
-/// that the server still keeps.
-pub fn told_afterwards(mut intervals: Vec<Interval>) -> Vec<Interval> {
+/// that the server still keeps, which are those of the time `kept`.
+pub fn told_afterwards(mut intervals: Vec<Interval>, kept: SignedDuration) -> Vec<Interval> {
     for interval in &mut intervals {
-        interval.from = interval.from.checked_sub(EVENTS_KEPT).unwrap_or(Timestamp::MIN);
+        interval.from = interval.from.checked_sub(kept).unwrap_or(Timestamp::MIN);
     }
     cover(intervals)
 }
@@ -125,8 +125,10 @@ mod tests {
     #[test]
     fn events_are_told_of_for_an_hour() {
         let hour = EVENTS_KEPT.as_secs();
-        assert_eq!(told_afterwards(vec![of(0, 10), of(hour + 9, hour + 20)]), [of(-hour, hour + 20)], "they lap over");
-        assert_eq!(told_afterwards(vec![of(0, 10), of(hour + 50, hour + 50)]), [of(-hour, 10), of(50, hour + 50)]);
+        assert_eq!(told_afterwards(vec![of(0, 10), of(hour + 9, hour + 20)], EVENTS_KEPT), [of(-hour, hour + 20)], "they lap over");
+        assert_eq!(told_afterwards(vec![of(0, 10), of(hour + 50, hour + 50)], EVENTS_KEPT), [of(-hour, 10), of(50, hour + 50)]);
+        let short = told_afterwards(vec![of(0, 10), of(500, 600)], SignedDuration::from_secs(300));
+        assert_eq!(short, [of(-300, 10), of(200, 600)], "the cluster keeps them for five minutes");
     }
 
     proptest! {

@@ -267,13 +267,14 @@ fn can_be(operation: &Mark, change: MarkKind) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::history::Made;
     use crate::domain::history::made::at;
     use crate::domain::{Revision, Tally};
 
     const WINDOW: Interval = Interval { from: Timestamp::UNIX_EPOCH, to: Timestamp::MAX };
 
     fn state(mode: Mode, revision: &str) -> PolicyState {
-        PolicyState { mode, ready: Some(true), revision: (mode != Mode::Absent).then(|| Revision(revision.into())) }
+        PolicyState { mode, ready: Some(true), revision: (mode != Mode::Absent).then(|| Revision(revision.into())), made: Made::UNKNOWN }
     }
 
     #[test]

@@ -89,13 +89,13 @@ fn piece(changes: &[Change], covered: &[Interval], at: Timestamp) -> (SpanMode, 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::history::ChangeSource;
     use crate::domain::history::made::{at, of};
+    use crate::domain::history::{ChangeSource, Made};
     use proptest::prelude::*;
 
     fn change(second: i64, mode: Mode, source: ChangeSource) -> Change {
         let revision = (mode != Mode::Absent).then(|| Revision("r1".into()));
-        Change { at: at(second), state: PolicyState { mode, ready: Some(true), revision }, actor: None, source }
+        Change { at: at(second), state: PolicyState { mode, ready: Some(true), revision, made: Made::UNKNOWN }, actor: None, source }
     }
 
     fn words(changes: &[Change], covered: &[Interval]) -> String {

@@ -1,6 +1,8 @@
 //! Since when a policy is what it is, and what happened since: what gates ask of history.
 
-use super::{Change, ChangeSource, Fill, Interval, PolicyState, Refused, Sample, cover, gaps, refused, told_afterwards, within};
+use super::{
+    Change, ChangeSource, EVENTS_KEPT, Fill, Interval, PolicyState, Refused, Sample, cover, gaps, refused, told_afterwards, within,
+};
 use crate::domain::Mode;
 use jiff::{SignedDuration, Timestamp};
 
@@ -19,6 +21,8 @@ pub struct Records {
     pub reports: Vec<Interval>,
     /// When events were watched.
     pub events: Vec<Interval>,
+    /// How long the cluster keeps events; `None` where that is the usual hour.
+    pub events_kept: Option<SignedDuration>,
     /// What Prometheus told about times in which they were not.
     pub fills: Vec<Fill>,
 }
@@ -37,12 +41,18 @@ pub struct Violations {
 /// Since when the present revision and mode hold, and what happened since.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {
+    /// The moment that all this is about.
+    pub now: Timestamp,
     /// What the policy is. `ready` is the newest, whatever it was in between.
     pub state: PolicyState,
     /// Since when revision and mode hold. With [`ChangeSource::Found`] they may hold for longer.
     pub since: Timestamp,
     /// How that time is known.
     pub source: ChangeSource,
+    /// The last moment before that at which policies were watched or something else was recorded: it cannot have begun before.
+    pub not_before: Option<Timestamp>,
+    /// The last moment at which policies were watched.
+    pub watched_until: Option<Timestamp>,
     /// Since when the mode holds, whatever the policy said meanwhile; never after `since`.
     pub mode_since: Timestamp,
     /// How that time is known.
@@ -92,6 +102,25 @@ fn same_step(a: &PolicyState, b: &PolicyState) -> bool {
     a.mode == b.mode && a.revision == b.revision
 }
 
+/// Whether nothing can have been between two changes: the later one was watched, or spec and object are the same.
+fn adjoin(older: &Change, newer: &Change) -> bool {
+    let (older, made) = (&older.state.made, &newer.state.made);
+    let same_object = older.created.is_none() || made.created.is_none() || older.created == made.created;
+    same_object && (newer.source == ChangeSource::Seen || older.is_surely(made))
+}
+
+/// The newest changes, newest first, as long as they are `wanted` and nothing can have been in between.
+fn run(changes: &[Change], wanted: impl Fn(&Change) -> bool) -> Vec<&Change> {
+    let mut out: Vec<&Change> = Vec::new();
+    for change in changes.iter().rev() {
+        if !wanted(change) || out.last().is_some_and(|newer| !adjoin(change, newer)) {
+            break;
+        }
+        out.push(change);
+    }
+    out
+}
+
 /// Whether a change only took the policy out of force, without changing what it says.
 fn out_of_force(state: &PolicyState, standing: &PolicyState) -> bool {
     state.mode == Mode::NotReady && state.revision == standing.revision
@@ -109,26 +138,33 @@ pub fn standing(records: &Records, now: Timestamp) -> Option<Standing> {
         _ => None,
     };
     let anchor = stands.filter(|change| change.state.revision == newest.state.revision).unwrap_or(newest);
-    let of_step = |change: &&Change| same_step(&change.state, &anchor.state) || out_of_force(&change.state, &anchor.state);
-    let run: Vec<&Change> = records.changes.iter().rev().take_while(of_step).collect();
-    let start = run.iter().rev().find(|change| same_step(&change.state, &anchor.state)).copied().unwrap_or(newest);
-    let in_mode = |change: &&Change| change.state.mode == anchor.state.mode;
-    let of_mode = records.changes.iter().rev().take_while(|change| in_mode(change) || change.state.mode == Mode::NotReady);
-    let entered = of_mode.filter(in_mode).last().filter(|entered| entered.at <= start.at).unwrap_or(start);
+    let of_step = |change: &Change| same_step(&change.state, &anchor.state) || out_of_force(&change.state, &anchor.state);
+    let run_of_step = run(&records.changes, of_step);
+    let start = run_of_step.iter().rev().find(|change| same_step(&change.state, &anchor.state)).copied().unwrap_or(newest);
+    let in_mode = |change: &Change| change.state.mode == anchor.state.mode;
+    let of_mode = run(&records.changes, |change| in_mode(change) || change.state.mode == Mode::NotReady);
+    let entered = of_mode.into_iter().rfind(|change| in_mode(change)).filter(|entered| entered.at <= start.at).unwrap_or(start);
     let window = Interval { from: start.at, to: now };
     let missing = |covered: &[Interval]| gaps(&cover(covered.to_vec()), window);
     let violations = violations(&records.samples, window);
-    let Refused { blocked, by_fills, last, gaps: event_gaps, filled } =
-        refused(&records.blocked, &told_afterwards(records.events.clone()), &records.fills, window);
+    let Refused { blocked, by_fills, last, gaps: event_gaps, filled } = refused(
+        &records.blocked,
+        &told_afterwards(records.events.clone(), records.events_kept.unwrap_or(EVENTS_KEPT)),
+        &records.fills,
+        window,
+    );
     Some(Standing {
-        state: PolicyState { ready: newest.state.ready, ..anchor.state.clone() },
+        now,
+        state: PolicyState { ready: newest.state.ready, made: newest.state.made, ..anchor.state.clone() },
         since: start.at,
         source: start.source,
+        not_before: not_before(records, start),
+        watched_until: records.policies.iter().map(|interval| interval.to.min(now)).max(),
         unwatched: refused(&[], &records.events, &records.fills, window).gaps,
         mode_since: entered.at,
         mode_source: entered.source,
         actor: start.actor.clone(),
-        out_of_force: interruptions(&run, start.at, now),
+        out_of_force: interruptions(&run_of_step, start.at, now),
         policy_gaps: missing(&records.policies),
         report_gaps: missing(&records.reports),
         event_gaps,
@@ -142,13 +178,20 @@ pub fn standing(records: &Records, now: Timestamp) -> Option<Standing> {
     })
 }
 
+/// The last moment before a change at which policies were watched, or something else was recorded.
+fn not_before(records: &Records, start: &Change) -> Option<Timestamp> {
+    let other = records.changes.iter().rev().find(|change| change.at < start.at).map(|change| change.at);
+    let watched = records.policies.iter().map(|interval| interval.to).filter(|to| *to < start.at).max();
+    other.into_iter().chain(watched).max()
+}
+
 /// When the policy was not in force; `run` is newest first.
 fn interruptions(run: &[&Change], since: Timestamp, now: Timestamp) -> Vec<Interval> {
     let mut out = Vec::new();
     let mut until = now;
     for change in run {
-        if change.state.mode == Mode::NotReady && change.at >= since {
-            out.push(Interval { from: change.at, to: until });
+        if (change.state.mode == Mode::NotReady || change.state.ready == Some(false)) && until > since {
+            out.push(Interval { from: change.at.max(since), to: until });
         }
         until = change.at;
     }
@@ -181,17 +224,25 @@ fn violations(samples: &[Sample], window: Interval) -> Option<Violations> {
     found
 }
 
-/// When reports were watched since the last violation.
+/// When there were results that say more than "skipped".
+fn evaluated(samples: &[Sample], until: Timestamp) -> Vec<Interval> {
+    let next = samples.iter().skip(1).map(|sample| sample.at).chain([until]);
+    let with_next = samples.iter().zip(next);
+    cover(with_next.filter(|(one, _)| one.last.total() > one.last.skip).map(|(one, to)| Interval { from: one.at, to }).collect())
+}
+
+/// When reports were watched and had results, since the last violation: nothing evaluated is not nothing wrong.
 fn clean(samples: &[Sample], reports: &[Interval], violations: Option<Violations>, window: Interval) -> Vec<Interval> {
     let from = match violations {
         Some(Violations { until: None, .. }) => return Vec::new(),
         Some(Violations { until: Some(until), .. }) => until,
         None => window.from,
     };
-    // Before the first sample there is no number that could be zero.
-    let Some(first) = samples.first() else { return Vec::new() };
-    let window = Interval { from: from.max(first.at), to: window.to };
-    let clean: Vec<Interval> = cover(reports.to_vec()).iter().filter_map(|interval| interval.clip(window)).collect();
+    let window = Interval { from, to: window.to };
+    let reports = cover(reports.to_vec());
+    let evaluated = evaluated(samples, window.to);
+    let both = reports.iter().flat_map(|watched| evaluated.iter().filter_map(|interval| interval.clip(*watched)));
+    let clean: Vec<Interval> = both.filter_map(|interval| interval.clip(window)).collect();
     debug_assert!(within(&clean, window) <= window.length().max(SignedDuration::ZERO));
     clean
 }
@@ -199,16 +250,18 @@ fn clean(samples: &[Sample], reports: &[Interval], violations: Option<Violations
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::history::Made;
     use crate::domain::history::made::{at, of};
     use crate::domain::{Revision, Tally};
 
     fn change(second: i64, mode: Mode, revision: &str) -> Change {
-        let state = PolicyState { mode, ready: Some(mode != Mode::NotReady), revision: Some(Revision(revision.into())) };
+        let state =
+            PolicyState { mode, ready: Some(mode != Mode::NotReady), revision: Some(Revision(revision.into())), made: Made::UNKNOWN };
         Change { at: at(second), state, actor: None, source: ChangeSource::Seen }
     }
 
     fn raw(second: i64, fail: u64) -> Sample {
-        Sample::raw(at(second), Tally { fail, ..Tally::default() })
+        Sample::raw(at(second), Tally { fail, pass: 5, ..Tally::default() })
     }
 
     fn records(changes: Vec<Change>) -> Records {
@@ -264,6 +317,19 @@ mod tests {
         assert_eq!(standing.held(at(0)), SignedDuration::ZERO, "a clock that was set back");
     }
 
+    /// A webhook that was removed, or a Kyverno that was dead: the mode is what it was, and requests did not reach the policy.
+    #[test]
+    fn time_in_which_no_request_reached_it_is_out_of_force() {
+        let reached = |second: i64, ready: Option<bool>| {
+            let change = change(second, Mode::Enforce, "a");
+            Change { state: PolicyState { ready, ..change.state }, ..change }
+        };
+        let changes =
+            vec![reached(1, Some(false)), reached(3, Some(true)), reached(20, Some(false)), reached(30, None), reached(40, Some(true))];
+        let standing = standing(&records(changes), at(100)).unwrap();
+        assert_eq!((standing.since, standing.out_of_force), (at(1), vec![of(1, 3), of(20, 30)]));
+    }
+
     #[test]
     fn violations_since_then() {
         let with = |samples: Vec<Sample>| {
@@ -273,6 +339,8 @@ mod tests {
             (standing.violations.map(seconds), standing.observed().as_secs())
         };
         assert_eq!(with(vec![]), (None, 0), "no number is no evidence");
+        let nothing = |second: i64, skip: u64| Sample::raw(at(second), Tally { skip, ..Tally::default() });
+        assert_eq!(with(vec![nothing(0, 0), raw(60, 0), nothing(80, 9)]), (None, 20), "nothing was evaluated before and after");
         assert_eq!(with(vec![raw(0, 0)]), (None, 90));
         assert_eq!(with(vec![raw(20, 0)]), (None, 80));
         assert_eq!(with(vec![raw(0, 3)]), (Some((3, 10, None)), 0));

@@ -2,20 +2,22 @@
 //!
 //! What lives here: the comparison, long after. What does not: finding out what became of a write that was just sent (`fate`), the journal itself.
 
-use super::execute::address;
+use super::execute::{address, blocking, policy_of};
 use crate::cluster::{cluster_uid, read};
-use crate::domain::journal::{Record, Standing, Verb};
+use crate::domain::journal::{Phase, Record, Standing, Verb};
 use crate::domain::{PolicyId, clean};
 use crate::engine::EngineHandle;
+use crate::files::archive::read_archive;
 use crate::kinds::hold::read_hold;
 use crate::kinds::mode::Kyverno;
 use crate::kinds::revision::revision;
 use crate::kinds::set_mode::written_mode;
 use crate::kinds::{Kind, KindId};
-use crate::ops::plan::ObjectRef;
+use crate::ops::plan::{ObjectRef, Step, Verb as PlanVerb, from_file};
 use crate::ops::unblock;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
+use std::path::Path;
 
 /// Until when what was sent may still happen: an API server gives up a write after 34 s.
 const UNDER_WAY: SignedDuration = SignedDuration::from_secs(35);
@@ -88,6 +90,11 @@ impl EngineHandle {
             }
             (None, None) => return Err(format!("{object} is of a kind that is not known here")),
         };
+        if was_committed(intent).await
+            && let Some(kind) = kind
+        {
+            return Ok(applied(intent, kind, live.as_ref(), &kyverno));
+        }
         Ok(judge(intent, kind, live.as_ref(), &kyverno, now))
     }
 }
@@ -95,6 +102,40 @@ impl EngineHandle {
 /// One of Kyverno's webhook configurations, as the journal names it.
 fn configuration(object: &PolicyId) -> Option<ObjectRef> {
     unblock::CONFIGURATIONS.into_iter().find(|(kind, _, name)| (*kind, *name) == (&*object.kind, &*object.name)).map(unblock::address)
+}
+
+/// Whether an intent was one of a commit: the plan in its archive says so. Where that is gone, it is compared like any other write.
+async fn was_committed(intent: &Record) -> bool {
+    let Some(folder) = intent.undo.clone() else { return false };
+    let archive = blocking(move || read_archive(Path::new(&folder))).await;
+    let plan = archive.ok().and_then(|archive| from_file(&archive.plan?).ok());
+    let is_it = |step: &Step| {
+        intent.environment.as_deref() == Some(&*step.environment)
+            && intent.object.as_ref() == Some(&policy_of(&step.object))
+            && matches!(step.verb, PlanVerb::Commit { .. })
+    };
+    plan.is_some_and(|plan| plan.steps.iter().any(is_it))
+}
+
+/// What a cluster shows of a commit: a manifest in a repository names no plan, so what it says and does has to tell.
+fn applied(intent: &Record, kind: &'static Kind, live: Option<&Value>, kyverno: &Kyverno) -> Compared {
+    let standing = live.and_then(|live| {
+        let mode = written_mode(kind, live, kyverno).ok()?;
+        Some(Standing { revision: Some(revision(kind, live)), mode })
+    });
+    let mode = standing.as_ref().map_or_else(|| "it does not exist".to_owned(), |standing| format!("it is at {}", standing.mode));
+    let held = live.and_then(read_hold).is_some();
+    match intent.verb {
+        Verb::Hold | Verb::Release if held == (intent.verb == Verb::Hold) => Compared::new(Shown::CarriedOut, "the commit was applied"),
+        Verb::Hold | Verb::Release => Compared::new(Shown::NotCarriedOut, "the commit is not applied"),
+        // Without an outcome it is unknown whether anything was pushed: another commit may say the same.
+        _ if standing == intent.after && intent.phase == Phase::Intent => {
+            Compared::new(Shown::Other, format!("{mode}, as was meant; whether by this commit is unknown"))
+        }
+        _ if standing == intent.after => Compared::new(Shown::CarriedOut, format!("the commit was applied: {mode}")),
+        _ if standing == intent.before => Compared::new(Shown::NotCarriedOut, format!("the commit is not applied: {mode}, as before")),
+        _ => Compared::new(Shown::Other, format!("it is neither what it was nor what was committed: {mode}")),
+    }
 }
 
 fn judge(intent: &Record, kind: Option<&'static Kind>, live: Option<&Value>, kyverno: &Kyverno, now: Timestamp) -> Compared {
@@ -210,5 +251,25 @@ mod tests {
         let there = judge(&gone, None, Some(&json!({"metadata": {}})), &kyverno, AT + SignedDuration::from_mins(1));
         assert_eq!((there.shown, there.text.as_str()), (Shown::NotCarriedOut, "it still exists"));
         assert_eq!(judge(&gone, None, None, &kyverno, AT).shown, Shown::CarriedOut);
+    }
+
+    #[test]
+    fn a_commit_is_known_by_what_the_cluster_says() {
+        let kind = KindId::find("kyverno.io", "ClusterPolicy").unwrap().kind();
+        let kyverno = Kyverno::new(Release::UNKNOWN);
+        let standing = |action: &str| {
+            let live = live(action, &json!({}));
+            Standing { revision: Some(revision(kind, &live)), mode: written_mode(kind, &live, &kyverno).unwrap() }
+        };
+        let mut committed = intent(Verb::Promote, None, None);
+        (committed.before, committed.after) = (Some(standing("Audit")), Some(standing("Enforce")));
+        committed.phase = Phase::Outcome;
+        let told =
+            |record: &Record, action: Option<&str>| applied(record, kind, action.map(|action| live(action, &json!({}))).as_ref(), &kyverno);
+        assert_eq!(told(&committed, Some("Enforce")), Compared::new(Shown::CarriedOut, "the commit was applied: it is at enforce"));
+        assert_eq!(told(&committed, Some("Audit")).shown, Shown::NotCarriedOut);
+        assert_eq!(told(&committed, None).shown, Shown::Other);
+        committed.phase = Phase::Intent;
+        assert_eq!(told(&committed, Some("Enforce")).shown, Shown::Other, "another commit may say the same");
     }
 }

@@ -9,6 +9,7 @@ use crate::kinds::revision::revision;
 use crate::ops::plan::Step;
 use jiff::Timestamp;
 use serde_json::Value;
+use std::fmt;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -29,15 +30,19 @@ enum Change {
 /// What reports say of a policy.
 #[derive(Debug, Clone, Copy)]
 struct Results {
-    /// Failures and errors.
-    faults: u64,
+    /// Failing workloads.
+    violations: u64,
+    /// Evaluated workloads.
+    evaluated: u64,
+    /// Every report has been read.
+    complete: bool,
     /// When the oldest of all results was evaluated, where all of them tell.
     oldest: Option<Timestamp>,
 }
 
 impl Operator {
-    /// Waits until the environment shows the mode; what it shows in the end of a step that was sent at `sent`.
-    pub(super) async fn follow(&self, step: &Step, policy: &PolicyId, mode: Mode, sent: Timestamp) -> String {
+    /// Waits until the environment shows the mode; what it shows in the end of a step that was sent at `sent`, or that it does not show it.
+    pub(super) async fn follow(&self, step: &Step, policy: &PolicyId, mode: Mode, sent: Timestamp) -> Result<Effect, String> {
         let environment = &step.environment;
         let mut fleet = self.engine.fleet();
         let reached = fleet.wait_for(|fleet| {
@@ -50,17 +55,20 @@ impl Operator {
         match (reached, cell) {
             (true, Some(cell)) => {
                 let oldest = self.engine.oldest_results(environment, Some(cell.key.clone())).await.unwrap_or_default();
-                let of = Results { faults: cell.owners.fail + cell.owners.error, oldest: oldest.first().and_then(|(_, at)| *at) };
-                effect(mode, of, change(step), sent)
+                let results = Results {
+                    violations: cell.owners.fail + cell.owners.error,
+                    evaluated: cell.owners.total(),
+                    complete: cell.complete,
+                    oldest: oldest.first().and_then(|oldest| oldest.at),
+                };
+                Ok(Effect::of(mode, results, change(step), sent))
             }
             (_, Some(cell)) if cell.mode == Mode::NotReady => {
-                format!(
-                    "written, but not in force after {} s: Kyverno has not admitted it; look at its status, or roll back",
-                    FOLLOW.as_secs()
-                )
+                let seconds = FOLLOW.as_secs();
+                Err(format!("written, but not in force after {seconds} s: Kyverno has not admitted it; look at its status, or roll back"))
             }
-            (_, Some(cell)) => format!("written, but {environment} shows {} after {} s", cell.mode, FOLLOW.as_secs()),
-            (_, None) => format!("written, but {environment} does not show it after {} s", FOLLOW.as_secs()),
+            (_, Some(cell)) => Err(format!("written, but {environment} shows {} after {} s", cell.mode, FOLLOW.as_secs())),
+            (_, None) => Err(format!("written, but {environment} does not show it after {} s", FOLLOW.as_secs())),
         }
     }
 }
@@ -75,15 +83,45 @@ fn change(step: &Step) -> Change {
     }
 }
 
-/// What an environment shows. Where the policy says something else, results that are not newer than the write tell of what it said before.
-fn effect(mode: Mode, results: Results, change: Change, sent: Timestamp) -> String {
-    // Results know no fractions of a second.
-    let is_new = results.oldest.is_some_and(|oldest| oldest.as_second() > sent.as_second());
-    let faults = results.faults;
-    match change {
-        Change::Made if !is_new => format!("{mode} now, not evaluated yet"),
-        Change::Revised if !is_new => format!("{mode} now, not evaluated anew yet ({faults} failures and errors before)"),
-        _ => format!("{mode} now, {faults} failures and errors"),
+/// What an environment shows after a write, as far as its numbers are of now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Effect {
+    /// What the policy does now.
+    pub mode: Mode,
+    /// Failing workloads, where results of what it says now tell; `None` until the first scan.
+    pub violations: Option<u64>,
+    /// Failing workloads before the write, where there were results of what it said then and those are all there is.
+    pub before: Option<u64>,
+    /// How many workloads were evaluated.
+    pub evaluated: u64,
+}
+
+impl Effect {
+    /// Where the policy says something else, results that are not newer than the write tell of what it said before. Where it says the same, what failed
+    /// still fails; but that nothing fails is known only from a scan after the write.
+    fn of(mode: Mode, results: Results, change: Change, sent: Timestamp) -> Self {
+        // Results know no fractions of a second.
+        let is_new = results.oldest.is_some_and(|oldest| oldest.as_second() > sent.as_second());
+        let still = change == Change::None && results.violations > 0;
+        let told = results.complete && (is_new || still);
+        let had_results = change != Change::Made && results.evaluated > 0;
+        Self {
+            mode,
+            violations: told.then_some(results.violations),
+            before: (!told && had_results).then_some(results.violations),
+            evaluated: results.evaluated,
+        }
+    }
+}
+
+impl fmt::Display for Effect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { mode, violations, before, evaluated } = self;
+        match (violations, before) {
+            (Some(failing), _) => write!(f, "{mode} now, {failing} of {evaluated} evaluated workloads fail"),
+            (None, Some(before)) => write!(f, "{mode} now, violations unknown until the first scan ({before} of {evaluated} before)"),
+            (None, None) => write!(f, "{mode} now, violations unknown until the first scan"),
+        }
     }
 }
 
@@ -92,20 +130,36 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_of_what_the_policy_said_before_are_not_told_as_its_own() {
+    fn numbers_of_before_are_never_those_of_now() {
         let at = |second: i64| Timestamp::from_second(1_795_000_000 + second).unwrap();
         let sent = at(0) + jiff::SignedDuration::from_millis(700);
-        for (change, oldest, expected) in [
-            (Change::None, Some(at(-60)), "enforce now, 52 failures and errors"),
-            (Change::None, None, "enforce now, 52 failures and errors"),
-            (Change::Revised, Some(at(-60)), "enforce now, not evaluated anew yet (52 failures and errors before)"),
-            (Change::Revised, Some(at(0)), "enforce now, not evaluated anew yet (52 failures and errors before)"),
-            (Change::Revised, Some(at(1)), "enforce now, 52 failures and errors"),
-            (Change::Revised, None, "enforce now, not evaluated anew yet (52 failures and errors before)"),
-            (Change::Made, None, "enforce now, not evaluated yet"),
-            (Change::Made, Some(at(2)), "enforce now, 52 failures and errors"),
+        let unknown = "enforce now, violations unknown until the first scan";
+        let before = |count: u64| format!("{unknown} ({count} of 60 before)");
+        let failing = "enforce now, 52 of 60 evaluated workloads fail".to_owned();
+        for (change, violations, oldest, expected) in [
+            (Change::None, 52, Some(at(-60)), failing.clone()),
+            (Change::None, 52, None, failing.clone()),
+            (Change::None, 0, Some(at(-60)), before(0)),
+            (Change::None, 0, None, before(0)),
+            (Change::None, 0, Some(at(1)), "enforce now, 0 of 60 evaluated workloads fail".to_owned()),
+            (Change::Revised, 52, Some(at(-60)), before(52)),
+            (Change::Revised, 52, Some(at(0)), before(52)),
+            (Change::Revised, 52, Some(at(1)), failing.clone()),
+            (Change::Revised, 52, None, before(52)),
+            (Change::Made, 0, None, unknown.to_owned()),
+            (Change::Made, 52, Some(at(2)), failing),
         ] {
-            assert_eq!(effect(Mode::Enforce, Results { faults: 52, oldest }, change, sent), expected, "{change:?} {oldest:?}");
+            let results = Results { violations, evaluated: 60, complete: true, oldest };
+            assert_eq!(Effect::of(Mode::Enforce, results, change, sent).to_string(), expected, "{change:?} {violations} {oldest:?}");
+        }
+        let nothing = Results { violations: 0, evaluated: 0, complete: true, oldest: None };
+        let partly = Results { violations: 3, evaluated: 9, complete: false, oldest: Some(at(5)) };
+        for (change, results, expected) in [
+            (Change::None, nothing, unknown),
+            (Change::Revised, nothing, unknown),
+            (Change::None, partly, "enforce now, violations unknown until the first scan (3 of 9 before)"),
+        ] {
+            assert_eq!(Effect::of(Mode::Enforce, results, change, sent).to_string(), expected, "{change:?} {results:?}");
         }
     }
 }

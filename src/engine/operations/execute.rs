@@ -6,7 +6,8 @@
 use super::fate::{Look, changed};
 use super::outcome::{Outcome, StepOutcome};
 use super::stage::{Stage, Told};
-use super::{Declined, Operator, Request, kind_of};
+use super::undoing::more_after;
+use super::{Declined, Operator, kind_of, refused};
 use crate::cluster::{self, Address, Refusal, Write, WriteError, Written};
 use crate::domain::journal::{Record, Standing, StepResult, Verb as Done};
 use crate::domain::{Link, Mode, PolicyId};
@@ -15,11 +16,15 @@ use crate::files::archive::{UndoArchive, write_undo};
 use crate::files::journal::Journal;
 use crate::files::who;
 use crate::kinds::KindId;
+use crate::kinds::hold::HOLD;
 use crate::kinds::set_mode::written_mode;
-use crate::ops::Refusal as Refused;
+use crate::ops::acknowledged::Acknowledged;
 use crate::ops::plan::{Basis, Direction, Expect, ObjectRef, Operation, Plan, Step, Verb, pin_again, to_file};
+use crate::ops::road::step_for;
+use crate::settings::StepMode;
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tokio::time::Instant;
 
@@ -27,6 +32,35 @@ use tokio::time::Instant;
 const WRITTEN: &str = "written";
 /// How often a write is tried again where only the status had moved on.
 const TRIES: usize = 3;
+
+/// What of a plan goes.
+pub(super) struct Going {
+    /// The steps that go.
+    pub(super) plan: Plan,
+    /// Their places in the whole plan.
+    places: Vec<usize>,
+    /// What is known already of the others.
+    pub(super) told: BTreeMap<usize, StepOutcome>,
+}
+
+impl Going {
+    /// Leaves out the steps that their servers refused, as the rehearsal of all of them says.
+    fn leave_out(&mut self, rehearsed: Vec<StepOutcome>) {
+        if rehearsed.iter().all(|step| step.result == StepResult::Done) {
+            return;
+        }
+        let mut go = Vec::new();
+        for (at, step) in rehearsed.into_iter().enumerate() {
+            if step.result == StepResult::Done {
+                go.push(at);
+            } else {
+                self.told.insert(self.places[at], step);
+            }
+        }
+        self.plan = self.plan.only(&go);
+        self.places = go.into_iter().map(|at| self.places[at]).collect();
+    }
+}
 
 impl Operator {
     /// Has the servers and their webhooks check every write of a plan, without writing.
@@ -37,7 +71,7 @@ impl Operator {
                 Verb::Commit { .. } => self.rehearse_commit(step).await,
                 _ => self.write(step, true, &|| ()).await,
             };
-            steps.push(told(step, result, reason, warnings));
+            steps.push(telling(step, result, reason, warnings));
         }
         Outcome { plan: plan.id.clone(), undo: None, dry_run: true, steps }
     }
@@ -51,47 +85,67 @@ impl Operator {
     /// The same, telling how far it is.
     pub async fn carry_out_telling(&self, plan: &Plan, tell: Told<'_>) -> Result<Outcome, Declined> {
         self.permitted(plan).await?;
-        // First what somebody else may have done: the gate before a step that is taken already would only say that it is closed.
+        // First what someone else may have done: the gate before a step that is taken already would only say that it is closed.
         tell(Stage::Basis);
-        let plan = self.pinned(plan).await?;
-        if plan.direction == Direction::Up {
+        let mut going = self.pinned(plan).await?;
+        if going.plan.direction == Direction::Up {
             tell(Stage::Gate);
-            self.gate_again(&plan).await?;
+            going.plan.gate = self.gate_again(&going.plan).await?;
         }
         tell(Stage::Rehearsal);
-        let rehearsed = self.rehearse(&plan).await;
-        if !rehearsed.is_done() {
+        let rehearsed = self.rehearse(&going.plan).await;
+        if !rehearsed.is_done() && !going.plan.goes_one_by_one() {
             return Ok(Outcome { dry_run: false, ..rehearsed });
         }
-        tell(Stage::Archive);
-        let undo = self.archive(&plan).await?;
-        let mut outcome = Outcome { plan: plan.id.clone(), undo: Some(undo.clone()), dry_run: false, steps: Vec::new() };
-        for (place, step) in plan.steps.iter().enumerate() {
-            if outcome.is_done() {
-                // What was done before is told, whatever keeps this one from being tried.
-                let done = self.step(&plan, place, &undo, tell).await;
-                outcome.steps.push(done.unwrap_or_else(|declined| told(step, StepResult::Failed, declined.to_string(), Vec::new())));
-            } else {
-                outcome.steps.push(told(step, StepResult::Skipped, "a write before it did not succeed".to_owned(), Vec::new()));
-            }
+        going.leave_out(rehearsed.steps);
+        if going.plan.steps.is_empty() {
+            return Ok(Outcome { plan: plan.id.clone(), undo: None, dry_run: false, steps: going.told.into_values().collect() });
         }
-        Ok(outcome)
+        tell(Stage::Archive);
+        let undo = self.archive(&going.plan).await?;
+        let Going { plan, places, mut told } = going;
+        let mut stopped = false;
+        for (at, place) in places.into_iter().enumerate() {
+            let step = &plan.steps[at];
+            let done = if stopped {
+                telling(step, StepResult::Skipped, "a write before it did not succeed".to_owned(), Vec::new())
+            } else {
+                // What was done before is told, whatever keeps this one from being tried.
+                let done = self.step(&plan, at, &undo, tell).await;
+                done.unwrap_or_else(|declined| telling(step, StepResult::Failed, declined.to_string(), Vec::new()))
+            };
+            stopped |= !matches!(done.result, StepResult::Done | StepResult::Unchanged) && !plan.goes_one_by_one();
+            told.insert(place, done);
+        }
+        Ok(Outcome { plan: plan.id, undo: Some(undo), dry_run: false, steps: told.into_values().collect() })
     }
 
-    /// The gate as it is now, for a plan that makes a policy refuse more: a plan may lie in a file for days.
-    async fn gate_again(&self, plan: &Plan) -> Result<(), Declined> {
+    /// The gate as it is now, for a plan that makes a policy refuse more: a plan may lie in a file for days. What lets it through goes into the journal.
+    async fn gate_again(&self, plan: &Plan) -> Result<Value, Declined> {
+        let mut passed = Vec::new();
         for step in &plan.steps {
             let Some((policy, mode)) = self.lands(step).await? else { continue };
-            let to = format!("{}:{mode}", step.environment);
-            let gate = self.gate(&policy, Some(&to), Timestamp::now()).await?;
-            let acknowledged = plan.gate_of(step).and_then(|gate| gate.get("acknowledged")).and_then(Value::as_str).map(str::to_owned);
-            self.pass(&gate, &Request { ticket: None, acknowledge: acknowledged })?;
+            if plan.operation == Operation::Undo && !self.strengthens(step).await? {
+                continue;
+            }
+            let gate = self.gate(&policy, Some(&stop_for(&step.environment, mode)), Timestamp::now()).await?;
+            passed.push(self.pass_with(&gate, plan.gate_of(step).and_then(Acknowledged::read).as_ref())?);
         }
-        Ok(())
+        Ok(match passed.len() {
+            0 => plan.gate.clone(),
+            1 => passed.remove(0),
+            _ => Value::from(passed),
+        })
+    }
+
+    /// Whether a policy refuses more after a step.
+    async fn strengthens(&self, step: &Step) -> Result<bool, Declined> {
+        let kyverno = self.engine.kyverno(&step.environment).await?;
+        Ok(more_after(step, step.before.as_ref(), step.after.as_ref(), &kyverno))
     }
 
     /// The policy that a step writes, and the mode it will have.
-    async fn lands(&self, step: &Step) -> Result<Option<(PolicyId, Mode)>, Declined> {
+    pub(super) async fn lands(&self, step: &Step) -> Result<Option<(PolicyId, Mode)>, Declined> {
         let Some(after) = &step.after else { return Ok(None) };
         let policy = policy_of(&step.object);
         let kind = kind_of(&policy)?;
@@ -100,15 +154,29 @@ impl Operator {
         Ok(mode.ok().map(|mode| (policy, mode)))
     }
 
-    /// The plan with its preconditions on the objects as they are now, if they still say what they said.
-    async fn pinned(&self, plan: &Plan) -> Result<Plan, Declined> {
+    /// The plan with its preconditions on the objects as they are now, if they still say what they said. Of a plan whose steps go one by one, those
+    /// that can go.
+    pub(super) async fn pinned(&self, plan: &Plan) -> Result<Going, Declined> {
         let mut now = Vec::new();
         for basis in &plan.basis {
             let seen = self.see(&basis.environment).await?;
             let live = self.read(&basis.environment, &basis.object).await?;
             now.push(Basis::of(&seen.place(), basis.object.clone(), live.as_ref()));
         }
-        pin_again(plan, &now).map_err(|text| Declined::Refused(Box::new(Refused { word: "moved", text, commit: None })))
+        let moved = |text: String| refused("moved", text);
+        if plan.steps.len() < 2 || !plan.goes_one_by_one() {
+            let plan = pin_again(plan, &now).map_err(moved)?;
+            return Ok(Going { places: (0..plan.steps.len()).collect(), plan, told: BTreeMap::new() });
+        }
+        let mut told = BTreeMap::new();
+        for (place, step) in plan.steps.iter().enumerate() {
+            if let Err(text) = pin_again(&plan.only(&[place]), &now) {
+                told.insert(place, telling(step, StepResult::Refused, text, Vec::new()));
+            }
+        }
+        let places: Vec<usize> = (0..plan.steps.len()).filter(|place| !told.contains_key(place)).collect();
+        let plan = pin_again(&plan.only(&places), &now).map_err(moved)?;
+        Ok(Going { plan, places, told })
     }
 
     /// Saves what is there before anything is written.
@@ -145,10 +213,12 @@ impl Operator {
         intent.gate = plan.gate_of(step).cloned();
         intent.ticket.clone_from(&plan.ticket);
         intent.undo = Some(undo.display().to_string());
+        intent.reason = why(plan, step);
         intent.before = basis.and_then(|basis| basis.mode.map(|mode| Standing { revision: basis.revision.clone(), mode }));
         let landing = self.lands(step).await.ok().flatten();
         if let Verb::Commit { commit } = &step.verb {
-            intent.reason = Some(format!("as a commit to {} of {}", commit.to, commit.repo));
+            let through = format!("as a commit to {} of {}", commit.to, commit.repo);
+            intent.reason = Some(intent.reason.map_or_else(|| through.clone(), |why| format!("{why}; {through}")));
         }
         intent.after = landing.as_ref().map(|(_, mode)| Standing { revision: revision_of(step), mode: *mode });
         let journal = self.keeping.journal.clone();
@@ -166,13 +236,20 @@ impl Operator {
         let journal = self.keeping.journal.clone();
         let noted = blocking(move || Journal::open(&journal).append(outcome)).await;
         let remembered = if result == StepResult::Done { self.note(plan, step, &entry).await } else { Ok(()) };
+        let kept = if result == StepResult::Done && !step.gives_back.is_empty() { self.give_back(step).await.err() } else { None };
+        let mut effect = None;
         if result == StepResult::Done
             && !matches!(step.verb, Verb::Commit { .. })
             && let Some((policy, mode)) = &landing
         {
             tell(Stage::Follow { step: place });
-            let effect = self.follow(step, policy, *mode, entry.record.at).await;
-            reason = if reason == WRITTEN { effect } else { format!("{reason}; {effect}") };
+            let followed = self.follow(step, policy, *mode, entry.record.at).await;
+            effect = followed.as_ref().ok().copied();
+            let seen = followed.map_or_else(|why| why, |effect| effect.to_string());
+            reason = if reason == WRITTEN { seen } else { format!("{reason}; {seen}") };
+        }
+        if let Some(why) = kept {
+            reason = format!("{reason}; its fields were not given back to their owners: {why}");
         }
         if let Err(error) = noted {
             // What was done is done; that the journal lacks its outcome is said, and shows there as unknown.
@@ -181,7 +258,7 @@ impl Operator {
         if let Err(failure) = remembered {
             reason = format!("{reason}; the history lacks it: {}", failure.what);
         }
-        Ok(told(step, result, reason, warnings))
+        Ok(StepOutcome { effect, ..telling(step, result, reason, warnings) })
     }
 
     /// Sends a write until it is known what became of it.
@@ -266,6 +343,21 @@ impl Operator {
     }
 }
 
+/// `ENV:MODE` of the step whose gate a policy passes that will be in `mode` there.
+pub(super) fn stop_for(environment: &str, mode: Mode) -> String {
+    let step = step_for(mode).map_or(mode.as_str(), StepMode::as_str);
+    format!("{environment}:{step}")
+}
+
+/// Why a step is done: what the operator said, or the reason of the hold that it sets.
+fn why(plan: &Plan, step: &Step) -> Option<String> {
+    let held = || {
+        let annotation = step.after.as_ref()?.get("metadata")?.get("annotations")?.get(HOLD)?.as_str()?;
+        (plan.operation == Operation::Hold && !annotation.is_empty()).then(|| annotation.to_owned())
+    };
+    plan.reason.clone().or_else(held)
+}
+
 fn revision_of(step: &Step) -> Option<crate::domain::Revision> {
     let kind = KindId::find(&step.object.group, &step.object.kind)?.kind();
     Some(crate::kinds::revision::revision(kind, step.after.as_ref()?))
@@ -286,7 +378,7 @@ pub(super) fn address(object: &ObjectRef) -> Address {
 }
 
 /// The patch with tests in front that hold only for the object it is meant for.
-fn guarded(patch: &json_patch::Patch, expect: &Expect) -> Value {
+pub(super) fn guarded(patch: &json_patch::Patch, expect: &Expect) -> Value {
     let test = |path: &str, value: &str| json!({"op": "test", "path": path, "value": value});
     let mut operations = vec![test("/metadata/uid", &expect.uid), test("/metadata/resourceVersion", &expect.resource_version)];
     if let Ok(Value::Array(rest)) = serde_json::to_value(patch) {
@@ -305,7 +397,7 @@ pub(super) fn identified(manifest: &Value, expect: &Expect) -> Value {
     object
 }
 
-fn told(step: &Step, result: StepResult, reason: String, warnings: Vec<String>) -> StepOutcome {
+fn telling(step: &Step, result: StepResult, reason: String, warnings: Vec<String>) -> StepOutcome {
     StepOutcome {
         environment: step.environment.clone(),
         verb: step.verb.as_str(),
@@ -314,6 +406,7 @@ fn told(step: &Step, result: StepResult, reason: String, warnings: Vec<String>) 
         reason,
         diff: step.diff.clone(),
         warnings,
+        effect: None,
     }
 }
 

@@ -12,11 +12,6 @@ use serde_json::Value;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
-/// How long the fate of a write without an answer is looked for.
-const FIND_OUT: Duration = Duration::from_secs(60);
-/// Until when an API server may still be busy with a write that it was sent: it gives up after 34 s (kubernetes/apiserver
-/// `pkg/endpoints/handlers/rest.go`, `requestTimeoutUpperBound`). An object that is as it was says nothing before.
-const BUSY: Duration = Duration::from_secs(35);
 /// How long one look at the object may take: a server that hangs is asked again.
 const LOOK: Duration = Duration::from_secs(5);
 /// Where an object names the plan that wrote it.
@@ -56,11 +51,11 @@ impl Operator {
 
     /// What became of a write that got no answer: the object tells, once it can be read again.
     pub(super) async fn find_out(&self, step: &Step, why: &str, sent: Instant) -> (StepResult, String) {
-        let deadline = Instant::now() + FIND_OUT;
+        let deadline = Instant::now() + self.timing.find_out;
         loop {
             let asked = Instant::now();
             if let Ok(Ok(live)) = timeout(LOOK, self.read(&step.environment, &step.object)).await
-                && let Some((result, seen)) = fate(step, live.as_ref(), asked.duration_since(sent) >= BUSY)
+                && let Some((result, seen)) = fate(step, live.as_ref(), asked.duration_since(sent) >= self.timing.busy)
             {
                 return (result, format!("the answer was lost ({why}), {seen}"));
             }
@@ -167,7 +162,7 @@ mod tests {
         let text = str::to_owned;
         let (group, version, kind) = (text("kyverno.io"), text("v1"), text("ClusterPolicy"));
         let object = ObjectRef { group, version, kind, plural: text("clusterpolicies"), namespace: None, name: text("p") };
-        Step { environment: text("dev"), object, verb, before, after, diff: Vec::new() }
+        Step { environment: text("dev"), object, verb, before, after, diff: Vec::new(), managers: Vec::new(), gives_back: Vec::new() }
     }
 
     #[test]

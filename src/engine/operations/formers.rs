@@ -192,11 +192,20 @@ impl Operator {
             })?;
             return self.rollback(policy, environment, object, request).await;
         }
+        if self.goes_through_git(self.settings(environment)?)
+            && let Some(live) = self.engine.policy_object(environment, policy).await?
+        {
+            // What is pushed and not applied yet goes back to what the cluster still shows.
+            match self.rollback(policy, environment, &live, request).await {
+                Err(Declined::Refused(refusal)) if refusal.needs_nothing() => {}
+                planned => return planned,
+            }
+        }
         // What says the same, or would come back as the same, is no way back.
         let others = formers.all.iter().filter(|former| !former.present).map(|former| formers.most_faithful(former));
         for object in others.filter_map(|former| former.object.as_ref()) {
             match self.rollback(policy, environment, object, request).await {
-                Err(Declined::Refused(refusal)) if refusal.word == "unchanged" => {}
+                Err(Declined::Refused(refusal)) if refusal.needs_nothing() => {}
                 planned => return planned,
             }
         }

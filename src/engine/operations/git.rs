@@ -15,8 +15,8 @@ use crate::kinds::hold::read_hold;
 use crate::kinds::revision::revision;
 use crate::kinds::set_mode::written_mode;
 use crate::ops::commit::{self, RepoFile, Tree};
-use crate::ops::plan::{CommitPlan, Expect, Plan, Step};
-use crate::ops::{Place, Refusal as NoPlan};
+use crate::ops::plan::{CommitPlan, Direction, Expect, Plan, Step};
+use crate::ops::{Facts, Place, Refusal as NoPlan};
 use crate::settings::{EnvironmentSettings, GitOps, Push};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -49,6 +49,18 @@ impl GitRoad {
         Self { git: Git::default(), repositories, follow, said: watch::Sender::new(Arc::from("")), stopped: watch::Sender::new(false) }
     }
 
+    /// The same with that git.
+    #[must_use]
+    pub fn using(self, git: Git) -> Self {
+        Self { git, ..self }
+    }
+
+    /// The same with its progress not reported.
+    #[must_use]
+    pub(super) fn silent(&self) -> Self {
+        Self { said: watch::Sender::new(Arc::from("")), ..self.clone() }
+    }
+
     /// What is going on, a sentence at a time; empty at first.
     pub fn said(&self) -> watch::Receiver<Arc<str>> {
         self.said.subscribe()
@@ -57,6 +69,14 @@ impl GitRoad {
     /// Waits no longer for a cluster to show what was pushed. What is not pushed yet still is.
     pub fn stop_waiting(&self) {
         self.stopped.send_replace(true);
+    }
+
+    /// The branch that feeds an environment, as it is now.
+    pub(super) async fn read(&self, git: &crate::settings::Git) -> Result<(Repository, Tree), GitError> {
+        self.say(format!("reading {} ({})", commit::shown(&git.repo), git.branch));
+        let repository = Repository::open(self.git.clone(), &self.repositories, &git.repo, &commit::shown(&git.repo)).await?;
+        let tree = tree(&repository, &git.branch, &git.path).await?;
+        Ok((repository, tree))
     }
 
     fn say(&self, what: String) {
@@ -83,11 +103,44 @@ impl Operator {
     ) -> Result<Plan, Declined> {
         let Some((road, git)) = self.road_of(place.settings) else { return Ok(make(place, live)?) };
         // What the cluster alone refuses needs no repository.
-        make(Place { through_git: true, ..place }, live)?;
+        match make(Place { through_git: true, ..place }, live) {
+            // What is pushed and not applied yet may have to be stopped.
+            Err(refusal) if refusal.needs_nothing() => {}
+            other => drop(other?),
+        }
+        let tree = self.branch(road, place.settings, git).await?;
+        Ok(commit::plan(&commit::Input { kind, policy, place, git, tree: &tree, live }, make)?)
+    }
+
+    /// Whether what is written to an environment becomes a commit.
+    pub(super) fn goes_through_git(&self, settings: &EnvironmentSettings) -> bool {
+        self.road_of(settings).is_some()
+    }
+
+    /// The plan that undoes a commit by another one.
+    pub(super) async fn reverted(
+        &self,
+        done: &Plan,
+        step: &Step,
+        place: Place<'_>,
+        live: Option<&Value>,
+        direction: Direction,
+        facts: &Facts<'_>,
+    ) -> Result<Plan, Declined> {
+        let policy = super::execute::policy_of(&step.object);
+        let kind = kind_of(&policy)?;
+        let Some((road, git)) = self.road_of(place.settings) else {
+            return Err(Declined::Usage(format!("{} does not go through git", place.settings.name)));
+        };
+        let tree = self.branch(road, place.settings, git).await?;
+        Ok(commit::revert(&commit::Input { kind, policy: &policy, place, git, tree: &tree, live }, done, direction, facts)?)
+    }
+
+    /// What the branch says that feeds an environment.
+    async fn branch(&self, road: &GitRoad, settings: &EnvironmentSettings, git: &crate::settings::Git) -> Result<Tree, Declined> {
         road.say(format!("reading {} ({})", commit::shown(&git.repo), git.branch));
         let repository = self.open(road, &git.repo).await?;
-        let tree = tree(&repository, &git.branch, &git.path).await.map_err(|error| failed(place.settings, &error))?;
-        Ok(commit::plan(&commit::Input { kind, policy, place, git, tree: &tree, live }, make)?)
+        tree(&repository, &git.branch, &git.path).await.map_err(|error| failed(settings, &error))
     }
 
     /// How an environment's policies go through git, where they do: a repository is named, and nobody wants to write past it.
@@ -160,7 +213,9 @@ impl Operator {
         match self.await_cluster(road, step, &pushed).await {
             Ok(()) => {
                 let shown = match landing {
-                    Some((policy, mode)) => self.follow(step, policy, *mode, sent).await,
+                    Some((policy, mode)) => {
+                        self.follow(step, policy, *mode, sent).await.map_or_else(|why| why, |effect| effect.to_string())
+                    }
                     None => format!("{} shows it", step.environment),
                 };
                 (StepResult::Done, format!("{pushed}; {shown}"))
@@ -182,7 +237,7 @@ impl Operator {
         let policy = super::execute::policy_of(&step.object);
         let kind = kind_of(&policy).map_err(|declined| (StepResult::Failed, declined.to_string()))?;
         let repository = self.open(road, &git.repo).await.map_err(|declined| (StepResult::Failed, declined.to_string()))?;
-        let files: Vec<(&str, &str)> = plan.files.iter().map(|file| (file.path.as_str(), file.text.as_str())).collect();
+        let files: Vec<(&str, Option<&str>)> = plan.files.iter().map(|file| (file.path.as_str(), file.content())).collect();
         let mut last = String::new();
         for _ in 0..PUSHES {
             road.say(format!("committing to {} ({})", plan.repo, plan.to));
@@ -252,7 +307,7 @@ impl Operator {
 
     /// Whether the object says and does what was committed, whatever its server and the tool that applied it added.
     async fn shows(&self, live: Option<&Value>, step: &Step) -> bool {
-        let (Some(live), Some(after)) = (live, &step.after) else { return false };
+        let (Some(live), Some(after)) = (live, &step.after) else { return live.is_none() && step.after.is_none() };
         let Ok(kind) = kind_of(&super::execute::policy_of(&step.object)) else { return false };
         let Ok(kyverno) = self.engine.kyverno(&step.environment).await else { return false };
         let mode = |object: &Value| written_mode(kind, object, &kyverno).ok();
@@ -309,6 +364,7 @@ mod tests {
             base: String::new(),
             files: Vec::new(),
             message: String::new(),
+            document: None,
         };
         let shown = "https://a:…@h/p";
         assert!(is_the_same(&git(Push::Branch), &plan("main", shown)) && is_the_same(&git(Push::Proposal), &plan("policydeck/1", shown)));

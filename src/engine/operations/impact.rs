@@ -2,16 +2,17 @@
 
 use super::Operator;
 use super::execute::policy_of;
-use crate::domain::{FindingResult, Mode};
-use crate::fleet::query::FindingQuery;
+use crate::domain::{FindingResult, Mode, Policy, Readiness};
+use crate::fleet::query::FindingRow;
 use crate::kinds::mode::Kyverno;
 use crate::kinds::revision::revision;
 use crate::kinds::set_mode::written_mode;
 use crate::kinds::{Kind, KindId, read_policy};
+use crate::ops::gate::{evaluated, in_scope, limits};
 use crate::ops::impact::{Question, There, lines};
 use crate::ops::plan::{Plan, Step};
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 impl Operator {
     /// What somebody should know about the resources of the environment before this plan is carried out. Asks no API server.
@@ -42,22 +43,45 @@ impl Operator {
         };
         let Some(view) = self.view(&step.environment) else { return there };
         let Some(cell) = view.cell_of(&policy) else { return there };
-        let query = FindingQuery {
-            policy: Some(cell.key.clone()),
-            results: vec![FindingResult::Fail, FindingResult::Error],
-            by_owner: true,
-            ..FindingQuery::default()
+        // What the gate counts, whatever word the report has for it.
+        let Ok(rows) = self.engine.violations(&step.environment, cell.key.clone()).await else { return there };
+        let owner = |row: &FindingRow| (row.resource.namespace.clone(), row.resource.to_string());
+        let owners = |errs: bool| -> BTreeSet<(String, String)> {
+            rows.iter().filter(|row| (row.result == FindingResult::Error) == errs).map(owner).collect()
         };
-        let Ok(rows) = self.engine.findings(&step.environment, query).await else { return there };
-        let owners = |result: FindingResult| -> BTreeSet<(String, String)> {
-            let of_it = rows.iter().filter(|row| row.result == result);
-            of_it.map(|row| (row.resource.namespace.clone(), row.resource.to_string())).collect()
-        };
-        there.failing = owners(FindingResult::Fail);
-        there.erring = owners(FindingResult::Error).difference(&there.failing).count();
-        there.evaluated = cell.owners.total();
+        there.failing = owners(false);
+        there.erring = owners(true).difference(&there.failing).count();
+        let modes = self.modes_there(step, kind, (before, after), &there.failing).await;
+        // Exclusions that are only assumed spare nobody.
+        let no_block = |mode: &Mode| matches!(mode, Mode::Audit | Mode::Warn) || (*mode == Mode::Off && !kyverno.assumed);
+        let milder = |namespace: &str| modes.get(namespace).copied().filter(no_block);
+        there.spared = there.failing.iter().filter_map(|owner| Some((owner.clone(), milder(&owner.0)?))).collect();
+        let spared = &there.spared;
+        there.failing.retain(|owner| !spared.contains_key(owner));
+        let tolerated = rows.iter().filter(|row| row.result == FindingResult::Skip).count();
+        let apart = rows.iter().filter(|row| there.spared.contains_key(&owner(row))).count();
+        there.evaluated = evaluated(cell, tolerated as u64, apart as u64);
+        there.unseen = self.settings(&step.environment).ok().and_then(|settings| in_scope(limits(settings, &policy)).err());
         there.complete = view.link.is_up() && view.complete && cell.complete;
         there
+    }
+}
+
+impl Operator {
+    /// What the policy will do in each namespace in which something fails; nothing where that could not be found out.
+    async fn modes_there(
+        &self,
+        step: &Step,
+        kind: &Kind,
+        (before, after): (&Value, &Value),
+        failing: &BTreeSet<(String, String)>,
+    ) -> BTreeMap<String, Mode> {
+        let Ok(policy) = read_policy(kind, after) else { return BTreeMap::new() };
+        // A native policy is carried by the API server, which knows nothing of what Kyverno leaves alone.
+        let native = read_policy(kind, before).is_ok_and(|policy| policy.native);
+        let policy = Policy { ready: Readiness::Ready, native, ..policy };
+        let namespaces = failing.iter().map(|(namespace, _)| namespace.clone()).collect();
+        self.engine.modes_in(&step.environment, policy, namespaces).await.unwrap_or_default()
     }
 }
 

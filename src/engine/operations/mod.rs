@@ -7,32 +7,42 @@
 //! gate ─▶ plan ─▶ rehearse (server dry run) ─▶ [confirmation] ─▶ basis again ─▶ gate again ─▶ archive ─▶ intent ─▶ write ─▶ outcome ─▶ effect
 //! ```
 
+mod again;
 mod compare;
 mod effect;
 mod execute;
 mod fate;
 mod formers;
 mod git;
+mod give_back;
 mod impact;
+mod left_out;
 mod note;
 mod outcome;
+mod pending;
 mod permit;
 mod seen;
 mod stage;
 mod undoing;
 
+pub use super::gates::{Committed, PendingByEnvironment};
 pub use compare::{Compared, Shown};
+pub use effect::Effect;
 pub use formers::{Former, Formers, Kept};
 pub use git::GitRoad;
 pub use outcome::{Outcome, StepOutcome};
+pub use pending::{HOWEVER_LONG, pending};
 pub use stage::{Stage, Told};
 pub use undoing::Undone;
 
-use super::gates::gather;
+use super::gates::{Gathered, gather};
 use super::{EngineHandle, Failure, HistoryReader};
-use crate::domain::{Gate, Hold, Mode, PolicyId, Verdict};
+use crate::cluster::Timing;
+use crate::domain::{Condition, Gate, Hold, Mode, PolicyId, Verdict};
 use crate::kinds::hold::read_hold;
 use crate::kinds::{Kind, KindId};
+use crate::ops::acknowledged::Acknowledged;
+use crate::ops::gate::Relied;
 use crate::ops::plan::{Plan, join};
 use crate::ops::road::Road;
 use crate::ops::{Facts, Place, Refusal, demote, hold, promote, rollback, unblock};
@@ -42,6 +52,10 @@ use seen::Seen;
 use serde_json::Value;
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
+
+/// The word of a refusal because something is unknown that was not acknowledged.
+pub const UNACKNOWLEDGED: &str = "unacknowledged";
 
 /// Where operations leave their traces.
 #[derive(Debug, Clone)]
@@ -57,8 +71,12 @@ pub struct Keeping {
 pub struct Request {
     /// The ticket that allows it.
     pub ticket: Option<String>,
+    /// Why it is done, where that was said.
+    pub reason: Option<String>,
     /// Why an unknown gate may be passed.
     pub acknowledge: Option<String>,
+    /// Gates of a plan that was made before, with what was acknowledged then: it holds for what it was given for.
+    pub given: Vec<Value>,
 }
 
 /// Why there is no plan, or why one is not carried out.
@@ -113,6 +131,8 @@ pub struct Operator {
     by: String,
     /// How commits are made; without it everything is written to the cluster, and refused where a GitOps tool keeps it.
     git: Option<GitRoad>,
+    /// How long the result of a write is waited for.
+    timing: Timing,
 }
 
 impl fmt::Debug for Operator {
@@ -124,7 +144,13 @@ impl fmt::Debug for Operator {
 impl Operator {
     /// An operator on the whole road.
     pub fn new(engine: EngineHandle, road: Road, keeping: Keeping, acknowledge: bool, history: HistoryReader, by: String) -> Self {
-        Self { engine, road, keeping, acknowledge, history, noting: true, by, git: None }
+        Self { engine, road, keeping, acknowledge, history, noting: true, by, git: None, timing: Timing::default() }
+    }
+
+    /// The same with other limits.
+    #[must_use]
+    pub fn timed(self, timing: Timing) -> Self {
+        Self { timing, ..self }
     }
 
     /// The same, noting what is carried out in the history, or not.
@@ -136,7 +162,8 @@ impl Operator {
     /// The gate before the step that `to` names, or before the next, and the plan that goes there if it may.
     pub async fn promote(&self, policy: &PolicyId, to: Option<&str>, request: &Request) -> Result<Plan, Declined> {
         let now = Timestamp::now();
-        let gate = self.gate(policy, to, now).await?;
+        let gathered = self.gathered(policy, now).await;
+        let gate = self.judged(&gathered, policy, to, now)?;
         let evidence = self.pass(&gate, request)?;
         let mode = if gate.to.mode == Mode::Enforce { StepMode::Enforce } else { StepMode::Audit };
         let kind = kind_of(policy)?;
@@ -163,6 +190,10 @@ impl Operator {
         let plan = |target: Place<'_>, existing: Option<&Value>| promote::plan(&promote::Input { target, existing, ..input });
         let mut plan = self.make(kind, policy, input.target, input.existing, plan).await?;
         plan.impact = self.impact(&plan, target.place().kyverno).await;
+        if let Some(from) = elsewhere {
+            let lacking = gathered.lacking(policy, &from.environment, &gate.to.environment, self.road.expiry_key());
+            plan.warnings.extend(lacking_exceptions(lacking.as_deref(), &from.environment, &gate.to.environment));
+        }
         self.signed(plan).await
     }
 
@@ -232,21 +263,49 @@ impl Operator {
 
     /// The policy's gate now.
     pub async fn gate(&self, policy: &PolicyId, to: Option<&str>, now: Timestamp) -> Result<Gate, Declined> {
+        self.judged(&self.gathered(policy, now).await, policy, to, now)
+    }
+
+    /// What is committed and not applied yet, of every policy in the repositories; without progress messages.
+    pub async fn pending(&self, within: Duration) -> PendingByEnvironment {
+        match &self.git {
+            Some(git) => pending(&self.engine, &self.road, &git.silent(), None, within).await,
+            None => PendingByEnvironment::new(),
+        }
+    }
+
+    async fn gathered(&self, policy: &PolicyId, now: Timestamp) -> Gathered {
         let gathered = gather(&self.engine, &self.road, Some(policy), Some(&self.history), now).await;
+        match &self.git {
+            Some(git) => gathered.with_pending(pending(&self.engine, &self.road, git, Some(policy), HOWEVER_LONG).await),
+            None => gathered,
+        }
+    }
+
+    fn judged(&self, gathered: &Gathered, policy: &PolicyId, to: Option<&str>, now: Timestamp) -> Result<Gate, Declined> {
         gathered.gate(&self.road, policy, to, now).map_err(|why| Declined::Usage(format!("{policy}: {why}")))
     }
 
     /// What is kept of an open gate. One that is unknown may be passed with a reason, where the configuration allows that; a closed one never.
     fn pass(&self, gate: &Gate, request: &Request) -> Result<Value, Declined> {
-        let mut evidence = serde_json::to_value(gate).unwrap_or_default();
-        match (gate.verdict, &request.acknowledge) {
-            (Verdict::Open, _) => {}
-            (Verdict::Unknown, Some(reason)) if self.acknowledge && !reason.trim().is_empty() => {
-                evidence["acknowledged"] = Value::from(reason.as_str());
-            }
-            _ => return Err(Declined::Gate(Box::new(gate.clone()))),
+        let now = request.acknowledge.as_deref().map(|reason| Acknowledged::for_all(gate, reason));
+        let acknowledged = now.or_else(|| {
+            let policy = serde_json::to_value(&gate.policy).ok();
+            request.given.iter().find(|given| given.get("policy") == policy.as_ref()).and_then(Acknowledged::read)
+        });
+        self.pass_with(gate, acknowledged.as_ref())
+    }
+
+    /// The same with an acknowledgement that was given before: what is unknown since then is not passed.
+    fn pass_with(&self, gate: &Gate, acknowledged: Option<&Acknowledged>) -> Result<Value, Declined> {
+        match (gate.verdict, acknowledged) {
+            (Verdict::Open, _) => Ok(serde_json::to_value(gate).unwrap_or_default()),
+            (Verdict::Unknown, Some(given)) if self.acknowledge && !given.reason.trim().is_empty() => match given.news(gate)[..] {
+                [] => Ok(given.evidence(gate)),
+                ref news => Err(unacknowledged(gate, given, news)),
+            },
+            _ => Err(Declined::Gate(Box::new(gate.clone()))),
         }
-        Ok(evidence)
     }
 
     async fn existing(&self, policy: &PolicyId, environment: &str) -> Result<Value, Declined> {
@@ -255,7 +314,7 @@ impl Operator {
     }
 
     fn facts<'a>(&'a self, at: Timestamp, request: &'a Request, gate: &'a Value) -> Facts<'a> {
-        Facts { at, by: &self.by, ticket: request.ticket.as_deref(), gate }
+        Facts { at, by: &self.by, ticket: request.ticket.as_deref(), reason: request.reason.as_deref(), gate }
     }
 
     async fn see(&self, environment: &str) -> Result<Seen, Declined> {
@@ -269,7 +328,38 @@ impl Operator {
 
     fn settings(&self, environment: &str) -> Result<&EnvironmentSettings, Declined> {
         let settings = self.road.environments().iter().find(|one| one.name == environment);
-        settings.ok_or_else(|| Declined::Usage(format!("there is no environment `{environment}` on the road")))
+        settings.ok_or_else(|| Declined::Usage(format!("there is no environment `{environment}` in the pipeline")))
+    }
+}
+
+/// A refusal that comes with nothing to commit.
+fn refused(word: &'static str, text: String) -> Declined {
+    Refusal { word, text, commit: None }.into()
+}
+
+fn unacknowledged(gate: &Gate, given: &Acknowledged, news: &[&Condition]) -> Declined {
+    let news: Vec<String> = news.iter().map(|one| format!("{} ({})", one.name.as_str(), one.reason)).collect();
+    let given = match given.names()[..] {
+        [] => "nothing".to_owned(),
+        ref names => names.join(", "),
+    };
+    let text = format!(
+        "The gate of {} to {} is unknown for another reason than was acknowledged: {}. The acknowledgement was for {given}. Make the plan again.",
+        gate.policy,
+        gate.to,
+        news.join("; ")
+    );
+    refused(UNACKNOWLEDGED, text)
+}
+
+/// What to know of exceptions before a policy goes from one environment into another.
+fn lacking_exceptions(lacking: Option<&[Relied]>, from: &str, to: &str) -> Option<String> {
+    match lacking {
+        None => Some(format!("Which exceptions {to} has could not be read: what they excuse in {from} may fail there.")),
+        Some(lacking) => {
+            let words = Relied::in_words(lacking, to)?;
+            Some(format!("Exceptions that are in use in {from}: {words}. What they excuse may fail there."))
+        }
     }
 }
 

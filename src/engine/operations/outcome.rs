@@ -1,5 +1,6 @@
 //! What became of an operation.
 
+use super::effect::Effect;
 use crate::domain::journal::StepResult;
 use crate::ops::diff::Line;
 use crate::ops::plan::ObjectRef;
@@ -33,6 +34,8 @@ pub struct StepOutcome {
     pub reason: String,
     /// What differs.
     pub diff: Vec<Line>,
+    /// What the environment shows since; `None` where nothing was written or it does not show it.
+    pub effect: Option<Effect>,
     /// What the server and its webhooks warn of, as written: clean it before it reaches a terminal.
     pub warnings: Vec<String>,
 }
@@ -43,9 +46,9 @@ impl Outcome {
         self.steps.iter().all(|step| matches!(step.result, StepResult::Done | StepResult::Unchanged))
     }
 
-    /// Whether something was done, although not everything.
+    /// Whether something was done, or was so already, although not everything.
     pub fn is_partly_done(&self) -> bool {
-        !self.is_done() && self.steps.iter().any(|step| step.result == StepResult::Done)
+        !self.is_done() && self.steps.iter().any(|step| matches!(step.result, StepResult::Done | StepResult::Unchanged))
     }
 
     /// Whether something was sent of which nobody knows what became.

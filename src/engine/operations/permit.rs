@@ -2,8 +2,8 @@
 
 use super::{Declined, Operator};
 use crate::files::who;
-use crate::ops::plan::{ConfirmLevel, Plan};
-use crate::ops::rules::{allow, asks_enough, confirmation, second_eyes};
+use crate::ops::plan::Plan;
+use crate::ops::rules::{allow, asks_enough, second_eyes};
 use crate::settings::EnvironmentSettings;
 use std::collections::BTreeSet;
 
@@ -36,17 +36,6 @@ impl Operator {
             }
         }
         Ok(())
-    }
-
-    /// A plan that was made elsewhere, asking at least for what the environments want to be asked for here.
-    #[must_use]
-    pub fn as_asked_here(&self, mut plan: Plan) -> Plan {
-        let stricter = self.targets(&plan).into_iter().flatten().map(|settings| confirmation(plan.operation, settings));
-        let typed = stricter.into_iter().find(|level| *level != ConfirmLevel::Yes);
-        if let (Some(typed), ConfirmLevel::Yes) = (typed, &plan.confirm) {
-            plan.confirm = typed;
-        }
-        plan
     }
 
     /// The environments that a plan writes to.

@@ -2,19 +2,21 @@
 //!
 //! What lives here: reading journal and archive for it. What does not: the plan that takes it back (`ops::undo`).
 
-use super::execute::{blocking, policy_of};
+use super::execute::{blocking, policy_of, stop_for};
 use super::fate::carries;
-use super::{Declined, Operator, Request, kind_of};
+use super::{Declined, Operator, Request, StepOutcome, kind_of, refused};
 use crate::domain::Mode;
 use crate::domain::journal::{Entry, Phase, Record, StepResult, Verb as Did};
 use crate::files::archive::read_archive;
 use crate::files::journal::Journal;
-use crate::kinds::KindId;
 use crate::kinds::mode::Kyverno;
+use crate::kinds::revision::revision;
 use crate::kinds::set_mode::written_mode;
 use crate::kinds::transfer::bare;
-use crate::ops::plan::{Direction, Plan, Step, Verb, from_file};
-use crate::ops::{Refusal, undo};
+use crate::kinds::{Kind, KindId};
+use crate::ops::plan::{Direction, Operation, Plan, Step, Verb, from_file};
+use crate::ops::strength::refuses_more;
+use crate::ops::undo;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,8 +36,8 @@ impl Operator {
     /// does now, its gate has to be open.
     ///
     /// # Errors
-    /// There is no such plan, its archive is gone or damaged, somebody changed what it wrote, or the gate is not open.
-    pub async fn undo(&self, which: Undone<'_>, environment: &str, request: &Request) -> Result<Plan, Declined> {
+    /// There is no such plan, its archive is gone or damaged, somebody changed everything it wrote, or the gate is not open.
+    pub async fn undo(&self, which: Undone<'_>, environment: &str, request: &Request) -> Result<(Plan, Vec<StepOutcome>), Declined> {
         let journal = self.keeping.journal.clone();
         let place = environment.to_owned();
         let carried = blocking(move || carried_out(&Journal::open(&journal), &place)).await?;
@@ -48,21 +50,22 @@ impl Operator {
         self.taken_back(&done, environment, request).await
     }
 
-    async fn taken_back(&self, done: &Plan, environment: &str, request: &Request) -> Result<Plan, Declined> {
+    async fn taken_back(&self, done: &Plan, environment: &str, request: &Request) -> Result<(Plan, Vec<StepOutcome>), Declined> {
         let kind = done.steps.iter().find_map(|step| KindId::find(&step.object.group, &step.object.kind)).map(KindId::kind);
         let seen = match kind {
             Some(kind) => self.see_for(environment, kind).await?,
             None => self.see(environment).await?,
         };
-        let mut now = Vec::new();
-        for step in &done.steps {
+        let (mut now, mut free, mut left_out) = (Vec::new(), Vec::new(), Vec::new());
+        for (place, step) in done.steps.iter().enumerate() {
             let live = self.read(environment, &step.object).await?;
             let basis = done.basis.iter().find(|basis| basis.environment == environment && basis.object == step.object);
             if basis.is_some_and(|basis| basis.cluster_uid != seen.place().cluster_uid) {
                 let why = format!("Plan {} was carried out in another cluster that was called {environment}, too.", done.id);
                 return Err(refused("absent", why));
             }
-            if let Some(how) = changed_since(step, live.as_ref()) {
+            // Of what went through git, the repository says whether it was changed since.
+            if let Some(how) = changed_since(step, live.as_ref()).filter(|_| !matches!(step.verb, Verb::Commit { .. })) {
                 let what = format!("{} in {environment}", step.object);
                 let remedy = match KindId::find(&step.object.group, &step.object.kind) {
                     Some(_) => {
@@ -71,41 +74,76 @@ impl Operator {
                     None => "look at it first".to_owned(),
                 };
                 let text = format!("{what} {how} since plan {} was carried out, and that would be lost: {remedy}.", done.id);
-                return Err(refused("changed", text));
+                left_out.push((policy_of(&step.object), refused("changed", text)));
+                continue;
             }
+            free.push(place);
             now.push(live);
         }
+        let done = &done.only(&free);
         let live: Vec<Option<&Value>> = now.iter().map(Option::as_ref).collect();
         let at = Timestamp::now();
         let direction = direction(done, &live, seen.place().kyverno);
+        // What makes policies block less is not kept back by what someone has changed since; what makes them block more goes as a whole or not at all.
+        if (free.is_empty() || direction != Direction::Down)
+            && let Some((_, why)) = left_out.pop()
+        {
+            return Err(why);
+        }
+        let left_out = left_out.iter().map(|(policy, why)| StepOutcome::left_out(policy, environment, why)).collect();
         let gate =
             if direction == Direction::Up { self.gates_back(done, &live, seen.place().kyverno, request).await? } else { Value::Null };
-        let mut plan = undo(done, &[seen.place()], &live, &self.facts(at, request, &gate))?;
+        let facts = self.facts(at, request, &gate);
+        let mut plan = match done.steps.as_slice() {
+            [step] if matches!(step.verb, Verb::Commit { .. }) && self.goes_through_git(seen.place().settings) => {
+                self.reverted(done, step, seen.place(), live.first().copied().flatten(), direction, &facts).await?
+            }
+            _ => undo(done, &[seen.place()], &live, &facts)?,
+        };
         plan.direction = direction;
         if direction == Direction::Up {
             plan.impact = self.impact(&plan, seen.place().kyverno).await;
         }
-        self.signed(plan).await
+        Ok((self.signed(plan).await?, left_out))
     }
 
     /// The gates before what the policies come back to, where they come back to refusing more.
     async fn gates_back(&self, done: &Plan, live: &[Option<&Value>], kyverno: &Kyverno, request: &Request) -> Result<Value, Declined> {
         let mut passed = Vec::new();
         for (step, live) in done.steps.iter().zip(live) {
-            if strength(step, step.before.as_ref(), kyverno) <= strength(step, *live, kyverno) {
+            if !more_after(step, *live, step.before.as_ref(), kyverno) {
                 continue;
             }
             let policy = policy_of(&step.object);
-            let mode = written_mode(kind_of(&policy)?, step.before.as_ref().unwrap_or(&Value::Null), kyverno).unwrap_or(Mode::Unknown);
-            let gate = self.gate(&policy, Some(&format!("{}:{mode}", step.environment)), Timestamp::now()).await?;
+            let kind = kind_of(&policy)?;
+            if let Some(why) = another_revision(done, step, *live, kind) {
+                return Err(refused("revision", why));
+            }
+            let mode = written_mode(kind, step.before.as_ref().unwrap_or(&Value::Null), kyverno).unwrap_or(Mode::Unknown);
+            let gate = self.gate(&policy, Some(&stop_for(&step.environment, mode)), Timestamp::now()).await?;
             passed.push(self.pass(&gate, request)?);
         }
         Ok(if passed.len() == 1 { passed.remove(0) } else { Value::from(passed) })
     }
 }
 
-fn refused(word: &'static str, text: String) -> Declined {
-    Declined::Refused(Box::new(Refusal { word, text, commit: None }))
+/// Why a policy does not come back to enforce at once: what is there now says something else, so nothing that its gate is judged by is about what comes back.
+fn another_revision(done: &Plan, step: &Step, live: Option<&Value>, kind: &Kind) -> Option<String> {
+    let before = revision(kind, step.before.as_ref()?);
+    let now = revision(kind, live?);
+    // A demotion may have to change more than the mode (`mutateDigest` of image rules): what it made itself is no other revision.
+    let made = step.after.as_ref().map(|after| revision(kind, after));
+    if done.operation == Operation::Demote && made.as_ref() == Some(&now) {
+        return None;
+    }
+    let (name, place) = (&step.object.name, &step.environment);
+    (before != now).then(|| {
+        format!(
+            "Undoing plan {} would enforce revision {before} of {} in {} again, but the gate knows only revision {now}, which is there now. Roll back \
+             instead (`rollback {name} -e {place} --to-revision {before}`): it returns in audit, and is promoted to enforce through its own gate.",
+            done.id, step.object, place
+        )
+    })
 }
 
 /// A plan as the journal has it, in one environment.
@@ -238,19 +276,14 @@ fn direction(done: &Plan, live: &[Option<&Value>], kyverno: &Kyverno) -> Directi
         return Direction::Level;
     }
     let mut both = done.steps.iter().zip(live);
-    let stronger = both.any(|(step, live)| strength(step, step.before.as_ref(), kyverno) > strength(step, *live, kyverno));
+    let stronger = both.any(|(step, live)| more_after(step, *live, step.before.as_ref(), kyverno));
     if stronger { Direction::Up } else { Direction::Down }
 }
 
-/// How much an object can refuse; what is no policy refuses nothing by itself.
-fn strength(step: &Step, object: Option<&Value>, kyverno: &Kyverno) -> u8 {
+/// Whether what a step writes refuses more as `then` than as `now`; what is no policy refuses nothing by itself.
+pub(super) fn more_after(step: &Step, now: Option<&Value>, then: Option<&Value>, kyverno: &Kyverno) -> bool {
     let kind = KindId::find(&step.object.group, &step.object.kind).map(KindId::kind);
-    let mode = kind.zip(object).map(|(kind, object)| written_mode(kind, object, kyverno).unwrap_or(Mode::Unknown));
-    match mode {
-        Some(Mode::Enforce | Mode::Unknown) => 2,
-        Some(Mode::Mixed) => 1,
-        _ => 0,
-    }
+    kind.is_some_and(|kind| refuses_more(kind, now, then, kyverno))
 }
 
 #[cfg(test)]
@@ -274,7 +307,7 @@ mod tests {
             "replace" => Verb::Replace { manifest: Value::Null, expect },
             _ => Verb::Delete { expect },
         };
-        Step { environment: "dev".into(), object, verb, before, after, diff: Vec::new() }
+        Step { environment: "dev".into(), object, verb, before, after, diff: Vec::new(), managers: Vec::new(), gives_back: Vec::new() }
     }
 
     #[test]

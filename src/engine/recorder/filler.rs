@@ -5,14 +5,15 @@
 //!
 //! A gap is asked about once after a start or after an environment came back, and again while it is so young that its end is not scraped yet; where
 //! Prometheus does not answer, with growing pauses. Only policies that enforce are asked for: nothing else refuses, and no gate asks.
+//! Of what the API server refuses by a native policy there are no events to be watched: all the time is a gap.
 
-use super::super::gates::{told, unwatched, weigh};
+use super::super::gates::{untold, unwatched, weigh};
 use super::super::{EngineHandle, HistoryReader};
 use super::RecorderStatus;
 use crate::cluster::{PrometheusClient, Unanswered};
 use crate::domain::history::{Asked, EnvironmentKey, Filled, Interval, News, Note, cover, fills};
 use crate::domain::{Link, Mode, PolicyKey};
-use crate::kinds::metrics::{self, Labels, Results, Scraped, Scrapes};
+use crate::kinds::metrics::{self, Counting, Labels, Results, Scraped, Scrapes};
 use crate::settings::Prometheus;
 use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
@@ -87,8 +88,13 @@ struct Filler {
     failures: u32,
 }
 
-/// What a policy has to be asked about.
-type Gaps = Vec<(PolicyKey, Vec<Interval>)>;
+/// What has to be asked about a policy.
+struct Lack {
+    policy: PolicyKey,
+    /// The metric that counts what it refuses.
+    metric: &'static str,
+    gaps: Vec<Interval>,
+}
 
 impl Filler {
     async fn run(mut self) {
@@ -116,7 +122,7 @@ impl Filler {
 
     /// Asks about all gaps there are. How long to wait then.
     async fn round(&mut self, environment: Arc<EnvironmentKey>) -> Duration {
-        let now = Timestamp::now();
+        let now = self.engine.server_time(&environment.name).unwrap_or_else(Timestamp::now);
         let gaps = self.gaps(&environment, now).await;
         if gaps.is_empty() {
             return SELDOM;
@@ -134,7 +140,7 @@ impl Filler {
                 self.failures = 0;
                 let is_young = |gap: &Interval| now.duration_since(gap.to) < SCRAPED_WITHIN;
                 let mut young = false;
-                for (policy, gaps) in gaps {
+                for Lack { policy, gaps, .. } in gaps {
                     let done = self.done.entry(policy).or_default();
                     young |= gaps.iter().any(is_young);
                     done.extend(gaps.into_iter().filter(|gap| !is_young(gap)));
@@ -166,60 +172,79 @@ impl Filler {
 
     /// The gaps in the watching of policies that gates ask about, which have not been answered. Those of which events told afterwards are among them:
     /// an event can be lost, and a counter knows.
-    async fn gaps(&self, environment: &Arc<EnvironmentKey>, now: Timestamp) -> Gaps {
+    async fn gaps(&self, environment: &Arc<EnvironmentKey>, now: Timestamp) -> Vec<Lack> {
         let view = Arc::clone(&self.engine.fleet().borrow());
         let Some(view) = view.environment(&environment.name) else { return Vec::new() };
         let rows = self.engine.policies(&environment.name, None).await.unwrap_or_default();
         let reach = Interval { from: now.checked_sub(REACH).unwrap_or(Timestamp::MIN), to: now };
         let mut out = Vec::new();
-        for row in rows.iter().filter(|row| metrics::results_of(&row.key.id).is_some()) {
-            let mode = view.cell(&row.key).map(|cell| cell.mode);
-            if mode != Some(Mode::Enforce) {
-                continue;
-            }
-            let Ok(Some(recorded)) = self.history.standing(EnvironmentKey::clone(environment), row.key.clone(), now).await else {
-                continue;
-            };
-            let (Some(start), Some(_)) = weigh(&recorded, told(row), row, mode) else { continue };
+        for row in &rows {
+            let Some(cell) = view.cell(&row.key).filter(|cell| cell.mode == Mode::Enforce) else { continue };
+            let Some(metric) = metrics::results_of(&row.key.id, cell.native) else { continue };
+            let mode = Some(cell.mode);
+            let asked = self.history.standing(EnvironmentKey::clone(environment), row.key.clone(), Some(view.events_kept()), now).await;
+            let Ok(Some(recorded)) = asked else { continue };
+            let (Ok(start), Some(_)) = weigh(Some(&recorded), row, mode, cell.native) else { continue };
             let done = self.done.get(&row.key).map_or(&[][..], Vec::as_slice);
-            let gaps = unwatched(&recorded, &start).into_iter().filter_map(|gap| gap.clip(reach));
+            let gaps = if cell.native { untold(&recorded, &start) } else { unwatched(&recorded, &start) };
+            let gaps = gaps.into_iter().filter_map(|gap| gap.clip(reach));
             // One that goes on until now has no end yet.
-            let gaps = gaps.filter(|gap| gap.to < now && !done.iter().any(|done| done.from <= gap.from && gap.to <= done.to));
+            let gaps =
+                gaps.filter(|gap| (cell.native || gap.to < now) && !done.iter().any(|done| done.from <= gap.from && gap.to <= done.to));
             let gaps: Vec<Interval> = gaps.rev().take(MOST_GAPS).collect();
             if !gaps.is_empty() {
-                out.push((row.key.clone(), gaps));
+                out.push(Lack { policy: row.key.clone(), metric, gaps });
             }
         }
         out
     }
 
     /// Asks about gaps and hands on what is told; what is lacking in words, which are empty where nothing is.
-    async fn ask(&self, environment: &Arc<EnvironmentKey>, gaps: &Gaps, now: Timestamp) -> Result<String, Unanswered> {
+    async fn ask(&self, environment: &Arc<EnvironmentKey>, lacks: &[Lack], now: Timestamp) -> Result<String, Unanswered> {
         let client = PrometheusClient::connect(&self.source.prometheus).await?;
-        let all = cover(gaps.iter().flat_map(|(_, gaps)| gaps.iter().copied()).collect());
-        let mut lack = String::new();
+        let mut why = String::new();
+        for counting in [Counting::Kyverno, Counting::Servers] {
+            let lacks: Vec<&Lack> = lacks.iter().filter(|lack| Counting::of(lack.metric) == counting).collect();
+            if let Some(lacking) = self.ask_those(&client, counting, environment, &lacks, now).await? {
+                why = lacking;
+            }
+        }
+        Ok(why)
+    }
+
+    /// The same about policies whose refusals the same processes count.
+    async fn ask_those(
+        &self,
+        client: &PrometheusClient,
+        counting: Counting,
+        environment: &Arc<EnvironmentKey>,
+        lacks: &[&Lack],
+        now: Timestamp,
+    ) -> Result<Option<String>, Unanswered> {
+        let all = cover(lacks.iter().flat_map(|lack| lack.gaps.iter().copied()).collect());
+        let mut lacking = None;
         for gap in all.iter().rev() {
             for piece in pieces(*gap, PIECE) {
-                let about: Vec<(&PolicyKey, Interval)> =
-                    gaps.iter().flat_map(|(key, gaps)| gaps.iter().filter_map(move |gap| Some((key, gap.clip(piece)?)))).collect();
-                let asked: BTreeSet<&'static str> = about.iter().filter_map(|(key, _)| metrics::results_of(&key.id)).collect();
-                let scrapes = scrapes(&client, &self.source.prometheus.matchers, piece, &asked, now).await?;
+                let about: Vec<(&Lack, Interval)> =
+                    lacks.iter().flat_map(|lack| lack.gaps.iter().filter_map(move |gap| Some((*lack, gap.clip(piece)?)))).collect();
+                let asked: BTreeSet<&'static str> = about.iter().map(|(lack, _)| lack.metric).collect();
+                let scrapes = scrapes(client, counting, &self.source.prometheus.matchers, piece, &asked, now).await?;
                 let mut parcel = Vec::new();
-                for (key, gap) in about {
-                    match scrapes.read(&key.id) {
+                for (lack, gap) in about {
+                    match scrapes.read(&lack.policy.id, lack.metric) {
                         Ok(reading) => {
                             let fills = fills(gap, &reading.processes, &reading.counters);
-                            let filled = Filled { policy: key.clone(), gap, fills };
+                            let filled = Filled { policy: lack.policy.clone(), gap, fills };
                             parcel.push(Note { environment: Arc::clone(environment), at: now, news: News::Filled(Box::new(filled)) });
                         }
-                        Err(why) => lack = why,
+                        Err(why) => lacking = Some(why),
                     }
                 }
                 // Where nobody writes any more the program ends.
                 let _ = self.notes.send(parcel).await;
             }
         }
-        Ok(lack)
+        Ok(lacking)
     }
 }
 
@@ -238,6 +263,7 @@ fn pieces(whole: Interval, length: SignedDuration) -> Vec<Interval> {
 /// Asks for everything that tells of a stretch of time.
 async fn scrapes(
     client: &PrometheusClient,
+    counting: Counting,
     matchers: &str,
     piece: Interval,
     asked: &BTreeSet<&'static str>,
@@ -248,21 +274,26 @@ async fn scrapes(
         to: piece.to.checked_add(MARGIN).unwrap_or(piece.to).min(now),
     };
     let select = |metric: &str, more: &str| metrics::selector(metric, matchers, more);
-    let info = samples(client, &select(metrics::INFO, ""), window).await?;
+    let info = samples(client, &select(counting.info(), ""), window).await?;
     if info.is_empty() {
-        return Ok(Scrapes::default());
+        return Ok(Scrapes { counting, ..Scrapes::default() });
     }
     let targets = metrics::targets(&info);
+    let named = match counting {
+        Counting::Kyverno => client.over_time(&metrics::naming(metrics::RULES, matchers), window.from, window.to, STEPS[1]).await?,
+        Counting::Servers => Vec::new(),
+    };
     let mut out = Scrapes {
+        counting,
         started: samples(client, &select(metrics::STARTED, &targets), window).await?,
         up: samples(client, &select(metrics::UP, &targets), window).await?,
-        serving: client.over_time(&metrics::existence(metrics::REQUESTS, matchers), window.from, window.to, STEPS[1]).await?,
-        named: client.over_time(&metrics::naming(metrics::RULES, matchers), window.from, window.to, STEPS[1]).await?,
+        serving: client.over_time(&metrics::existence(counting.requests(), matchers), window.from, window.to, STEPS[1]).await?,
+        named,
         results: BTreeMap::new(),
         info,
     };
     for metric in asked {
-        let exists = client.over_time(&metrics::existence(metric, matchers), window.from, window.to, STEPS[0]).await?;
+        let exists = client.over_time(&metrics::existence(counting.exists(metric), matchers), window.from, window.to, STEPS[0]).await?;
         let refusals = samples(client, &metrics::refusals(metric, matchers), window).await?;
         out.named.extend(refusals.iter().map(|series| Scraped { labels: series.labels.clone(), samples: Vec::new() }));
         out.results.insert(metric, Results { exists, refusals });

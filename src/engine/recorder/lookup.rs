@@ -5,7 +5,7 @@ use super::RecorderStatus;
 use super::writer::Wanted;
 use crate::domain::PolicyKey;
 use crate::domain::history::{Detail, EnvironmentKey, News, Note};
-use crate::kinds::{KindId, authorship, read_policy};
+use crate::kinds::{KindId, author_of, read_policy};
 use futures::StreamExt as _;
 use futures::stream::unfold;
 use jiff::Timestamp;
@@ -32,7 +32,8 @@ pub(super) async fn look_up(
     let (engine, notes, status) = (&engine, &notes, &status);
     let read = |(environment, policy): Wanted| async move {
         if let Ok(Some(detail)) = timeout(PATIENCE, detail(engine, &environment, policy)).await {
-            let note = Note { environment, at: Timestamp::now(), news: News::Detail(Box::new(detail)) };
+            let at = engine.server_time(&environment.name).unwrap_or_else(Timestamp::now);
+            let note = Note { environment, at, news: News::Detail(Box::new(detail)) };
             // Where nobody writes any more the program ends.
             let _ = notes.send(vec![note]).await;
         }
@@ -45,9 +46,8 @@ pub(super) async fn look_up(
 async fn detail(engine: &EngineHandle, environment: &Arc<EnvironmentKey>, policy: PolicyKey) -> Option<Detail> {
     let kind = KindId::find(&policy.id.group, &policy.id.kind)?.kind();
     let object = engine.policy_object(&environment.name, &policy.id).await.ok()??;
-    let revision = read_policy(kind, &object).ok()?.revision;
-    let told = authorship(&object);
-    Some(Detail { revision, actor: told.actor, evidence: told.evidence, object: text(object), policy })
+    let read = read_policy(kind, &object).ok()?;
+    Some(Detail { revision: read.revision, actor: author_of(&object), entered: read.entered, object: text(object), policy })
 }
 
 /// The object as it is kept: whole, without what only the server's own bookkeeping needs.

@@ -170,14 +170,17 @@ impl Follower {
         }
         for watcher in &mut self.watchers {
             let (Some(environment), Some(news)) = (watcher.key().cloned(), watcher.close()) else { continue };
-            let note = Note { environment, at: Timestamp::now(), news };
+            let at = self.engine.server_time(&environment.name).unwrap_or_else(Timestamp::now);
+            let note = Note { environment, at, news };
             // Where the disk hangs the last seconds are lost.
             let _ = self.notes.try_send(vec![note]);
         }
     }
 
     async fn look(&mut self, place: usize, view: &EnvironmentView) {
-        let now = Moment { wall: now(), run: self.started.elapsed() };
+        // By the server's clock: what is recorded here is compared with what objects say, and with what other machines recorded.
+        let Some(wall) = self.engine.server_time(&view.name).map(whole) else { return };
+        let now = Moment { wall, run: self.started.elapsed() };
         let watcher = &mut self.watchers[place];
         let mut found = watcher.look(view, now);
         let Some(environment) = watcher.key().cloned() else { return };
@@ -237,10 +240,9 @@ impl Follower {
     }
 }
 
-/// Whole milliseconds, as records have them.
-fn now() -> Timestamp {
-    let now = Timestamp::now();
-    Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
+/// In whole milliseconds, as records have them.
+fn whole(at: Timestamp) -> Timestamp {
+    Timestamp::from_millisecond(at.as_millisecond()).unwrap_or(at)
 }
 
 /// An event without an identity cannot be told from itself later, so it is left out.

@@ -5,7 +5,7 @@
 //! were watched end, and the next look is a first one.
 
 use crate::domain::history::{EnvironmentKey, Interval, News, PolicyState, Watched};
-use crate::domain::{Link, Mode, PolicyKey, Readiness, Tally};
+use crate::domain::{Force, Link, Mode, PolicyKey, Tally};
 use crate::fleet::view::{EnvironmentView, PolicyCell};
 use crate::kinds::{Family, KindId};
 use jiff::{SignedDuration, Timestamp};
@@ -69,6 +69,8 @@ pub(super) struct Watcher {
     beat: Option<Duration>,
     blocked: Option<(u64, Duration)>,
     exceptions: Option<(u64, u64, Duration)>,
+    /// Only some namespaces are looked at.
+    in_part: bool,
     /// How long each family has been watched altogether.
     watched: [Duration; Watched::ALL.len()],
 }
@@ -102,6 +104,7 @@ impl Watcher {
             self.key = Some(Arc::new(EnvironmentKey { name: view.name.to_string(), cluster_uid: uid.to_string() }));
         }
         self.settled |= view.link == Link::Live;
+        self.in_part = !view.namespaces.is_empty();
         let step = self.last.map_or(Duration::ZERO, |last| now.run.saturating_sub(last.run));
         self.last = Some(now);
         let live = if self.settled && view.link.is_up() { live(view) } else { [false; Watched::ALL.len()] };
@@ -117,7 +120,7 @@ impl Watcher {
         self.generation = view.generation;
         found.refusals = events && self.asks_for_refusals(view, now);
         found.exceptions = exceptions && self.asks_for_exceptions(view, now);
-        self.beats([policies, policies && reports, events, exceptions], step, now, &mut found);
+        self.beats([policies, policies && reports, events && speaks(view), exceptions], step, now, &mut found);
         found
     }
 
@@ -137,7 +140,12 @@ impl Watcher {
     }
 
     fn open(&self) -> impl Iterator<Item = (Watched, Interval)> {
-        Watched::ALL.into_iter().zip(self.watching).filter_map(|(family, interval)| Some((family, interval?)))
+        Watched::ALL.into_iter().zip(self.watching).filter_map(|(family, interval)| Some((self.noted(family), interval?)))
+    }
+
+    /// What is noted of a family: what is seen of some namespaces is no evidence for all.
+    fn noted(&self, family: Watched) -> Watched {
+        if self.in_part { family.in_part() } else { family }
     }
 
     /// Modes, readiness and revisions that are other than was told.
@@ -195,32 +203,36 @@ impl Watcher {
         }
     }
 
-    /// Numbers that are other than was told, each policy's every so often; the worst in between is told, too.
+    /// Numbers by workload, as gates count, that are other than was told, each policy's every so often; the worst in between is told, too.
     fn tallies(&mut self, view: &EnvironmentView, now: Moment, found: &mut Found) {
         let mut peaks: Vec<(Timestamp, News)> = Vec::new();
         let mut tallies = Vec::new();
         for cell in view.cells.iter() {
+            // The numbers of a policy that reaches further are not those that are seen.
+            if self.in_part && cell.key.id.namespace.is_none() {
+                continue;
+            }
             let Some(told) = self.told.get_mut(&cell.key) else { continue };
             let Some(before) = told.tally else {
-                told.tally = Some(cell.findings);
+                told.tally = Some(cell.owners);
                 told.at = now.run;
-                tallies.push((cell.key.clone(), cell.findings));
+                tallies.push((cell.key.clone(), cell.owners));
                 continue;
             };
-            if told.peak.is_none_or(|(_, peak)| peak.faults() < cell.findings.faults()) && cell.findings.faults() > before.faults() {
-                told.peak = Some((now.wall, cell.findings));
+            if told.peak.is_none_or(|(_, peak)| peak.faults() < cell.owners.faults()) && cell.owners.faults() > before.faults() {
+                told.peak = Some((now.wall, cell.owners));
             }
             if now.run.saturating_sub(told.at) < TALLY {
                 continue;
             }
-            match told.peak.take().filter(|(_, peak)| *peak != cell.findings) {
+            match told.peak.take().filter(|(_, peak)| *peak != cell.owners) {
                 Some((at, peak)) => peaks.push((at, News::Tallies(vec![(cell.key.clone(), peak)]))),
-                None if before == cell.findings => continue,
+                None if before == cell.owners => continue,
                 None => {}
             }
-            told.tally = Some(cell.findings);
+            told.tally = Some(cell.owners);
             told.at = now.run;
-            tallies.push((cell.key.clone(), cell.findings));
+            tallies.push((cell.key.clone(), cell.owners));
         }
         found.news.append(&mut peaks);
         if !tallies.is_empty() {
@@ -229,7 +241,7 @@ impl Watcher {
     }
 
     fn asks_for_refusals(&mut self, view: &EnvironmentView, now: Moment) -> bool {
-        let Some(blocked) = view.blocked else { return false };
+        let Some(blocked) = view.blocks_held else { return false };
         let due = match self.blocked {
             None => true,
             Some((before, at)) => {
@@ -269,7 +281,7 @@ impl Watcher {
                 }
                 (Some(interval), false) => {
                     self.watching[index] = None;
-                    ended.push((family, interval));
+                    ended.push((self.noted(family), interval));
                     turned = true;
                 }
                 (None, false) => {}
@@ -301,14 +313,20 @@ fn state(cell: &PolicyCell) -> PolicyState {
         None => PolicyState::ABSENT,
         Some(revision) => PolicyState {
             mode: cell.mode,
-            ready: match cell.ready {
-                Readiness::Ready => Some(true),
-                Readiness::NotReady => Some(false),
-                Readiness::Unknown => None,
+            ready: match cell.in_force.state {
+                Force::Yes => Some(true),
+                Force::No | Force::Partly => Some(false),
+                Force::Unknown => None,
             },
             revision: Some(revision.clone()),
+            made: cell.made,
         },
     }
+}
+
+/// Whether a blocked request would make an event: without that nothing is seen, however closely it is watched.
+fn speaks(view: &EnvironmentView) -> bool {
+    view.makes_events == Some(true) && view.answers.state == Force::Yes
 }
 
 /// Of which families nothing can be missing, in the order of [`Watched::ALL`].
@@ -321,7 +339,7 @@ fn live(view: &EnvironmentView) -> [bool; Watched::ALL.len()] {
             Some(Family::Report) => 1,
             Some(Family::Event) => 2,
             Some(Family::Exception) => 3,
-            Some(Family::Namespace | Family::Owner) | None => continue,
+            Some(Family::Namespace | Family::Owner | Family::Webhooks | Family::Native | Family::Binding) | None => continue,
         };
         live[index] = false;
     }

@@ -83,7 +83,8 @@ impl Writer {
     }
 
     fn write(&self, history: &mut Option<History>, batch: &[Note]) -> Result<Taken, HistoryError> {
-        let open = match history.take() {
+        // What was removed while it was open would take everything to nowhere.
+        let open = match history.take().filter(|_| self.path.exists()) {
             Some(open) => open,
             None => History::open(&self.path)?,
         };

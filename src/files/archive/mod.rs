@@ -5,8 +5,8 @@
 //!
 //! ```text
 //! 20261125T232649Z-production-k3v9/
-//!   backup-policies.yaml    `kubectl apply -f` restores it
-//!   managed-fields.json     who owned which field; an API server refuses to be told
+//!   backup-policies.yaml    `kubectl replace -f` restores it
+//!   managed-fields.json     who owned which field; an API server takes that in a write of its own
 //!   manifest.json           what is in it, and SHA-256 of each file and object; written last
 //! ```
 
@@ -17,7 +17,7 @@ mod tests;
 pub use manifest::{Archived, Manifest};
 
 use super::FileError;
-use super::atomic::make_folder;
+use super::atomic::{LARGEST_PLAN, make_folder, read_regular};
 use crate::domain::journal::Who;
 use crate::domain::yaml;
 use jiff::Timestamp;
@@ -165,7 +165,7 @@ fn files(folder: &Path, undo: &UndoArchive, plan: Option<&str>) -> Result<Vec<(&
     };
     let objects: Vec<Value> = undo.objects.iter().map(archived).collect();
     let mut yaml = format!(
-        "# Policies of {} as they were before a change. `kubectl apply -f {POLICIES}` restores them.\n",
+        "# Policies of {} as they were before a change. `kubectl replace -f {POLICIES}` restores them, `kubectl create -f {POLICIES}` those that were deleted.\n",
         one_line(&undo.environment)
     );
     for object in &objects {
@@ -260,7 +260,7 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, FileError> {
-    fs::read(path).map_err(|error| FileError::new("read", path, &error))
+    read_regular(path, LARGEST_PLAN)
 }
 
 fn damaged(path: &Path, why: &str) -> FileError {

@@ -13,6 +13,7 @@ pub use run::Git;
 use super::FileError;
 use super::atomic::{make_folder, write_atomic};
 use run::{Answer, Call};
+use std::collections::HashMap;
 use std::fmt;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -30,6 +31,8 @@ const LIST: usize = 64 << 20;
 const CONTENT: usize = 64 << 20;
 /// The most bytes of any other answer.
 const ANSWER: usize = 1 << 20;
+/// The most paths that one call is given.
+const ARGUMENTS: usize = 200;
 /// Where the branch's commit is kept.
 const BASE: &str = "refs/policydeck/base";
 
@@ -156,6 +159,39 @@ impl Repository {
         self.line(&["rev-parse", "--verify", &format!("{BASE}^{{commit}}")], b"", None).await
     }
 
+    /// The last commit that changed each of these files, and its time in seconds, as far as the newest hundred tell: the time of one that may be older is
+    /// not known. What none of them changed is as the oldest has it.
+    pub async fn last_changes(&self, branch: &str, head: &str, paths: &[&str]) -> Result<HashMap<String, (String, Option<i64>)>, GitError> {
+        if paths.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let refspec = format!("+refs/heads/{branch}:{BASE}");
+        let args = ["fetch", "--quiet", "--no-tags", "--depth=100", "--no-recurse-submodules", "origin", &refspec];
+        let answer = self.call(&args, b"", None, NETWORK, ANSWER).await?;
+        self.succeeded(answer, "fetching the newest commits of")?;
+        // All that a cut history holds looks as if its oldest commits had made it.
+        let oldest = std::fs::read_to_string(self.folder.join("shallow")).unwrap_or_default();
+        let mut found = HashMap::new();
+        for paths in paths.chunks(ARGUMENTS) {
+            let mut args = vec!["log", "-z", "--name-only", "--format=%x01%H %ct", head, "--"];
+            args.extend(paths);
+            let log = self.call(&args, b"", None, LOCAL, LIST).await?;
+            let log = self.succeeded(log, "reading the newest commits of")?;
+            let mut at = (head, None);
+            let log = String::from_utf8_lossy(&log);
+            for part in log.split('\0').map(|part| part.trim_start_matches('\n')).filter(|part| !part.is_empty()) {
+                match part.strip_prefix('\u{1}').and_then(|header| header.split_once(' ')) {
+                    Some((commit, seconds)) => {
+                        let is_cut = oldest.lines().any(|line| line == commit);
+                        at = (commit, seconds.parse().ok().filter(|_| !is_cut));
+                    }
+                    None => _ = found.entry(part.to_owned()).or_insert_with(|| (at.0.to_owned(), at.1)),
+                }
+            }
+        }
+        Ok(found)
+    }
+
     /// The files of a commit: the YAML files of a folder with their text, and the paths of all.
     pub async fn read(&self, commit: &str, folder: &str) -> Result<Snapshot, GitError> {
         let list = self.call(&["ls-tree", "-r", "-z", "--full-tree", commit], b"", None, LOCAL, LIST).await?;
@@ -190,8 +226,9 @@ impl Repository {
         Ok(snapshot)
     }
 
-    /// Makes a commit on top of another, with these texts at these paths; its id. Nothing refers to it until it is pushed.
-    pub async fn commit(&self, base: &str, files: &[(&str, &str)], message: &str) -> Result<String, GitError> {
+    /// Makes a commit on top of another, with these texts at these paths, or nothing where there is no text; its id. Nothing refers to it until it is
+    /// pushed.
+    pub async fn commit(&self, base: &str, files: &[(&str, Option<&str>)], message: &str) -> Result<String, GitError> {
         for ident in ["GIT_AUTHOR_IDENT", "GIT_COMMITTER_IDENT"] {
             let answer = self.call(&["var", ident], b"", None, LOCAL, ANSWER).await?;
             if !answer.ok {
@@ -207,6 +244,11 @@ impl Repository {
         let index = index.as_deref();
         self.ask(&["read-tree", base], b"", index).await?;
         for (path, text) in files {
+            let Some(text) = text else {
+                let gone = format!("0 {}\t{path}\0", "0".repeat(base.len()));
+                self.ask(&["update-index", "-z", "--index-info"], gone.as_bytes(), index).await?;
+                continue;
+            };
             let id = self.line(&["hash-object", "-w", "--stdin"], text.as_bytes(), None).await?;
             let was = self.line(&["ls-tree", "-z", "--full-tree", base, "--", path], b"", None).await?;
             // A file that may be executed stays one.

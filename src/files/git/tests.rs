@@ -81,7 +81,7 @@ async fn a_commit_is_made_on_top_and_pushed() {
     assert_eq!(read.paths, ["other.yaml", "prod/p.yaml", "prod/run.yml"]);
     assert_eq!(repository.read(&head, "").await.unwrap().files.len(), 3);
 
-    let files = [("prod/p.yaml", "mode: enforce\n"), ("prod/run.yml", "a: 2\n"), ("prod/new/ä b.yaml", "c: 1\n")];
+    let files = [("prod/p.yaml", Some("mode: enforce\n")), ("prod/run.yml", Some("a: 2\n")), ("prod/new/ä b.yaml", Some("c: 1\n"))];
     let commit = repository.commit(&head, &files, "promote p\n\nTicket: CHG-1\n").await.unwrap();
     assert_eq!(ground.head(), head, "a commit alone changes nothing");
     assert_eq!(repository.push(&commit, "main").await, Pushed::Done);
@@ -97,10 +97,37 @@ async fn a_commit_is_made_on_top_and_pushed() {
     assert_eq!(repository.head_of("main").await.unwrap(), Some(commit.clone()));
     assert_eq!(repository.head_of("none").await.unwrap(), None);
     // On a branch of its own, and once only.
-    let other = repository.commit(&head, &[("x.yaml", "d: 1\n")], "x\n").await.unwrap();
+    let other = repository.commit(&head, &[("x.yaml", Some("d: 1\n"))], "x\n").await.unwrap();
     assert_eq!(repository.push(&other, "policydeck/1").await, Pushed::Done);
     assert!(matches!(repository.push(&commit, "policydeck/1").await, Pushed::Moved(_)));
     assert_eq!(ground.git("theirs", &["status", "--porcelain"]), "", "nobody's working tree was touched");
+}
+
+#[tokio::test]
+async fn the_last_changes_of_many_files_are_one_question() {
+    let ground = Ground::new();
+    // Of a repository that is a folder, git takes all.
+    let url = format!("file://{}", ground.path("served.git").display());
+    let repository = ground.open_with(ground.ours(), &url).await;
+    let first = ground.head();
+    ground.write("prod/ä b.yaml", "c: 1\n");
+    ground.push("second");
+    let second = ground.head();
+    let head = repository.fetch("main").await.unwrap();
+    let asked = ["prod/p.yaml", "prod/ä b.yaml", "prod/none.yaml"];
+    let changes = repository.last_changes("main", &head, &asked).await.unwrap();
+    let of =
+        |changes: &HashMap<String, (String, Option<i64>)>, path: &str| changes.get(path).map(|(commit, at)| (commit.clone(), at.is_some()));
+    assert_eq!((of(&changes, asked[0]), of(&changes, asked[1]), of(&changes, asked[2])), (Some((first, true)), Some((second, true)), None));
+    for number in 0..100 {
+        ground.write("other.yaml", &format!("b: {number}\n"));
+        ground.git("theirs", &["commit", "--quiet", "--all", "--message", "more"]);
+    }
+    ground.git("theirs", &["push", "--quiet", "origin", "HEAD:main"]);
+    let head = repository.fetch("main").await.unwrap();
+    let changes = repository.last_changes("main", &head, &asked[..1]).await.unwrap();
+    assert_eq!(of(&changes, asked[0]).map(|(_, dated)| dated), Some(false), "it is older than what was looked at");
+    assert!(repository.last_changes("none", &head, &[]).await.unwrap().is_empty(), "nothing is asked about nothing");
 }
 
 #[tokio::test]
@@ -108,14 +135,14 @@ async fn somebody_else_may_be_first() {
     let ground = Ground::new();
     let repository = ground.open().await;
     let head = repository.fetch("main").await.unwrap();
-    let commit = repository.commit(&head, &[("prod/p.yaml", "mode: enforce\n")], "late\n").await.unwrap();
+    let commit = repository.commit(&head, &[("prod/p.yaml", Some("mode: enforce\n"))], "late\n").await.unwrap();
     ground.write("other.yaml", "b: 2\n");
     ground.push("second");
     let theirs = ground.head();
     assert!(matches!(repository.push(&commit, "main").await, Pushed::Moved(_)));
     assert_eq!(ground.head(), theirs, "a push never forces");
     let again = repository.fetch("main").await.unwrap();
-    let commit = repository.commit(&again, &[("prod/p.yaml", "mode: enforce\n")], "late\n").await.unwrap();
+    let commit = repository.commit(&again, &[("prod/p.yaml", Some("mode: enforce\n"))], "late\n").await.unwrap();
     assert_eq!(repository.push(&commit, "main").await, Pushed::Done);
     assert_eq!(ground.git("served.git", &["show", "main:other.yaml"]), "b: 2");
 }
@@ -126,7 +153,7 @@ async fn a_repository_refuses_in_its_own_words() {
     ground.hook("pre-receive", "printf 'change freeze until \\033[31mMonday\\n' >&2; exit 1");
     let repository = ground.open().await;
     let head = repository.fetch("main").await.unwrap();
-    let commit = repository.commit(&head, &[("prod/p.yaml", "mode: enforce\n")], "x\n").await.unwrap();
+    let commit = repository.commit(&head, &[("prod/p.yaml", Some("mode: enforce\n"))], "x\n").await.unwrap();
     let Pushed::Refused(words) = repository.push(&commit, "main").await else { panic!("it is refused") };
     assert!(words.contains("pre-receive hook declined") && words.contains("change freeze until"), "{words}");
     assert!(!words.contains('\u{1b}'), "{words}");
@@ -141,7 +168,7 @@ async fn nobody_commits_without_a_name() {
         Git::default().with("GIT_CONFIG_GLOBAL", ground.path("empty")).with("GIT_CONFIG_NOSYSTEM", "1").with("HOME", ground.root.path());
     let repository = ground.open_with(git, ground.path("served.git").to_str().unwrap()).await;
     let head = repository.fetch("main").await.unwrap();
-    let error = repository.commit(&head, &[("prod/p.yaml", "x\n")], "x\n").await.unwrap_err();
+    let error = repository.commit(&head, &[("prod/p.yaml", Some("x\n"))], "x\n").await.unwrap_err();
     assert!(matches!(error, GitError::NoIdentity(_)) && error.to_string().contains("git config --global user.email"), "{error}");
 }
 

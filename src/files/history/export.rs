@@ -76,12 +76,14 @@ const RECORDS: [(&str, About, Reader); 8] = [
         let (family, recorder): (String, String) = (row.get(1)?, row.get(4)?);
         Ok(json!({"record": "coverage", "family": family, "from": time(row.get(2)?), "to": time(row.get(3)?), "recorder": recorder}))
     }),
-    ("SELECT policy, at, mode, ready, revision, actor, source FROM changes ORDER BY id", About::Policy, |row| {
+    ("SELECT policy, at, mode, ready, revision, actor, source, generation, created FROM changes ORDER BY id", About::Policy, |row| {
         let (mode, ready, revision): (String, Option<bool>, Option<String>) = (row.get(2)?, row.get(3)?, row.get(4)?);
         let (actor, known): (Option<String>, String) = (row.get(5)?, row.get(6)?);
-        Ok(
-            json!({"record": "change", "at": time(row.get(1)?), "mode": mode, "ready": ready, "revision": revision, "actor": actor, "knownFrom": known}),
-        )
+        let (generation, created): (Option<i64>, Option<i64>) = (row.get(7)?, row.get(8)?);
+        Ok(json!({
+            "record": "change", "at": time(row.get(1)?), "mode": mode, "ready": ready, "revision": revision, "actor": actor, "knownFrom": known,
+            "generation": generation, "created": created.map(time),
+        }))
     }),
     ("SELECT policy, revision, at, object FROM revisions ORDER BY policy, at", About::Policy, |row| {
         let object: Option<Value> = read::unpack(&row.get::<_, Vec<u8>>(3)?).and_then(|text| serde_json::from_str(&text).ok());

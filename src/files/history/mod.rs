@@ -29,6 +29,8 @@ use std::time::Duration;
 
 /// The file's name in the data folder.
 const NAME: &str = "history.db";
+/// What stands beside it, so that a history that was removed is missed.
+const WITNESS: &str = "history.begun";
 /// How long to wait while another program writes.
 const BUSY: Duration = Duration::from_secs(5);
 
@@ -37,6 +39,8 @@ const BUSY: Duration = Duration::from_secs(5);
 pub enum HistoryFault {
     /// The file is damaged, or no history at all.
     Damaged,
+    /// There was one, and it is gone.
+    Removed,
     /// A newer version wrote it.
     Newer,
     /// The disk is full, or may not be written.
@@ -101,21 +105,29 @@ impl History {
         options.append(true).create(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        options.open(path).map_err(|error| FileError::new("open the history", path, &error))?;
+        let file = options.open(path).map_err(|error| FileError::new("open the history", path, &error))?;
+        let is_new = file.metadata().is_ok_and(|metadata| metadata.len() == 0);
         let mut history = Self::connect(path)?;
         history.prepare()?;
+        // The history itself is what matters; where its witness cannot be written it is as before.
+        let begun = witness(path);
+        if (is_new || !begun.exists())
+            && let Err(error) = std::fs::write(&begun, format!("{}\n", Timestamp::now()))
+        {
+            tracing::warn!("cannot write {}: {error}", begun.display());
+        }
         Ok(history)
     }
 
     /// Opens the history to read; `None` where nothing has been recorded yet.
     ///
     /// # Errors
-    /// As [`History::open`].
+    /// As [`History::open`]; and where one was begun that is gone.
     pub fn open_existing(path: &Path) -> Result<Option<Self>, HistoryError> {
         match std::fs::metadata(path) {
             Ok(metadata) if metadata.len() > 0 => {}
-            Ok(_) => return Ok(None),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Ok(_) => return removed(path).map_or(Ok(None), Err),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return removed(path).map_or(Ok(None), Err),
             Err(error) => return Err(FileError::new("open the history", path, &error).into()),
         }
         let mut history = Self::connect(path)?;
@@ -134,6 +146,21 @@ impl History {
     fn failed(&self, verb: &str, error: &rusqlite::Error) -> HistoryError {
         explain(verb, &self.path, error)
     }
+}
+
+fn witness(path: &Path) -> PathBuf {
+    path.with_file_name(WITNESS)
+}
+
+/// That a history was begun which is gone; `None` where none was.
+fn removed(path: &Path) -> Option<HistoryError> {
+    let begun = std::fs::read_to_string(witness(path)).ok()?;
+    let what = format!(
+        "the history {} is gone, although one was begun at {}; what it knew is lost. Restore it, or begin a new one: open the screen or run `policydeck observe`",
+        path.display(),
+        begun.trim()
+    );
+    Some(HistoryError { what, fault: HistoryFault::Removed })
 }
 
 /// An error in words, with the file and the remedy.

@@ -2,7 +2,7 @@
 
 use super::{History, HistoryError, fills, millis, time, unsigned};
 use crate::domain::history::{
-    Change, ChangeSource, EVENTS_KEPT, EnvironmentKey, ExceptionChange, ExceptionState, Interval, Line, Mark, Operation, PolicyState,
+    Change, ChangeSource, EVENTS_KEPT, EnvironmentKey, ExceptionChange, ExceptionState, Interval, Line, Made, Mark, Operation, PolicyState,
     Records, RevisionText, Road, Sample, Series, Standing, Timeline, Watched, beyond, blocked_series, cover, exception_marks, mode_marks,
     operation_mark, running, spans, standing, told_afterwards, told_once, violation_marks, violation_series,
 };
@@ -13,6 +13,9 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use std::collections::{BTreeMap, HashMap};
 use std::io::Read as _;
 use std::sync::Arc;
+
+/// How long after its end a watch still counts as going on: looks and beats are that far apart, and so are the clocks of those who ask.
+const MOMENT: SignedDuration = SignedDuration::from_secs(2);
 
 /// The most a recorded object may hold: what etcd takes, and some.
 const MOST: u64 = 16 << 20;
@@ -45,7 +48,14 @@ impl History {
     }
 
     /// Since when a policy is what it is in an environment, and what happened since. `None` where nothing is on record or it is absent.
-    pub fn standing(&self, environment: &EnvironmentKey, policy: &PolicyKey, now: Timestamp) -> Result<Option<Standing>, HistoryError> {
+    /// `events_kept` is how long the cluster keeps events, where that is not the usual hour.
+    pub fn standing(
+        &self,
+        environment: &EnvironmentKey,
+        policy: &PolicyKey,
+        events_kept: Option<SignedDuration>,
+        now: Timestamp,
+    ) -> Result<Option<Standing>, HistoryError> {
         self.answer(|db| {
             let Some(environment) = environment_number(db, environment)? else { return Ok(None) };
             let Some(number) = policy_number(db, environment, policy)? else { return Ok(None) };
@@ -53,13 +63,14 @@ impl History {
             // What was before the oldest change that can matter is of no interest.
             let from = changes.first().map_or(now, |change| change.at);
             let since = Interval { from, to: now };
-            let coverage = |family| coverage(db, environment, family, since, now);
+            let coverage = |family| covering(db, environment, policy, family, since, now);
             let records = Records {
                 samples: samples(db, number, since)?,
                 blocked: blocked(db, number, since)?,
-                policies: coverage(Watched::Policies)?,
+                policies: [last_watched_before(db, environment, from)?.into_iter().collect(), coverage(Watched::Policies)?].concat(),
                 reports: coverage(Watched::Reports)?,
                 events: coverage(Watched::Events)?,
+                events_kept,
                 // What was told of times before the record begins is of interest where the object knows of an earlier beginning.
                 fills: fills::fills(db, number, Interval { from: Timestamp::MIN, to: now })?,
                 changes,
@@ -120,7 +131,7 @@ struct Frame {
 /// One environment of a timeline; `None` where nothing is known of it in the window.
 fn road(db: &Connection, environment: i64, key: EnvironmentKey, policy: &PolicyKey, frame: Frame) -> rusqlite::Result<Option<Road>> {
     let Frame { window, width, now } = frame;
-    let watched = |family| coverage(db, environment, family, window, now);
+    let watched = |family| covering(db, environment, policy, family, window, now);
     let covered = watched(Watched::Policies)?;
     let number = policy_number(db, environment, policy)?;
     let changes = number.map_or(Ok(Vec::new()), |number| changes(db, number))?;
@@ -132,7 +143,7 @@ fn road(db: &Connection, environment: i64, key: EnvironmentKey, policy: &PolicyK
     let samples = number.map_or(Ok(Vec::new()), |number| samples(db, number, window))?;
     let blocked = number.map_or(Ok(Vec::new()), |number| blocked(db, number, window))?;
     let filled = number.map_or(Ok(Vec::new()), |number| fills::fills(db, number, window))?;
-    let events = events_known(db, environment, window, now)?;
+    let events = events_known(db, environment, policy, window, now)?;
     let known = cover(events.into_iter().chain(filled.iter().filter(|fill| fill.whole).map(|fill| fill.interval)).collect());
     let counts = [blocked.clone(), beyond(&blocked, &filled)].concat();
     let series =
@@ -180,13 +191,17 @@ pub(super) fn policy_key(row: &Row<'_>, first: usize) -> rusqlite::Result<Policy
     Ok(PolicyKey { source: Arc::from(source), id: Arc::new(id) })
 }
 
-/// A change of the columns at, mode, ready, revision, actor, source.
+/// The columns of a [`change`].
+pub(super) const CHANGE: &str = "at, mode, ready, revision, actor, source, generation, created";
+
+/// A change of the columns [`CHANGE`].
 pub(super) fn change(row: &Row<'_>) -> rusqlite::Result<Change> {
     let (mode, source): (String, String) = (row.get(1)?, row.get(5)?);
     let revision: Option<String> = row.get(3)?;
+    let object = Made { generation: row.get(6)?, created: row.get::<_, Option<i64>>(7)?.map(time) };
     Ok(Change {
         at: time(row.get(0)?),
-        state: PolicyState { mode: mode_of(&mode), ready: row.get(2)?, revision: revision.map(Revision) },
+        state: PolicyState { mode: mode_of(&mode), ready: row.get(2)?, revision: revision.map(Revision), made: object },
         actor: row.get(4)?,
         source: source.parse().unwrap_or(ChangeSource::Found),
     })
@@ -210,9 +225,7 @@ pub(super) fn sample(row: &Row<'_>) -> rusqlite::Result<Sample> {
 }
 
 pub(super) fn changes(db: &Connection, policy: i64) -> rusqlite::Result<Vec<Change>> {
-    db.prepare_cached("SELECT at, mode, ready, revision, actor, source FROM changes WHERE policy = ?1 ORDER BY id")?
-        .query_map([policy], change)?
-        .collect()
+    db.prepare_cached(&format!("SELECT {CHANGE} FROM changes WHERE policy = ?1 ORDER BY id"))?.query_map([policy], change)?.collect()
 }
 
 /// The samples of a window, with the last one before it.
@@ -243,16 +256,54 @@ fn coverage(db: &Connection, environment: i64, family: Watched, window: Interval
         )?
         .query_map(params![environment, family.as_str(), millis(window.from) - 60_000, millis(window.to)], interval)?
         .collect();
+    // What ended a moment ago was read in that moment: an answer that looked first goes up to now.
+    let close = |mut interval: Interval| {
+        if interval.to < now && now.duration_since(interval.to) <= MOMENT {
+            interval.to = now;
+        }
+        interval
+    };
     // A recorder that was killed says nothing; but if it began to watch again, it had stopped before.
     let (going, ended): (Vec<_>, Vec<_>) = all?.into_iter().partition(|(_, going)| *going);
     let only = |intervals: Vec<(Interval, bool)>| intervals.into_iter().map(|(interval, _)| interval).collect::<Vec<_>>();
-    Ok(cover([running(only(going), now), only(ended)].concat()))
+    Ok(cover([running(only(going), now), only(ended).into_iter().map(close).collect()].concat()))
+}
+
+/// The same for one policy. A recorder of some namespaces only sees all of a policy that lives in one of them, and of no other.
+fn covering(
+    db: &Connection,
+    environment: i64,
+    policy: &PolicyKey,
+    family: Watched,
+    window: Interval,
+    now: Timestamp,
+) -> rusqlite::Result<Vec<Interval>> {
+    let whole = coverage(db, environment, family, window, now)?;
+    if policy.id.namespace.is_none() || family.in_part() == family {
+        return Ok(whole);
+    }
+    Ok(cover([whole, coverage(db, environment, family.in_part(), window, now)?].concat()))
+}
+
+/// The last moment before `from` at which policies were watched, as the shortest interval there is: what began later cannot have been there.
+fn last_watched_before(db: &Connection, environment: i64, from: Timestamp) -> rusqlite::Result<Option<Interval>> {
+    let until: Option<i64> = db
+        .prepare_cached("SELECT max(until) FROM coverage WHERE environment = ?1 AND family = ?2 AND until < ?3")?
+        .query_row(params![environment, Watched::Policies.as_str(), millis(from)], |row| row.get(0))?;
+    Ok(until.map(|until| Interval { from: time(until - 1), to: time(until) }))
 }
 
 /// When refused admissions are known of: while events were watched, and in the time before of which they told, too.
-fn events_known(db: &Connection, environment: i64, window: Interval, now: Timestamp) -> rusqlite::Result<Vec<Interval>> {
+fn events_known(
+    db: &Connection,
+    environment: i64,
+    policy: &PolicyKey,
+    window: Interval,
+    now: Timestamp,
+) -> rusqlite::Result<Vec<Interval>> {
     let to = window.to.checked_add(EVENTS_KEPT).unwrap_or(Timestamp::MAX);
-    Ok(told_afterwards(coverage(db, environment, Watched::Events, Interval { to, ..window }, now)?))
+    let watched = covering(db, environment, policy, Watched::Events, Interval { to, ..window }, now)?;
+    Ok(told_afterwards(watched, EVENTS_KEPT))
 }
 
 fn exception_changes(db: &Connection, environment: i64, window: Interval) -> rusqlite::Result<Vec<ExceptionChange>> {

@@ -4,12 +4,12 @@ use super::{History, HistoryError, HistoryFault, explain};
 use rusqlite::TransactionBehavior;
 
 /// The version of the tables. Raise it with a step in [`STEPS`].
-const VERSION: i64 = 3;
+const VERSION: i64 = 4;
 /// Marks the file as ours: `pdhs`.
 const APPLICATION: i64 = 0x7064_6873;
 
 /// What leads from each version to the next, the first from nothing.
-const STEPS: [&str; 3] = [TABLES, ENDS, FILLS];
+const STEPS: [&str; 4] = [TABLES, ENDS, FILLS, MADE];
 
 // Times are milliseconds since 1970, of tallies and refusals (of which there are many) whole seconds; their `span` are the seconds that a
 // row sums up, 0 for one that came as it is.
@@ -61,6 +61,9 @@ CREATE TABLE asked(
     environment INTEGER NOT NULL REFERENCES environments, source TEXT NOT NULL, at INTEGER NOT NULL, answered INTEGER NOT NULL, why TEXT NOT NULL,
     PRIMARY KEY(environment, source)) WITHOUT ROWID;
 ";
+
+// Which object and which of its specs a change is of. Records without it do not show that nothing happened while nobody watched.
+const MADE: &str = "ALTER TABLE changes ADD COLUMN generation INTEGER; ALTER TABLE changes ADD COLUMN created INTEGER;";
 
 /// What the first version made of an empty file.
 #[cfg(test)]

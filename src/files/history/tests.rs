@@ -2,10 +2,10 @@
 
 use super::*;
 use crate::domain::history::{
-    Asked, ChangeSource, Detail, EVENTS_KEPT, EnvironmentKey, Evidence, ExceptionState, Fill, Filled, Interval, MarkKind, News, Note,
-    Operation, PolicyState, Refusal, Retention, SpanMode, Watched,
+    Asked, Detail, EVENTS_KEPT, EnvironmentKey, ExceptionState, Fill, Filled, Interval, Made, MarkKind, News, Note, Operation, PolicyState,
+    Refusal, Retention, SpanMode, Watched,
 };
-use crate::domain::{Mode, PolicyId, PolicyKey, Revision, Tally};
+use crate::domain::{Entered, EnteredBy, Mode, PolicyId, PolicyKey, Revision, Tally};
 use jiff::SignedDuration;
 use std::sync::Arc;
 
@@ -29,7 +29,12 @@ fn key(name: &str) -> PolicyKey {
 }
 
 fn state(mode: Mode, revision: &str) -> PolicyState {
-    PolicyState { mode, ready: Some(true), revision: Some(Revision(revision.into())) }
+    PolicyState {
+        mode,
+        ready: Some(true),
+        revision: Some(Revision(revision.into())),
+        made: Made { generation: Some(1), created: Some(at(-1_000_000)) },
+    }
 }
 
 fn note(second: i64, news: News) -> Note {
@@ -73,6 +78,29 @@ impl File {
     fn open(&self) -> History {
         History::open(&self.path()).unwrap()
     }
+}
+
+#[test]
+fn a_history_that_is_gone_is_missed() {
+    let file = File::new();
+    assert!(History::open_existing(&file.path()).unwrap().is_none(), "none was begun");
+    drop(file.open());
+    assert!(History::open_existing(&file.path()).unwrap().is_some());
+    for name in ["history.db", "history.db-wal", "history.db-shm"] {
+        let _ = std::fs::remove_file(file.path().with_file_name(name));
+    }
+    let gone = History::open_existing(&file.path()).unwrap_err();
+    assert_eq!(gone.fault, HistoryFault::Removed);
+    assert!(gone.what.contains("although one was begun at 20"), "{gone}");
+    let witness = file.path().with_file_name("history.begun");
+    std::fs::write(&witness, "2020-01-01T00:00:00Z\n").unwrap();
+    let begun = || std::fs::read_to_string(&witness).unwrap();
+    drop(file.open());
+    assert!(History::open_existing(&file.path()).unwrap().is_some(), "a new one is begun");
+    let second = begun();
+    assert!(!second.starts_with("2020"), "its own date counts, not that of the one before: {second}");
+    drop(file.open());
+    assert_eq!(begun(), second, "a history begins once");
 }
 
 /// The mode changes on record, as `second mode source`.
@@ -132,11 +160,29 @@ fn two_recorders_record_once() {
     one.take("one", &[is(5, Mode::Enforce, "r1"), is(6, Mode::Audit, "r1"), refused(7, "e1", 5)]).unwrap();
     two.take("two", &[is(5, Mode::Enforce, "r1"), is(6, Mode::Audit, "r1"), refused(7, "e1", 5)]).unwrap();
     assert_eq!(changes(&one), ["1 audit seen", "5 enforce seen", "6 audit seen"]);
-    let standing = one.standing(&dev(), &key("p"), at(10)).unwrap().unwrap();
+    let standing = one.standing(&dev(), &key("p"), None, at(10)).unwrap().unwrap();
     assert_eq!((standing.since, standing.blocked), (at(6), 3));
     let timeline = two.timeline(&key("p"), of(0, 10), 1, at(10)).unwrap();
     assert_eq!(timeline.roads[0].series.blocked, [Some(6)]);
     assert_eq!(timeline.roads[0].series.violations[0].unwrap().high, 3);
+}
+
+#[test]
+fn a_recorder_of_some_namespaces_is_no_evidence_for_a_policy_that_reaches_others() {
+    let file = File::new();
+    let mut history = file.open();
+    let id = PolicyId { kind: "Policy".into(), namespace: Some("shop".into()), ..(*key("own").id).clone() };
+    let own = PolicyKey { source: "kyverno".into(), id: Arc::new(id) };
+    let states = [key("p"), own.clone()].map(|key| (key, state(Mode::Audit, "r1"))).into();
+    let began = note(0, News::Policies { states, whole: true, seen: false });
+    let part = note(100, News::Watched(Watched::ALL.map(|family| (family.in_part(), of(0, 100))).into()));
+    let tallies = [key("p"), own.clone()].map(|key| (key, Tally { pass: 1, ..Tally::default() })).into();
+    history.take("a", &[began, note(0, News::Tallies(tallies)), part]).unwrap();
+    for (policy, clean) in [(key("p"), 0), (own, 100)] {
+        let standing = history.standing(&dev(), &policy, None, at(100)).unwrap().unwrap();
+        assert_eq!(standing.observed().as_secs(), clean, "{policy:?}");
+        assert_eq!(standing.event_gaps.is_empty(), clean > 0, "{policy:?}");
+    }
 }
 
 #[test]
@@ -148,7 +194,7 @@ fn a_clock_that_is_set_back_keeps_the_order() {
         .unwrap();
     assert_eq!(changes(&history), ["5000 audit seen", "5000 enforce seen"]);
     history.take("a", &[watched(5_000, 5_100)]).unwrap();
-    let standing = history.standing(&dev(), &key("p"), at(5_100)).unwrap().unwrap();
+    let standing = history.standing(&dev(), &key("p"), None, at(5_100)).unwrap().unwrap();
     assert_eq!(standing.state.mode, Mode::Enforce);
     assert_eq!(standing.violations.unwrap().most, 7);
 }
@@ -160,9 +206,9 @@ fn what_the_object_tells_is_believed_where_nobody_watched() {
         let mut history = file.open();
         history.take("a", &[is(0, Mode::Audit, "r1"), watched(0, 1_000)]).unwrap();
         history.take("b", &[are(2_000, &[("p", state(Mode::Enforce, "r1"))], true, false)]).unwrap();
-        let evidence = Some(Evidence { at: at(second), source: ChangeSource::ManagedFields });
+        let entered = Some(Entered { at: at(second), by: EnteredBy::FieldManager, actor: "kubectl".into() });
         let detail =
-            Detail { policy: key("p"), revision: Revision("r1".into()), actor: Some("kubectl".into()), evidence, object: "{}".into() };
+            Detail { policy: key("p"), revision: Revision("r1".into()), actor: Some("kubectl".into()), entered, object: "{}".into() };
         let taken = history.take("b", &[note(2_000, News::Detail(Box::new(detail))), is(2_001, Mode::Enforce, "r1")]).unwrap();
         assert_eq!(taken.wanted, [], "its text is on record now");
         changes(&history)[1].clone()
@@ -173,6 +219,24 @@ fn what_the_object_tells_is_believed_where_nobody_watched() {
     assert_eq!(told(3_000), "2000 enforce found", "the future");
 }
 
+/// After an outage a policy is found in force again. Its object shows since when it says what it says, and nothing of the outage.
+#[test]
+fn that_it_is_in_force_again_is_not_dated_by_the_object() {
+    let file = File::new();
+    let mut history = file.open();
+    let enforce = |ready| PolicyState { ready, ..state(Mode::Enforce, "r1") };
+    history.take("a", &[are(0, &[("p", enforce(Some(true)))], true, false), watched(0, 20)]).unwrap();
+    history.take("a", &[note(20, News::Ended(vec![(Watched::Policies, of(0, 20))]))]).unwrap();
+    history.take("a", &[are(40, &[("p", enforce(None))], true, false), watched(40, 100)]).unwrap();
+    let entered = Some(Entered { at: at(-10), by: EnteredBy::Creation, actor: String::new() });
+    let detail = Detail { policy: key("p"), revision: Revision("r1".into()), actor: None, entered, object: "{}".into() };
+    history.take("a", &[note(41, News::Detail(Box::new(detail)))]).unwrap();
+    assert_eq!(changes(&history), ["0 enforce found", "40 enforce found"]);
+    let timeline = history.timeline(&key("p"), of(0, 100), 10, at(100)).unwrap();
+    let gaps: Vec<_> = timeline.roads[0].spans.iter().filter(|span| span.mode == SpanMode::Unwatched).collect();
+    assert_eq!(gaps.iter().map(|gap| (gap.from, gap.to)).collect::<Vec<_>>(), [(at(20), at(40))], "{:?}", timeline.roads[0].spans);
+}
+
 #[test]
 fn a_recorder_that_began_a_moment_earlier_saw_nothing_else() {
     let file = File::new();
@@ -180,8 +244,8 @@ fn a_recorder_that_began_a_moment_earlier_saw_nothing_else() {
     // Both begin at once; the second to look is the first to write.
     history.take("b", &[are(2_001, &[("p", state(Mode::Audit, "r1"))], true, false), watched(2_001, 2_001)]).unwrap();
     history.take("a", &[are(2_000, &[("p", state(Mode::Audit, "r1"))], true, false), watched(2_000, 2_000)]).unwrap();
-    let evidence = Some(Evidence { at: at(500), source: ChangeSource::ManagedFields });
-    let detail = Detail { policy: key("p"), revision: Revision("r1".into()), actor: None, evidence, object: "{}".into() };
+    let entered = Some(Entered { at: at(500), by: EnteredBy::FieldManager, actor: "kubectl".into() });
+    let detail = Detail { policy: key("p"), revision: Revision("r1".into()), actor: None, entered, object: "{}".into() };
     history.take("a", &[note(2_002, News::Detail(Box::new(detail)))]).unwrap();
     assert_eq!(changes(&history), ["500 audit managedFields"]);
 }
@@ -263,7 +327,7 @@ fn revisions_are_kept_with_their_text() {
         policy: key("p"),
         revision: Revision(revision.into()),
         actor: None,
-        evidence: None,
+        entered: None,
         object: format!("{{\"r\":\"{revision}\"}}"),
     };
     let notes = [
@@ -310,7 +374,7 @@ fn who_says_that_it_ended_is_not_taken_to_be_between_two_signs_of_life() {
         let mut history = file.open();
         let notes = [is(0, Mode::Audit, "r1"), watched(0, 90), note(95, last)];
         history.take("a", &notes).unwrap();
-        let standing = history.standing(&dev(), &key("p"), at(100)).unwrap().unwrap();
+        let standing = history.standing(&dev(), &key("p"), None, at(100)).unwrap().unwrap();
         standing.event_gaps.iter().map(|gap| (gap.from.as_second() - START, gap.to.as_second() - START)).collect::<Vec<_>>()
     };
     let all = Watched::ALL.map(|family| (family, of(0, 95))).to_vec();
@@ -352,7 +416,7 @@ fn old_samples_are_rolled_up_and_nothing_that_matters_is_lost() {
     assert!((144 + 13 * 24..700).contains(&rows), "{rows}");
     let timeline = history.timeline(&key("p"), of(day, 2 * day), 1, at(40 * day)).unwrap();
     assert_eq!(timeline.roads[0].series.violations[0].unwrap().high, 77);
-    let standing = history.standing(&dev(), &key("p"), at(40 * day)).unwrap().unwrap();
+    let standing = history.standing(&dev(), &key("p"), None, at(40 * day)).unwrap().unwrap();
     assert_eq!((standing.since, standing.violations.unwrap().most), (at(20 * day + 1_800), 1), "77 was before");
     let keep = Retention::of(SignedDuration::from_hours(24 * 10));
     let pruned = history.prune(keep, at(40 * day)).unwrap();
@@ -409,8 +473,10 @@ fn what_prometheus_told_fills_gaps() {
     // Whoever begins to watch is told of an hour.
     let back = 400 + EVENTS_KEPT.as_secs();
     history.take("b", &[watched(back, back + 600)]).unwrap();
-    let standing = |history: &History| history.standing(&dev(), &key("p"), at(back + 600)).unwrap().unwrap();
+    let standing = |history: &History| history.standing(&dev(), &key("p"), None, at(back + 600)).unwrap().unwrap();
     assert_eq!((standing(&history).event_gaps, standing(&history).blocked), (vec![of(100, 400)], 1));
+    let short = history.standing(&dev(), &key("p"), Some(SignedDuration::from_secs(300)), at(back + 600)).unwrap().unwrap();
+    assert_eq!(short.event_gaps, [of(100, back - 300)], "the cluster keeps events for five minutes");
     assert_eq!(history.asked(&dev()).unwrap(), None);
 
     let asked = |answered, why: &str| Asked { at: at(401), answered, why: why.into() };
@@ -482,10 +548,10 @@ fn a_file_of_the_first_version_is_brought_up_to_date() {
         START + 5
     ));
     let mut history = file.open();
-    let standing = history.standing(&dev(), &key("p"), at(100)).unwrap().unwrap();
+    let standing = history.standing(&dev(), &key("p"), None, at(100)).unwrap().unwrap();
     assert_eq!((standing.blocked, standing.event_gaps), (4, vec![of(0, 100)]), "what is on record is still there");
     history.take("b", &[filled(90, of(0, 100), &[(0, 100, 4, true)])]).unwrap();
-    assert_eq!(history.standing(&dev(), &key("p"), at(100)).unwrap().unwrap().event_gaps, []);
+    assert_eq!(history.standing(&dev(), &key("p"), None, at(100)).unwrap().unwrap().event_gaps, []);
     drop(history);
     assert!(History::open(&file.path()).is_ok(), "once");
 }
@@ -498,7 +564,7 @@ fn rolling_up_moves_nothing_into_a_stretch_that_prometheus_told_of() {
     // START is 26 minutes before a whole hour: these are of one hour.
     history.take("a", &[is(0, Mode::Enforce, "r1"), watched(0, 300), refused(10, "e1", 1), refused(400, "e2", 1)]).unwrap();
     history.take("a", &[watched(600, 2 * day), filled(700, of(300, 600), &[(300, 600, 5, true)])]).unwrap();
-    let blocked = |history: &History| history.standing(&dev(), &key("p"), at(2 * day)).unwrap().unwrap().blocked;
+    let blocked = |history: &History| history.standing(&dev(), &key("p"), None, at(2 * day)).unwrap().unwrap().blocked;
     assert_eq!(blocked(&history), 6);
     history.prune(Retention::default(), at(2 * day)).unwrap();
     assert_eq!(blocked(&history), 6, "the one that was seen is not one of those that were told");

@@ -1,5 +1,6 @@
 //! Taking notes in: each batch is one transaction that compares with what is on record.
 
+use super::read::CHANGE;
 use super::{History, HistoryError, fills, millis, read, signed, unsigned};
 use crate::domain::history::{
     Change, ChangeSource, Detail, EnvironmentKey, ExceptionState, Interval, News, Note, Operation, PolicyState, Refusal, Sample, Watched,
@@ -131,10 +132,8 @@ impl Writer<'_> {
 
     fn last_change(&self, policy: i64) -> rusqlite::Result<Option<(Change, String)>> {
         self.db
-            .prepare_cached(
-                "SELECT at, mode, ready, revision, actor, source, recorder FROM changes WHERE policy = ?1 ORDER BY id DESC LIMIT 1",
-            )?
-            .query_row([policy], |row| Ok((read::change(row)?, row.get(6)?)))
+            .prepare_cached(&format!("SELECT {CHANGE}, recorder FROM changes WHERE policy = ?1 ORDER BY id DESC LIMIT 1"))?
+            .query_row([policy], |row| Ok((read::change(row)?, row.get(8)?)))
             .optional()
     }
 
@@ -156,7 +155,10 @@ impl Writer<'_> {
         let at = last.map_or(at, |(last, _)| at.max(last.at));
         let source = if seen { ChangeSource::Seen } else { ChangeSource::Found };
         self.db
-            .prepare_cached("INSERT INTO changes(policy, at, mode, ready, revision, source, recorder) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)")?
+            .prepare_cached(
+                "INSERT INTO changes(policy, at, mode, ready, revision, source, recorder, generation, created)
+                 VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            )?
             .execute(params![
                 policy,
                 millis(at),
@@ -164,7 +166,9 @@ impl Writer<'_> {
                 state.ready,
                 state.revision.as_ref().map(|revision| revision.0.as_str()),
                 source.as_str(),
-                self.recorder
+                self.recorder,
+                state.made.generation,
+                state.made.created.map(millis)
             ])?;
         Ok(true)
     }
@@ -305,7 +309,11 @@ impl Writer<'_> {
         if newest.actor.is_none() && detail.actor.is_some() {
             self.db.prepare_cached("UPDATE changes SET actor = ?2 WHERE id = ?1")?.execute(params![id, detail.actor])?;
         }
-        let Some(evidence) = detail.evidence.as_ref().filter(|_| newest.source == ChangeSource::Found) else { return Ok(()) };
+        if before.as_ref().is_some_and(|before| differ_in_force_only(&before.state, &newest.state)) {
+            return Ok(());
+        }
+        let entered = detail.entered.as_ref().filter(|entered| newest.source == ChangeSource::Found && entered.by.is_of(newest.state.mode));
+        let Some(entered) = entered else { return Ok(()) };
         // Who began to watch a moment earlier saw the same, and was only slower to write it down.
         let earlier = newest.at.checked_sub(ECHO).unwrap_or(Timestamp::MIN);
         let watched: Option<i64> = self
@@ -314,23 +322,22 @@ impl Writer<'_> {
             .query_row(params![environment, Watched::Policies.as_str(), millis(newest.at), millis(earlier)], |row| row.get(0))?;
         // It cannot have happened while somebody watched and saw something else.
         let floor = watched.map(super::time).into_iter().chain(before.map(|change| change.at)).max().unwrap_or(Timestamp::MIN);
-        if evidence.at > newest.at || floor.duration_since(evidence.at) > SKEW {
+        if entered.at > newest.at || floor.duration_since(entered.at) > SKEW {
             return Ok(());
         }
         self.db.prepare_cached("UPDATE changes SET at = ?2, source = ?3 WHERE id = ?1")?.execute(params![
             id,
-            millis(evidence.at.max(floor)),
-            evidence.source.as_str()
+            millis(entered.at.max(floor)),
+            ChangeSource::of(&entered.by).as_str()
         ])?;
         Ok(())
     }
 
     /// The newest change with its number, and the one before it.
     fn two_last(&self, policy: i64) -> rusqlite::Result<TwoLast> {
-        let mut statement = self.db.prepare_cached(
-            "SELECT at, mode, ready, revision, actor, source, id FROM changes WHERE policy = ?1 ORDER BY id DESC LIMIT 2",
-        )?;
-        let mut rows = statement.query_map([policy], |row| Ok((row.get(6)?, read::change(row)?)))?;
+        let mut statement =
+            self.db.prepare_cached(&format!("SELECT {CHANGE}, id FROM changes WHERE policy = ?1 ORDER BY id DESC LIMIT 2"))?;
+        let mut rows = statement.query_map([policy], |row| Ok((row.get(8)?, read::change(row)?)))?;
         let newest = rows.next().transpose()?;
         let before = rows.next().transpose()?.map(|(_, change)| change);
         Ok((newest, before))
@@ -375,4 +382,10 @@ fn pack(text: &str) -> Vec<u8> {
     // Writing to memory does not fail.
     let _ = encoder.write_all(text.as_bytes());
     encoder.finish().unwrap_or_default()
+}
+
+/// Whether only what requests meet is another, by the same spec of the same object: when that changed the object cannot show.
+fn differ_in_force_only(before: &PolicyState, now: &PolicyState) -> bool {
+    let same_mode = before.mode == now.mode || [before.mode, now.mode].contains(&Mode::NotReady);
+    same_mode && before.revision == now.revision && before.made.is_surely(&now.made)
 }

@@ -1,7 +1,7 @@
 //! Reading a journal: entries as they were written, and whether they still are.
 
 use super::{Journal, file_name, files, lock, read_head};
-use crate::domain::journal::{Check, Checked, Entry, Phase, unseal};
+use crate::domain::journal::{Check, Checked, Entry, HEAD_FILE, Phase, unseal};
 use crate::files::FileError;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, VecDeque};
@@ -38,6 +38,22 @@ impl Journal {
             }
         }
         Ok(open.into_values().collect())
+    }
+
+    /// What is missing of the journal, as a quick look shows it: months that were written and are gone, or what says where it ends. [`Journal::verify`] reads
+    /// every entry.
+    pub fn missing(&self) -> Result<Vec<String>, FileError> {
+        let present = files(&self.folder)?;
+        let head = match read_head(&self.folder) {
+            Ok(head) => head,
+            Err(error) if error.kind == io::ErrorKind::InvalidData => return Ok(vec![format!("{HEAD_FILE} cannot be understood")]),
+            Err(error) => return Err(error),
+        };
+        Ok(match head {
+            None if present.is_empty() => Vec::new(),
+            None => vec![format!("{HEAD_FILE} is gone")],
+            Some(head) => head.files.into_keys().filter(|name| !present.contains(name)).map(|name| format!("{name} is gone")).collect(),
+        })
     }
 
     /// Says what is wrong with the journal: see [`crate::domain::journal::FlawKind`].

@@ -51,6 +51,19 @@ fn flaws(journal: &Journal) -> Vec<String> {
 const NOVEMBER: &str = "2026-11.jsonl";
 
 #[test]
+fn a_month_that_is_gone_is_missed() {
+    let (_root, mut journal) = fresh();
+    for month in ["09", "10", "11"] {
+        journal.append(record(&format!("2026-{month}-01T12:00:00Z"), month)).unwrap();
+    }
+    assert_eq!(journal.missing().unwrap(), Vec::<String>::new());
+    fs::remove_file(journal.folder().join("2026-10.jsonl")).unwrap();
+    assert_eq!(journal.missing().unwrap(), ["2026-10.jsonl is gone"]);
+    fs::remove_file(journal.folder().join("head.json")).unwrap();
+    assert_eq!(journal.missing().unwrap(), ["head.json is gone"]);
+}
+
+#[test]
 fn nothing_is_made_before_somebody_appends() {
     let (root, journal) = fresh();
     assert_eq!(journal.read(..).unwrap().count(), 0);

@@ -28,7 +28,7 @@ impl fmt::Display for FilterError {
 impl std::error::Error for FilterError {}
 
 /// Every field with the names it goes by; the first is printed.
-const FIELDS: [(Field, &[&str]); 17] = [
+const FIELDS: [(Field, &[&str]); 18] = [
     (Field::Env, &["env", "environment"]),
     (Field::Tier, &["tier"]),
     (Field::Ns, &["ns", "namespace"]),
@@ -46,6 +46,7 @@ const FIELDS: [(Field, &[&str]); 17] = [
     (Field::Message, &["message", "msg"]),
     (Field::Age, &["age"]),
     (Field::Stale, &["stale"]),
+    (Field::Foreign, &["foreign"]),
 ];
 
 /// Longer ones first, so that `>=` is not read as `>`.
@@ -72,7 +73,7 @@ impl Field {
             Self::Result => FindingResult::ALL.iter().rev().map(|r| r.as_str()).collect(),
             Self::Mode => MODES.iter().map(|m| m.as_str()).collect(),
             Self::Tier => vec!["normal", "production"],
-            Self::Stale => vec!["yes", "no"],
+            Self::Stale | Self::Foreign => vec!["yes", "no"],
             _ => Vec::new(),
         }
     }
@@ -81,7 +82,7 @@ impl Field {
         match self {
             Self::Sev | Self::Result => op != Op::Has,
             Self::Age => matches!(op, Op::Lt | Op::Le | Op::Gt | Op::Ge),
-            Self::Mode | Self::Tier | Self::Stale => matches!(op, Op::Eq | Op::Ne),
+            Self::Mode | Self::Tier | Self::Stale | Self::Foreign => matches!(op, Op::Eq | Op::Ne),
             _ => matches!(op, Op::Eq | Op::Ne | Op::Has),
         }
     }
@@ -97,7 +98,7 @@ impl Field {
                 "production" => Some(Value::Tier(Tier::Production)),
                 _ => None,
             },
-            Self::Stale => match word.as_str() {
+            Self::Stale | Self::Foreign => match word.as_str() {
                 "yes" | "true" => Some(Value::Flag(true)),
                 "no" | "false" => Some(Value::Flag(false)),
                 _ => None,

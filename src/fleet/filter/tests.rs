@@ -22,6 +22,7 @@ fn row() -> FindingRow {
     FindingRow {
         key: key(),
         rule: "validate-image-tag".into(),
+        own_rule: "validate-image-tag".into(),
         result: FindingResult::Fail,
         severity: Some(Severity::High),
         category: "Best Practices".into(),
@@ -32,8 +33,29 @@ fn row() -> FindingRow {
         evaluated_at: Some("2026-11-23T11:00:00Z".parse().unwrap()),
         exception: "".into(),
         stale: false,
+        foreign: false,
+        idle: None,
         properties: Arc::new([]),
         resources: 1,
+    }
+}
+
+#[test]
+fn a_namespace_is_in_itself() {
+    let of = |kind: &str, api_version: &str| {
+        let resource = ResourceRef { kind: kind.into(), api_version: api_version.into(), name: "team-x".into(), ..ResourceRef::default() };
+        FindingRow { resource: Arc::new(resource), ..row() }
+    };
+    let table = [
+        ("ns=team-x", of("Namespace", "v1"), true),
+        ("ns=team-x", of("ClusterRole", "rbac.authorization.k8s.io/v1"), false),
+        ("ns=team-x", of("Namespace", "example.com/v1"), false),
+        ("ns!=team-x", of("Namespace", "v1"), false),
+        ("ns=team-*", of("Namespace", "v1"), true),
+        ("ns=other", of("Namespace", "v1"), false),
+    ];
+    for (filter, row, expected) in table {
+        assert_eq!(Filter::parse(filter).unwrap().matches_finding("dev", Tier::Normal, &row, now()), expected, "{filter} {}", row.resource);
     }
 }
 
@@ -42,16 +64,13 @@ fn cell() -> PolicyCell {
         key: key(),
         mode: Mode::Enforce,
         ready: Readiness::Ready,
-        revision: None,
         severity: Some(Severity::High),
         category: Some("Best Practices".into()),
         findings: Tally { fail: 3, pass: 9, ..Tally::default() },
-        owners: Tally::default(),
         blocked: Some(0),
-        stale: 0,
         evaluated_at: Some("2026-11-23T11:00:00Z".parse().unwrap()),
-        excepted: 0,
         complete: true,
+        ..PolicyCell::default()
     }
 }
 
@@ -99,6 +118,8 @@ fn findings_pass_as_the_words_say() {
         ("!age<30m", true),
         ("stale=no", true),
         ("stale=yes", false),
+        ("foreign=no", true),
+        ("foreign=yes", false),
         ("mode=audit", true),
         ("LATEST", true),
         ("größe", true),
@@ -149,11 +170,23 @@ fn cells_tell_what_they_know_and_ask_for_the_rest() {
         ("age>2h", Unknown, No, Unknown),
         ("stale=no", Yes, Yes, Yes),
         ("stale=yes", No, No, Unknown),
+        ("foreign=no", Yes, Yes, Yes),
+        ("foreign=yes", No, No, Unknown),
         ("ns=checkout mode=audit", No, No, No),
     ] {
         let filter = Filter::parse(text).unwrap();
         let on = |cell: &PolicyCell| filter.matches_cell("production", Tier::Production, cell, now());
         assert_eq!((on(&cell()), on(&quiet), on(&partial)), (on_cell, on_quiet, on_partial), "{text}");
+    }
+}
+
+/// Foreign results are in no tally. What only they can pass is not decided before they are looked at.
+#[test]
+fn a_policy_with_foreign_results_alone_is_looked_at() {
+    let foreign = PolicyCell { findings: Tally::default(), owners: Tally::default(), foreign: 2, complete: true, ..cell() };
+    for text in ["ns=a", "result=fail", "name=web", "word", "age<30m", "age>2h"] {
+        let filter = Filter::parse(&format!("{text} foreign=yes")).unwrap();
+        assert_eq!(filter.matches_cell("production", Tier::Production, &foreign, now()), Verdict::Unknown, "{text}");
     }
 }
 

@@ -4,11 +4,14 @@ use super::Ledger;
 use super::resources::ResourceId;
 use super::rows::Row;
 use crate::domain::{FindingResult, PolicyKey, ResourceRef};
-use crate::fleet::query::{FindingQuery, FindingRow};
+use crate::fleet::query::{FindingQuery, FindingRow, OldestResult, ReportRef};
 use crate::fleet::strings::StrId;
+use crate::kinds::{REGISTRY, names_exceptions};
 use hashbrown::HashMap;
 use jiff::Timestamp;
 use std::cmp::{Ordering, Reverse};
+use std::collections::BTreeMap;
+use std::hash::Hash;
 use std::sync::Arc;
 
 /// Texts already shared by earlier rows of the same answer.
@@ -17,6 +20,58 @@ struct Shared {
     texts: HashMap<StrId, Arc<str>>,
     resources: HashMap<ResourceId, Arc<ResourceRef>>,
     properties: HashMap<u32, Properties>,
+}
+
+/// When results were evaluated.
+struct Times {
+    /// The oldest: its second, what it is about, and its check.
+    oldest: (u32, ResourceId, u32),
+    /// How many are of which second. A scan goes over all resources in minutes, so seconds are few, however many results there are.
+    counts: BTreeMap<u32, u64>,
+}
+
+impl Times {
+    fn add(&mut self, other: Self) {
+        self.oldest = self.oldest.min(other.oldest);
+        for (time, count) in other.counts {
+            *self.counts.entry(time).or_default() += count;
+        }
+    }
+}
+
+/// Findings that exceptions excused.
+#[derive(Debug)]
+pub(crate) struct Excuse<'a> {
+    /// Whose findings.
+    pub(crate) policy: &'a PolicyKey,
+    /// The exceptions' names in the properties; empty where only the message names them.
+    pub(crate) names: &'a str,
+    /// The findings' message.
+    pub(crate) message: &'a str,
+    /// How many.
+    pub(crate) uses: u64,
+}
+
+/// The rows of one rule and one owner.
+struct OwnerGroup<'r> {
+    group: u32,
+    stale: bool,
+    worst: &'r Row,
+    /// How many resources have a row.
+    resources: u32,
+    last: ResourceId,
+    /// The owner is a Deployment and does not violate the rule itself.
+    passes_itself: bool,
+    /// One of its ReplicaSets that violates it.
+    set: Option<ResourceId>,
+    /// Something that is no ReplicaSet violates it.
+    elsewhere: bool,
+}
+
+impl<'r> OwnerGroup<'r> {
+    fn of(group: u32, stale: bool, row: &'r Row, id: ResourceId) -> Self {
+        Self { group, stale, worst: row, resources: 1, last: id, passes_itself: false, set: None, elsewhere: false }
+    }
 }
 
 type Properties = Arc<[(Arc<str>, Arc<str>)]>;
@@ -47,7 +102,9 @@ impl Ledger {
             place(a)
                 .cmp(&place(b))
                 .then_with(|| (&ra.namespace, &ra.kind, &ra.name).cmp(&(&rb.namespace, &rb.kind, &rb.name)))
-                .then_with(|| (&a.key, &a.rule, &ra.uid, a.stale).cmp(&(&b.key, &b.rule, &rb.uid, b.stale)))
+                .then_with(|| {
+                    (&a.key, &a.rule, &ra.uid, &ra.api_version, a.stale).cmp(&(&b.key, &b.rule, &rb.uid, &rb.api_version, b.stale))
+                })
                 // Results that name no resource have nothing more to tell them apart than what they say.
                 .then_with(|| (&a.message, &a.exception, a.evaluated_at).cmp(&(&b.message, &b.exception, b.evaluated_at)))
                 .then_with(|| (&a.category, &a.properties, a.owner_guessed).cmp(&(&b.category, &b.properties, b.owner_guessed)))
@@ -62,46 +119,117 @@ impl Ledger {
         Some(self.checks.faulty(policy).collect())
     }
 
-    /// How many findings name each exception in their properties, by the text there (often one name, or several with commas).
-    pub(crate) fn exception_uses(&self) -> HashMap<&str, u64> {
+    /// How many findings of each policy name exceptions, by the texts that name them: few differ, however many findings there are.
+    pub(crate) fn excuses(&self) -> Vec<Excuse<'_>> {
         let wanted = self.checks.wanted(None, false);
-        let mut uses: HashMap<StrId, u64> = HashMap::new();
+        let mut uses: HashMap<(u32, StrId, StrId), u64> = HashMap::new();
+        // Up to 1.11 only the message says so.
+        let mut messages: HashMap<StrId, bool> = HashMap::new();
         for id in self.resources.all().filter(|&id| !self.resources.reports(id).is_empty()) {
             for row in self.winners(id, &wanted) {
-                if let Some(detail) = self.details.get(row.detail).filter(|detail| detail.exception != StrId::EMPTY) {
-                    *uses.entry(detail.exception).or_default() += 1;
+                let names = self.details.get(row.detail).map_or(StrId::EMPTY, |detail| detail.exception);
+                let excused = names != StrId::EMPTY
+                    || (row.result == FindingResult::Skip
+                        && *messages.entry(row.message).or_insert_with(|| names_exceptions(self.text(row.message))));
+                if excused {
+                    *uses.entry((row.check, names, row.message)).or_default() += 1;
                 }
             }
         }
-        uses.into_iter().map(|(names, uses)| (self.text(names), uses)).collect()
+        let excuse = |((check, names, message), uses)| {
+            let (policy, ..) = self.checks.names(check)?;
+            Some(Excuse { policy, names: self.text(names), message: self.text(message), uses })
+        };
+        uses.into_iter().filter_map(excuse).collect()
     }
 
-    /// When the oldest result of each policy was evaluated, of all or of one; `None` where one of its results has no time. What is stale is left out.
-    pub(crate) fn oldest(&self, policy: Option<&PolicyKey>) -> Vec<(PolicyKey, Option<Timestamp>)> {
+    /// The oldest result of each policy, of all or of one, and how many are of which second. What is stale is left out.
+    pub(crate) fn oldest(&self, policy: Option<&PolicyKey>) -> Vec<OldestResult> {
         let wanted = self.checks.wanted(policy, false);
-        let mut oldest: HashMap<u32, u32> = HashMap::new();
+        let mut checks: HashMap<u32, Times> = HashMap::new();
         for id in self.resources.all().filter(|&id| !self.resources.reports(id).is_empty()) {
             for row in self.winners(id, &wanted) {
-                oldest.entry(row.check).and_modify(|time| *time = row.time.min(*time)).or_insert(row.time);
+                let check = self.checks.meaning(row.check);
+                let oldest = (row.time, id, check);
+                let times = checks.entry(check).or_insert_with(|| Times { oldest, counts: BTreeMap::new() });
+                times.oldest = oldest.min(times.oldest);
+                *times.counts.entry(row.time).or_default() += 1;
             }
         }
-        let mut policies: HashMap<PolicyKey, u32> = HashMap::new();
-        for (check, time) in oldest {
-            if let Some((key, ..)) = self.checks.names(check) {
-                policies.entry(key.clone()).and_modify(|known| *known = time.min(*known)).or_insert(time);
+        let mut policies: HashMap<PolicyKey, Times> = HashMap::new();
+        for (check, times) in checks {
+            let Some((key, ..)) = self.checks.names(check) else { continue };
+            match policies.get_mut(key) {
+                Some(known) => known.add(times),
+                None => drop(policies.insert(key.clone(), times)),
             }
         }
-        policies.into_iter().map(|(key, time)| (key, seconds(time))).collect()
+        let result = |(key, Times { oldest: (time, id, check), counts }): (PolicyKey, Times)| OldestResult {
+            key,
+            at: seconds(time),
+            report: self.report_of(id, |row| (self.checks.meaning(row.check), row.time) == (check, time)),
+            times: counts.into_iter().filter_map(|(time, count)| Some((seconds(time)?, count))).collect(),
+        };
+        policies.into_iter().map(result).collect()
+    }
+
+    /// How many workloads of each policy, of all or of one, have results in a place of interest, as the tallies by owner count them, without those
+    /// whose results are all skipped. `place` is asked once for each check and namespace.
+    pub(crate) fn evaluated_in<P: Copy + Eq + Hash>(
+        &self,
+        policy: Option<&PolicyKey>,
+        place: impl Fn(&PolicyKey, &str, &ResourceRef) -> Option<P>,
+    ) -> HashMap<(PolicyKey, P), u64> {
+        let wanted = self.checks.wanted(policy, false);
+        let mut places: HashMap<(u32, StrId, StrId), Option<P>> = HashMap::new();
+        let mut worst: HashMap<(u32, ResourceId), (FindingResult, u32, P)> = HashMap::new();
+        for id in self.resources.all().filter(|&id| !self.resources.reports(id).is_empty()) {
+            let (_, namespace, name) = self.resources.names(id);
+            let own = if namespace == StrId::EMPTY { name } else { StrId::EMPTY };
+            let mut place_of = |check: u32| {
+                let ask = || {
+                    let (key, _, rule) = self.checks.names(check)?;
+                    place(key, self.text(rule), &self.resources.reference(id, &self.strings))
+                };
+                let is_wanted = wanted.get(check as usize).copied().unwrap_or_default();
+                if is_wanted { *places.entry((check, namespace, own)).or_insert_with(ask) } else { None }
+            };
+            if !self.reports.rows_about(id, self.resources.reports(id)).any(|row| place_of(row.check).is_some()) {
+                continue;
+            }
+            for row in self.winners(id, &wanted) {
+                let Some(place) = place_of(row.check) else { continue };
+                let group = (self.checks.group(row.check), self.resources.top(id));
+                let known = worst.entry(group).or_insert((row.result, row.check, place));
+                known.0 = known.0.max(row.result);
+            }
+        }
+        let mut counts = HashMap::new();
+        for (result, check, place) in worst.into_values() {
+            if let Some((key, ..)) = self.checks.names(check).filter(|_| result != FindingResult::Skip) {
+                *counts.entry((key.clone(), place)).or_default() += 1;
+            }
+        }
+        counts
+    }
+
+    /// The report that holds a row about a resource.
+    fn report_of(&self, id: ResourceId, is_it: impl Fn(&Row) -> bool) -> Option<ReportRef> {
+        let holds = |report: &&u32| self.reports.rows_about(id, std::slice::from_ref(*report)).any(&is_it);
+        let (kind, namespace, name) = self.reports.names(*self.resources.reports(id).iter().find(holds)?)?;
+        let kind = REGISTRY.get(usize::from(kind))?.kind;
+        Some(ReportRef { kind, namespace: self.text(namespace).to_owned(), name: name.to_text(&self.strings) })
     }
 
     /// The row that counts for each check of a resource: the newest, then the worse.
     fn winners(&self, id: ResourceId, wanted: &[bool]) -> Vec<&Row> {
         let mut winners: Vec<&Row> = Vec::new();
         for row in self.reports.rows_about(id, self.resources.reports(id)) {
-            if !wanted.get(row.check as usize).copied().unwrap_or_default() {
+            if !wanted.get(row.check as usize).copied().unwrap_or_default() || self.checks.is_foreign(row) {
                 continue;
             }
-            match winners.iter_mut().find(|w| w.check == row.check) {
+            let check = self.checks.meaning(row.check);
+            match winners.iter_mut().find(|w| self.checks.meaning(w.check) == check) {
                 Some(winner)
                     if (winner.time, winner.result).cmp(&(row.time, row.result)).then_with(|| self.by_words(winner, row)).is_lt() =>
                 {
@@ -138,13 +266,19 @@ impl Ledger {
             return;
         }
         let top = self.resources.top(id);
-        for row in self.winners(id, wanted) {
+        let mut told = self.winners(id, wanted);
+        if query.with_foreign {
+            let about = self.reports.rows_about(id, self.resources.reports(id));
+            let is_wanted = |row: &&Row| wanted.get(row.check as usize).copied().unwrap_or_default() && self.checks.is_foreign(row);
+            told.extend(about.filter(is_wanted));
+        }
+        for row in told {
             if !is_asked(query, row.result) {
                 continue;
             }
-            let Some((key, rule, _)) = self.checks.names(row.check) else { continue };
+            let Some((key, rule, own)) = self.checks.names(row.check) else { continue };
             let owner = (top != id).then(|| self.resource(top, shared));
-            rows.push(self.row(row, key.clone(), rule, self.resource(id, shared), owner, 1, shared));
+            rows.push(self.row(row, key.clone(), (rule, own), self.resource(id, shared), owner, 1, shared));
         }
     }
 
@@ -152,37 +286,58 @@ impl Ledger {
         if !self.is_in(root, query) {
             return;
         }
-        // The worst row of each group, and how many resources have one in it.
-        let mut groups: Vec<(u32, bool, &Row, u32, ResourceId)> = Vec::new();
+        let mut groups: Vec<OwnerGroup<'_>> = Vec::new();
+        let kind_of = |id: ResourceId| self.text(self.resources.names(id).0);
         let mut stack = vec![root];
         while let Some(id) = stack.pop() {
             self.resources.push_children(id, &mut stack);
             for row in self.winners(id, wanted) {
                 let (group, stale) = (self.checks.group(row.check), self.checks.is_stale(row.check));
-                match groups.iter_mut().find(|g| (g.0, g.1) == (group, stale)) {
-                    Some(known) => {
-                        let (known_rank, rank) = ((known.2.result, known.2.time), (row.result, row.time));
-                        if known_rank.cmp(&rank).then_with(|| self.by_words(known.2, row)).is_lt() {
-                            known.2 = row;
-                        }
-                        known.3 += u32::from(known.4 != id);
-                        known.4 = id;
+                let known = if let Some(known) = groups.iter_mut().find(|g| (g.group, g.stale) == (group, stale)) {
+                    let (known_rank, rank) = ((known.worst.result, known.worst.time), (row.result, row.time));
+                    if known_rank.cmp(&rank).then_with(|| self.by_words(known.worst, row)).is_lt() {
+                        known.worst = row;
                     }
-                    None => groups.push((group, stale, row, 1, id)),
+                    known.resources += u32::from(known.last != id);
+                    known.last = id;
+                    known
+                } else {
+                    groups.push(OwnerGroup::of(group, stale, row, id));
+                    let Some(known) = groups.last_mut() else { continue };
+                    known
+                };
+                match (row.result.is_fault(), kind_of(id)) {
+                    // Guessed owners stand for the real one, which is below.
+                    (false, "Deployment") if id == root || (self.resources.is_guessed(root) && self.resources.parent(id) == Some(root)) => {
+                        known.passes_itself = true;
+                    }
+                    (true, "ReplicaSet") if id != root => known.set = Some(known.set.map_or(id, |set| set.min(id))),
+                    (true, _) => known.elsewhere = true,
+                    _ => {}
                 }
             }
         }
-        for (_, _, row, resources, _) in groups {
-            if !is_asked(query, row.result) {
+        for group in groups {
+            if !is_asked(query, group.worst.result) {
                 continue;
             }
-            let Some((key, _, bare)) = self.checks.names(row.check) else { continue };
-            rows.push(self.row(row, key.clone(), bare, self.resource(root, shared), None, resources, shared));
+            let Some((key, _, own)) = self.checks.names(group.worst.check) else { continue };
+            let idle = group.set.filter(|_| group.passes_itself && !group.elsewhere).map(|set| self.resource(set, shared));
+            let row = self.row(group.worst, key.clone(), (own, own), self.resource(root, shared), None, group.resources, shared);
+            rows.push(FindingRow { idle, ..row });
         }
     }
 
+    /// Whether a resource is in the namespace that is asked about, or is that namespace.
     fn is_in(&self, id: ResourceId, query: &FindingQuery) -> bool {
-        query.namespace.as_ref().is_none_or(|namespace| self.text(self.resources.names(id).1) == namespace)
+        let (kind, place, name) = self.resources.names(id);
+        query.namespace.as_ref().is_none_or(|namespace| {
+            self.text(place) == namespace
+                || (place == StrId::EMPTY
+                    && self.text(name) == namespace
+                    && self.text(kind) == "Namespace"
+                    && self.resources.reference(id, &self.strings).is_namespace())
+        })
     }
 
     #[expect(clippy::too_many_arguments, reason = "the parts of one row; a struct of them would be the row itself")]
@@ -190,7 +345,7 @@ impl Ledger {
         &self,
         row: &Row,
         key: crate::domain::PolicyKey,
-        rule: StrId,
+        (rule, own_rule): (StrId, StrId),
         resource: Arc<ResourceRef>,
         owner: Option<Arc<ResourceRef>>,
         resources: u32,
@@ -201,6 +356,7 @@ impl Ledger {
         FindingRow {
             key,
             rule: self.shared_text(rule, shared),
+            own_rule: self.shared_text(own_rule, shared),
             result: row.result,
             severity: row.severity,
             category: self.shared_text(detail.map_or(StrId::EMPTY, |d| d.category), shared),
@@ -211,6 +367,8 @@ impl Ledger {
             evaluated_at: seconds(row.time),
             exception: self.shared_text(detail.map_or(StrId::EMPTY, |d| d.exception), shared),
             stale: self.checks.is_stale(row.check),
+            foreign: self.checks.is_foreign(row),
+            idle: None,
             properties: self.properties(row.detail, shared),
             resources,
         }

@@ -10,12 +10,14 @@
 //! always equal a count from scratch (tested so).
 //!
 //! # What is counted
-//! A finding's key is (source, policy, rule, resource); the newest of several results wins, then the worse. Collapsed to owners, the
-//! key is (source, policy, rule without `autogen-`, top owner) and the worst wins. Results of policies or rules that no longer
-//! exist are stale and stay out of both.
+//! A finding's key is (source, policy, rule, resource), after a result that names its policy or rule in another way was given to the one it can
+//! mean ([`existing`]); the newest of several results wins, then the worse. Collapsed to owners, the key is (source, policy, rule as the policy
+//! calls it, top owner) and the worst wins. Results of policies or rules that no longer exist are stale and stay out of both, and so do results
+//! of Kyverno that speak for another namespace than their report's.
 
 mod ask;
 mod checks;
+mod existing;
 mod owners;
 mod resources;
 mod rows;
@@ -25,11 +27,11 @@ mod tidy;
 pub(super) mod tests;
 
 pub(crate) use ask::seconds;
-pub(crate) use checks::{Existing, Known};
+pub(crate) use existing::{Existing, Known};
 
 use crate::domain::{FindingResult, PolicyKey, Severity, Tally};
 use crate::fleet::strings::{StrId, Strings};
-use crate::kinds::report::{RawResult, Reference, Repeated, Report, read_report};
+use crate::kinds::report::{RawResult, Reference, Repeated, Report, Twin, read_report};
 use checks::Checks;
 use hashbrown::{HashMap, HashSet};
 use resources::{ResourceId, Resources};
@@ -43,11 +45,32 @@ pub(crate) struct PolicySum {
     pub(crate) findings: Tally,
     pub(crate) owners: Tally,
     pub(crate) stale: u64,
+    /// Results that speak for another namespace than their report's.
+    pub(crate) foreign: u64,
+    /// Results, counted at whatever they name, that may be this policy's.
+    pub(crate) doubtful: u64,
     pub(crate) excepted: u64,
     /// Seconds since 1970 of the newest evaluation; 0 if unknown.
     pub(crate) newest: u32,
     pub(crate) severity: Option<Severity>,
     pub(crate) category: StrId,
+}
+
+impl PolicySum {
+    fn of(key: PolicyKey) -> Self {
+        Self {
+            key,
+            findings: Tally::default(),
+            owners: Tally::default(),
+            stale: 0,
+            foreign: 0,
+            doubtful: 0,
+            excepted: 0,
+            newest: 0,
+            severity: None,
+            category: StrId::EMPTY,
+        }
+    }
 }
 
 /// All findings of one environment.
@@ -80,7 +103,12 @@ pub(crate) struct Ledger {
     dropped: bool,
     /// Bytes of text at which [`Ledger::tidy`] looks for texts that nothing names any more.
     roomy: usize,
+    /// The latest time of evaluation that is believed, in seconds since 1970; 0 where no time was told.
+    latest: u32,
 }
+
+/// How many seconds a clock may be ahead.
+const CLOCK_TOLERANCE: u32 = 60;
 
 /// What a result says, apart from what it is about and when.
 #[derive(Debug, Clone, Copy)]
@@ -91,6 +119,15 @@ struct Saying {
     category: StrId,
     result: FindingResult,
     severity: Option<Severity>,
+}
+
+/// What a result is about.
+#[derive(Debug, Clone, Copy)]
+struct Subject {
+    resource: ResourceId,
+    twin: Twin,
+    /// It is in another namespace than the report.
+    elsewhere: bool,
 }
 
 /// Reused working memory of [`Ledger::contribute`].
@@ -108,6 +145,11 @@ struct Winner {
     result: FindingResult,
     time: u32,
     excepted: bool,
+}
+
+/// Whether a reference names anything: Kyverno and other tools write empty ones.
+fn names_something(reference: &Reference<'_>) -> bool {
+    !(reference.name.as_str().is_empty() && reference.uid.as_str().is_empty())
 }
 
 impl Saying {
@@ -142,14 +184,12 @@ impl Ledger {
         };
         let (namespace, name) = self.name_of(report.metadata.namespace.as_str(), report.metadata.name.as_str());
         // A report without results says nothing of its scope.
-        let scope = report.scope.filter(|_| !report.results.is_empty()).map(|scope| self.resources.intern(&scope, &mut self.strings));
+        let scope = report.scope.filter(|scope| !report.results.is_empty() && names_something(scope));
+        let scope = scope.map(|scope| self.subject(&scope, (kind, namespace, name)));
         let mut rows = Vec::with_capacity(report.results.len());
         for (position, (saying, time)) in report.results.into_iter().enumerate() {
-            let resource = match scope {
-                Some(resource) => resource,
-                None => self.resources.of_report(kind, namespace, name, position, &mut self.strings),
-            };
-            rows.push(self.enter(saying, resource, time));
+            let subject = scope.unwrap_or_else(|| self.report_itself(kind, namespace, name, position));
+            rows.push(self.enter(saying, subject, time));
         }
         self.put_rows(kind, namespace, name, rows, 0);
         Ok(())
@@ -259,18 +299,20 @@ impl Ledger {
     ///
     /// Kyverno rewrites every report once per scan interval with new times only (kyverno/kyverno
     /// pkg/controllers/report/background/controller.go, `needsReconcile`). Where a second report speaks of the same resource, times
-    /// decide which result wins, so such reports take the long way.
+    /// decide which result wins, so such reports take the long way. So do those of a check that has several names.
     fn only_times_differ(&self, id: u32, rows: &[Row], malformed: u64) -> bool {
         let old = self.reports.entry(id);
         u64::from(old.malformed) == malformed
             && old.rows.len() == rows.len()
             && old.rows.iter().zip(rows).all(|(a, b)| a.says_the_same_as(b))
-            && rows.iter().all(|row| self.resources.reports(row.resource).len() <= 1)
+            && rows.iter().all(|row| self.resources.reports(row.resource).len() <= 1 && !self.checks.is_shared(row.check))
     }
 
     fn retime(&mut self, id: u32, rows: Vec<Row>) {
         for row in &rows {
-            self.checks.saw(row.check, row.time);
+            if !self.checks.is_foreign(row) {
+                self.checks.saw(row.check, row.time);
+            }
         }
         let old = self.reports.entry(id);
         self.dropped |= old.rows.iter().zip(&rows).any(|(old, new)| old.time > new.time);
@@ -281,33 +323,64 @@ impl Ledger {
 
     fn rows_of(&mut self, kind: u8, namespace: StrId, name: ReportName, report: &Report<'_>) -> Vec<Row> {
         let mut rows = Vec::with_capacity(report.results.len());
+        let about = report.scope.as_ref().filter(|scope| names_something(scope));
+        let home = report.metadata.namespace.as_str();
         let mut scope = None;
         for (position, result) in report.results.iter().enumerate() {
             let source = if result.source.as_str().is_empty() { report.source.as_str() } else { result.source.as_str() };
             let Some(saying) = Saying::of(result, source, &mut self.checks, &mut self.details, &mut self.strings) else { continue };
-            let own = result.resources();
-            if own.is_empty() {
-                let resource = match &report.scope {
-                    Some(reference) => *scope.get_or_insert_with(|| self.resources.intern(reference, &mut self.strings)),
-                    None => self.resources.of_report(kind, namespace, name, position, &mut self.strings),
+            let mut own = result.resources().iter().filter(|reference| names_something(reference)).peekable();
+            if own.peek().is_none() {
+                let subject = match about {
+                    Some(reference) => *scope.get_or_insert_with(|| self.subject(reference, (kind, namespace, name))),
+                    None => self.report_itself(kind, namespace, name, position),
                 };
-                rows.push(self.enter(saying, resource, result.seconds()));
+                rows.push(self.enter(saying, subject, result.seconds()));
             }
             for reference in own {
-                let resource = self.resources.intern(reference, &mut self.strings);
-                rows.push(self.enter(saying, resource, result.seconds()));
+                let subject = match about.filter(|scope| reference.is_short_for(scope, home)) {
+                    Some(reference) => *scope.get_or_insert_with(|| self.subject(reference, (kind, namespace, name))),
+                    None => self.subject(reference, (kind, namespace, name)),
+                };
+                rows.push(self.enter(saying, subject, result.seconds()));
             }
         }
         rows
     }
 
+    /// What a reference in a report (kind, namespace, name) names.
+    fn subject(&mut self, reference: &Reference<'_>, report: (u8, StrId, ReportName)) -> Subject {
+        let (_, home, _) = report;
+        let namespace = reference.namespace.as_str();
+        let elsewhere = home != StrId::EMPTY && !namespace.is_empty() && namespace != self.strings.get(home);
+        let twin = Twin::of(reference.kind.as_str());
+        Subject { resource: self.resources.named_in(report, reference, &mut self.strings), twin, elsewhere }
+    }
+
+    fn report_itself(&mut self, kind: u8, namespace: StrId, name: ReportName, position: usize) -> Subject {
+        let resource = self.resources.of_report(kind, namespace, name, position, &mut self.strings);
+        Subject { resource, twin: Twin::None, elsewhere: false }
+    }
+
     /// The row of a result; what the result says of its policy is noted.
-    fn enter(&mut self, saying: Saying, resource: ResourceId, seconds: i64) -> Row {
+    fn enter(&mut self, saying: Saying, subject: Subject, seconds: i64) -> Row {
         let Saying { check, message, detail, category, result, severity } = saying;
+        let Subject { resource, twin, elsewhere } = subject;
+        let check = self.checks.for_kind(check, twin, &mut self.strings);
         let time = u32::try_from(seconds.max(0)).unwrap_or(u32::MAX);
-        self.checks.saw(check, time);
-        self.checks.describe(check, severity, category, &self.strings);
-        Row { check, resource, time, message, detail, result, severity }
+        // A time that is not yet would win over every result to come.
+        let time = if self.latest != 0 && time > self.latest { 0 } else { time };
+        let row = Row { check, resource, time, message, detail, result, severity, elsewhere };
+        if !self.checks.is_foreign(&row) {
+            self.checks.saw(check, time);
+            self.checks.describe(check, severity, category, &self.strings);
+        }
+        row
+    }
+
+    /// Says what time it is where results are written: a later one, by more than a minute, counts as none.
+    pub(crate) fn set_time(&mut self, now: i64) {
+        self.latest = u32::try_from(now.max(0)).unwrap_or(u32::MAX).saturating_add(CLOCK_TOLERANCE);
     }
 
     /// Takes the family of `resource` out of the tallies, unless it is out already.
@@ -344,9 +417,14 @@ impl Ledger {
         while let Some(id) = scratch.family.pop() {
             resources.push_children(id, &mut scratch.family);
             for row in reports.rows_about(id, resources.reports(id)) {
-                let Some(slot) = scratch.winners.get_mut(row.check as usize) else { continue };
+                if checks.is_foreign(row) {
+                    checks.count_foreign(row.check, add);
+                    continue;
+                }
+                let check = checks.meaning(row.check);
+                let Some(slot) = scratch.winners.get_mut(check as usize) else { continue };
                 if slot.is_none() {
-                    scratch.touched_checks.push(row.check);
+                    scratch.touched_checks.push(check);
                 }
                 let beaten = slot.is_none_or(|w| match (w.time, w.result).cmp(&(row.time, row.result)) {
                     Ordering::Less => true,
@@ -378,7 +456,8 @@ impl Ledger {
     /// Says which policies and rules exist; results of others become stale, results of these live.
     pub(crate) fn set_existing(&mut self, existing: Existing) {
         self.settle();
-        if self.checks.set_existing(existing, &self.strings) {
+        if self.checks.set_existing(existing, &mut self.strings) {
+            self.dropped = true;
             self.recount();
         }
     }
@@ -413,9 +492,9 @@ impl Ledger {
         self.strings.get(id)
     }
 
-    /// Whether an object with this UID is known, as the subject of a report or an owner.
-    pub(crate) fn knows_uid(&self, uid: &str) -> bool {
-        self.resources.find_uid(uid, &self.strings).is_some()
+    /// Whether an object with this UID is known in a namespace, as the subject of a report or an owner.
+    pub(crate) fn knows_uid(&self, namespace: &str, uid: &str) -> bool {
+        self.resources.find_uid(namespace, uid, &self.strings).is_some()
     }
 
     /// Kinds of the resources that findings are about, for finding out which owners are needed.

@@ -12,11 +12,11 @@ impl Ledger {
     /// An object of an owner kind as it is now: `owner` is its controlling owner, if it has one.
     pub(crate) fn link(&mut self, by: u8, child: &Reference<'_>, owner: Option<&Reference<'_>>) {
         let Some(owner) = owner else {
-            self.unlink(child.uid.as_str());
+            self.unlink(child.namespace.as_str(), child.uid.as_str());
             return;
         };
-        let child = self.resources.intern(child, &mut self.strings);
-        let parent = self.resources.intern(owner, &mut self.strings);
+        let child = self.resources.intern(child, StrId::EMPTY, &mut self.strings);
+        let parent = self.resources.intern(owner, StrId::EMPTY, &mut self.strings);
         if self.resources.parent(child) == Some(parent) {
             self.resources.saw_link(child, by, self.round);
             return;
@@ -41,8 +41,8 @@ impl Ledger {
     }
 
     /// An object of an owner kind was deleted, or has no controlling owner any more.
-    pub(crate) fn unlink(&mut self, uid: &str) {
-        if let Some(child) = self.resources.find_uid(uid, &self.strings) {
+    pub(crate) fn unlink(&mut self, namespace: &str, uid: &str) {
+        if let Some(child) = self.resources.find_uid(namespace, uid, &self.strings) {
             self.cut(child);
         }
     }

@@ -3,7 +3,8 @@
 use super::rows::ReportName;
 use crate::domain::ResourceRef;
 use crate::fleet::strings::{StrId, Strings};
-use crate::kinds::report::Reference;
+use crate::kinds::report::{Reference, Text};
+use crate::kinds::{KindId, REGISTRY, group_of};
 use hashbrown::{DefaultHashBuilder, HashSet, HashTable};
 use std::hash::BuildHasher;
 
@@ -17,12 +18,15 @@ const NONE: ResourceId = ResourceId(u32::MAX);
 /// What makes a resource the same one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Identity {
-    /// By UID, the usual case.
-    Uid(ReportName),
-    /// By kind, namespace and name, where a report names no UID.
-    Named(StrId, StrId, StrId),
+    /// By namespace and UID, the usual case. The namespace is part of it, so that a report cannot speak for what is elsewhere.
+    Uid(StrId, ReportName),
+    /// By namespace, API group, kind and name, where a report names no UID.
+    Named(StrId, StrId, StrId, StrId),
     /// By the report itself and the result's position, where a result names no resource.
     Report(u8, StrId, ReportName, u32),
+    /// By the report (kind, namespace, name) and the words of the reference, where these lack API version or kind: in another report they may
+    /// mean something else.
+    Incomplete(u8, StrId, ReportName, StrId),
     /// An owner guessed by name: kind, namespace and name.
     Guessed(StrId, StrId, StrId),
 }
@@ -45,7 +49,7 @@ struct Node {
 }
 
 /// All resources of an environment, as a forest of owners.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Resources {
     nodes: Vec<Node>,
     free: Vec<ResourceId>,
@@ -54,7 +58,20 @@ pub(super) struct Resources {
     /// Kinds that reports have named, ever.
     reported_kinds: HashSet<StrId>,
     /// Links made by each owner kind's stream.
-    links: [u64; 32],
+    links: [u64; KindId::COUNT],
+}
+
+impl Default for Resources {
+    fn default() -> Self {
+        Self {
+            nodes: Vec::new(),
+            free: Vec::new(),
+            index: HashTable::new(),
+            hasher: DefaultHashBuilder::default(),
+            reported_kinds: HashSet::new(),
+            links: [0; KindId::COUNT],
+        }
+    }
 }
 
 impl Resources {
@@ -71,20 +88,39 @@ impl Resources {
         self.index.find(hash, |&id| self.nodes.get(id as usize).is_some_and(|n| n.identity == identity)).map(|&id| ResourceId(id))
     }
 
-    /// The resource with this UID.
-    pub(super) fn find_uid(&self, uid: &str, strings: &Strings) -> Option<ResourceId> {
-        self.find(Identity::Uid(ReportName::find(uid, strings)?))
+    /// The resource of a namespace with this UID.
+    pub(super) fn find_uid(&self, namespace: &str, uid: &str, strings: &Strings) -> Option<ResourceId> {
+        self.find(Identity::Uid(strings.find(namespace)?, ReportName::find(uid, strings)?))
     }
 
-    /// The resource a reference names, new or known. A later reference that says more (a name to a bare UID) completes it.
-    pub(super) fn intern(&mut self, reference: &Reference<'_>, strings: &mut Strings) -> ResourceId {
+    /// The resource that a reference in a report (kind, namespace, name) names, new or known; without a namespace, it is in that of the report. A
+    /// later reference that says more (a name to a bare UID) completes it.
+    pub(super) fn named_in(&mut self, report: (u8, StrId, ReportName), reference: &Reference<'_>, strings: &mut Strings) -> ResourceId {
+        let Reference { api_version, kind, namespace, name, uid } = reference;
+        let is_complete = !uid.as_str().is_empty() || !(api_version.as_str().is_empty() || kind.as_str().is_empty());
+        let (report_kind, home, report) = report;
+        if is_complete {
+            return self.intern(reference, home, strings);
+        }
+        let words = [api_version, kind, namespace, name].map(Text::as_str);
+        let id = self.get_or_add(Identity::Incomplete(report_kind, home, report, strings.intern(&words.join(" "))));
+        let [api_version, kind, namespace, name] = words.map(|word| strings.intern(word));
+        let namespace = if namespace == StrId::EMPTY { home } else { namespace };
+        if let Some(node) = self.node_mut(id) {
+            (node.api_version, node.kind, node.namespace, node.name) = (api_version, kind, namespace, name);
+        }
+        id
+    }
+
+    /// The resource a reference names by itself; without a namespace, it is in `home`.
+    pub(super) fn intern(&mut self, reference: &Reference<'_>, home: StrId, strings: &mut Strings) -> ResourceId {
         let kind = strings.intern(reference.kind.as_str());
-        let namespace = strings.intern(reference.namespace.as_str());
+        let namespace = if reference.namespace.as_str().is_empty() { home } else { strings.intern(reference.namespace.as_str()) };
         let name = strings.intern(reference.name.as_str());
         let identity = if reference.uid.as_str().is_empty() {
-            Identity::Named(kind, namespace, name)
+            Identity::Named(namespace, strings.intern(group_of(reference.api_version.as_str())), kind, name)
         } else {
-            Identity::Uid(ReportName::new(reference.uid.as_str(), strings))
+            Identity::Uid(namespace, ReportName::new(reference.uid.as_str(), strings))
         };
         let id = self.get_or_add(identity);
         let api_version = strings.intern(reference.api_version.as_str());
@@ -99,9 +135,16 @@ impl Resources {
     /// The stand-in for the resource of a result that names none.
     pub(super) fn of_report(&mut self, kind: u8, namespace: StrId, name: ReportName, position: usize, strings: &mut Strings) -> ResourceId {
         let id = self.get_or_add(Identity::Report(kind, namespace, name, position as u32));
+        if self.node(id).is_some_and(|node| node.name != StrId::EMPTY) {
+            return id;
+        }
         let shown = strings.intern(&name.to_text(strings));
+        // It is shown as the report that says so.
+        let known = REGISTRY.get(usize::from(kind)).map(|kind| (kind.api_version(kind.versions.first().unwrap_or(&"")), kind.kind));
+        let (version, kind) =
+            known.map_or((StrId::EMPTY, StrId::EMPTY), |(version, kind)| (strings.intern(&version), strings.intern(kind)));
         if let Some(node) = self.node_mut(id) {
-            (node.namespace, node.name) = (namespace, shown);
+            (node.api_version, node.kind, node.namespace, node.name) = (version, kind, namespace, shown);
         }
         id
     }
@@ -307,15 +350,19 @@ impl Resources {
     pub(super) fn texts(&mut self, visit: &mut impl FnMut(&mut StrId)) {
         for node in self.nodes.iter_mut().filter(|node| node.used) {
             match &mut node.identity {
-                Identity::Uid(uid) => uid.texts(visit),
-                Identity::Named(kind, namespace, name) | Identity::Guessed(kind, namespace, name) => {
-                    visit(kind);
+                Identity::Named(namespace, group, kind, name) => [namespace, group, kind, name].into_iter().for_each(&mut *visit),
+                Identity::Guessed(kind, namespace, name) => [kind, namespace, name].into_iter().for_each(&mut *visit),
+                Identity::Uid(namespace, uid) => {
                     visit(namespace);
-                    visit(name);
+                    uid.texts(visit);
                 }
                 Identity::Report(_, namespace, name, _) => {
                     visit(namespace);
                     name.texts(visit);
+                }
+                Identity::Incomplete(_, home, report, words) => {
+                    [home, words].into_iter().for_each(&mut *visit);
+                    report.texts(visit);
                 }
             }
             for id in [&mut node.api_version, &mut node.kind, &mut node.namespace, &mut node.name] {
@@ -358,8 +405,8 @@ impl Resources {
     pub(super) fn reference(&self, id: ResourceId, strings: &Strings) -> ResourceRef {
         let Some(node) = self.node(id) else { return ResourceRef::default() };
         let uid = match node.identity {
-            Identity::Uid(uid) => uid.to_text(strings),
-            Identity::Named(..) | Identity::Report(..) | Identity::Guessed(..) => String::new(),
+            Identity::Uid(_, uid) => uid.to_text(strings),
+            Identity::Named(..) | Identity::Report(..) | Identity::Incomplete(..) | Identity::Guessed(..) => String::new(),
         };
         let text = |id| strings.get(id).to_owned();
         ResourceRef {

@@ -3,6 +3,7 @@
 use super::resources::ResourceId;
 use crate::domain::{FindingResult, Severity};
 use crate::fleet::strings::{StrId, Strings};
+use crate::kinds::KindId;
 use crate::kinds::report::Properties;
 use hashbrown::{DefaultHashBuilder, HashTable};
 use std::hash::BuildHasher;
@@ -18,6 +19,8 @@ pub(super) struct Row {
     pub(super) detail: u32,
     pub(super) result: FindingResult,
     pub(super) severity: Option<Severity>,
+    /// The resource is in another namespace than the report.
+    pub(super) elsewhere: bool,
 }
 
 impl Row {
@@ -105,13 +108,26 @@ struct Slot {
 }
 
 /// All reports of an environment.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Reports {
     slots: Vec<Slot>,
     free: Vec<u32>,
     index: HashTable<u32>,
     hasher: DefaultHashBuilder,
-    counts: [u64; 32],
+    /// Reports of each kind.
+    counts: [u64; KindId::COUNT],
+}
+
+impl Default for Reports {
+    fn default() -> Self {
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+            index: HashTable::new(),
+            hasher: DefaultHashBuilder::default(),
+            counts: [0; KindId::COUNT],
+        }
+    }
 }
 
 impl Reports {
@@ -179,6 +195,11 @@ impl Reports {
         if let Some(slot) = self.slots.get_mut(id as usize) {
             slot.entry = entry;
         }
+    }
+
+    /// Kind, namespace and name of a report.
+    pub(super) fn names(&self, id: u32) -> Option<(u8, StrId, ReportName)> {
+        self.slots.get(id as usize).filter(|slot| slot.used).map(|slot| (slot.kind, slot.namespace, slot.name))
     }
 
     /// Every row there is.

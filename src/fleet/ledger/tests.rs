@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::fleet::query::FindingQuery;
+use crate::kinds::KindId;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
@@ -39,7 +40,7 @@ fn report_json(name: &str, scope: Option<u8>, results: &[Res]) -> String {
 fn existing(policies: &[(&str, &[&str])]) -> Existing {
     let rules = |names: &[&str]| Some(names.iter().map(|&r| r.to_owned()).collect());
     let policies = policies.iter().map(|(name, names)| ((*name).to_owned(), rules(names))).collect();
-    Existing::from([("kyverno", Known { cluster_wide: true, namespaced: true, policies })])
+    Existing([("kyverno", Known { cluster_wide: true, namespaced: true, policies, ..Known::default() })].into())
 }
 
 /// Per policy: findings, owners, stale.
@@ -67,6 +68,17 @@ fn link(ledger: &mut Ledger, child: u8, owner: Option<u8>) {
     let owner = owner.map(|_| Ledger::reference("apps/v1", "ReplicaSet", "a", "rs", &owner_uid));
     ledger.link(PODS, &Ledger::reference("v1", "Pod", "a", "pod", &child_uid), owner.as_ref());
     ledger.settle();
+}
+
+#[test]
+fn every_kind_of_the_registry_is_counted() {
+    for kind in KindId::all().map(|id| id.index() as u8) {
+        let mut ledger = Ledger::default();
+        put(&mut ledger, kind, &report_json("x", Some(1), &[(0, "r", Fail, 5, 1)]));
+        let owner = Ledger::reference("apps/v1", "ReplicaSet", "a", "rs", "owner");
+        ledger.link(kind, &Ledger::reference("v1", "Pod", "a", "pod", "child"), Some(&owner));
+        assert_eq!((ledger.reports_of(kind), ledger.links_of(kind)), (1, 1), "kind number {kind}");
+    }
 }
 
 #[test]
@@ -109,6 +121,258 @@ fn results_of_what_no_longer_exists_are_stale() {
     ledger.set_existing(existing(&[("p0", &["r", "old"]), ("p1", &["r"])]));
     assert_eq!(totals(&ledger)["p1"].1, tally(&[Error]));
     assert_eq!(ledger.findings(&FindingQuery::default()).len(), 4);
+}
+
+/// A report of namespace `a` (or of the cluster) with whatever results.
+fn report_of(namespace: &str, name: &str, scope: &serde_json::Value, results: &serde_json::Value) -> String {
+    let mut report = serde_json::json!({"metadata": {"name": name, "uid": name}, "results": results});
+    if !namespace.is_empty() {
+        report["metadata"]["namespace"] = namespace.into();
+    }
+    if !scope.is_null() {
+        report["scope"] = scope.clone();
+    }
+    report.to_string()
+}
+
+fn result(policy: &str, rule: &str, result: &str, time: u32) -> serde_json::Value {
+    serde_json::json!({"source": "kyverno", "policy": policy, "rule": rule, "result": result, "timestamp": {"nanos": 0, "seconds": time}})
+}
+
+fn about(mut result: serde_json::Value, resources: &serde_json::Value) -> serde_json::Value {
+    result["resources"] = resources.clone();
+    result
+}
+
+#[test]
+fn a_rule_that_is_really_called_so_is_the_policys_own() {
+    let scope = |kind: &str| serde_json::json!({"apiVersion": "apps/v1", "kind": kind, "namespace": "a", "name": "web", "uid": kind});
+    let mut ledger = Ledger::default();
+    ledger.set_existing(existing(&[("p", &["cronjob-limits", "limits"])]));
+    for (kind, rule) in [("Deployment", "autogen-cronjob-limits"), ("CronJob", "autogen-cronjob-limits"), ("Pod", "cronjob-limits")] {
+        put(&mut ledger, POLICY_REPORT, &report_of("a", kind, &scope(kind), &serde_json::json!([result("p", rule, "fail", 5)])));
+    }
+    assert_eq!(totals(&ledger)["p"], (tally(&[Fail, Fail, Fail]), tally(&[Fail, Fail, Fail]), 0));
+    let own = |kind: &str| ledger.findings(&FindingQuery::default()).into_iter().find(|row| row.resource.kind == kind).unwrap().own_rule;
+    assert_eq!((&*own("Deployment"), &*own("CronJob"), &*own("Pod")), ("cronjob-limits", "limits", "cronjob-limits"));
+    ledger.set_existing(existing(&[("p", &["limits"])]));
+    assert_eq!(totals(&ledger)["p"], (tally(&[Fail, Fail]), tally(&[Fail, Fail]), 1), "the Pod's rule is gone, the others can mean limits");
+}
+
+#[test]
+fn empty_references_name_nothing_and_replace_nothing() {
+    let scope = |name: &str| serde_json::json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": name, "uid": name});
+    let empty = [serde_json::json!([{}]), serde_json::json!([]), serde_json::json!([{"kind": "Pod"}, {"namespace": "b"}])];
+    for resources in empty {
+        let mut ledger = Ledger::default();
+        for (name, word, time) in [("web", "fail", 5), ("api", "pass", 6)] {
+            let results = serde_json::json!([about(result("p", "r", word, time), &resources)]);
+            put(&mut ledger, POLICY_REPORT, &report_of("a", name, &scope(name), &results));
+        }
+        assert_eq!(totals(&ledger)["p"].0, tally(&[Fail, Pass]), "{resources}");
+        let rows = ledger.findings(&FindingQuery { namespace: Some("a".into()), ..FindingQuery::default() });
+        assert_eq!(rows.len(), 2, "a missing namespace is the report's");
+    }
+    let mut ledger = Ledger::default();
+    for (name, word) in [("one", "fail"), ("two", "pass")] {
+        let results = serde_json::json!([about(result("p", "r", word, 5), &serde_json::json!([{}])), result("p", "r", word, 5)]);
+        put(&mut ledger, POLICY_REPORT, &report_of("a", name, &serde_json::json!({"kind": "Pod"}), &results));
+    }
+    assert_eq!(totals(&ledger)["p"].0, tally(&[Fail, Fail, Pass, Pass]), "what names nothing is keyed by its report");
+}
+
+#[test]
+fn the_oldest_result_is_found_with_its_report_among_the_counts_of_all() {
+    let scope = |name: &str| serde_json::json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": name, "uid": name});
+    let mut ledger = Ledger::default();
+    for (name, results) in [
+        ("web", serde_json::json!([result("p", "r", "fail", 5), result("p", "s", "pass", 7)])),
+        ("api", serde_json::json!([result("p", "r", "pass", 7), result("other", "r", "pass", 1)])),
+        ("old", serde_json::json!([result("p", "r", "pass", 4)])),
+    ] {
+        put(&mut ledger, POLICY_REPORT, &report_of("a", name, &scope(name), &results));
+    }
+    // A newer report about the same resource: what it replaces is of no weight.
+    put(&mut ledger, POLICY_REPORT, &report_of("a", "anew", &scope("old"), &serde_json::json!([result("p", "r", "pass", 8)])));
+    let key = ledger.sums().into_iter().find(|sum| sum.key.id.name == "p").unwrap().key;
+    let oldest = ledger.oldest(Some(&key)).remove(0);
+    let times: Vec<_> = oldest.times.iter().map(|(at, count)| (at.as_second(), *count)).collect();
+    assert_eq!((oldest.at.unwrap().as_second(), times), (5, vec![(5, 1), (7, 2), (8, 1)]));
+    let report = oldest.report.unwrap();
+    assert_eq!((report.namespace.as_str(), report.name.as_str()), ("a", "web"));
+}
+
+#[test]
+fn resources_of_one_name_differ_in_group_and_namespace() {
+    let service = |version: &str, namespace: &str| serde_json::json!([{"apiVersion": version, "kind": "Service", "name": "web", "namespace": namespace}]);
+    let table = [
+        (service("v1", "a"), service("serving.knative.dev/v1", "a"), tally(&[Fail, Pass])),
+        (service("v1", "a"), service("v1", "a"), tally(&[Pass])),
+        (service("example.com/v1", "a"), service("example.com/v2", "a"), tally(&[Pass])),
+        (service("v1", "a"), service("v1", ""), tally(&[Pass])),
+        (service("", "a"), service("v1", "a"), tally(&[Fail, Pass])),
+    ];
+    for (first, second, expected) in table {
+        let mut ledger = Ledger::default();
+        for (name, word, time, resources) in [("one", "fail", 5, &first), ("two", "pass", 6, &second)] {
+            let results = serde_json::json!([about(result("p", "r", word, time), resources)]);
+            put(&mut ledger, POLICY_REPORT, &report_of("a", name, &serde_json::Value::Null, &results));
+        }
+        assert_eq!(totals(&ledger)["p"].0, expected, "{first} {second}");
+    }
+}
+
+#[test]
+fn references_that_say_less_than_the_scope_mean_it_and_others_only_their_own_report() {
+    let service = |version: &str, uid: &str| serde_json::json!({"apiVersion": version, "kind": "Service", "namespace": "a", "name": "web", "uid": uid});
+    let scopes = [service("v1", "one"), service("serving.knative.dev/v1", "two")];
+    let named = [service("v1", ""), service("serving.knative.dev/v1", "")];
+    let none = [serde_json::Value::Null, serde_json::Value::Null];
+    let both = tally(&[Fail, Pass]);
+    let table = [
+        (&scopes, serde_json::json!({"kind": "Service", "name": "web"}), both),
+        (&scopes, serde_json::json!({"name": "web"}), both),
+        (&scopes, serde_json::json!({"name": "web", "namespace": "a"}), both),
+        (&scopes, serde_json::json!({"name": "other"}), both),
+        (&scopes, serde_json::json!({"kind": "Pod", "name": "web"}), both),
+        (&named, serde_json::json!({"kind": "Service", "name": "web"}), both),
+        (&named, serde_json::json!({"name": "web"}), both),
+        (&none, serde_json::json!({"name": "web"}), both),
+        (&none, serde_json::json!({"kind": "Service", "name": "web"}), both),
+        (&none, serde_json::json!({"apiVersion": "v1", "name": "web"}), both),
+        (&scopes, serde_json::json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}), tally(&[Pass])),
+    ];
+    for (scopes, reference, expected) in table {
+        let mut ledger = Ledger::default();
+        for (place, word) in ["fail", "pass"].into_iter().enumerate() {
+            let results = serde_json::json!([about(result("p", "r", word, 5 + place as u32), &serde_json::json!([reference]))]);
+            put(&mut ledger, POLICY_REPORT, &report_of("a", word, &scopes[place], &results));
+        }
+        assert_eq!(totals(&ledger)["p"].0, expected, "{scopes:?} {reference}");
+    }
+}
+
+#[test]
+fn a_namespaced_report_speaks_for_its_own_namespace() {
+    let victim = serde_json::json!({"apiVersion": "v1", "kind": "Pod", "namespace": "shop", "name": "web", "uid": "u"});
+    let mut ledger = Ledger::default();
+    put(&mut ledger, POLICY_REPORT, &report_of("shop", "u", &victim, &serde_json::json!([result("p", "r", "fail", 5)])));
+    put(&mut ledger, POLICY_REPORT, &report_of("evil", "x", &victim, &serde_json::json!([result("p", "r", "pass", 9)])));
+    let mut bare = victim.clone();
+    bare.as_object_mut().unwrap().remove("namespace");
+    put(&mut ledger, POLICY_REPORT, &report_of("evil", "y", &bare, &serde_json::json!([result("p", "r", "pass", 9)])));
+    assert_eq!((totals(&ledger)["p"].0, ledger.sums()[0].foreign), (tally(&[Fail, Pass]), 1), "neither replaces what the namespace says");
+    let rows = |with_foreign| ledger.findings(&FindingQuery { with_foreign, ..FindingQuery::default() });
+    assert_eq!((rows(false).len(), rows(true).len(), rows(true).iter().filter(|row| row.foreign).count()), (2, 3, 1));
+    put(&mut ledger, POLICY_REPORT, &report_of("", "z", &victim, &serde_json::json!([result("p", "r", "pass", 10)])));
+    assert_eq!(totals(&ledger)["p"].0, tally(&[Pass, Pass]), "a report of the cluster may speak for all");
+    ledger.remove(POLICY_REPORT, "evil", "x");
+    ledger.settle();
+    assert_eq!(ledger.sums()[0].foreign, 0);
+    let mut other = result("cve", "r", "fail", 5);
+    other["source"] = "trivy".into();
+    put(&mut ledger, POLICY_REPORT, &report_of("trivy", "t", &victim, &serde_json::json!([other])));
+    assert_eq!(totals(&ledger)["cve"].0, tally(&[Fail]), "other tools' reports may be about any namespace");
+}
+
+#[test]
+fn what_an_exception_excuses_replaces_it_and_back() {
+    let cel = |rule: &str, word: &str, time: u32| {
+        let mut one = result("v", rule, word, time);
+        one["source"] = "KyvernoValidatingPolicy".into();
+        one
+    };
+    let scope = serde_json::json!({"apiVersion": "v1", "kind": "Pod", "namespace": "a", "name": "x", "uid": "u"});
+    let table = [
+        ([cel("", "fail", 5), cel("exception", "skip", 6)], Skip),
+        ([cel("", "fail", 7), cel("exception", "skip", 6)], Fail),
+        ([cel("", "fail", 6), cel("exception", "skip", 6)], Fail),
+        ([cel("v", "fail", 5), cel("exception", "pass", 6)], Pass),
+        ([cel("evaluation", "error", 5), cel("", "pass", 6)], Pass),
+    ];
+    for (results, expected) in table {
+        let mut ledger = Ledger::default();
+        put(&mut ledger, POLICY_REPORT, &report_of("a", "u", &scope, &serde_json::json!(results)));
+        assert_eq!(totals(&ledger)["v"].0, tally(&[expected]), "{results:?}");
+    }
+    // The same report again, with other times only.
+    let mut ledger = Ledger::default();
+    for (fail, skip, expected) in [(5, 6, Skip), (8, 6, Fail), (8, 9, Skip)] {
+        let results = serde_json::json!([cel("", "fail", fail), cel("exception", "skip", skip)]);
+        put(&mut ledger, POLICY_REPORT, &report_of("a", "u", &scope, &results));
+        assert_eq!(totals(&ledger)["v"].0, tally(&[expected]), "fail at {fail}, skip at {skip}");
+    }
+}
+
+#[test]
+fn a_time_of_the_future_wins_over_nothing() {
+    let mut ledger = Ledger::default();
+    ledger.set_time(1_000);
+    let scope = serde_json::json!({"kind": "Pod", "namespace": "a", "name": "x", "uid": "u"});
+    put(&mut ledger, POLICY_REPORT, &report_of("a", "one", &scope, &serde_json::json!([result("p", "r", "pass", 5_000)])));
+    put(&mut ledger, POLICY_REPORT, &report_of("a", "two", &scope, &serde_json::json!([result("p", "r", "fail", 990)])));
+    assert_eq!((totals(&ledger)["p"].0, ledger.sums()[0].newest), (tally(&[Fail]), 990));
+    put(&mut ledger, POLICY_REPORT, &report_of("a", "one", &scope, &serde_json::json!([result("p", "r", "pass", 1_060)])));
+    assert_eq!(totals(&ledger)["p"].0, tally(&[Pass]), "a minute ahead is a clock that is not quite right");
+}
+
+/// Kind, name and result of each resource.
+type Said<'a> = &'a [(&'a str, &'a str, &'a str)];
+
+#[test]
+fn a_violation_of_old_replica_sets_only_names_one() {
+    let of = |kind: &str, name: &str, word: &str| {
+        let scope = serde_json::json!({"apiVersion": "apps/v1", "kind": kind, "namespace": "a", "name": name, "uid": name});
+        let rule = if kind == "Pod" { "r" } else { "autogen-r" };
+        report_of("a", name, &scope, &serde_json::json!([result("p", rule, word, 5)]))
+    };
+    let table: [(Said<'_>, Option<&str>); 6] = [
+        (&[("Deployment", "web", "pass"), ("ReplicaSet", "new", "pass"), ("ReplicaSet", "old", "fail")], Some("old")),
+        (&[("Deployment", "web", "pass"), ("ReplicaSet", "old", "fail"), ("Pod", "new-1", "pass")], Some("old")),
+        (&[("Deployment", "web", "fail"), ("ReplicaSet", "old", "fail")], None),
+        (&[("Deployment", "web", "pass"), ("ReplicaSet", "old", "fail"), ("Pod", "old-1", "fail")], None),
+        (&[("ReplicaSet", "new", "pass"), ("ReplicaSet", "old", "fail")], None),
+        (&[("Deployment", "web", "pass"), ("ReplicaSet", "new", "pass")], None),
+    ];
+    for ((reports, expected), guessing) in table.into_iter().zip([false; 6]).chain(table.into_iter().zip([true; 6])) {
+        let mut ledger = Ledger::default();
+        ledger.set_guessing(guessing);
+        for (child, kind, owner) in
+            [("new", "ReplicaSet", "web"), ("old", "ReplicaSet", "web"), ("new-1", "Pod", "new"), ("old-1", "Pod", "old")]
+        {
+            let owner_kind = if owner == "web" { "Deployment" } else { "ReplicaSet" };
+            let owner = Ledger::reference("apps/v1", owner_kind, "a", owner, owner);
+            ledger.link(PODS, &Ledger::reference("apps/v1", kind, "a", child, child), Some(&owner));
+        }
+        for (kind, name, word) in reports {
+            put(&mut ledger, POLICY_REPORT, &of(kind, name, word));
+        }
+        let rows = ledger.findings(&FindingQuery { by_owner: true, ..FindingQuery::default() });
+        let idle: Vec<_> = rows.iter().filter_map(|row| row.idle.as_ref().map(|set| set.name.as_str())).collect();
+        assert_eq!((rows.len(), idle), (1, expected.into_iter().collect()), "{reports:?} {guessing}");
+        assert_eq!(totals(&ledger)["p"].1.total(), 1, "it counts all the same");
+    }
+}
+
+#[test]
+fn a_namespace_is_part_of_what_concerns_it() {
+    let mut ledger = Ledger::default();
+    let scopes = [
+        serde_json::json!({"apiVersion": "v1", "kind": "Namespace", "name": "team-x", "uid": "n1"}),
+        serde_json::json!({"apiVersion": "v1", "kind": "Namespace", "name": "other", "uid": "n2"}),
+        serde_json::json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "name": "team-x", "uid": "c1"}),
+    ];
+    for scope in &scopes {
+        put(
+            &mut ledger,
+            POLICY_REPORT,
+            &report_of("", scope["uid"].as_str().unwrap(), scope, &serde_json::json!([result("p", "r", "fail", 5)])),
+        );
+    }
+    for by_owner in [false, true] {
+        let rows = ledger.findings(&FindingQuery { namespace: Some("team-x".into()), by_owner, ..FindingQuery::default() });
+        assert_eq!(rows.iter().map(|row| row.resource.to_string()).collect::<Vec<_>>(), ["Namespace/team-x"]);
+    }
 }
 
 #[test]
@@ -270,12 +534,31 @@ impl Model {
         true
     }
 
-    fn stale(&self, policy: u8, rule: &str) -> bool {
-        self.existing.is_some_and(|(first, rule_r)| if policy == 0 { !first } else { !(rule_r && super::checks::bare_rule(rule) == "r") })
+    /// The rules of a policy that are known to exist.
+    fn rules(&self, policy: u8) -> &[&'static str] {
+        match (policy, self.existing) {
+            (0, Some((true, _))) => &["r", "s"],
+            (1, Some((_, true))) => &["r"],
+            _ => &[],
+        }
+    }
+
+    /// The rule as its policy calls it: all resources are Pods.
+    fn own(&self, policy: u8, rule: &'static str) -> &'static str {
+        match rule {
+            "autogen-r" => "r",
+            "autogen-cronjob-s" if self.rules(policy).contains(&"s") => "s",
+            "autogen-cronjob-s" => "cronjob-s",
+            _ => rule,
+        }
+    }
+
+    fn stale(&self, policy: u8, rule: &'static str) -> bool {
+        self.existing.is_some() && !self.rules(policy).contains(&self.own(policy, rule))
     }
 
     fn totals(&self) -> BTreeMap<String, (Tally, Tally, u64)> {
-        let mut keys: BTreeMap<(u8, &str, u8), (u32, FindingResult)> = BTreeMap::new();
+        let mut keys: BTreeMap<(u8, &'static str, u8), (u32, FindingResult)> = BTreeMap::new();
         for (scope, results) in self.reports.values() {
             for &(policy, rule, result, time, resource) in results {
                 let at = keys.entry((policy, rule, scope.unwrap_or(resource))).or_insert((time, result));
@@ -291,7 +574,7 @@ impl Model {
                 continue;
             }
             sum.0.add(result);
-            let worst = tops.entry((policy, super::checks::bare_rule(rule), self.top(resource))).or_insert(result);
+            let worst = tops.entry((policy, self.own(policy, rule), self.top(resource))).or_insert(result);
             *worst = (*worst).max(result);
         }
         for ((policy, _, _), result) in tops {

@@ -26,6 +26,9 @@ impl Ledger {
         let Self { checks, reports, details, strings, .. } = self;
         let before = checks.forget_descriptions();
         for row in reports.rows() {
+            if checks.is_foreign(row) {
+                continue;
+            }
             checks.saw(row.check, row.time);
             checks.describe(row.check, row.severity, details.get(row.detail).map_or(StrId::EMPTY, |d| d.category), strings);
         }
@@ -40,6 +43,7 @@ impl Ledger {
             mark(&mut checks, row.check as usize);
             mark(&mut details, row.detail as usize);
         }
+        self.checks.mark_meanings(&mut checks);
         let (checks, details) = (self.checks.keep(&checks), self.details.keep(&details));
         for row in self.reports.rows_mut() {
             row.check = checks.get(row.check as usize).copied().unwrap_or(row.check);

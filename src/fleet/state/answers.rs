@@ -1,16 +1,19 @@
 //! What an environment answers: its view, and the rows behind its numbers.
 
-use super::{EnvironmentState, KeptPolicy, index};
-use crate::domain::{Link, Mode, PolicyId, PolicyKey, Readiness, Rule, Sync, Tally};
+use super::{EnvironmentState, Judged, KeptPolicy, index};
+use crate::domain::history::Made;
+use crate::domain::{Force, Gap, InForce, Link, Mode, Policy, PolicyId, PolicyKey, Rule, Sync, Tally};
 use crate::fleet::ledger::{PolicySum, seconds};
-use crate::fleet::query::{BlockedRow, ExceptionRow, FindingQuery, FindingRow, PolicyRow, RuleRow};
-use crate::fleet::view::{EnvironmentView, KindView, PolicyCell};
+use crate::fleet::query::{
+    BlockedRow, ExceptionRow, ExceptionUses, FindingQuery, FindingRow, OldestResult, PolicyRow, RuleRow, UnseenException,
+};
+use crate::fleet::view::{EnvironmentView, KindView, NO_REPORTS, PolicyCell, lacks_reports};
+use crate::kinds::in_force::{AdmissionPath, in_force};
 use crate::kinds::mode::{Kyverno, mode_in, overrides_in_words, policy_mode, rule_mode};
 use crate::kinds::report::source_of_kind;
-use crate::kinds::{Family, KindId, Namespace};
+use crate::kinds::{Family, KindId, Namespace, excused_by};
 use hashbrown::HashMap;
-use jiff::Timestamp;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 impl EnvironmentState {
@@ -21,7 +24,10 @@ impl EnvironmentState {
     }
 
     fn is_whole(&self, link: &Link, kinds: &[KindView]) -> bool {
-        link.is_up() && self.looked_at_kyverno && kinds.iter().all(|kind| !kind.essential || kind.sync.is_complete())
+        link.is_up()
+            && self.looked_at_kyverno
+            && !lacks_reports(kinds)
+            && kinds.iter().all(|kind| !kind.essential || kind.sync.is_complete())
     }
 
     /// The environment as it is now. Call it between batches.
@@ -31,19 +37,27 @@ impl EnvironmentState {
         if std::mem::take(&mut self.blocked_changed) {
             self.count_blocked();
         }
+        if std::mem::take(&mut self.in_force_changed) {
+            self.judged = self.judge();
+        }
         let kinds = self.kinds();
         let link = self.shown_link(&kinds);
         let complete = self.is_whole(&link, &kinds);
+        let notes = self.notes(&kinds);
         let cells = self.cells(complete);
         let mut findings = Tally::default();
         let mut owners = Tally::default();
-        let mut stale = 0;
+        let (mut stale, mut foreign) = (0, 0);
+        let blocks_held = self.events_are_read().then(|| self.blocked.values().sum());
+        let blocked = blocks_held.filter(|held| self.makes_events() || *held > 0);
+        let blocked = blocked.filter(|_| cells.iter().all(|cell| cell.blocks().is_some()));
         for cell in &cells {
             findings += cell.findings;
             owners += cell.owners;
             stale += cell.stale;
+            foreign += cell.foreign;
         }
-        EnvironmentView {
+        let mut view = EnvironmentView {
             name: Arc::clone(&self.identity.name),
             tier: self.identity.tier,
             context: Arc::clone(&self.identity.context),
@@ -52,23 +66,32 @@ impl EnvironmentState {
             kubernetes: self.server.kubernetes.clone(),
             kyverno: self.facts.version.clone(),
             scan_interval: self.facts.scan_interval,
+            makes_events: self.facts.makes_events,
+            answers: self.admission.answers().clone(),
+            events_kept: self.server.events_kept.into_iter().chain(self.events_went).min(),
+            namespaces: Arc::clone(&self.identity.namespaces),
             link,
             complete,
             last_seen: self.last_seen,
+            skew: self.skew,
             kinds,
             findings,
             owners,
             summaries: self.streams.summaries_of_all(),
-            blocked: self.events_are_known().then(|| self.blocked.values().sum()),
+            blocked,
+            blocks_held,
             malformed: self.ledger.malformed() + self.streams.skipped_of_all(),
             stale,
+            foreign,
             policies: self.policies.len(),
             exceptions: self.exceptions.len(),
-            notes: self.notes(),
+            notes,
             cells: cells.into(),
             generation: self.generation,
             content: self.content,
-        }
+        };
+        view.notes.extend(view.clock_note().map(Arc::from));
+        view
     }
 
     /// The link as it is shown: a server that answers is listing until everything is there, and denied if nothing may be read.
@@ -89,8 +112,13 @@ impl EnvironmentState {
         if listing || !self.looked_at_kyverno { Link::Listing } else { Link::Live }
     }
 
-    fn events_are_known(&self) -> bool {
+    fn events_are_read(&self) -> bool {
         KindId::of_family(Family::Event).all(|kind| self.streams.was_complete(kind))
+    }
+
+    /// Whether a blocked request is known to make an event.
+    fn makes_events(&self) -> bool {
+        self.facts.makes_events == Some(true)
     }
 
     fn kinds(&self) -> Vec<KindView> {
@@ -101,9 +129,12 @@ impl EnvironmentState {
     fn kind_view(&self, id: KindId) -> KindView {
         let kind = id.kind();
         let sync = self.streams.sync(id);
-        // What may not be read is missing; but owners can be guessed, and namespaces only serve label selectors.
-        let refines = matches!(kind.family, Family::Owner | Family::Namespace);
-        let essential = !refines || !matches!(sync, Sync::Denied { .. });
+        // What may not be read is missing; but owners can be guessed, namespaces only serve label selectors, and whether a policy is in force
+        // is unknown without what shows it.
+        let refines = matches!(kind.family, Family::Owner | Family::Namespace | Family::Webhooks | Family::Native | Family::Binding);
+        let admission = matches!(kind.family, Family::Webhooks | Family::Native | Family::Binding);
+        let is_missing = matches!(sync, Sync::Denied { .. }) || (admission && matches!(sync, Sync::Unread { .. }));
+        let essential = !refines || !is_missing;
         let objects = match kind.family {
             Family::Report => self.ledger.reports_of(index(id)),
             Family::Policy => self.policies.count(id),
@@ -111,8 +142,18 @@ impl EnvironmentState {
             Family::Namespace => self.namespaces.count(id),
             Family::Event => self.events.count(id),
             Family::Owner => self.ledger.links_of(index(id)),
+            Family::Webhooks | Family::Native | Family::Binding => self.admission.count(id),
         };
         KindView { group: kind.group, kind: kind.kind, sync, objects, essential }
+    }
+
+    fn judge(&self) -> HashMap<PolicyKey, Judged> {
+        let path = self.admission.path(&self.streams);
+        let judge = |policy: &Policy| Judged {
+            in_force: in_force(policy, &path, &self.facts.kyverno, None),
+            native: policy.native || path.twin(policy).is_some(),
+        };
+        self.policies.values().map(|kept| (kept.key.clone(), judge(&kept.policy))).collect()
     }
 
     /// One cell per policy that exists or has results, sorted by key.
@@ -132,20 +173,28 @@ impl EnvironmentState {
 
     fn policy_cell(&self, kept: &KeptPolicy, sum: Option<&PolicySum>, complete: bool) -> PolicyCell {
         let policy = &kept.policy;
+        let doubt = sum.filter(|sum| sum.doubtful > 0).map(|sum| doubt(&kept.key.id, sum.doubtful));
+        let Judged { in_force, native } = self.judged.get(&kept.key).cloned().unwrap_or_default();
         PolicyCell {
             key: kept.key.clone(),
             mode: policy_mode(policy, &self.facts.kyverno),
             ready: policy.ready,
+            in_force,
+            native,
             revision: Some(policy.revision.clone()),
+            made: Made { generation: (policy.generation > 0).then_some(policy.generation), created: policy.created_at },
             severity: policy.severity.or_else(|| sum.and_then(|sum| sum.severity)),
             category: policy.category.as_deref().map(Arc::from),
             findings: sum.map(|sum| sum.findings).unwrap_or_default(),
             owners: sum.map(|sum| sum.owners).unwrap_or_default(),
-            blocked: self.blocked_by(&kept.key.id),
+            // The API server makes no events of what it blocks by itself.
+            blocked: self.blocked_by(&kept.key.id).filter(|_| !native),
             stale: sum.map_or(0, |sum| sum.stale),
+            foreign: sum.map_or(0, |sum| sum.foreign),
             evaluated_at: sum.and_then(|sum| seconds(sum.newest)),
             excepted: sum.map_or(0, |sum| sum.excepted),
-            complete,
+            complete: complete && doubt.is_none(),
+            doubt,
         }
     }
 
@@ -155,27 +204,41 @@ impl EnvironmentState {
         let category = self.ledger.text(sum.category);
         PolicyCell {
             mode: if gone { Mode::Absent } else { Mode::Unknown },
-            ready: Readiness::Unknown,
-            revision: None,
+            in_force: InForce::because(Force::Unknown, Gap::NoPolicy),
             severity: sum.severity,
             category: (!category.is_empty()).then(|| Arc::from(category)),
             findings: sum.findings,
             owners: sum.owners,
             blocked: self.blocked_by(&sum.key.id),
             stale: sum.stale,
+            foreign: sum.foreign,
             evaluated_at: seconds(sum.newest),
             excepted: sum.excepted,
             complete,
             key: sum.key,
+            ..PolicyCell::default()
         }
     }
 
     fn blocked_by(&self, policy: &PolicyId) -> Option<u64> {
-        self.events_are_known().then(|| self.blocked.get(policy).copied().unwrap_or_default())
+        let held = self.blocked.get(policy).copied().unwrap_or_default();
+        // What is seen is there; that there is nothing else shows only where it would make an event.
+        (self.events_are_read() && (held > 0 || self.makes_events())).then_some(held)
     }
 
-    fn notes(&self) -> Vec<Arc<str>> {
+    fn notes(&self, kinds: &[KindView]) -> Vec<Arc<str>> {
         let mut notes = self.facts.notes.clone();
+        if !self.identity.namespaces.is_empty() {
+            notes.push(Arc::from(format!("limited to the namespaces {}: nothing else is looked at", self.identity.namespaces.join(", "))));
+        }
+        if self.facts.makes_events == Some(false) {
+            notes.push(Arc::from(
+                "Kyverno makes no events of blocked requests (--omitEvents or --maxQueuedEvents): their number is unknown",
+            ));
+        }
+        if lacks_reports(kinds) {
+            notes.push(Arc::from(NO_REPORTS));
+        }
         if self.ledger.is_guessing() {
             let denied: Vec<&str> = KindId::of_family(Family::Owner)
                 .filter(|kind| self.needed_owners.contains(kind) && self.streams.is_denied(*kind))
@@ -224,12 +287,23 @@ impl EnvironmentState {
     /// All policies with their rules' modes, in `namespace` where one is given.
     pub fn policy_rows(&self, namespace: Option<&str>) -> Vec<PolicyRow> {
         let namespace = namespace.map(|name| self.namespace(name));
-        let mut rows: Vec<PolicyRow> = self.policies.values().map(|kept| self.policy_row(kept, namespace.as_ref())).collect();
+        let path = self.admission.path(&self.streams);
+        let mut rows: Vec<PolicyRow> = self.policies.values().map(|kept| self.policy_row(kept, &path, namespace.as_ref())).collect();
         rows.sort_by(|a, b| a.key.cmp(&b.key));
         rows
     }
 
-    fn policy_row(&self, kept: &KeptPolicy, namespace: Option<&Namespace>) -> PolicyRow {
+    /// What a policy would do in each of these namespaces; unknown where that depends on labels that are not known.
+    pub fn modes_in(&self, policy: &Policy, namespaces: BTreeSet<String>) -> BTreeMap<String, Mode> {
+        let mode = |name: &str| {
+            let namespace = self.namespace(name);
+            let unknown = policy.asks_for_labels() && !namespace.is_cluster_scoped() && !self.labels_are_known();
+            if unknown { Mode::Unknown } else { mode_in(policy, &self.facts.kyverno, &namespace) }
+        };
+        namespaces.into_iter().map(|name| (name.clone(), mode(&name))).collect()
+    }
+
+    fn policy_row(&self, kept: &KeptPolicy, path: &AdmissionPath<'_>, namespace: Option<&Namespace>) -> PolicyRow {
         let (policy, kyverno) = (&kept.policy, &self.facts.kyverno);
         // Where namespaces cannot be listed their labels are not known, and neither is what hangs on them.
         let unknown = |asks: bool| asks && namespace.is_some_and(|n| !n.is_cluster_scoped()) && !self.labels_are_known();
@@ -244,7 +318,14 @@ impl EnvironmentState {
             Some(namespace) => mode_in(policy, kyverno, namespace),
             None => policy_mode(policy, kyverno),
         };
-        PolicyRow { key: kept.key.clone(), mode, rules: policy.rules.iter().map(rule_row).collect(), policy: Arc::clone(policy) }
+        PolicyRow {
+            key: kept.key.clone(),
+            mode,
+            in_force: in_force(policy, path, kyverno, namespace),
+            native: policy.native || path.twin(policy).is_some(),
+            rules: policy.rules.iter().map(rule_row).collect(),
+            policy: Arc::clone(policy),
+        }
     }
 
     /// What modes depend on, as far as it could be found out.
@@ -252,8 +333,8 @@ impl EnvironmentState {
         &self.facts.kyverno
     }
 
-    /// When the oldest result of each policy was evaluated, of all or of one; `None` where one of its results has no time.
-    pub fn oldest_results(&self, policy: Option<&PolicyKey>) -> Vec<(PolicyKey, Option<Timestamp>)> {
+    /// The oldest result of each policy, of all or of one.
+    pub fn oldest_results(&self, policy: Option<&PolicyKey>) -> Vec<OldestResult> {
         self.ledger.oldest(policy)
     }
 
@@ -262,20 +343,47 @@ impl EnvironmentState {
         self.exceptions.values().cloned().collect()
     }
 
-    /// All exceptions, with the results that name them.
+    /// All exceptions, with the results that they excuse.
     ///
-    /// Reports give names without namespaces (`properties.exceptions`), so exceptions of one name share their uses.
-    pub fn exception_rows(&self) -> Vec<ExceptionRow> {
-        let mut uses: BTreeMap<String, u64> = BTreeMap::new();
-        for (names, count) in self.ledger.exception_uses() {
-            for name in names.split(',').map(str::trim).filter(|name| !name.is_empty()) {
-                *uses.entry(name.to_owned()).or_default() += count;
+    /// A result names them by namespace and name in its message. Where only their names are known, every exception of that name that names the policy counts.
+    pub fn exception_uses(&self) -> ExceptionUses {
+        let row =
+            |exception: &Arc<crate::domain::Exception>| ExceptionRow { exception: Arc::clone(exception), uses: 0, uses_by: Vec::new() };
+        let mut rows: Vec<ExceptionRow> = self.exceptions.values().map(row).collect();
+        let named: Vec<String> = rows.iter().map(|row| row.exception.name.clone()).collect();
+        let mut places: HashMap<&str, Vec<usize>> = HashMap::new();
+        for (at, name) in named.iter().enumerate() {
+            places.entry(name).or_default().push(at);
+        }
+        let mut unseen: BTreeMap<(&PolicyKey, String), u64> = BTreeMap::new();
+        for excuse in self.ledger.excuses() {
+            let mut missed = |name: String| *unseen.entry((excuse.policy, name)).or_default() += excuse.uses;
+            let by = excused_by(excuse.names, excuse.message);
+            if by.is_empty() {
+                missed(String::new());
+            }
+            for by in by {
+                let mut seen = false;
+                for &at in places.get(by.name).into_iter().flatten() {
+                    let Some(row) = rows.get_mut(at) else { continue };
+                    let there = by.namespace.is_none_or(|namespace| namespace == row.exception.namespace);
+                    if there && row.exception.names(&excuse.policy.id) {
+                        row.add(excuse.policy, excuse.uses);
+                        seen = true;
+                    }
+                }
+                if !seen {
+                    missed(by.namespace.map_or_else(|| by.name.to_owned(), |namespace| format!("{namespace}/{}", by.name)));
+                }
             }
         }
-        let row = |exception: &Arc<crate::domain::Exception>| ExceptionRow {
-            exception: Arc::clone(exception),
-            uses: uses.get(&exception.name).copied().unwrap_or_default(),
-        };
-        self.exceptions.values().map(row).collect()
+        let unseen = unseen.into_iter().map(|((policy, name), uses)| UnseenException { policy: policy.clone(), name, uses }).collect();
+        ExceptionUses { rows, unseen }
     }
+}
+
+/// Why a policy's numbers are not certain: results that another policy of the same name may have.
+fn doubt(policy: &PolicyId, results: u64) -> Arc<str> {
+    let name = policy.report_name();
+    Arc::from(format!("{results} results in reports name {name}, and several policies may be meant"))
 }

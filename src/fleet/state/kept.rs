@@ -31,6 +31,10 @@ impl<T> Kept<T> {
         self.objects.values().map(|(object, _)| object)
     }
 
+    pub(super) fn of_kind(&self, kind: KindId) -> impl Iterator<Item = &T> {
+        self.objects.iter().filter(move |((of, ..), _)| *of == kind).map(|(_, (object, _))| object)
+    }
+
     pub(super) fn len(&self) -> u64 {
         self.objects.len() as u64
     }

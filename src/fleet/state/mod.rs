@@ -3,26 +3,33 @@
 //! What lives here: folding [`Delta`]s, completeness, and the questions that views and commands ask. What does not: I/O and clocks (the
 //! time comes in with each delta), counting findings (`super::ledger`), reading manifests (`crate::kinds`).
 
+mod admission;
 mod answers;
 mod kept;
 mod streams;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
+mod would_block;
 
 use super::delta::{Change, Delta, KyvernoFacts, ServerFacts, StreamEvent, StreamId};
 use super::ledger::{Existing, Known, Ledger};
-use crate::domain::{Exception, Link, Policy, PolicyKey, Sync, Tier};
+use crate::domain::history::EVENTS_KEPT;
+use crate::domain::{Exception, InForce, Link, Policy, PolicyKey, Sync, Tier};
 use crate::kinds::mode::{Kyverno, mode_in};
 use crate::kinds::report::{Reference, read_metadata};
-use crate::kinds::{BlockedAdmission, Family, KindId, Namespace, Release, read_event, read_exception, read_policy};
+use crate::kinds::{BlockedAdmission, Family, KindId, Namespace, Release, event_time, read_event, read_exception, read_policy};
+use admission::Admission;
 use bytes::Bytes;
 use hashbrown::HashMap;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kept::Kept;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use streams::Streams;
+
+/// How far the clock of who writes an event may be from the API server's.
+const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_mins(1);
 
 /// What never changes about an environment.
 #[derive(Debug, Clone)]
@@ -33,6 +40,8 @@ pub struct Identity {
     pub tier: Tier,
     /// kubeconfig context.
     pub context: Arc<str>,
+    /// The namespaces that it is limited to, with wildcards; none where all are seen.
+    pub namespaces: Arc<[String]>,
 }
 
 /// A policy as it is kept.
@@ -42,12 +51,24 @@ struct KeptPolicy {
     policy: Arc<Policy>,
 }
 
+/// What stands between requests and a policy.
+#[derive(Debug, Clone, Default)]
+struct Judged {
+    /// Whether they reach it.
+    in_force: InForce,
+    /// The API server judges by a native policy.
+    native: bool,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct EnvironmentState {
     identity: Identity,
     link: Link,
     last_seen: Option<Timestamp>,
+    skew: Option<SignedDuration>,
+    /// The time there, as of the last news; `None` where the server does not tell it.
+    there: Option<Timestamp>,
     server: ServerFacts,
     facts: KyvernoFacts,
     /// Kyverno's installation has been looked at; before that, modes are not known.
@@ -57,6 +78,12 @@ pub struct EnvironmentState {
     exceptions: Kept<Arc<Exception>>,
     namespaces: Kept<Namespace>,
     events: Kept<BlockedAdmission>,
+    /// The lowest age at which an event went that was the oldest one: the server keeps none for longer.
+    events_went: Option<SignedDuration>,
+    admission: Admission,
+    /// What stands between requests and each policy; rebuilt when policies or what stands before them change.
+    judged: HashMap<PolicyKey, Judged>,
+    in_force_changed: bool,
     /// Refused admissions by policy; rebuilt when events, policies or modes change.
     blocked: HashMap<crate::domain::PolicyId, u64>,
     ledger: Ledger,
@@ -119,12 +146,15 @@ impl EnvironmentState {
             version: None,
             kyverno: Kyverno::new(Release::UNKNOWN),
             scan_interval: None,
+            makes_events: None,
             notes: Vec::new(),
         };
         Self {
             identity,
             link: Link::Connecting,
             last_seen: None,
+            skew: None,
+            there: None,
             server: ServerFacts::default(),
             facts,
             looked_at_kyverno: false,
@@ -133,6 +163,10 @@ impl EnvironmentState {
             exceptions: Kept::default(),
             namespaces: Kept::default(),
             events: Kept::default(),
+            events_went: None,
+            admission: Admission::default(),
+            judged: HashMap::new(),
+            in_force_changed: true,
             blocked: HashMap::new(),
             ledger: Ledger::default(),
             needed_owners: BTreeSet::new(),
@@ -159,20 +193,40 @@ impl EnvironmentState {
                 self.link = link;
             }
             Delta::Alive => self.last_seen = Some(now),
+            Delta::Clock(skew) => {
+                self.changes.visible |= self.skew != skew;
+                self.skew = skew;
+            }
             Delta::Server(facts) => {
                 self.changes.visible |= self.server != facts;
+                if self.server.cluster_uid != facts.cluster_uid {
+                    self.events_went = None;
+                }
                 self.server = facts;
             }
             Delta::Kyverno(facts) => {
                 self.changes.visible |= !std::mem::replace(&mut self.looked_at_kyverno, true);
                 if self.facts != facts {
                     self.facts = facts;
-                    (self.changes.visible, self.blocked_changed) = (true, true);
-                    self.content += 1;
+                    self.blocked_changed = true;
+                    self.content_changed();
+                }
+            }
+            Delta::Answers(answers) => {
+                if self.admission.set_answers(answers) {
+                    self.content_changed();
+                }
+            }
+            Delta::Resources(served) => {
+                if self.admission.set_served(served) {
+                    self.content_changed();
                 }
             }
             Delta::Stream(id, event) => {
                 self.last_seen = Some(now);
+                // The server writes what it writes by its own clock.
+                self.there = self.skew.and_then(|skew| now.checked_add(skew).ok());
+                self.ledger.set_time(self.there.unwrap_or(now).as_second());
                 self.stream(&id, event);
             }
         }
@@ -225,11 +279,19 @@ impl EnvironmentState {
                 self.end_list(id);
                 self.set_sync(id, Sync::NotInstalled);
             }
+            StreamEvent::Unread { why } => {
+                self.start_list(id);
+                self.end_list(id);
+                if self.streams.unread(id, why) {
+                    self.sync_changed(id);
+                }
+            }
             StreamEvent::Dropped => {
                 self.start_list(id);
                 self.end_list(id);
                 self.streams.remove(id);
-                (self.changes.visible, self.existing_changed) = (true, true);
+                self.existing_changed = true;
+                self.sync_changed(id);
             }
         }
     }
@@ -244,6 +306,9 @@ impl EnvironmentState {
         self.changes.visible = true;
         self.existing_changed |= id.kind.kind().family == Family::Policy;
         self.blocked_changed |= id.kind.kind().family == Family::Event;
+        if Admission::is_about(id.kind) {
+            self.content_changed();
+        }
     }
 
     fn start_list(&mut self, id: &StreamId) {
@@ -253,6 +318,7 @@ impl EnvironmentState {
             Family::Exception => self.exceptions.start_list(id),
             Family::Namespace => self.namespaces.start_list(id),
             Family::Event => self.events.start_list(id),
+            Family::Webhooks | Family::Native | Family::Binding => self.admission.start_list(id),
         }
     }
 
@@ -273,6 +339,11 @@ impl EnvironmentState {
             }
             Family::Namespace => self.blocked_changed |= self.namespaces.end_list(id),
             Family::Event => self.blocked_changed |= self.events.end_list(id),
+            Family::Webhooks | Family::Native | Family::Binding => {
+                if self.admission.end_list(id) {
+                    self.admission_changed(id);
+                }
+            }
         }
     }
 
@@ -292,6 +363,13 @@ impl EnvironmentState {
                 self.blocked_changed |= self.namespaces.put(id.kind, String::new(), namespace.name.clone(), namespace);
                 true
             }),
+            Family::Webhooks | Family::Native | Family::Binding => {
+                let read = value(object).and_then(|v| self.admission.put(id.kind, &v));
+                if read == Some(true) {
+                    self.admission_changed(id);
+                }
+                read.is_some()
+            }
             Family::Event => value(object).is_some_and(|v| {
                 let (namespace, name) = (text(&v, "namespace"), text(&v, "name"));
                 self.blocked_changed |= match read_event(&v) {
@@ -340,7 +418,7 @@ impl EnvironmentState {
         let (namespace, name) = (metadata.namespace.as_str(), metadata.name.as_str());
         match id.kind.kind().family {
             Family::Report => self.ledger.remove(index(id.kind), namespace, name),
-            Family::Owner => self.ledger.unlink(metadata.uid.as_str()),
+            Family::Owner => self.ledger.unlink(namespace, metadata.uid.as_str()),
             Family::Policy => {
                 if self.policies.remove(id.kind, namespace, name) {
                     self.policies_changed();
@@ -352,7 +430,26 @@ impl EnvironmentState {
                 }
             }
             Family::Namespace => self.blocked_changed |= self.namespaces.remove(id.kind, namespace, name),
-            Family::Event => self.blocked_changed |= self.events.remove(id.kind, namespace, name),
+            Family::Event => {
+                self.blocked_changed |= self.events.remove(id.kind, namespace, name);
+                self.event_went(object);
+            }
+            Family::Webhooks | Family::Native | Family::Binding => {
+                if self.admission.remove(id.kind, name) {
+                    self.admission_changed(id);
+                }
+            }
+        }
+    }
+
+    /// An event that goes young shows that the server keeps events for less than an hour; unless older ones stay, so that this one was deleted.
+    fn event_went(&mut self, object: &Bytes) {
+        let Some((at, there)) = value(object).and_then(|event| event_time(&event)).zip(self.there) else { return };
+        let age = there.duration_since(at);
+        let is_young = !age.is_negative() && age < EVENTS_KEPT.saturating_sub(CLOCKS_DIFFER);
+        if is_young && self.events.values().all(|other| other.at.is_none_or(|other| other >= at)) {
+            self.events_went = Some(self.events_went.map_or(age, |before| before.min(age)));
+            self.changes.visible = true;
         }
     }
 
@@ -361,8 +458,14 @@ impl EnvironmentState {
         self.content_changed();
     }
 
+    fn admission_changed(&mut self, id: &StreamId) {
+        // Which native policy was generated from what says whose its results are.
+        self.existing_changed |= id.kind.kind().family == Family::Native;
+        self.content_changed();
+    }
+
     fn content_changed(&mut self) {
-        self.changes.visible = true;
+        (self.changes.visible, self.in_force_changed) = (true, true);
         self.content += 1;
     }
 
@@ -412,7 +515,7 @@ impl EnvironmentState {
     }
 
     fn existing(&self) -> Existing {
-        let mut existing = Existing::new();
+        let mut existing = HashMap::new();
         for kind in KindId::of_family(Family::Policy) {
             let Some(source) = crate::kinds::report::source_of_kind(kind.kind().group, kind.kind().kind) else { continue };
             let known: &mut Known = existing.entry(source).or_default();
@@ -429,7 +532,10 @@ impl EnvironmentState {
             let rules = named.then(|| kept.policy.rules.iter().map(|rule| rule.name.clone()).collect());
             known.policies.insert(kept.policy.id.report_name(), rules);
         }
-        existing
+        if let Some(known) = existing.get_mut("kyverno") {
+            known.namesakes = self.admission.namesakes("ClusterPolicy").filter(|(name, _)| known.policies.contains_key(name)).collect();
+        }
+        Existing(existing)
     }
 
     /// Counts refused admissions by policy.
@@ -449,7 +555,7 @@ impl EnvironmentState {
             let namespace = || self.namespace(&event.resource.namespace);
             let harmless =
                 || by_id.get(&event.policy).is_some_and(|policy| !mode_in(policy, &self.facts.kyverno, &namespace()).can_block());
-            !event.doubtful || !(harmless() || self.ledger.knows_uid(&event.resource.uid))
+            !event.doubtful || !(harmless() || self.ledger.knows_uid(&event.resource.namespace, &event.resource.uid))
         })
     }
 

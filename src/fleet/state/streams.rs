@@ -78,6 +78,14 @@ impl Streams {
         (stream.left_out(), &stream.sync) != (before.0, &before.1)
     }
 
+    /// The kind is served in versions only that cannot be read: what was known of it counts no longer. Returns whether that makes another state.
+    pub(super) fn unread(&mut self, id: &StreamId, why: String) -> bool {
+        let stream = self.of(id);
+        let before = stream.left_out();
+        (stream.was_complete, stream.skipped, stream.skipped_in_list, stream.summaries) = (false, 0, None, None);
+        self.set(id, Sync::Unread { why }) || before > 0
+    }
+
     /// A list starts; returns whether that makes another state.
     pub(super) fn list_started(&mut self, id: &StreamId) -> bool {
         self.of(id).skipped_in_list = Some(0);
@@ -113,7 +121,8 @@ impl Streams {
     /// What the kind's streams mean together: the furthest from live.
     pub(super) fn sync(&self, kind: KindId) -> Sync {
         let rank = |sync: &Sync| match sync {
-            Sync::Denied { .. } => 6,
+            Sync::Denied { .. } => 7,
+            Sync::Unread { .. } => 6,
             Sync::Connecting => 5,
             Sync::Retrying { .. } => 4,
             Sync::Listing { .. } => 3,

@@ -1,17 +1,32 @@
 //! The state against small worlds.
 
-mod generated;
+pub(crate) mod generated;
 
 use super::*;
 use crate::domain::{Mode, Tally};
-use crate::fleet::query::FindingQuery;
+use crate::fleet::query::{FindingQuery, WouldBlock};
 use crate::fleet::view::EnvironmentView;
 use serde_json::json;
 
 fn state() -> EnvironmentState {
-    let mut state = EnvironmentState::new(Identity { name: "dev".into(), tier: Tier::Normal, context: "kind-dev".into() });
+    let mut state = EnvironmentState::new(Identity {
+        name: "dev".into(),
+        tier: Tier::Normal,
+        context: "kind-dev".into(),
+        namespaces: Vec::new().into(),
+    });
     let kyverno = Kyverno::new(Release::exactly(19));
-    state.apply(Delta::Kyverno(KyvernoFacts { installed: true, version: None, kyverno, scan_interval: None, notes: Vec::new() }), now());
+    state.apply(
+        Delta::Kyverno(KyvernoFacts {
+            installed: true,
+            version: None,
+            kyverno,
+            scan_interval: None,
+            makes_events: Some(true),
+            notes: Vec::new(),
+        }),
+        now(),
+    );
     state
 }
 
@@ -82,6 +97,67 @@ fn nothing_is_complete_before_every_kind_is() {
     let mut state = world(&[("ClusterPolicy", policy("p", "Enforce"))]);
     let view = state.view();
     assert_eq!((view.complete, view.blocked, view.cells[0].mode), (true, Some(0), Mode::Enforce));
+}
+
+fn blocks(policy: &str, ago: i64) -> serde_json::Value {
+    let at = now() - SignedDuration::from_secs(ago);
+    json!({"metadata": {"name": format!("{policy}.{ago}"), "namespace": "default", "uid": format!("e{ago}")}, "reason": "PolicyViolation",
+        "action": "Resource Blocked", "eventTime": at.to_string(), "message": "Pod a/x: [r] fail (blocked); no",
+        "involvedObject": {"apiVersion": "kyverno.io/v1", "kind": "ClusterPolicy", "name": policy}})
+}
+
+fn with_flags(mut state: EnvironmentState, makes_events: Option<bool>) -> EnvironmentView {
+    let facts = KyvernoFacts { makes_events, ..state.facts.clone() };
+    state.apply(Delta::Kyverno(facts), now());
+    state.view()
+}
+
+#[test]
+fn no_blocked_request_is_known_only_where_one_would_show() {
+    let blocked = |objects: &[(&str, serde_json::Value)], makes_events| {
+        let view = with_flags(world(objects), makes_events);
+        (view.cells.iter().map(|cell| cell.blocked).collect::<Vec<_>>(), view.blocked, view.blocks_held)
+    };
+    let (p, q) = (("ClusterPolicy", policy("p", "Enforce")), ("ClusterPolicy", policy("q", "Enforce")));
+    let event = ("Event", blocks("p", 60));
+    for unknown in [None, Some(false)] {
+        assert_eq!(blocked(std::slice::from_ref(&p), unknown), (vec![None], None, Some(0)), "{unknown:?}");
+        assert_eq!(blocked(&[p.clone(), event.clone()], unknown), (vec![Some(1)], Some(1), Some(1)), "what is seen is there: {unknown:?}");
+        assert_eq!(blocked(&[p.clone(), q.clone(), event.clone()], unknown), (vec![Some(1), None], None, Some(1)), "{unknown:?}");
+    }
+    assert_eq!(blocked(&[p.clone(), q, event.clone()], Some(true)), (vec![Some(1), Some(0)], Some(1), Some(1)));
+    // The API server makes no events of what it blocks by itself.
+    let native = |action| {
+        let mut native = policy("native", action);
+        native["status"]["validatingadmissionpolicy"] = json!({"generated": true});
+        ("ClusterPolicy", native)
+    };
+    assert_eq!(blocked(&[p.clone(), event.clone(), native("Enforce")], Some(true)), (vec![None, Some(1)], None, Some(1)));
+    assert_eq!(blocked(&[p, event, native("Audit")], Some(true)), (vec![None, Some(1)], Some(1), Some(1)), "it blocks nothing");
+}
+
+#[test]
+fn events_that_go_young_show_how_long_they_are_kept() {
+    let kept = |held: &[i64], gone: &[i64], skew: Option<SignedDuration>| {
+        let all: Vec<_> = held.iter().chain(gone).map(|ago| ("Event", blocks("p", *ago))).collect();
+        let mut state = world(&all);
+        state.apply(Delta::Clock(skew), now());
+        for ago in gone {
+            change(&mut state, "Event", Change::Deleted, &blocks("p", *ago));
+        }
+        state.view().events_kept.map(|kept| kept.as_secs())
+    };
+    let right = Some(SignedDuration::ZERO);
+    assert_eq!(kept(&[200], &[300], right), Some(300));
+    assert_eq!(kept(&[], &[310, 300], right), Some(300), "the shortest counts");
+    assert_eq!(kept(&[], &[300], Some(SignedDuration::from_secs(60))), Some(360), "by the server's clock");
+    assert_eq!(kept(&[400], &[300], right), None, "an older one stays: this one was deleted");
+    assert_eq!(kept(&[], &[3_590, 3_700], right), None, "the usual hour");
+    assert_eq!(kept(&[], &[300], None), None, "the time there is not known");
+    let mut view = EnvironmentView::default();
+    assert_eq!(view.events_kept(), SignedDuration::from_hours(1));
+    view.events_kept = Some(SignedDuration::from_hours(3));
+    assert_eq!(view.events_kept(), SignedDuration::from_hours(1), "an hour is what is relied on");
 }
 
 #[test]
@@ -208,6 +284,66 @@ fn rows_behind_a_number_are_as_many_as_the_number() {
     assert_eq!(state.policy_rows(None)[0].mode, Mode::Audit);
 }
 
+/// `p` in audit with annotations, and what each of some Pods has as a result: the word, and the message.
+fn reported(annotations: &serde_json::Value, action: &str, results: &[(&str, &str)]) -> EnvironmentState {
+    let mut made = policy("p", action);
+    made["metadata"]["annotations"] = annotations.clone();
+    let mut objects = vec![("ClusterPolicy", made)];
+    for (at, (result, message)) in results.iter().enumerate() {
+        let mut report = report(&format!("x{at}"), "Pod", &format!("u{at}"), result);
+        report["results"][0]["message"] = json!(message);
+        objects.push(("PolicyReport", report));
+    }
+    world(&objects)
+}
+
+#[test]
+fn what_would_be_blocked_counts_whatever_word_the_report_has() {
+    let tolerated = "rule skipped as pre-existing violations are allowed";
+    let results = [("fail", ""), ("error", ""), ("warn", ""), ("skip", tolerated), ("skip", "preconditions not met"), ("pass", "")];
+    let unscored = json!({"policies.kyverno.io/scored": "false"});
+    for (annotations, action, expected) in [
+        (json!({}), "Audit", &["error", "fail"][..]),
+        (unscored, "Audit", &["error", "fail", "warn"]),
+        (json!({}), "Enforce", &["error", "fail", "skip"]),
+    ] {
+        let mut state = reported(&annotations, action, &results);
+        let key = state.view().cells[0].key.clone();
+        let mut found: Vec<&str> = state.violations(&key).iter().map(|row| row.result.as_str()).collect();
+        found.sort_unstable();
+        assert_eq!(found, expected, "{annotations} {action}");
+        assert_eq!(state.would_block(Some(&key))[0].1.counted, expected.len() as u64);
+    }
+}
+
+#[test]
+fn exceptions_that_only_results_name_are_not_seen() {
+    let exception = json!({"apiVersion": "kyverno.io/v2", "kind": "PolicyException", "metadata": {"name": "known", "namespace": "team"},
+        "spec": {"exceptions": [{"policyName": "p", "ruleNames": ["r"]}]}});
+    let by = |name: &str| format!("rule is skipped due to policy exception: {name}");
+    let (known, gone) = (by("team/known"), by("kyverno/gone"));
+    let mut objects = vec![("ClusterPolicy", policy("p", "Audit"))];
+    for (at, message) in [&known, &known, &gone].into_iter().enumerate() {
+        let mut report = report(&format!("x{at}"), "Pod", &format!("u{at}"), "skip");
+        report["results"][0]["message"] = json!(message);
+        objects.push(("PolicyReport", report));
+    }
+    let mut state = world(&objects);
+    let id = KindId::find("kyverno.io", "PolicyException").unwrap();
+    let events = [
+        StreamEvent::ListStarted,
+        StreamEvent::Listed { objects: vec![Bytes::from(exception.to_string())], total: None },
+        StreamEvent::ListEnded,
+    ];
+    for event in events {
+        state.apply(Delta::Stream(StreamId { kind: id, namespace: "".into() }, event), now());
+    }
+    state.settle();
+    let found = state.exception_uses();
+    assert_eq!(found.rows.iter().map(|row| (row.exception.name.as_str(), row.uses)).collect::<Vec<_>>(), [("known", 2)]);
+    assert_eq!(found.unseen.iter().map(|one| (one.name.as_str(), one.uses)).collect::<Vec<_>>(), [("kyverno/gone", 1)]);
+}
+
 #[test]
 fn modes_that_hang_on_labels_are_unknown_where_labels_are() {
     let by_label = json!({"apiVersion": "kyverno.io/v1", "kind": "ClusterPolicy", "metadata": {"name": "p"},
@@ -221,6 +357,69 @@ fn modes_that_hang_on_labels_are_unknown_where_labels_are() {
     assert_eq!(state.policy_rows(Some("a"))[0].mode, Mode::Unknown);
 }
 
+fn cel_policy(kind: &str, namespace: &str, name: &str) -> serde_json::Value {
+    json!({"apiVersion": "policies.kyverno.io/v1", "kind": kind, "metadata": {"name": name, "namespace": namespace},
+        "spec": {"validationActions": ["Audit"]}, "status": {"conditionStatus": {"conditions": [{"type": "WebhookConfigured", "status": "True"}]}}})
+}
+
+fn cell_of<'v>(view: &'v EnvironmentView, kind: &str) -> &'v crate::fleet::view::PolicyCell {
+    view.cells.iter().find(|cell| cell.key.id.kind == kind).unwrap()
+}
+
+#[test]
+fn a_result_that_may_be_of_two_policies_makes_both_unknown() {
+    let mut of_any = report("x", "Pod", "u1", "fail");
+    of_any["results"] = json!([{"source": "kyverno", "policy": "a/check", "result": "fail"}]);
+    let validating = || ("NamespacedValidatingPolicy", cel_policy("NamespacedValidatingPolicy", "a", "check"));
+    let images = || ("NamespacedImageValidatingPolicy", cel_policy("NamespacedImageValidatingPolicy", "a", "check"));
+    let mut state = world(&[validating(), ("PolicyReport", of_any.clone())]);
+    let view = state.view();
+    let cell = cell_of(&view, "NamespacedValidatingPolicy");
+    assert_eq!((cell.findings.fail, cell.complete, view.stale, view.cells.len()), (1, true, 0, 1), "it can mean one policy only");
+    let mut state = world(&[validating(), images(), ("PolicyReport", of_any)]);
+    let view = state.view();
+    for kind in ["NamespacedValidatingPolicy", "NamespacedImageValidatingPolicy"] {
+        let cell = cell_of(&view, kind);
+        assert_eq!((cell.findings.fail, cell.complete), (0, false), "{kind}");
+        assert!(cell.doubt.as_ref().is_some_and(|doubt| doubt.contains("a/check")), "{kind}: {:?}", cell.doubt);
+    }
+    change(&mut state, "NamespacedImageValidatingPolicy", Change::Deleted, &images().1);
+    let view = state.view();
+    let cell = cell_of(&view, "NamespacedValidatingPolicy");
+    assert_eq!((cell.findings.fail, cell.complete, view.stale), (1, true, 0), "it is certain again");
+}
+
+#[test]
+fn a_kind_in_another_version_is_unread_and_not_complete() {
+    let mut state = world(&[("ClusterPolicy", policy("p", "Audit")), ("PolicyReport", report("x", "Pod", "u1", "fail"))]);
+    assert!(state.view().complete);
+    state.apply(Delta::Stream(stream("PolicyReport"), StreamEvent::Unread { why: "v1beta1 only".into() }), now());
+    state.settle();
+    let view = state.view();
+    assert_eq!((view.complete, faults(&view)), (false, (0, 0)), "what was read is not what is there now");
+    list(&mut state, "PolicyReport", &[report("x", "Pod", "u1", "fail")]);
+    let view = state.view();
+    assert_eq!((view.complete, faults(&view)), (true, (1, 1)));
+}
+
+#[test]
+fn kyverno_without_any_report_api_is_not_complete() {
+    let reports = ["PolicyReport", "ClusterPolicyReport", "Report", "ClusterReport"];
+    let mut state = world(&[("ClusterPolicy", policy("p", "Audit"))]);
+    for kind in &reports[..3] {
+        state.apply(Delta::Stream(stream(kind), StreamEvent::NotInstalled), now());
+    }
+    assert!(state.view().complete, "one report API is enough");
+    state.apply(Delta::Stream(stream(reports[3]), StreamEvent::NotInstalled), now());
+    let view = state.view();
+    assert_eq!((view.complete, view.cells[0].complete), (false, false));
+    assert!(view.notes.iter().any(|note| note.contains("no report API")), "{:?}", view.notes);
+    for id in KindId::all().filter(|id| id.kind().group.ends_with("kyverno.io")) {
+        state.apply(Delta::Stream(StreamId { kind: id, namespace: "".into() }, StreamEvent::NotInstalled), now());
+    }
+    assert!(state.view().complete, "without Kyverno nothing is missing");
+}
+
 #[test]
 fn summaries_stand_in_until_results_are_complete() {
     let mut state = state();
@@ -229,4 +428,45 @@ fn summaries_stand_in_until_results_are_complete() {
     assert_eq!(state.view().summaries, Some(tally));
     list(&mut state, "PolicyReport", &[]);
     assert_eq!(state.view().summaries, None);
+}
+
+#[test]
+fn webhooks_that_are_not_read_say_why() {
+    let mut state = world(&[("ClusterPolicy", policy("p", "Enforce"))]);
+    let why = "admissionregistration.k8s.io serves v2, which is not read (v1 can be)";
+    state.apply(Delta::Stream(stream("ValidatingWebhookConfiguration"), StreamEvent::Unread { why: why.into() }), now());
+    state.settle();
+    let judged = state.view().cells[0].in_force.clone();
+    assert_eq!(judged.reason(), format!("cannot read kyverno-resource-validating-webhook-cfg: {why}"));
+}
+
+#[test]
+fn only_what_is_evaluated_where_a_policy_blocks_counts() {
+    type Rows<'a> = &'a [(&'a str, &'a str)];
+    let in_namespace = |place: usize, (namespace, word): &(&str, &str)| {
+        let name = format!("{namespace}-{place}");
+        json!({"metadata": {"name": name, "namespace": namespace},
+            "scope": {"apiVersion": "v1", "kind": "Pod", "name": name, "namespace": namespace, "uid": name},
+            "results": [{"source": "kyverno", "policy": "p", "rule": "r", "result": word}]})
+    };
+    // (rows, counted, in namespaces that Kyverno ignores, where the override keeps audit)
+    let table: [(Rows<'_>, [u64; 3]); 7] = [
+        (&[("a", "pass")], [0, 0, 0]),
+        (&[("kube-system", "pass")], [0, 1, 0]),
+        (&[("kept", "pass"), ("kept", "warn"), ("kept", "fail")], [0, 0, 3]),
+        (&[("kube-system", "skip"), ("kept", "skip")], [0, 0, 0]),
+        (&[("kube-system", "fail"), ("a", "fail"), ("a", "pass")], [1, 1, 0]),
+        (&[("kept", "pass"), ("kube-system", "pass"), ("kube-system", "error"), ("a", "error")], [1, 2, 1]),
+        (&[], [0, 0, 0]),
+    ];
+    for (rows, [counted, left_alone, audited]) in table {
+        let mut overridden = policy("p", "Audit");
+        overridden["spec"]["validationFailureActionOverrides"] = json!([{"action": "Audit", "namespaces": ["kept"]}]);
+        let mut objects = vec![("ClusterPolicy", overridden)];
+        objects.extend(rows.iter().enumerate().map(|(place, row)| ("PolicyReport", in_namespace(place, row))));
+        let state = world(&objects);
+        let expected = WouldBlock { counted, left_alone, audited, scans: true, ..WouldBlock::default() };
+        let found: Vec<_> = state.would_block(None).into_iter().map(|(_, found)| found).collect();
+        assert_eq!(found, [expected], "{rows:?}");
+    }
 }

@@ -36,6 +36,7 @@ fn scrapes(metric: &'static str) -> Scrapes {
     let named = series(&[("policy_name", "p"), ("policy_namespace", "-"), ("policy_type", "cluster")], (0, 200), |_| Some(1.0));
     let results = Results { exists: targets[..2].iter().map(exists).collect(), refusals: Vec::new() };
     Scrapes {
+        counting: Counting::Kyverno,
         info: all(INFO, &[("version", "v1.19.1"), ("otel_scope_name", "kyverno")], 1.0),
         started: all(STARTED, &[], 1_759_990_000.25),
         up: all(UP, &[], 1.0),
@@ -53,7 +54,8 @@ fn refused(instance: &str, more: &[(&str, &str)], before: Option<f64>, after: f6
 
 /// What fills the gap from 50 to 120, in words.
 fn told(scrapes: &Scrapes, policy: &PolicyId) -> Result<String, String> {
-    let reading = scrapes.read(policy)?;
+    let metric = results_of(policy, scrapes.counting == Counting::Servers).ok_or("no metric")?;
+    let reading = scrapes.read(policy, metric)?;
     let gap = Interval { from: at(50), to: at(120) };
     let word = |fill: &Fill| {
         let second = |at: Timestamp| at.as_second() - 1_760_000_000;
@@ -124,6 +126,37 @@ fn replicas_add_up_and_each_kind_has_its_own() {
     assert_eq!(told(&shop, &namespaced).as_deref(), Ok("50-70:0 70-80:2 80-120:0"));
 }
 
+#[test]
+fn api_servers_count_what_their_own_policies_refuse() {
+    let told_by = |pairs: &[(&str, &str)]| {
+        let target = |name: &str| series(&[("__name__", name), ("job", "apiserver"), ("instance", "a")], (0, 200), |_| Some(1.0));
+        let check = series(&[&[("job", "apiserver"), ("instance", "a")], pairs].concat(), (0, 200), |second| (second >= 80).then_some(2.0));
+        let scrapes = Scrapes {
+            counting: Counting::Servers,
+            info: vec![target(AUDITED)],
+            started: vec![Scraped {
+                samples: target("").samples.iter().map(|(at, _)| (*at, 1_759_990_000.25)).collect(),
+                ..target(STARTED)
+            }],
+            up: vec![target(UP)],
+            serving: vec![target("")],
+            named: Vec::new(),
+            results: BTreeMap::from([(CHECKS, Results { exists: vec![target("")], refusals: vec![check] })]),
+        };
+        told(&scrapes, &policy("ValidatingPolicy", None, "p"))
+    };
+    for (what, pairs, expected) in [
+        ("its own", &[("policy", "vpol-p"), ("enforcement_action", "deny")][..], "50-70:0 70-80:2 80-120:0"),
+        ("another's", &[("policy", "vpol-q"), ("enforcement_action", "deny")], "50-120:0"),
+        ("one that a person made", &[("policy", "p"), ("enforcement_action", "deny")], "50-120:0"),
+        ("a warning", &[("policy", "vpol-p"), ("enforcement_action", "warn")], "50-120:0"),
+        ("without an action", &[("policy", "vpol-p")], "50-65:0 85-120:0"),
+        ("without a policy", &[("enforcement_action", "deny")], "50-65:0 85-120:0"),
+    ] {
+        assert_eq!(told_by(pairs).as_deref(), Ok(expected), "{what}");
+    }
+}
+
 /// What is different in a situation.
 type Change<'c> = &'c dyn Fn(&mut Scrapes);
 
@@ -138,10 +171,10 @@ fn what_is_not_in_the_metrics_is_not_zero() {
     let changes: [(&str, Change<'_>); 6] = [
         ("has no kyverno_info of this time", &|s| s.info.clear()),
         ("has no kyverno_admission_requests_total of this time", &|s| s.serving.clear()),
-        ("does not tell when Kyverno's processes began", &|s| s.started.clear()),
+        ("does not tell when the processes of Kyverno began", &|s| s.started.clear()),
         ("has no kyverno_policy_results_total of this time", &|s| s.results.clear()),
         ("has no series of this policy", &|s| s.named.clear()),
-        ("scrapes several Kyverno processes at one address", &|s| {
+        ("scrapes several processes of Kyverno at one address", &|s| {
             s.started[0].samples.iter_mut().enumerate().for_each(|(index, sample)| sample.1 += (index % 2) as f64);
         }),
     ];
@@ -150,7 +183,8 @@ fn what_is_not_in_the_metrics_is_not_zero() {
         assert!(error.starts_with(what), "{error}");
     }
     assert!(told(&scrapes(CLASSIC), &policy("ValidatingPolicy", None, "p")).unwrap_err().contains(CEL), "before Kyverno 1.19");
-    assert!(told(&scrapes(CLASSIC), &policy("MutatingPolicy", None, "p")).unwrap_err().contains("MutatingPolicy"));
+    assert_eq!(results_of(&policy("MutatingPolicy", None, "p"), false), None);
+    assert_eq!(results_of(&policy("NamespacedValidatingPolicy", Some("shop"), "p"), true), None, "none of them is native");
     // One of two replicas has never counted results: whether it would is not known.
     assert_eq!(without(&|s| s.results.get_mut(CLASSIC).unwrap().exists.truncate(1)).as_deref(), Ok(""));
     // The other controllers refuse nothing, scraped or not.

@@ -10,9 +10,9 @@
 //! (`pkg/webhooks/resource/imageverification/handler.go`; seen on 1.19.1). Where the entries of one image rule contradict each other, 1.13–1.17
 //! went by the first of them; here enforce wins, as from 1.18 on.
 //!
-//! Read in 1.12, 1.13.4, 1.17.2, 1.18.2 and 1.19.1.
+//! Read in 1.12, 1.13.2, 1.13.4, 1.17.2, 1.18.2 and 1.19.1.
 
-use super::super::release::Release;
+use super::Kyverno;
 use super::place::Place;
 use crate::domain::{Action, Mode, Override, Policy, Rule, RuleType};
 
@@ -21,6 +21,8 @@ use crate::domain::{Action, Mode, Override, Policy, Rule, RuleType};
 pub(super) enum Era {
     /// Up to 1.12: one action per policy and namespace; rules have none of their own.
     UpTo12,
+    /// 1.13.0–1.13.2: as 1.13, but rules with overrides are in neither bucket where no override names the namespace.
+    Early13,
     /// 1.13–1.15: rules have actions; the cache does not see selectors.
     From13,
     /// 1.16–1.17: the cache sees selectors.
@@ -33,7 +35,8 @@ pub(super) enum Era {
 
 impl Era {
     /// The eras that a release can belong to. Releases after the newest known one count as that.
-    pub(super) fn of(release: Release) -> impl Iterator<Item = Self> {
+    pub(super) fn of(kyverno: &Kyverno) -> impl Iterator<Item = Self> {
+        let (release, broken) = (kyverno.release, kyverno.loses_overrides());
         let eras = [
             (Self::UpTo12, 0, Some(12)),
             (Self::From13, 13, Some(15)),
@@ -41,7 +44,9 @@ impl Era {
             (Self::From18, 18, Some(18)),
             (Self::From19, 19, None),
         ];
-        eras.into_iter().filter(move |(_, from, to)| release.overlaps(*from, *to)).map(|(era, ..)| era)
+        eras.into_iter()
+            .filter(move |(_, from, to)| release.overlaps(*from, *to))
+            .map(move |(era, ..)| if broken && era == Self::From13 { Self::Early13 } else { era })
     }
 }
 
@@ -49,6 +54,9 @@ impl Era {
 pub(super) fn mode(era: Era, policy: &Policy, rule: &Rule, place: &Place<'_>) -> Mode {
     if rule.rule_type == RuleType::VerifyImages {
         return refused_or_warned(image_action(era, policy, rule, place));
+    }
+    if era == Era::Early13 && is_in_no_bucket(policy, rule, place) {
+        return Mode::Off;
     }
     if is_in_refusing_bucket(era, policy, rule, place) {
         return refused_or_warned(decided_action(era, policy, rule, place));
@@ -69,6 +77,12 @@ fn is_in_refusing_bucket(era: Era, policy: &Policy, rule: &Rule, place: &Place<'
         Era::UpTo12 => can_enforce(era, policy) && is_kept_whole(policy, place),
         _ => cached_action(era, policy, rule, place) == Action::Enforce,
     }
+}
+
+/// Until 1.13.2 the base action counts only for cluster-scoped resources and for rules without overrides (`pkg/policycache/cache.go` there).
+fn is_in_no_bucket(policy: &Policy, rule: &Rule, place: &Place<'_>) -> bool {
+    let overrides = super::overrides_of(rule, policy);
+    place.has_namespace() && !overrides.is_empty() && !overrides.iter().any(|entry| place.is_named_by(entry))
 }
 
 /// Up to 1.12 the refusing bucket keeps a policy unless its base action speaks against it (and no override could speak for it), or an
@@ -148,7 +162,7 @@ fn overridden_action(era: Era, overrides: &[Override], place: &Place<'_>) -> Opt
 /// `spec.emitWarning` (1.13 and later). Until 1.18 a policy that could refuse anything anywhere was never looked up for warnings
 /// (`pkg/policycache/store.go`, `ValidateAuditWarn`).
 fn warns_in_audit(era: Era, policy: &Policy) -> bool {
-    policy.emit_warning && era >= Era::From13 && (era >= Era::From19 || !can_enforce(era, policy))
+    policy.emit_warning && era >= Era::Early13 && (era >= Era::From19 || !can_enforce(era, policy))
 }
 
 /// Whether the policy says enforce anywhere (`pkg/policycache/store.go`, `computeEnforcePolicy`, and the same for its rules).
@@ -157,5 +171,5 @@ fn can_enforce(era: Era, policy: &Policy) -> bool {
     let rules = || policy.rules.iter().filter(|rule| rule.rule_type == RuleType::Validate);
     policy.action == Action::Enforce
         || enforces(&policy.overrides)
-        || (era >= Era::From13 && rules().any(|rule| rule.action == Some(Action::Enforce) || enforces(&rule.overrides)))
+        || (era >= Era::Early13 && rules().any(|rule| rule.action == Some(Action::Enforce) || enforces(&rule.overrides)))
 }

@@ -1,7 +1,7 @@
 //! Facts of one cluster's Kyverno that modes depend on: its release, and what it leaves alone.
 
 use super::super::{Namespace, Unreadable, json, release::Release, selector, wildcard};
-use crate::domain::LabelSelector;
+use crate::domain::{LabelSelector, NAMESPACE_NAME, Requirement};
 use serde_json::Value;
 
 /// One cluster's Kyverno.
@@ -13,8 +13,20 @@ pub struct Kyverno {
     excluded: Vec<String>,
     /// What namespaces have to look like for its webhooks to be called.
     selector: Option<LabelSelector>,
+    /// What its ConfigMap says of that.
+    configured: Option<LabelSelector>,
     /// The exclusions are those of a default installation, because the real ones could not be read.
     pub assumed: bool,
+    /// It is a release that lets through what it should refuse.
+    defect: Option<Defect>,
+}
+
+/// A fault of single releases on which modes depend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Defect {
+    /// 1.13.0–1.13.2 do not refuse by rules with overrides in namespaces that these do not name (kyverno/kyverno#11808, #12172; mended in 1.13.3
+    /// by #11811).
+    Overrides,
 }
 
 /// The chart's `resourceFilters` for whole namespaces, and the Kyverno namespace that it excludes besides
@@ -24,7 +36,28 @@ const EXCLUDED: [&str; 4] = ["kube-system", "kube-public", "kube-node-lease", "k
 impl Kyverno {
     /// A default installation of that release.
     pub fn new(release: Release) -> Self {
-        Self { release, excluded: EXCLUDED.map(str::to_owned).to_vec(), selector: None, assumed: true }
+        Self { release, excluded: EXCLUDED.map(str::to_owned).to_vec(), selector: None, configured: None, assumed: true, defect: None }
+    }
+
+    /// The same as exactly this version, e.g. `v1.13.1`: some patch releases are broken.
+    #[must_use]
+    pub fn with_version(mut self, version: Option<&str>) -> Self {
+        let patch = version.and_then(|version| version.trim_start_matches('v').strip_prefix("1.13."));
+        let number: Option<u16> = patch.and_then(|patch| patch.split(['-', '+']).next()?.parse().ok());
+        self.defect = number.filter(|patch| *patch <= 2).map(|_| Defect::Overrides);
+        self
+    }
+
+    /// What is wrong with this release, in words.
+    pub fn broken(&self) -> Option<&'static str> {
+        self.defect.map(|Defect::Overrides| {
+            "This Kyverno release does not enforce rules with failureActionOverrides where no override matches (kyverno/kyverno#11808). Upgrade to 1.13.3 or later."
+        })
+    }
+
+    /// Whether rules with overrides are not enforced where no override matches.
+    pub(super) fn loses_overrides(&self) -> bool {
+        self.defect == Some(Defect::Overrides)
     }
 
     /// The same with what the ConfigMap `kyverno` says: keys `resourceFilters` and `webhooks`. A key that is missing excludes nothing.
@@ -35,7 +68,7 @@ impl Kyverno {
         })?;
         let excluded = excluded_namespaces(json::text(data, &["resourceFilters"]).unwrap_or_default());
         let selector = json::text(data, &["webhooks"]).and_then(webhooks_selector);
-        Ok(Self { release: self.release, excluded, selector, assumed: false })
+        Ok(Self { excluded, configured: selector.clone(), selector, assumed: false, ..self })
     }
 
     /// The same with the namespace selector of the live webhooks in `kyverno-resource-validating-webhook-cfg`. It is what the API server goes
@@ -48,6 +81,18 @@ impl Kyverno {
             self.selector = json::get(webhook, &["namespaceSelector"]).map(selector::read);
         }
         self
+    }
+
+    /// Whether what a webhook's namespace selector asks for takes out only namespaces that Kyverno is told to ignore, by name.
+    pub(crate) fn excludes_by_name(&self, requirement: &Requirement) -> bool {
+        let Requirement::NotIn(key, names) = requirement else { return false };
+        let by_selector = |name: &String| {
+            let requirements = self.configured.iter().flat_map(|selector| &selector.requirements);
+            let mut lists = requirements.filter_map(|one| if let Requirement::NotIn(of, names) = one { Some((of, names)) } else { None });
+            lists.any(|(of, names)| of == key && names.contains(name))
+        };
+        let by_filter = |name: &String| self.excluded.iter().any(|pattern| wildcard::matches(pattern, name));
+        key == NAMESPACE_NAME && names.iter().all(|name| by_selector(name) || by_filter(name))
     }
 
     /// Whether requests in that namespace pass unseen. Cluster-scoped resources pass webhook selectors (Kubernetes ignores them there).

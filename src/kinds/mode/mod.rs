@@ -98,12 +98,12 @@ fn mode_of(policy: &Policy, rules: &[&Rule], kyverno: &Kyverno, namespace: Optio
     match &policy.cel {
         Some(cel) => cel_mode(cel),
         None if policy.native => summary(rules.iter().map(|rule| native_mode(policy, rule))),
-        None => agreed(Era::of(kyverno.release).map(|era| summary(modes(era, policy, &rules, namespace)))),
+        None => agreed(Era::of(kyverno).map(|era| summary(modes(era, policy, &rules, namespace)))),
     }
 }
 
 /// Whether the policy has nothing to do with admission requests.
-fn is_off(policy: &Policy) -> bool {
+pub(super) fn is_off(policy: &Policy) -> bool {
     !policy.admission || policy.cel.as_ref().is_some_and(|cel| !cel.kubernetes)
 }
 

@@ -405,3 +405,29 @@ fn words_for_overrides() {
     );
     assert!(words[2].is_empty());
 }
+
+/// As 1.13.2 did it: the base action counts in no namespace that an override leaves unnamed (kyverno/kyverno#11808).
+#[test]
+fn early_1_13_loses_rules_with_overrides() {
+    let policy = cpol(&json!({"rules": [overridden("Enforce", &json!([{"action": "Audit", "namespaces": ["default"]}]))]}));
+    let kyverno = |version: &str| Kyverno::new(Release::exactly(13)).with_version(Some(version));
+    let default = Namespace::new("default", BTreeMap::new());
+    for version in ["v1.13.0", "v1.13.1", "1.13.2", "v1.13.2-rc.1"] {
+        let kyverno = kyverno(version);
+        assert_eq!((mode_in(&policy, &kyverno, &dev()), mode_in(&policy, &kyverno, &default)), (Mode::Off, Mode::Audit), "{version}");
+        assert_eq!(mode_in(&policy, &kyverno, &Namespace::cluster_scoped()), Mode::Enforce, "{version}");
+        assert_ne!(policy_mode(&policy, &kyverno), Mode::Enforce, "{version}");
+        assert!(kyverno.broken().is_some());
+        let simple = cpol(&json!({"rules": [acting("Enforce")]}));
+        assert_eq!(mode_in(&simple, &kyverno, &dev()), Mode::Enforce, "{version}: rules without overrides are not concerned");
+        let named = cpol(&json!({"rules": [overridden("Audit", &json!([{"action": "Enforce", "namespaces": ["d*"]}]))]}));
+        assert_eq!(mode_in(&named, &kyverno, &dev()), Mode::Enforce, "{version}: an override that names the namespace counts");
+        let of_spec = cpol(&json!({"validationFailureAction": "Enforce", "rules": [plain()],
+            "validationFailureActionOverrides": [{"action": "Audit", "namespaces": ["default"]}]}));
+        assert_eq!(mode_in(&of_spec, &kyverno, &dev()), Mode::Off, "{version}: overrides of the spec, too");
+    }
+    for version in ["v1.13.3", "v1.13.4", "v1.14.0", "v1.12.1"] {
+        assert_eq!(mode_in(&policy, &kyverno(version), &dev()), Mode::Enforce, "{version}");
+        assert_eq!(kyverno(version).broken(), None);
+    }
+}

@@ -7,7 +7,7 @@ mod schema;
 mod stamp;
 
 pub use schema::{schema_of, unknown_fields};
-pub use stamp::{OURS, STAMPS, Stamp, stamp, stamp_edit, stamp_value};
+pub use stamp::{OURS, STAMPS, Stamp, StampState, annotate, stamp, stamp_edit, stamp_value};
 
 use super::{Kind, json, managed_by};
 use crate::domain::ManagedBy;
@@ -28,7 +28,7 @@ const SERVERS: [&str; 9] = [
 ];
 
 /// What `kubectl apply` remembers, and would compare with.
-const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+pub const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// An object that is ready to be created or put in place of another.
 #[derive(Debug, Clone, PartialEq)]

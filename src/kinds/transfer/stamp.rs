@@ -1,16 +1,24 @@
 //! Our own annotations: what ties an object to the journal.
 
 use super::super::edit::{Edit, Misshapen};
-use crate::domain::clean;
+use crate::domain::time::rfc3339;
+use crate::domain::{Mode, Revision, clean};
 use jiff::Timestamp;
 use serde_json::Value;
+use std::fmt;
 
 /// Where the names of all our annotations begin.
 pub const OURS: &str = "policydeck.dev/";
 
 /// The annotations of a [`Stamp`].
-pub const STAMPS: [&str; 5] =
-    ["policydeck.dev/promoted-from", "policydeck.dev/by", "policydeck.dev/at", "policydeck.dev/ticket", "policydeck.dev/plan"];
+pub const STAMPS: [&str; 6] = [
+    "policydeck.dev/promoted-from",
+    "policydeck.dev/by",
+    "policydeck.dev/at",
+    "policydeck.dev/state",
+    "policydeck.dev/ticket",
+    "policydeck.dev/plan",
+];
 
 /// The most characters of a value that are written. Annotations share 256 KiB (Kubernetes `apimachinery`, `TotalAnnotationSizeLimitB`) with
 /// everybody else's.
@@ -25,10 +33,29 @@ pub struct Stamp {
     pub by: String,
     /// When.
     pub at: Timestamp,
+    /// What the object is then: only while it is that, the time counts.
+    pub state: Option<StampState>,
     /// The ticket that allows it.
     pub ticket: Option<String>,
     /// The id of the plan.
     pub plan: Option<String>,
+}
+
+/// What an object is once a stamp is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StampState {
+    /// Its revision.
+    pub revision: Revision,
+    /// Its mode.
+    pub mode: Mode,
+    /// Its `metadata.generation`.
+    pub generation: i64,
+}
+
+impl fmt::Display for StampState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.revision, self.mode, self.generation)
+    }
 }
 
 /// Writes a stamp into an object's annotations, in place of an older one: what this one does not say, the object no longer says.
@@ -42,9 +69,22 @@ pub fn stamp(object: &mut Value, stamp: &Stamp) -> Result<(), Misshapen> {
 
 /// The same as a part of a change that is under way.
 pub fn stamp_edit(edit: &mut Edit<'_>, stamp: &Stamp) -> Result<(), Misshapen> {
-    let at = stamp.at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-    let values = [stamp.from.as_deref(), Some(stamp.by.as_str()), Some(at.as_str()), stamp.ticket.as_deref(), stamp.plan.as_deref()];
-    for (key, value) in STAMPS.into_iter().zip(values) {
+    let at = rfc3339(stamp.at);
+    let state = stamp.state.as_ref().map(ToString::to_string);
+    let values = [
+        stamp.from.as_deref(),
+        Some(stamp.by.as_str()),
+        Some(at.as_str()),
+        state.as_deref(),
+        stamp.ticket.as_deref(),
+        stamp.plan.as_deref(),
+    ];
+    annotate(edit, STAMPS.into_iter().zip(values))
+}
+
+/// Writes values as annotations, and takes those away that are not given or empty.
+pub fn annotate<'v>(edit: &mut Edit<'_>, values: impl IntoIterator<Item = (&'static str, Option<&'v str>)>) -> Result<(), Misshapen> {
+    for (key, value) in values {
         match value.map(stamp_value).filter(|value| !value.is_empty()) {
             Some(value) => edit.put(&["metadata", "annotations", key], Value::String(value))?,
             None => edit.remove(&["metadata", "annotations", key])?,

@@ -1,4 +1,5 @@
 use super::*;
+use crate::domain::{Mode, Revision};
 use crate::kinds::edit::Edit;
 use crate::kinds::{Family, KindId};
 use crate::testing::documents;
@@ -111,6 +112,7 @@ fn stamps_are_clean_and_bounded() {
         from: Some("staging@91c2e0".to_owned()),
         by: "jane\n\u{1b}[31m".to_owned(),
         at: "2026-11-25T10:00:00.5Z".parse().unwrap(),
+        state: Some(StampState { revision: Revision("91c2e0aa11bb".into()), mode: Mode::Enforce, generation: 7 }),
         ticket: None,
         plan: Some("x".repeat(1_000)),
     };
@@ -119,13 +121,14 @@ fn stamps_are_clean_and_bounded() {
     assert_eq!(annotations["policydeck.dev/promoted-from"], json!("staging@91c2e0"));
     assert_eq!(annotations["policydeck.dev/by"], json!("jane \u{fffd}[31m"));
     assert_eq!(annotations["policydeck.dev/at"], json!("2026-11-25T10:00:00Z"));
+    assert_eq!(annotations["policydeck.dev/state"], json!("91c2e0aa11bb enforce 7"));
     assert_eq!(annotations["policydeck.dev/plan"].as_str().unwrap().len(), 256);
     assert!(!annotations.contains_key("policydeck.dev/ticket"));
     assert!(stamp(&mut json!({"metadata": "text"}), &facts).is_err());
     let before = json!({"metadata": {"name": "p"}});
     let mut edit = Edit::of(&before);
     stamp_edit(&mut edit, &facts).unwrap();
-    assert_eq!(edit.finish().1["metadata"]["annotations"].as_object().unwrap().len(), 4);
+    assert_eq!(edit.finish().1["metadata"]["annotations"].as_object().unwrap().len(), 5);
 }
 
 #[test]

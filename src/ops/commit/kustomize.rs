@@ -46,13 +46,32 @@ pub(super) fn in_the_way(tree: &Tree, folder: &str, path: &str, kind: &str, name
         }
         let field = PATCHES.iter().filter(says).find(|field| {
             let patches = value.get(**field).unwrap_or(&Value::Null);
-            let mut texts = vec![patches.to_string()];
-            texts.extend(paths(patches).into_iter().filter_map(|listed| tree.text(&joined(own, listed)).map(str::to_owned)));
+            let texts = texts(tree, own, patches);
             let is_file = paths(patches).into_iter().any(|listed| joined(own, listed) == path);
             is_file || texts.iter().any(|text| mentions(text, kind) || mentions(text, name))
         });
         field.and_then(|field| by_hand(field))
     })
+}
+
+/// Why a policy that has no manifest in the folder is not only what its cluster shows, as a sentence: a patch names it.
+pub(super) fn patches(tree: &Tree, folder: &str, name: &str) -> Option<String> {
+    let kustomizations = tree.files.iter().filter(|file| is_kustomization(&file.path) && is_in(&file.path, folder));
+    kustomizations.filter(|file| file.text.contains("patches")).find_map(|file| {
+        let value = read_one(&file.text)?;
+        let named = |field: &&&str| {
+            let of_field = value.get(**field).map(|patches| texts(tree, folder_of(&file.path), patches));
+            of_field.iter().flatten().any(|text| mentions(text, name))
+        };
+        let field = PATCHES.iter().find(named)?;
+        Some(format!("{} changes the policy by its `{field}`, and its manifest is elsewhere: commit the change by hand.", file.path))
+    })
+}
+
+/// What patches say: in place, and in the files that they name.
+fn texts(tree: &Tree, own: &str, patches: &Value) -> Vec<String> {
+    let files = paths(patches).into_iter().filter_map(|listed| tree.text(&joined(own, listed)).map(str::to_owned));
+    std::iter::once(patches.to_string()).chain(files).collect()
 }
 
 /// The kustomization with one more file among its resources. The error says why not.

@@ -12,25 +12,30 @@
 mod edit;
 mod kustomize;
 mod message;
+mod revert;
 mod search;
 mod yaml;
 
+pub use revert::revert;
 pub use search::{RepoFile, Tree};
 
 use super::Place;
 use super::diff::{diff, yaml as to_yaml};
-use super::plan::{CommitPlan, Direction, FileChange, Manner, Plan, Step, Undo, Verb};
+use super::draft::without_managers;
+use super::plan::{Basis, CommitPlan, Direction, FileChange, Manner, Plan, Step, Undo, Verb};
 use super::refusal::{Commit, Refusal};
 use crate::domain::{Mode, PolicyId, clean_lines};
-use crate::kinds::Kind;
+use crate::kinds::hold::read_hold;
 use crate::kinds::managed_by::{is_mark, managed_by};
 use crate::kinds::revision::{digest, revision, without_defaults};
 use crate::kinds::set_mode::written_mode;
 use crate::kinds::transfer::{STAMPS, bare};
+use crate::kinds::{Kind, KindId, read_policy};
 use crate::settings::{Git, Push};
 use search::Found;
 use serde_json::{Map, Value, json};
 use similar::TextDiff;
+use std::collections::BTreeSet;
 
 /// Lines around a change, as `diff -u` has them.
 const AROUND: usize = 3;
@@ -55,7 +60,10 @@ pub struct Input<'a> {
 /// The plan that `make` makes of an object in a place, as a commit.
 pub fn plan(input: &Input<'_>, make: impl Fn(Place<'_>, Option<&Value>) -> Result<Plan, Refusal>) -> Result<Plan, Refusal> {
     let place = Place { through_git: true, ..input.place };
-    let direct = make(place, input.live)?;
+    let direct = match make(place, input.live) {
+        Err(refusal) if refusal.needs_nothing() => ahead(input, &make)?.ok_or(refusal)?,
+        other => other?,
+    };
     let [step] = direct.steps.as_slice() else {
         return Err(Refusal::new("unreadable", "Only one policy at a time goes through git."));
     };
@@ -83,8 +91,14 @@ pub fn plan(input: &Input<'_>, make: impl Fn(Place<'_>, Option<&Value>) -> Resul
         format!("{} could not be changed line by line: the policy's document is written anew, without its comments", file.path)
     }));
     plan.warnings.extend(warnings);
-    plan.undo =
-        Undo::Otherwise(format!("revert the commit in {}, or plan the way back with `rollback` or `demote`", shown(&input.git.repo)));
+    let shown_diff = diff(before.as_ref(), Some(&after));
+    let written = Step { diff: shown_diff, after: Some(after), ..step.clone() };
+    Ok(committed(input, plan, written, files, before))
+}
+
+/// The plan whose one write is a commit of these files.
+fn committed(input: &Input<'_>, mut plan: Plan, step: Step, files: Vec<FileChange>, document: Option<Value>) -> Plan {
+    plan.undo = Undo::Plan(format!("a new commit in {} puts this policy's document back", shown(&input.git.repo)));
     let to = match input.git.push {
         Push::Branch => input.git.branch.clone(),
         Push::Proposal => format!("policydeck/{}", plan.id),
@@ -94,18 +108,37 @@ pub fn plan(input: &Input<'_>, make: impl Fn(Place<'_>, Option<&Value>) -> Resul
         branch: input.git.branch.clone(),
         to,
         base: input.tree.head.clone(),
-        message: message::message(&plan, step, &input.place),
+        message: message::message(&plan, &step, &input.place),
         files,
+        document,
     };
-    plan.steps = vec![Step {
-        environment: step.environment.clone(),
-        object: step.object.clone(),
-        before: step.before.clone(),
-        diff: diff(before.as_ref(), Some(&after)),
-        after: Some(after),
-        verb: Verb::Commit { commit: Box::new(commit) },
-    }];
-    Ok(plan)
+    let verb = Verb::Commit { commit: Box::new(commit) };
+    plan.steps = vec![Step { verb, managers: Vec::new(), gives_back: Vec::new(), ..step }];
+    plan
+}
+
+/// The plan against what is pushed and not applied yet, where the cluster itself needs nothing. It stops what would come.
+fn ahead(input: &Input<'_>, make: impl Fn(Place<'_>, Option<&Value>) -> Result<Plan, Refusal>) -> Result<Option<Plan>, Refusal> {
+    let Ok(Some(found)) = search::find(input.tree, &input.git.path, input.kind, input.policy) else { return Ok(None) };
+    if pending(input, &found.value).is_none() {
+        return Ok(None);
+    }
+    let place = Place { through_git: true, ..input.place };
+    let mut plan = match make(place, Some(&dressed(&found.value, input.live))) {
+        Err(refusal) if refusal.needs_nothing() => return Ok(None),
+        other => other?,
+    };
+    if plan.direction == Direction::Up {
+        return Ok(None);
+    }
+    // What is compared before it is applied, and archived, is the object in the cluster.
+    for basis in plan.basis.iter_mut().filter(|basis| basis.environment == place.settings.name) {
+        *basis = Basis::of(&input.place, basis.object.clone(), input.live);
+    }
+    for step in &mut plan.steps {
+        step.before = input.live.map(without_managers);
+    }
+    Ok(Some(plan))
 }
 
 /// Why a commit no longer fits the repository as it is now, as a sentence; `None` while it does.
@@ -131,6 +164,32 @@ pub fn moved(commit: &CommitPlan, tree: &Tree, folder: &str, kind: &'static Kind
         Ok(_) => again(format!("{policy} was moved in the repository")),
         Err((_, why)) => again(why.trim_end_matches('.').to_owned()),
     }
+}
+
+/// Where a policy's manifest is, and what it says; `None` where there is none.
+///
+/// # Errors
+/// Which one counts cannot be told, in words.
+pub fn manifest(tree: &Tree, folder: &str, kind: &Kind, policy: &PolicyId) -> Result<Option<(String, Value)>, String> {
+    let found = search::find(tree, folder, kind, policy).map_err(|(_, why)| why)?;
+    let changed = match &found {
+        Some(found) => kustomize::in_the_way(tree, folder, found.path, kind.kind, &policy.name),
+        None => kustomize::patches(tree, folder, &policy.name),
+    };
+    if let Some(why) = changed {
+        return Err(why);
+    }
+    Ok(found.map(|found| (found.path.to_owned(), found.value)))
+}
+
+/// The policies that a folder of a repository has manifests of.
+pub fn policies(tree: &Tree, folder: &str) -> BTreeSet<PolicyId> {
+    let files = tree.files.iter().filter(|file| search::is_in(&file.path, folder) && search::is_yaml(&file.path));
+    let documents = files.filter_map(|file| yaml::read(&file.text).ok()).flatten();
+    documents
+        .filter_map(|document| read_policy(KindId::of_object(&document.value)?.kind(), &document.value).ok())
+        .map(|policy| policy.id)
+        .collect()
 }
 
 /// A repository's address without its password.
@@ -166,7 +225,7 @@ fn changed(
 ) -> Result<Written, Refusal> {
     let place = Place { through_git: true, ..input.place };
     let mut warnings = Vec::new();
-    if let Some(how) = drift(input, &found.value) {
+    if let Some(how) = pending(input, &found.value) {
         let text = format!("{} in {} is not what {} shows: {how}.", found.path, shown(&input.git.repo), step.environment);
         match direct.direction {
             Direction::Up => {
@@ -218,7 +277,7 @@ fn changed(
 }
 
 /// In what the manifest differs from the object in the cluster, in words; `None` where both say and do the same.
-fn drift(input: &Input<'_>, manifest: &Value) -> Option<String> {
+fn pending(input: &Input<'_>, manifest: &Value) -> Option<String> {
     let Some(live) = input.live else { return Some("it is not there at all".to_owned()) };
     let mode = |object: &Value| written_mode(input.kind, object, input.place.kyverno).unwrap_or(Mode::Unknown);
     let (file, cluster) = (revision(input.kind, manifest), revision(input.kind, live));
@@ -226,7 +285,14 @@ fn drift(input: &Input<'_>, manifest: &Value) -> Option<String> {
         return Some(format!("revision {file} here, {cluster} there"));
     }
     let (file, cluster) = (mode(manifest), mode(live));
-    (file != cluster).then(|| format!("{file} here, {cluster} there"))
+    if file != cluster {
+        return Some(format!("{file} here, {cluster} there"));
+    }
+    match (read_hold(manifest), read_hold(live)) {
+        (Some(_), None) => Some("held here, not there".to_owned()),
+        (None, Some(_)) => Some("held there, not here".to_owned()),
+        _ => None,
+    }
 }
 
 /// The manifest as if it had been read from the cluster: plans ask for an identity.
@@ -320,7 +386,7 @@ fn files(input: &Input<'_>, found: Option<&Found<'_>>, after: &Value) -> Result<
         let name = path.rsplit('/').next().unwrap_or(&path);
         let (text, manner) = kustomize::listed(&list.text, name)
             .map_err(|why| ("kustomize", format!("{} cannot be changed to list {name}: {why}. Commit the manifest by hand.", list.path)))?;
-        files.push(change(&list.path, Some(&list.text), text, manner));
+        files.push(FileChange { before: Some(list.text.clone()), ..change(&list.path, Some(&list.text), text, manner) });
     }
     Ok(files)
 }
@@ -341,7 +407,7 @@ fn change(path: &str, was: Option<&str>, text: String, manner: Manner) -> FileCh
         .to_string();
     let mut safe = clean_lines(&diff).join("\n");
     safe.push('\n');
-    FileChange { path: path.to_owned(), was: was.map(fingerprint), text, manner, diff: safe }
+    FileChange { path: path.to_owned(), was: was.map(fingerprint), text, manner, diff: safe, before: None }
 }
 
 fn not_there(input: &Input<'_>, step: &Step, tool: &str) -> String {

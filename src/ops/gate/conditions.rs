@@ -1,14 +1,22 @@
 //! The conditions that have to do with what the policy did in the environment it would leave.
 
-use super::{Asked, met, unknown, unmet};
+use super::{AT_ONCE, Asked, Metrics, Observed, Relied, Start, evaluated, met, unknown, unmet};
 use crate::domain::history::EVENTS_KEPT;
 use crate::domain::time::brief;
-use crate::domain::{Amount, Condition, ConditionName, Readiness};
+use crate::domain::{Amount, Condition, ConditionName, Force, Proof, clean};
+use crate::fleet::query::{UnseenException, WouldBlock};
+use crate::fleet::view::EnvironmentView;
+use crate::ops::position::Travel;
 use crate::settings;
 use jiff::{SignedDuration, Timestamp};
 
 /// How far clocks may be apart before what they say is not believed.
 const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_mins(5);
+/// How old the newest word of Prometheus may be where nothing else tells what was refused: a few scrapes.
+const TOLD_WITHIN: SignedDuration = SignedDuration::from_mins(5);
+/// How much earlier than the step an event of it may say that it is.
+const MOMENT: SignedDuration = SignedDuration::from_secs(1);
+
 /// `Nov 20 11:02 to Nov 20 17:40 UTC`.
 fn between((from, to): (Timestamp, Timestamp)) -> String {
     format!("{} to {}", from.strftime("%b %e %H:%M"), to.strftime("%b %e %H:%M UTC"))
@@ -23,49 +31,127 @@ fn filled(gaps: &[(Timestamp, Timestamp)]) -> String {
     }
 }
 
+/// What is not counted among the violations, and what is under another name.
+fn beside(judged: &WouldBlock) -> String {
+    let all = [
+        (judged.tolerated, "reported as skipped, because existing violations are tolerated"),
+        (judged.by_old_sets, "only by an old ReplicaSet: the Deployment itself passes; delete the ReplicaSet, or fix it there"),
+        (judged.left_alone, "not counted: in namespaces that Kyverno ignores"),
+        (judged.audited, "not counted: where an override keeps audit"),
+    ];
+    let said: Vec<String> = all.into_iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("; {count} {what}")).collect();
+    said.concat()
+}
+
+/// `3 results are excused by kyverno/legacy, which is not seen`.
+fn unseen(exceptions: &[UnseenException]) -> String {
+    let one = |one: &UnseenException| {
+        let results = if one.uses == 1 { "1 result is".to_owned() } else { format!("{} results are", one.uses) };
+        let by = if one.name.is_empty() { "an exception".to_owned() } else { clean(&one.name).into_owned() };
+        format!("{results} excused by {by}, which is not seen")
+    };
+    exceptions.iter().map(one).collect::<Vec<_>>().join("; ")
+}
+
 impl Asked<'_> {
     /// Long enough? And when it will be.
     pub(super) fn soak(&self) -> (Condition, Option<Timestamp>) {
         let limit = self.step.soak;
-        let start = match self.start() {
-            Ok(start) => start,
-            Err(why) => return (unknown(ConditionName::Soak, "", &why).with(None, Some(Amount::Time(limit))), None),
+        let unknown = |source: &str, why: &str| (unknown(ConditionName::Soak, source, why).with(None, Some(Amount::Time(limit))), None);
+        let (start, now) = match self.start().and_then(|start| Ok((start, self.now()?))) {
+            Ok(known) => known,
+            Err(why) => return unknown("", &why),
         };
+        let source = start.words();
         if let Err(why) = self.whole() {
             // A revision or mode that changed meanwhile was not seen.
-            let soak = unknown(ConditionName::Soak, &start.source, &why);
-            return (soak.with(None, Some(Amount::Time(limit))), None);
+            return unknown(&source, &why);
         }
-        let elapsed = self.now.duration_since(start.at);
+        // Nobody may have seen that requests did not reach it; what sends them shows since when they do.
+        let reached = self.cell.and_then(|cell| cell.in_force.since).filter(|since| *since > start.at);
+        let began = reached.unwrap_or(start.at);
+        let missed = self.out_of_force(began);
+        let elapsed = now.duration_since(began).saturating_sub(missed).max(SignedDuration::ZERO);
         let (soaked, how) = match (self.step.evidence, &self.evidence.observed) {
             (settings::Evidence::Clock, _) => (elapsed, "since"),
-            (settings::Evidence::Observed, Some(observed)) => (observed.clean.min(elapsed), "watched and clean since"),
-            (settings::Evidence::Observed, None) => {
-                let soak = unknown(ConditionName::Soak, &start.source, "only watched time counts here, and nobody recorded any");
-                return (soak.with(None, Some(Amount::Time(limit))), None);
-            }
+            (settings::Evidence::Observed, Some(observed)) => (observed.clean.min(elapsed), "recorded and clean since"),
+            (settings::Evidence::Observed, None) => return unknown(&source, "only recorded time counts here, and none is recorded"),
         };
-        let reason = format!("{} {how} {} ({})", self.place, start.at.strftime("%b %e %H:%M UTC"), start.source);
+        let mut reason = format!("{} {how} {} ({source})", self.place, start.at.strftime("%b %e %H:%M UTC"));
+        if let Some(reached) = reached.filter(|reached| reached.duration_since(start.at) > AT_ONCE) {
+            reason.push_str("; requests reach it since ");
+            reason.push_str(&reached.strftime("%b %e %H:%M UTC").to_string());
+            reason.push_str(": what sends them was created then");
+        }
+        if missed.is_positive() {
+            reason.push_str("; without ");
+            reason.push_str(&brief(missed));
+            reason.push_str(" in which it was not in force");
+        }
         let left = limit.saturating_sub(soaked);
         let (soak, until) = if left.is_positive() {
-            (unmet(ConditionName::Soak, &start.source, &reason), self.now.checked_add(left).ok())
+            (unmet(ConditionName::Soak, &source, &reason), now.checked_add(left).ok())
+        } else if let (settings::Evidence::Observed, Err(why)) = (self.step.evidence, self.in_scope()) {
+            // Violations beyond what is looked at would not be on record.
+            return unknown(&source, &why);
         } else {
-            (met(ConditionName::Soak, &start.source, &reason), None)
+            (met(ConditionName::Soak, &source, &reason), None)
         };
-        (soak.with(Some(Amount::Time(soaked)), Some(Amount::Time(limit))), until)
+        (soak.with(Some(Amount::Time(soaked)), Some(Amount::Time(limit))).by(vec![start.proof()]), until)
     }
 
-    /// Few enough failures and errors? Owners are counted, as the screens do.
+    /// How long requests did not reach the policy since then.
+    fn out_of_force(&self, since: Timestamp) -> SignedDuration {
+        let gaps = self.evidence.observed.iter().flat_map(|observed| &observed.out_of_force);
+        let lengths = gaps.map(|(from, to)| to.duration_since((*from).max(since)).max(SignedDuration::ZERO));
+        lengths.fold(SignedDuration::ZERO, SignedDuration::saturating_add)
+    }
+
+    /// Few enough workloads that it would block? Nothing evaluated is not nothing wrong.
     pub(super) fn violations(&self) -> Condition {
+        const SOURCE: &str = "reports";
         let limit = Some(Amount::Count(self.step.max_violations));
-        let seen = self.cell.map(|cell| cell.owners.fail + cell.owners.error);
-        let condition = match (self.whole(), seen) {
-            // What is seen is there, whatever else there may be.
-            (_, Some(seen)) if seen > self.step.max_violations => unmet(ConditionName::Violations, "reports", "enter shows the rows"),
-            (Ok(_), _) => met(ConditionName::Violations, "reports", "failures and errors of owners"),
-            (Err(why), _) => return unknown(ConditionName::Violations, "reports", &why).with(None, limit),
-        };
-        condition.with(seen.map(Amount::Count), limit)
+        let judged = self.evidence.would_block.as_ref();
+        let faults = self.cell.map(|cell| cell.owners.faults());
+        let seen = judged.map(|judged| judged.counted).or(faults);
+        // What is seen is there, whatever else there may be.
+        if let Some(seen) = seen.filter(|seen| *seen > self.step.max_violations) {
+            let reason = format!("failures and errors, by workload{}", judged.map(beside).unwrap_or_default());
+            return unmet(ConditionName::Violations, SOURCE, &reason).with(Some(Amount::Count(seen)), limit);
+        }
+        let known = self.whole().and_then(|cell| {
+            let all = cell.owners;
+            let (tolerated, apart) = judged.map_or((0, 0), |judged| (judged.tolerated, judged.left_alone + judged.audited));
+            let evaluated = evaluated(cell, tolerated, apart).map_err(|why| format!("{why}{}", judged.map(beside).unwrap_or_default()))?;
+            // Too many warned or skipped results, or no answer: what they hide is not zero.
+            let Some(judged) = judged else {
+                return Err(format!(
+                    "{} warned and {} skipped results were not looked at one by one; `policydeck gate {}` looks at up to 500,000",
+                    all.warn, all.skip, cell.key.id.name
+                ));
+            };
+            if !judged.scans {
+                return Err(format!(
+                    "existing resources are not scanned (background: false): {evaluated} workloads were evaluated, when they last changed"
+                ));
+            }
+            self.in_scope()?;
+            self.readable()?;
+            Ok(format!("of {evaluated} evaluated workloads{}", beside(judged)))
+        });
+        match known {
+            Ok(reason) => met(ConditionName::Violations, SOURCE, &reason).with(seen.map(Amount::Count), limit),
+            Err(why) => unknown(ConditionName::Violations, SOURCE, &why).with(None, limit),
+        }
+    }
+
+    /// Whether there is nothing unread that may be a result of the policy.
+    fn readable(&self) -> Result<(), String> {
+        match self.environment.map_or(0, |view| view.malformed) {
+            0 => Ok(()),
+            1 => Err("a result or object could not be read, and may be about this policy".to_owned()),
+            count => Err(format!("{count} results or objects could not be read, and may be about this policy")),
+        }
     }
 
     /// Few enough refused admissions? Reports never show them: only events do, and those are gone after an hour.
@@ -75,30 +161,41 @@ impl Asked<'_> {
         }
         let limit = Some(Amount::Count(self.step.max_blocked));
         let observed = self.evidence.observed.as_ref();
-        let held = self.cell.and_then(|cell| cell.blocked);
+        let held = self.held();
         let seen = observed.map(|observed| observed.blocked).max(held);
         if let Some(count) = seen.filter(|count| *count > self.step.max_blocked) {
             // Without what only Prometheus tells it would not be so.
             let by_events = observed.map_or(0, |observed| observed.blocked.saturating_sub(observed.blocked_by_prometheus));
-            let (source, reason) = if by_events.max(held.unwrap_or(0)) <= self.step.max_blocked {
-                ("Prometheus", "requests were refused while nobody watched, as Prometheus tells")
+            let (source, reason) = if self.is_native() {
+                ("Prometheus", "requests were blocked by its native policy, by the API server's own count")
+            } else if by_events.max(held.unwrap_or(0)) <= self.step.max_blocked {
+                ("Prometheus", "requests were blocked while no recorder ran, from Prometheus")
             } else {
-                ("events", "requests were refused")
+                ("events", "requests were blocked")
             };
             return unmet(ConditionName::Blocked, source, reason).with(Some(Amount::Count(count)), limit);
         }
         let known = self.start().and_then(|start| {
-            let held = held.ok_or("events cannot be read")?;
+            if self.is_native() {
+                return self.told_by_servers(start, observed);
+            }
             self.whole()?;
+            self.speaks()?;
+            let held = held.ok_or("events cannot be read")?;
             // What the cluster still holds is seen now, whoever watched.
-            let kept = self.now.checked_sub(EVENTS_KEPT).unwrap_or(Timestamp::MIN);
+            let span = self.environment.map_or(EVENTS_KEPT, EnvironmentView::events_kept);
+            let kept = self.now()?.checked_sub(span).unwrap_or(Timestamp::MIN);
             if start.at > kept {
                 return Ok((held, "events", "the cluster still holds every event".to_owned()));
             }
-            let observed = observed.ok_or("events live an hour, and nobody recorded them")?;
+            let observed = observed.ok_or_else(|| {
+                let span = if span < EVENTS_KEPT { format!("only {} here", brief(span)) } else { "an hour".to_owned() };
+                format!("the API server keeps events for {span}, and none are recorded from before")
+            })?;
             if let Some((from, to)) = observed.gaps.iter().rfind(|(from, _)| *from < kept) {
                 let gap = (*from, kept.min(*to));
-                return Err(format!("not watched {}; {}", between(gap), self.evidence.metrics.why(gap.1)));
+                let short = if span < EVENTS_KEPT { format!(", and events are kept for {} here", brief(span)) } else { String::new() };
+                return Err(format!("not watched {}{short}; {}", between(gap), self.evidence.metrics.why(gap.1)));
             }
             let source = if observed.filled.is_empty() { "events" } else { "events, Prometheus" };
             let told = filled(&observed.filled);
@@ -117,6 +214,56 @@ impl Asked<'_> {
         }
     }
 
+    fn is_native(&self) -> bool {
+        self.cell.is_some_and(|cell| cell.native)
+    }
+
+    /// What the API servers count of a native policy: for what they refuse there are no events.
+    fn told_by_servers(&self, start: &Start, observed: Option<&Observed>) -> Result<(u64, &'static str, String), String> {
+        let without = |why: &str| format!("the API server blocks by a native policy: there are no events for it; {why}");
+        self.whole()?;
+        let now = self.now()?;
+        let observed = match (observed, &self.evidence.metrics) {
+            (_, Metrics::NotConfigured) | (None, _) => return Err(without(&self.evidence.metrics.why(now))),
+            (Some(observed), _) => observed,
+        };
+        // The last scrape is always a moment ago; but there has to be one.
+        let young = now.checked_sub(TOLD_WITHIN).unwrap_or(now);
+        if let Some(gap) = observed.gaps.iter().rfind(|(from, to)| *from < young || *from <= start.at || *to < now) {
+            return Err(without(&format!("not told {}; {}", between(*gap), self.evidence.metrics.why(gap.1))));
+        }
+        let until = observed.gaps.last().map_or(now, |(from, _)| *from);
+        Ok((observed.blocked, "Prometheus", format!("by the API server's own count, until {}", until.strftime("%H:%M UTC"))))
+    }
+
+    /// Blocked requests of this step of which the cluster still holds events; of those without a time nobody knows that they are older.
+    fn held(&self) -> Option<u64> {
+        let all = self.cell.and_then(|cell| cell.blocked)?;
+        let (Some(blocks), Ok(start)) = (&self.evidence.blocks, self.start()) else { return Some(all) };
+        // Events have the time of another clock, and of another moment of the same request.
+        let began = start.at.checked_sub(MOMENT).unwrap_or(start.at);
+        let since = blocks.iter().filter(|(at, _)| at.is_none_or(|at| at >= began));
+        Some(since.fold(0, |sum: u64, (_, count)| sum.saturating_add(*count)))
+    }
+
+    /// Whether a blocked request would leave an event here that is seen.
+    fn speaks(&self) -> Result<(), String> {
+        let makes_events = self.environment.and_then(|view| view.makes_events);
+        let answers = self.environment.map(|view| (view.answers.state, view.answers.reason()));
+        match (makes_events, answers) {
+            (Some(true), Some((Force::Yes, _))) => self.in_scope(),
+            (Some(true), Some((Force::No, why))) => Err(why),
+            (Some(true), unknown) => {
+                Err(format!("whether Kyverno answers is not known: {}", unknown.map(|(_, why)| why).unwrap_or_default()))
+            }
+            (Some(false), _) => Err("Kyverno makes no events of blocked requests (--omitEvents or --maxQueuedEvents)".to_owned()),
+            (None, _) => {
+                Err("whether Kyverno makes events of blocked requests is not known: its admission controller's flags cannot be read"
+                    .to_owned())
+            }
+        }
+    }
+
     /// Results of this step, and not old? The oldest counts: a policy that changed is evaluated anew one resource after the other.
     pub(super) fn fresh(&self) -> Condition {
         let interval = self.environment.and_then(|view| view.scan_interval);
@@ -125,61 +272,113 @@ impl Asked<'_> {
         let said = |condition: Condition, age: Option<SignedDuration>| condition.with(age.map(Amount::Time), limit.map(Amount::Time));
         let known = self.whole().and_then(|cell| {
             cell.evaluated_at.ok_or("there are no results: nothing shows that it was evaluated")?;
-            Ok(self.evidence.oldest_result.ok_or("nobody looked how old every result is")?)
+            Ok((self.evidence.oldest_result.ok_or("the age of some results is not known")?, self.now()?))
         });
-        let evaluated = match known {
-            Ok(evaluated) => evaluated,
+        let (evaluated, now) = match known {
+            Ok(known) => known,
             Err(why) => return said(unknown(ConditionName::Fresh, &source, &why), None),
         };
-        let age = self.now.duration_since(evaluated);
+        let age = now.duration_since(evaluated);
         if age < -CLOCKS_DIFFER {
             return said(unknown(ConditionName::Fresh, &source, "results are of the future: a clock is wrong"), None);
         }
         let condition = match (self.start(), limit) {
             // Results have whole seconds, a recorder's times have more.
-            (Ok(start), _) if evaluated.as_second() < start.at.as_second() => {
-                unmet(ConditionName::Fresh, &source, "results are older than this step")
-            }
-            (_, Some(limit)) if age > limit => unmet(ConditionName::Fresh, &source, "results are older than two scan intervals"),
+            (Ok(start), _) if evaluated.as_second() < start.at.as_second() => self.held_back(evaluated, start.at, &source, "this step"),
+            (_, Some(limit)) if age > limit => self.held_back(evaluated, now - limit, &source, "two scan intervals"),
             (Err(why), _) => unknown(ConditionName::Fresh, &source, &why),
             (Ok(_), None) => unknown(ConditionName::Fresh, "", "how often Kyverno scans could not be read"),
-            (Ok(_), Some(_)) => {
-                met(ConditionName::Fresh, &source, &format!("the oldest result is of {}", evaluated.strftime("%b %e %H:%M UTC")))
-            }
+            (Ok(_), Some(_)) => match self.in_scope() {
+                Ok(()) => {
+                    let of = self.results().map_or_else(String::new, |all| format!(" of {all}"));
+                    met(ConditionName::Fresh, &source, &format!("the oldest result{of} is of {}", evaluated.strftime("%b %e %H:%M UTC")))
+                }
+                Err(why) => unknown(ConditionName::Fresh, &source, &why),
+            },
         };
         said(condition, Some(age))
     }
 
-    /// In force?
+    /// A result is too old. Kyverno leaves some behind for ever when it merges an old report (seen on 1.18 and 1.19): the report can be deleted.
+    fn held_back(&self, evaluated: Timestamp, begins: Timestamp, source: &str, than: &str) -> Condition {
+        let report = self.evidence.oldest_report.as_ref();
+        let found = report
+            .map_or_else(String::new, |report| format!(", in {report}; if the next scan does not renew it, `kubectl delete {report}`"));
+        let when = evaluated.strftime("%b %e %H:%M UTC");
+        let proof = Proof { source: "report", at: Some(evaluated), object: report.map(ToString::to_string), ..Proof::default() };
+        let old: u64 =
+            self.evidence.evaluated.iter().take_while(|(at, _)| at.as_second() < begins.as_second()).map(|(_, count)| count).sum();
+        let old = self.results().map_or_else(|| "results".to_owned(), |all| format!("{old} of {all} results"));
+        unmet(ConditionName::Fresh, source, &format!("{old} older than {than}, the oldest of {when}{found}")).by(vec![proof])
+    }
+
+    /// How many results it has, where it is known when each was evaluated.
+    fn results(&self) -> Option<u64> {
+        let all = self.evidence.evaluated.iter().map(|(_, count)| count).sum();
+        (all > 0).then_some(all)
+    }
+
+    /// In the admission path now, whatever its status says?
     pub(super) fn ready(&self) -> Condition {
-        match (self.cell.map(|cell| cell.ready), self.whole()) {
-            (Some(Readiness::NotReady), _) => unmet(ConditionName::Ready, "status", "Kyverno does not admit by it"),
-            (_, Err(why)) => unknown(ConditionName::Ready, "status", &why),
-            (Some(Readiness::Ready), Ok(_)) => met(ConditionName::Ready, "status", "in force"),
-            (_, Ok(_)) => unknown(ConditionName::Ready, "status", "its status does not say whether it is in force"),
+        let source = if self.cell.is_some_and(|cell| cell.native) { "native policy" } else { "webhooks" };
+        let of_cell = self.cell.map(|cell| (cell.in_force.state, cell.in_force.reason()));
+        match (of_cell, self.whole()) {
+            (Some((Force::No, why)), _) => unmet(ConditionName::Ready, source, &format!("not in force: {why}")),
+            (Some((Force::Partly, why)), _) => unmet(ConditionName::Ready, source, &format!("only partly in force: {why}")),
+            (_, Err(why)) | (Some((Force::Unknown, why)), Ok(_)) => unknown(ConditionName::Ready, source, &why),
+            (Some((Force::Yes, _)), Ok(_)) => met(ConditionName::Ready, source, "in force"),
+            (None, Ok(_)) => unknown(ConditionName::Ready, source, "it is not seen"),
         }
     }
 
-    /// None of those it relies on expired?
-    pub(super) fn exceptions(&self) -> Condition {
+    /// None of those it relies on expired, and all of them where it would go?
+    pub(super) fn exceptions(&self, travel: &Travel, target: &str) -> Condition {
         let Some(relied) = &self.evidence.exceptions else {
             return unknown(ConditionName::Exceptions, "exceptions", "exceptions could not be read");
         };
-        let relied: Vec<_> = relied.iter().filter(|one| one.uses > 0 || one.expires_at.is_some_and(|at| at <= self.now)).collect();
+        let has_expired = |one: &Relied| one.expires_at.is_some_and(|at| self.now.is_some_and(|now| at <= now));
+        let relied: Vec<_> = relied.iter().filter(|one| one.uses > 0 || has_expired(one)).collect();
         let count = Some(Amount::Count(relied.len() as u64));
-        if let Some(expired) = relied.iter().find(|one| one.expires_at.is_some_and(|at| at <= self.now)) {
+        if let Some(expired) = relied.iter().find(|one| has_expired(one)) {
             let still = if expired.uses > 0 { ", and still excuses: touch the policy" } else { "" };
             return unmet(ConditionName::Exceptions, "exceptions", &format!("{} has expired{still}", expired.name)).with(count, None);
         }
         if let Err(why) = self.whole() {
             return unknown(ConditionName::Exceptions, "exceptions", &why).with(count, None);
         }
+        if !self.evidence.unseen.is_empty() {
+            return unknown(ConditionName::Exceptions, "exceptions", &unseen(&self.evidence.unseen)).with(count, None);
+        }
+        if let Some((one, says)) = relied.iter().find_map(|one| Some((one, one.unreadable.as_ref()?))) {
+            let why = format!("the expiry of {} is no date: {}", one.name, clean(says));
+            return unknown(ConditionName::Exceptions, "exceptions", &why).with(count, None);
+        }
         let next = relied.iter().filter_map(|one| one.expires_at).min();
+        if let (Some(_), Err(why)) = (next, self.now()) {
+            return unknown(ConditionName::Exceptions, "exceptions", &why).with(count, None);
+        }
         let reason = match (relied.len(), next) {
             (0, _) => "relies on none".to_owned(),
             (count, None) => format!("relies on {count}"),
             (count, Some(at)) => format!("relies on {count}, the next expires {}", at.strftime("%b %e")),
         };
-        met(ConditionName::Exceptions, "exceptions", &reason).with(count, None)
+        if travel.stays() || relied.is_empty() {
+            return met(ConditionName::Exceptions, "exceptions", &reason).with(count, None);
+        }
+        let Some(lacking) = &self.evidence.lacking else {
+            let why = format!("{reason}; which of them {target} has could not be read");
+            return unknown(ConditionName::Exceptions, "exceptions", &why).with(count, None);
+        };
+        let Some(reason) = Relied::in_words(lacking, target) else {
+            return met(ConditionName::Exceptions, "exceptions", &reason).with(count, None);
+        };
+        // In audit nothing is blocked, and the first scan shows what fails. In enforce it would be blocked at once, unless what another one excuses is
+        // enough.
+        let says = match (self.target_enforces, lacking.iter().all(|one| one.differs)) {
+            (false, _) => met,
+            (true, false) => unmet,
+            (true, true) => unknown,
+        };
+        says(ConditionName::Exceptions, "exceptions", &reason).with(count, None)
     }
 }

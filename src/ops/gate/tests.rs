@@ -1,7 +1,8 @@
 //! What design §4 implies, situation by situation; and that nothing opens a gate by not being known.
 
 use super::*;
-use crate::domain::{Link, Readiness, Revision, Sync, Tally};
+use crate::domain::{Force, Gap, InForce, Link, Readiness, Revision, Sync, Tally};
+use crate::fleet::query::{ReportRef, UnseenException, WouldBlock};
 use crate::fleet::view::{FleetView, KindView};
 use crate::settings::{self, EnvironmentSettings, Step};
 use crate::testing::fleet;
@@ -32,7 +33,9 @@ struct Situation {
     views: Vec<EnvironmentView>,
     evidence: Evidence,
     to: Option<&'static str>,
-    now: Timestamp,
+    now: Option<Timestamp>,
+    /// Nobody looked at the results one by one.
+    unjudged: bool,
 }
 
 fn environment(name: &str, steps: Vec<Step>) -> EnvironmentSettings {
@@ -54,11 +57,11 @@ fn cell(mode: Mode) -> PolicyCell {
 }
 
 fn view(name: &str, mode: Option<Mode>) -> EnvironmentView {
-    let kind = KindView { group: "wgpolicyk8s.io", kind: "PolicyReport", sync: Sync::Live, objects: 9, essential: true };
+    let kind = |group, kind| KindView { group, kind, sync: Sync::Live, objects: 9, essential: true };
     EnvironmentView {
         scan_interval: Some(SignedDuration::from_hours(1)),
         last_seen: Some(now()),
-        kinds: vec![kind],
+        kinds: vec![kind("wgpolicyk8s.io", "PolicyReport"), kind("kyverno.io", "ClusterPolicy")],
         policies: 1,
         ..fleet::environment(name, mode.map(cell).into_iter().collect())
     }
@@ -78,15 +81,18 @@ fn open() -> Situation {
         ],
         views: vec![view("dev", Some(Mode::Audit)), view("qac", Some(Mode::Audit)), view("staging", None), view("production", None)],
         evidence: Evidence {
-            start: Some(Start { at: ago(24 * 8), revision: "r1".into(), source: "seen by the recorder".into() }),
+            start: Some(Start { at: ago(24 * 8), revision: "r1".into(), source: ChangeSource::Seen, by: None }),
             observed: Some(Observed { clean: SignedDuration::from_hours(24 * 8), blocked: 0, gaps: Vec::new(), ..Observed::default() }),
             oldest_result: Some(now() - SignedDuration::from_mins(50)),
+            would_block: None,
             exceptions: Some(Vec::new()),
+            lacking: Some(Vec::new()),
             holds: Some(Vec::new()),
-            metrics: Metrics::NotConfigured,
+            ..Evidence::default()
         },
         to: None,
-        now: now(),
+        now: Some(now()),
+        unjudged: false,
     }
 }
 
@@ -98,8 +104,8 @@ fn enforcing() -> Situation {
 }
 
 impl Situation {
-    fn standing(&self) -> Standing {
-        Road::new(self.road.clone()).standing(&policy(), &self.fleet())
+    fn travel(&self) -> Result<Travel, String> {
+        Road::new(self.road.clone()).travel(&policy(), &self.fleet(), self.to)
     }
 
     fn fleet(&self) -> FleetView {
@@ -108,15 +114,19 @@ impl Situation {
 
     fn gate(&self) -> Gate {
         let road = Road::new(self.road.clone());
-        let standing = self.standing();
-        let to = road.target(self.to, standing).unwrap();
-        let place = match standing {
+        let travel = self.travel().unwrap();
+        let place = match travel.from {
             Standing::Nowhere => None,
             Standing::On(step) => Some(step.environment),
             Standing::Beside { environment, .. } => Some(environment),
         };
         let environment = place.and_then(|place| self.views.iter().find(|view| *view.name == *road.name(place)));
-        judge(&road, &Question { policy: &policy(), standing: &standing, to, environment, evidence: &self.evidence, now: self.now })
+        let mut evidence = self.evidence.clone();
+        if !self.unjudged && evidence.would_block.is_none() {
+            let counted = environment.and_then(|view| view.cell_of(&policy())).map_or(0, |cell| cell.owners.faults());
+            evidence.would_block = Some(WouldBlock { counted, scans: true, ..WouldBlock::default() });
+        }
+        judge(&road, &Question { policy: &policy(), travel: &travel, environment, evidence: &evidence, now: self.now, now_there: self.now })
     }
 
     fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
@@ -132,14 +142,57 @@ impl Situation {
     }
 }
 
+fn rolled_back(situation: &mut Situation) {
+    let rolled_back = RolledBack {
+        revision: Revision("r1".into()),
+        mode: Mode::Enforce,
+        by: Some("ana".into()),
+        at: Some(now()),
+        reason: Some("INC-7".into()),
+    };
+    situation.evidence.rolled_back = vec![("qac".into(), rolled_back)];
+}
+
 const QAC: usize = 1;
 const STAGING: usize = 2;
 
 /// A situation with what is expected of it: the verdict, and one condition that decides it.
 type Row = (&'static str, Verdict, ConditionName, ConditionState, Situation);
 
+#[test]
+fn fresh_tells_how_many_results_hold_it_back() {
+    let old = open().with(|s| {
+        s.evidence.oldest_result = Some(ago(3));
+        s.evidence.oldest_report = Some(ReportRef { kind: "PolicyReport", namespace: "shop".into(), name: "web".into() });
+        s.evidence.evaluated = vec![(ago(3), 2), (ago(1), 40)];
+    });
+    let reason = |situation: &Situation| {
+        situation.gate().conditions.into_iter().find(|condition| condition.name == ConditionName::Fresh).unwrap().reason
+    };
+    let table = [
+        (
+            old.clone().with(|s| s.evidence.evaluated.clear()),
+            "results older than two scan intervals, the oldest of Nov 25 09:00 UTC, in policyreport web -n shop; if the next scan does not renew \
+             it, `kubectl delete policyreport web -n shop`",
+        ),
+        (
+            old,
+            "2 of 42 results older than two scan intervals, the oldest of Nov 25 09:00 UTC, in policyreport web -n shop; if the next scan does \
+             not renew it, `kubectl delete policyreport web -n shop`",
+        ),
+        (open().with(|s| s.evidence.evaluated = vec![(ago(1), 40)]), "the oldest result of 40 is of Nov 25 11:10 UTC"),
+    ];
+    for (situation, expected) in table {
+        assert_eq!(reason(&situation), expected);
+    }
+}
+
 fn relied(expires: Option<Timestamp>, uses: u64) -> Vec<Relied> {
-    vec![Relied { name: "team/legacy".into(), expires_at: expires, uses }]
+    vec![Relied { name: "team/legacy".into(), expires_at: expires, uses, ..Relied::default() }]
+}
+
+fn unseen(name: &str) -> Vec<UnseenException> {
+    vec![UnseenException { policy: cell(Mode::Audit).key, name: name.to_owned(), uses: 3 }]
 }
 
 fn from_audit() -> Vec<Row> {
@@ -152,13 +205,44 @@ fn from_audit() -> Vec<Row> {
         ("everything holds", Open, Soak, Met, open()),
         ("one hour is lacking", Closed, Soak, Unmet, on(|s| s.evidence.start.as_mut().unwrap().at = ago(167))),
         ("exactly long enough", Open, Soak, Met, on(|s| s.evidence.start.as_mut().unwrap().at = ago(168))),
-        ("the revision changed, nobody saw when", Unknown, Soak, Dark, in_qac(|c| c.revision = Some(Revision("r2".into())))),
+        (
+            "the revision changed, nobody saw when",
+            Unknown,
+            Soak,
+            Dark,
+            on(|s| {
+                for place in [0, QAC] {
+                    s.cell(place, |c| c.revision = Some(Revision("r2".into())));
+                }
+            }),
+        ),
         ("the revision is not known", Unknown, Soak, Dark, in_qac(|c| c.revision = None)),
         ("the mode flapped an hour ago", Closed, Soak, Unmet, on(|s| s.evidence.start.as_mut().unwrap().at = ago(1))),
         ("nobody knows since when", Unknown, Soak, Dark, on(|s| s.evidence.start = None)),
         ("it began in the future", Unknown, Soak, Dark, on(|s| s.evidence.start.as_mut().unwrap().at = ago(-1))),
-        ("our clock is a day behind", Unknown, Fresh, Dark, on(|s| s.now = ago(24))),
-        ("our clock is a day ahead", Closed, Fresh, Unmet, on(|s| s.now = ago(-24))),
+        ("the server's time is not known", Unknown, Soak, Dark, on(|s| s.now = None)),
+        ("the history cannot be read", Unknown, Soak, Dark, on(|s| s.evidence.history = Some("it is damaged".into()))),
+        (
+            "something else was recorded last",
+            Unknown,
+            Soak,
+            Dark,
+            on(|s| (s.evidence.start, s.evidence.undated) = (None, Some(Undated::OtherUntil(ago(1))))),
+        ),
+        ("only a namespace is looked at", Unknown, Violations, Dark, on(|s| s.road[QAC].namespaces = vec!["shop".into()])),
+        ("results beyond it may be older", Unknown, Fresh, Dark, on(|s| s.road[QAC].namespaces = vec!["shop".into()])),
+        (
+            "only a namespace is looked at, and something fails there",
+            Closed,
+            Violations,
+            Unmet,
+            on(|s| {
+                s.road[QAC].namespaces = vec!["shop".into()];
+                s.cell(QAC, |c| c.owners.fail = 1);
+            }),
+        ),
+        ("our clock is a day behind", Unknown, Fresh, Dark, on(|s| s.now = Some(ago(24)))),
+        ("our clock is a day ahead", Closed, Fresh, Unmet, on(|s| s.now = Some(ago(-24)))),
         ("one owner fails", Closed, Violations, Unmet, in_qac(|c| c.owners.fail = 1)),
         ("one owner errs", Closed, Violations, Unmet, in_qac(|c| c.owners.error = 1)),
         ("a warning is no violation", Open, Violations, Met, in_qac(|c| c.owners.warn = 7)),
@@ -298,8 +382,98 @@ fn from_audit() -> Vec<Row> {
             }),
         ),
         ("audit refuses nothing", Open, Blocked, Met, in_qac(|c| c.blocked = None)),
-        ("it is not ready", Closed, Ready, Unmet, in_qac(|c| c.ready = Readiness::NotReady)),
-        ("nobody says whether it is ready", Unknown, Ready, Dark, in_qac(|c| c.ready = Readiness::Unknown)),
+        (
+            "it was out of force for two days of its soak",
+            Closed,
+            Soak,
+            Unmet,
+            on(|s| {
+                let observed = s.evidence.observed.as_mut().unwrap();
+                observed.out_of_force = vec![(ago(72), ago(24))];
+            }),
+        ),
+        (
+            "it was out of force before the step, and for an hour",
+            Open,
+            Soak,
+            Met,
+            on(|s| {
+                let observed = s.evidence.observed.as_mut().unwrap();
+                observed.out_of_force = vec![(ago(24 * 30), ago(24 * 9)), (ago(2), ago(1))];
+            }),
+        ),
+        (
+            "violations are reported as warnings or skipped",
+            Closed,
+            Violations,
+            Unmet,
+            on(|s| s.evidence.would_block = Some(WouldBlock { counted: 30, tolerated: 10, scans: true, ..WouldBlock::default() })),
+        ),
+        (
+            "what fails is where Kyverno does not look, or an override keeps audit",
+            Open,
+            Violations,
+            Met,
+            on(|s| {
+                s.evidence.would_block = Some(WouldBlock { left_alone: 20, audited: 10, scans: true, ..WouldBlock::default() });
+                s.cell(QAC, |c| c.owners.fail = 30);
+            }),
+        ),
+        (
+            "all that was evaluated is where Kyverno does not look, or an override keeps audit",
+            Unknown,
+            Violations,
+            Dark,
+            on(|s| {
+                s.evidence.would_block = Some(WouldBlock { left_alone: 20, audited: 10, scans: true, ..WouldBlock::default() });
+                s.cell(QAC, |c| c.owners = Tally { fail: 30, ..Tally::default() });
+            }),
+        ),
+        ("a result could not be read", Unknown, Violations, Dark, on(|s| s.views[QAC].malformed = 1)),
+        (
+            "results may be warnings that it would block, and nobody looked",
+            Unknown,
+            Violations,
+            Dark,
+            on(|s| {
+                s.unjudged = true;
+                s.cell(QAC, |c| c.owners = Tally { pass: 3, warn: 20_001, ..Tally::default() });
+            }),
+        ),
+        ("all results are skipped", Unknown, Violations, Dark, in_qac(|c| c.owners = Tally { skip: 12, ..Tally::default() })),
+        ("what exists is not scanned", Unknown, Violations, Dark, on(|s| s.evidence.would_block = Some(WouldBlock::default()))),
+        (
+            "the API server judges, and nothing reports",
+            Unknown,
+            Violations,
+            Dark,
+            in_qac(|c| (c.native, c.owners, c.findings) = (true, Tally::default(), Tally::default())),
+        ),
+        (
+            "the webhooks that carry it were created an hour ago",
+            Closed,
+            Soak,
+            Unmet,
+            in_qac(|c| c.in_force = InForce::YES.not_before(Some(ago(1)))),
+        ),
+        (
+            "the webhooks that carry it are older than the step",
+            Open,
+            Soak,
+            Met,
+            in_qac(|c| c.in_force = InForce::YES.not_before(Some(ago(24 * 30)))),
+        ),
+        ("it is not ready", Closed, Ready, Unmet, in_qac(|c| c.in_force = InForce::because(Force::No, Gap::NotReady))),
+        ("no webhook carries it", Closed, Ready, Unmet, in_qac(|c| c.in_force = InForce::because(Force::No, Gap::NotCarried))),
+        (
+            "its webhook sends a part of what it matches",
+            Closed,
+            Ready,
+            Unmet,
+            in_qac(|c| c.in_force = InForce::because(Force::Partly, Gap::ObjectSelector("a=b".into()))),
+        ),
+        ("nothing shows whether it is in force", Unknown, Ready, Dark, in_qac(|c| c.in_force = InForce::default())),
+        ("its status is silent, but requests meet it", Open, Ready, Met, in_qac(|c| c.ready = Readiness::Unknown)),
         ("it relies on an exception that holds", Open, Exceptions, Met, on(|s| s.evidence.exceptions = Some(relied(Some(ago(-240)), 3)))),
         ("it relies on an exception without an end", Open, Exceptions, Met, on(|s| s.evidence.exceptions = Some(relied(None, 3)))),
         (
@@ -318,7 +492,67 @@ fn from_audit() -> Vec<Row> {
                 s.evidence.exceptions = Some(relied(Some(ago(1)), 0));
             }),
         ),
+        (
+            "results name an exception that is gone, or where nothing is looked at",
+            Unknown,
+            Exceptions,
+            Dark,
+            on(|s| s.evidence.unseen = unseen("kyverno/legacy")),
+        ),
+        (
+            "staging, where it enforces at once, has one of that name that says something else",
+            Unknown,
+            Exceptions,
+            Dark,
+            on(|s| {
+                s.road[STAGING].steps.remove(0);
+                let differing = Relied { differs: true, ..relied(None, 3).remove(0) };
+                (s.evidence.exceptions, s.evidence.lacking) = (Some(relied(None, 3)), Some(vec![differing]));
+            }),
+        ),
+        (
+            "only a namespace was recorded, for long enough",
+            Unknown,
+            Soak,
+            Dark,
+            on(|s| {
+                s.road[QAC].steps[0].evidence = settings::Evidence::Observed;
+                s.road[QAC].namespaces = vec!["shop".into()];
+            }),
+        ),
         ("exceptions may not be read", Unknown, Exceptions, Dark, on(|s| s.evidence.exceptions = None)),
+        (
+            "the expiry of one it relies on is no date",
+            Unknown,
+            Exceptions,
+            Dark,
+            on(|s| s.evidence.exceptions = Some(vec![Relied { unreadable: Some("soon".into()), ..relied(None, 3).remove(0) }])),
+        ),
+        (
+            "staging, where it goes in audit, lacks one it relies on",
+            Open,
+            Exceptions,
+            Met,
+            on(|s| (s.evidence.exceptions, s.evidence.lacking) = (Some(relied(None, 3)), Some(relied(None, 3)))),
+        ),
+        (
+            "staging, where it enforces at once, lacks one it relies on",
+            Closed,
+            Exceptions,
+            Unmet,
+            on(|s| {
+                s.road[STAGING].steps.remove(0);
+                (s.evidence.exceptions, s.evidence.lacking) = (Some(relied(None, 3)), Some(relied(None, 3)));
+            }),
+        ),
+        (
+            "exceptions of staging may not be read, and it relies on one",
+            Unknown,
+            Exceptions,
+            Dark,
+            on(|s| (s.evidence.exceptions, s.evidence.lacking) = (Some(relied(None, 3)), None)),
+        ),
+        ("exceptions of staging may not be read, and it relies on none", Open, Exceptions, Met, on(|s| s.evidence.lacking = None)),
         (
             "somebody holds it",
             Closed,
@@ -409,6 +643,64 @@ fn from_enforce_and_elsewhere() -> Vec<Row> {
                 s.cell(STAGING, |c| c.blocked = Some(1));
             }),
         ),
+        ("Kyverno makes no events", Unknown, Blocked, Dark, on(|s| s.views[STAGING].makes_events = Some(false))),
+        ("whether Kyverno makes events is not known", Unknown, Blocked, Dark, on(|s| s.views[STAGING].makes_events = None)),
+        (
+            "Kyverno does not answer",
+            Unknown,
+            Blocked,
+            Dark,
+            on(|s| s.views[STAGING].answers = InForce::because(Force::No, Gap::NoEndpoint { service: "kyverno/kyverno-svc".into() })),
+        ),
+        ("whether Kyverno answers is not known", Unknown, Blocked, Dark, on(|s| s.views[STAGING].answers = InForce::default())),
+        (
+            "the cluster keeps events for a shorter time than the step took",
+            Unknown,
+            Blocked,
+            Dark,
+            enforcing().with(just_begun).with(|s| {
+                s.evidence.observed = None;
+                s.views[STAGING].events_kept = Some(SignedDuration::from_mins(5));
+            }),
+        ),
+        (
+            "nobody watched, and the cluster keeps events for a shorter time",
+            Unknown,
+            Blocked,
+            Dark,
+            on(|s| {
+                s.evidence.observed.as_mut().unwrap().gaps = vec![(minutes_ago(40), now())];
+                s.views[STAGING].events_kept = Some(SignedDuration::from_mins(5));
+            }),
+        ),
+        ("events of other namespaces are not seen", Unknown, Blocked, Dark, on(|s| s.road[STAGING].namespaces = vec!["shop".into()])),
+        (
+            "the history cannot be read, and what it counted",
+            Unknown,
+            Blocked,
+            Dark,
+            on(|s| s.evidence.history = Some("it is damaged".into())),
+        ),
+        (
+            "one was blocked before the step began",
+            Open,
+            Blocked,
+            Met,
+            on(|s| {
+                s.cell(STAGING, |c| c.blocked = Some(1));
+                s.evidence.blocks = Some(vec![(Some(ago(24 * 8 + 1)), 1)]);
+            }),
+        ),
+        (
+            "one was blocked, when is not known",
+            Closed,
+            Blocked,
+            Unmet,
+            on(|s| {
+                s.cell(STAGING, |c| c.blocked = Some(1));
+                s.evidence.blocks = Some(vec![(None, 1)]);
+            }),
+        ),
         ("events may not be read", Unknown, Blocked, Dark, on(|s| s.cell(STAGING, |c| c.blocked = None))),
         (
             "events may not be read, but one was seen refused",
@@ -496,7 +788,27 @@ fn from_enforce_and_elsewhere() -> Vec<Row> {
         ("nobody recorded, but the cluster still has all events", Open, Blocked, Met, on(|s| s.evidence.observed = None).with(just_begun)),
         ("enforced for six days of seven", Closed, Soak, Unmet, on(|s| s.evidence.start.as_mut().unwrap().at = ago(24 * 6))),
         ("staging is mixed", Closed, Ready, Unmet, on(|s| s.views[STAGING] = view("staging", Some(Mode::Mixed)))),
-        ("qac only warns", Closed, Ready, Unmet, beside(Mode::Warn)),
+        ("the revision was rolled back in qac", Unknown, ConditionName::Hold, Dark, open().with(rolled_back)),
+        (
+            "it was rolled back and is held",
+            Closed,
+            ConditionName::Hold,
+            Unmet,
+            open().with(rolled_back).with(|s| {
+                s.evidence.holds = Some(vec![Hold { reason: "x".into(), by: None, at: None }]);
+            }),
+        ),
+        ("qac warns, which is audit", Open, Soak, Met, beside(Mode::Warn)),
+        (
+            "staging warns, so its audit step has been reached",
+            Closed,
+            Soak,
+            Unmet,
+            on(|s| {
+                (s.views[STAGING], s.to) = (view("staging", Some(Mode::Warn)), Some("staging:audit"));
+            }),
+        ),
+        ("qac is mixed", Closed, Ready, Unmet, beside(Mode::Mixed)),
         ("it is switched off in qac", Closed, Ready, Unmet, beside(Mode::Off)),
         ("it is not in force in qac", Closed, Ready, Unmet, beside(Mode::NotReady)),
         ("what it does in qac is not known", Unknown, Ready, Dark, beside(Mode::Unknown)),
@@ -513,9 +825,86 @@ fn from_enforce_and_elsewhere() -> Vec<Row> {
     ]
 }
 
+fn of_other_environments() -> Vec<Row> {
+    use ConditionName::{Drift, Soak};
+    use ConditionState::{Met, Unknown as Dark, Unmet};
+    use Verdict::{Closed, Open, Unknown};
+    let on = |change: fn(&mut Situation)| open().with(change);
+    let to_staging = |change: fn(&mut Situation)| open().with(change).with(|s| s.to = Some("staging"));
+    let revision = |s: &mut Situation, place: usize, text: &str| s.cell(place, |c| c.revision = Some(Revision(text.into())));
+    let everywhere = |s: &mut Situation| {
+        (s.views[STAGING], s.views[3]) = (view("staging", Some(Mode::Enforce)), view("production", Some(Mode::Enforce)));
+    };
+    vec![
+        ("all that came before agrees", Open, Drift, Met, open()),
+        ("dev has another revision", Closed, Drift, Unmet, to_staging(|s| s.cell(0, |c| c.revision = Some(Revision("r9".into()))))),
+        ("dev does not have it", Closed, Drift, Unmet, on(|s| s.views[0] = view("dev", None))),
+        ("dev warns, which is an audit, too", Open, Drift, Met, to_staging(|s| s.views[0] = view("dev", Some(Mode::Warn)))),
+        ("it is switched off in dev", Closed, Drift, Unmet, to_staging(|s| s.views[0] = view("dev", Some(Mode::Off)))),
+        ("dev was demoted", Closed, Drift, Unmet, to_staging(|s| s.road[0].steps.push(Step::new(StepMode::Enforce, SignedDuration::ZERO)))),
+        ("dev is lost", Unknown, Drift, Dark, on(|s| s.views[0].link = Link::Connecting)),
+        ("policies of dev may not be read", Unknown, Drift, Dark, on(|s| s.views[0].kinds[1].sync = Sync::Denied { why: "no".into() })),
+        ("what it says in dev is unknown", Unknown, Drift, Dark, on(|s| s.cell(0, |c| c.revision = None))),
+        ("what it does in dev is unknown", Unknown, Drift, Dark, on(|s| s.cell(0, |c| c.mode = Mode::Unknown))),
+        ("staging, where it goes, is lost", Unknown, Drift, Dark, on(|s| s.views[STAGING].link = Link::Connecting)),
+        (
+            "it replaces another revision that enforces",
+            Open,
+            Drift,
+            Met,
+            on(|s| s.views[STAGING] = view("staging", Some(Mode::Enforce))).with(|s| revision(s, STAGING, "r0")),
+        ),
+        (
+            "the older revision in staging stays where it is",
+            Closed,
+            Drift,
+            Unmet,
+            on(|s| s.to = Some("staging:enforce"))
+                .with(|s| s.views[STAGING] = view("staging", Some(Mode::Audit)))
+                .with(|s| revision(s, STAGING, "r0")),
+        ),
+        (
+            "only production has it, at its end",
+            Closed,
+            Drift,
+            Unmet,
+            on(|s| {
+                (s.views[0], s.views[QAC], s.views[3]) = (view("dev", None), view("qac", None), view("production", Some(Mode::Enforce)));
+            }),
+        ),
+        ("it is at its end, and dev is lost", Unknown, Drift, Dark, open().with(everywhere).with(|s| s.views[0].link = Link::Connecting)),
+        (
+            "it is nowhere as far as is known, and production is lost",
+            Unknown,
+            Drift,
+            Dark,
+            on(|s| (s.views[0], s.views[QAC], s.views[3].link) = (view("dev", None), view("qac", None), Link::Connecting)),
+        ),
+        ("it is there already", Closed, Soak, Unmet, on(|s| s.to = Some("qac"))),
+    ]
+}
+
+#[test]
+fn drift_says_the_way_out() {
+    let said = |situation: Situation| {
+        let gate = situation.gate();
+        gate.conditions.into_iter().find(|one| one.name == ConditionName::Drift).unwrap().reason
+    };
+    let to_staging = || open().with(|s| s.to = Some("staging"));
+    let other = to_staging().with(|s| s.cell(0, |c| c.revision = Some(Revision("r9".into()))));
+    assert_eq!(said(other), "dev has revision r9 (audit), not revision r1: promote that one with --to qac, or roll dev back");
+    let demoted = to_staging().with(|s| s.road[0].steps.push(Step::new(StepMode::Enforce, SignedDuration::ZERO)));
+    assert_eq!(said(demoted), "dev is at audit: promote it there first with --to dev:enforce");
+    assert_eq!(said(open().with(|s| s.views[0] = view("dev", None))), "dev does not have it: apply revision r1 there first");
+    assert_eq!(said(open()), "earlier environments have this revision");
+    let replaced = open().with(|s| s.views[STAGING] = view("staging", Some(Mode::Enforce)));
+    let replaced = replaced.with(|s| s.cell(STAGING, |c| c.revision = Some(Revision("r0".into()))));
+    assert_eq!(said(replaced), "replaces revision r0 (enforce)");
+}
+
 #[test]
 fn situations_have_the_verdicts_that_the_design_implies() {
-    let rows: Vec<Row> = from_audit().into_iter().chain(from_enforce_and_elsewhere()).collect();
+    let rows: Vec<Row> = from_audit().into_iter().chain(from_enforce_and_elsewhere()).chain(of_other_environments()).collect();
     assert!(rows.len() >= 60, "{}", rows.len());
     for (what, verdict, name, state, situation) in rows {
         let gate = situation.gate();
@@ -540,26 +929,6 @@ fn a_closed_gate_tells_when_it_can_open() {
     assert_eq!(far.gate().opens_at, Some(now() + SignedDuration::from_hours(168)), "staging's week comes on top");
 }
 
-#[test]
-fn the_furthest_step_counts() {
-    let both = open().with(|s| s.views[3] = view("production", Some(Mode::Audit)));
-    assert_eq!(both.standing(), Standing::On(RoadStep { environment: 3, step: 0 }));
-    let done = open().with(|s| s.views[3] = view("production", Some(Mode::Enforce)));
-    assert!(Road::new(done.road.clone()).target(None, done.standing()).unwrap_err().contains("end of the road"));
-}
-
-#[test]
-fn targets_are_named_as_they_are_typed() {
-    let road = Road::new(open().road);
-    let standing = open().standing();
-    let target = |to| road.target(Some(to), standing).map(|step| road.stop(step).to_string());
-    assert_eq!(target("staging"), Ok("staging · audit".to_owned()));
-    assert_eq!(target("staging:enforce"), Ok("staging · enforce".to_owned()));
-    assert_eq!(road.target(None, standing).map(|step| road.stop(step).to_string()), Ok("staging · audit".to_owned()));
-    assert!(target("stage").unwrap_err().contains("there are dev, qac, staging, production"));
-    assert!(target("qac:enforce").unwrap_err().contains("its steps are audit"));
-}
-
 /// Takes one piece of knowledge away.
 fn forget(situation: &mut Situation, what: u8) {
     let place = [QAC, STAGING][usize::from(situation.views[STAGING].cells.len() == 1)];
@@ -575,8 +944,26 @@ fn forget(situation: &mut Situation, what: u8) {
         8 => situation.cell(place, |cell| cell.blocked = None),
         9 => situation.cell(place, |cell| cell.evaluated_at = None),
         10 => situation.cell(place, |cell| cell.revision = None),
-        11 => situation.cell(place, |cell| cell.ready = Readiness::Unknown),
+        11 => situation.cell(place, |cell| cell.in_force = InForce::default()),
         12 => situation.views[place].link = Link::Connecting,
+        13 => situation.now = None,
+        14 => situation.evidence.history = Some("damaged".into()),
+        15 => situation.views[place].makes_events = None,
+        16 => situation.views[place].makes_events = Some(false),
+        17 => situation.road[place].namespaces = vec!["shop".into()],
+        18 => situation.evidence.oldest_report = None,
+        19 => (situation.evidence.start, situation.evidence.undated) = (None, Some(Undated::NotRecorded)),
+        20 => situation.evidence.blocks = None,
+        21 => situation.evidence.oldest_result = situation.evidence.oldest_result.map(|at| at - SignedDuration::from_hours(100)),
+        23 => situation.views[0].link = Link::Connecting,
+        24 => situation.views[0].kinds.clear(),
+        25 => situation.cell(0, |cell| cell.revision = None),
+        26 => situation.cell(0, |cell| cell.mode = Mode::Unknown),
+        27 => situation.views[place + 1].link = Link::Connecting,
+        28 => situation.evidence.lacking = None,
+        29 => situation.views[place].malformed = 7,
+        30 => situation.views[place].answers = InForce::default(),
+        31 => situation.views[place].events_kept = Some(SignedDuration::from_mins(5)),
         _ => situation.cell(place, |cell| (cell.owners, cell.findings) = (Tally::default(), Tally::default())),
     }
 }
@@ -591,8 +978,8 @@ proptest! {
         (expired, held, observed) in (any::<bool>(), any::<bool>(), any::<bool>()),
         old in 0_i64..300,
         interval in proptest::sample::select(vec![10_i64, 60, 360]),
-        // The last kind of forgetting leaves numbers behind that say zero: it is only allowed where it also says that they are not complete.
-        forgotten in proptest::collection::vec(0_u8..13, 1..5),
+        // Another kind of forgetting leaves numbers behind that say zero: it is only allowed where it also says that they are not complete.
+        forgotten in proptest::collection::vec((0_u8..31).prop_map(|what| if what < 22 { what } else { what + 1 }), 1..5),
     ) {
         let mut situation = if enforced { enforcing() } else { open() };
         let place = if enforced { STAGING } else { QAC };
@@ -613,11 +1000,18 @@ proptest! {
         if held {
             situation.evidence.holds = Some(vec![Hold { reason: "r".into(), by: None, at: None }]);
         }
-        let before = situation.gate().verdict;
+        let better = |before: &Gate, after: &Gate| {
+            let state = |gate: &Gate, name| gate.conditions.iter().find(|one| one.name == name).map(|one| one.state);
+            let names = before.conditions.iter().map(|one| one.name);
+            names.into_iter().find(|name| state(after, *name) == Some(ConditionState::Met) && state(before, *name) != Some(ConditionState::Met))
+        };
+        let mut before = situation.gate();
         for what in forgotten {
             forget(&mut situation, what);
-            let after = situation.gate().verdict;
-            prop_assert!(before == Verdict::Open || after != Verdict::Open, "{before:?} became open by forgetting {what}");
+            let after = situation.gate();
+            prop_assert!(before.verdict == Verdict::Open || after.verdict != Verdict::Open, "{before:?} became open by forgetting {what}");
+            prop_assert_eq!(better(&before, &after), None, "forgetting {}", what);
+            before = after;
         }
     }
 
@@ -626,7 +1020,7 @@ proptest! {
     fn nothing_that_is_not_complete_opens_a_gate(enforced in any::<bool>(), forgotten in 6_u8..8) {
         let mut situation = if enforced { enforcing() } else { open() };
         forget(&mut situation, forgotten);
-        forget(&mut situation, 13);
+        forget(&mut situation, 99);
         prop_assert_ne!(situation.gate().verdict, Verdict::Open);
     }
 }
@@ -662,6 +1056,41 @@ fn a_gap_says_what_prometheus_has_to_do_with_it() {
 }
 
 #[test]
+fn what_a_native_policy_refuses_only_the_api_servers_count() {
+    let asked = Metrics::Asked { at: now(), answered: true, why: String::new() };
+    let (began, scraped) = (ago(24 * 8), minutes_ago(1));
+    // Metrics, what they do not tell, what they count; the state, and a part of the reason.
+    let cases = [
+        (Metrics::NotConfigured, vec![], 0, ConditionState::Unknown, "Prometheus is not configured"),
+        (Metrics::NotAsked, vec![(began, now())], 0, ConditionState::Unknown, "not told"),
+        (asked.clone(), vec![(began, now())], 0, ConditionState::Unknown, "does not cover all of it"),
+        (asked.clone(), vec![(scraped, now())], 0, ConditionState::Met, "by the API server's own count, until "),
+        (asked.clone(), vec![(minutes_ago(40), now())], 0, ConditionState::Unknown, "not told"),
+        (asked.clone(), vec![(minutes_ago(4), minutes_ago(3)), (scraped, now())], 0, ConditionState::Unknown, "not told"),
+        (
+            asked,
+            vec![(scraped, now())],
+            2,
+            ConditionState::Unmet,
+            "requests were blocked by its native policy, by the API server's own count",
+        ),
+    ];
+    for (metrics, gaps, count, state, part) in cases {
+        let gate = enforcing()
+            .with(|situation| {
+                situation.cell(STAGING, |cell| cell.native = true);
+                let evidence = &mut situation.evidence;
+                let observed = evidence.observed.as_mut().unwrap();
+                (observed.gaps, observed.blocked, observed.blocked_by_prometheus) = (gaps.clone(), count, count);
+                evidence.metrics = metrics.clone();
+            })
+            .gate();
+        let blocked = gate.conditions.into_iter().find(|one| one.name == ConditionName::Blocked).unwrap();
+        assert!(blocked.state == state && blocked.reason.contains(part), "{metrics:?} {gaps:?} {count}: {blocked:?}");
+    }
+}
+
+#[test]
 fn what_prometheus_tells_is_marked_so() {
     let told = |filled: Vec<(Timestamp, Timestamp)>, blocked, by_prometheus| {
         self::blocked(|evidence| {
@@ -675,6 +1104,51 @@ fn what_prometheus_tells_is_marked_so() {
     let two = told(vec![(ago(30), ago(26)), (ago(9), ago(8))], 0, 0);
     assert_eq!(two.1, format!("recorded; 2 gaps filled from Prometheus, the last {}", span(9, 8)));
     let refused = told(vec![(ago(30), ago(26))], 3, 3);
-    assert_eq!(refused, ("Prometheus".into(), "requests were refused while nobody watched, as Prometheus tells".into()));
+    assert_eq!(refused, ("Prometheus".into(), "requests were blocked while no recorder ran, from Prometheus".into()));
     assert_eq!(told(vec![(ago(30), ago(26))], 3, 2).0, "events", "it is closed without Prometheus, too");
+}
+
+#[test]
+fn exceptions_are_named_where_they_are_not_seen_lack_or_differ() {
+    let reason = |change: fn(&mut Situation)| {
+        let gate = open().with(change).gate();
+        gate.conditions.into_iter().find(|one| one.name == ConditionName::Exceptions).unwrap().reason
+    };
+    assert_eq!(reason(|s| s.evidence.unseen = unseen("kyverno/legacy")), "3 results are excused by kyverno/legacy, which is not seen");
+    assert_eq!(reason(|s| s.evidence.unseen = unseen("")), "3 results are excused by an exception, which is not seen");
+    let both = reason(|s| {
+        let differing = Relied { name: "team/narrow".into(), differs: true, uses: 1, ..Relied::default() };
+        (s.evidence.exceptions, s.evidence.lacking) = (Some(relied(None, 3)), Some([relied(None, 3), vec![differing]].concat()));
+    });
+    assert_eq!(both, "staging lacks team/legacy (excuses 3); team/narrow (excuses 1) differs in staging");
+}
+
+#[test]
+fn only_what_was_evaluated_and_would_be_blocked_counts() {
+    let cel = "policies.kyverno.io";
+    let of = |pass, skip, native, group: &str| {
+        let mut cell = PolicyCell { owners: Tally { pass, skip, ..Tally::default() }, native, ..cell(Mode::Audit) };
+        let id = PolicyId { group: group.to_owned(), ..policy() };
+        cell.key.id = Arc::new(id);
+        cell
+    };
+    for (cell, tolerated, apart, expected) in [
+        (of(5, 4, false, "kyverno.io"), 0, 0, Ok(5)),
+        (of(5, 4, false, "kyverno.io"), 3, 2, Ok(6)),
+        (of(5, 0, true, "kyverno.io"), 0, 0, Ok(5)),
+        (of(0, 9, false, "kyverno.io"), 0, 0, Err("0 of 9 workloads were evaluated: all results are skipped")),
+        (of(0, 0, false, "kyverno.io"), 0, 0, Err("no workload was evaluated: there are no results")),
+        (of(5, 0, true, cel), 0, 0, Err("the API server judges by a native policy, and Kyverno reports nothing for it")),
+        (of(5, 0, false, cel), 0, 5, Err("nothing that it would block was evaluated")),
+    ] {
+        assert_eq!(evaluated(&cell, tolerated, apart), expected.map_err(str::to_owned));
+    }
+}
+
+#[test]
+fn violations_of_old_replica_sets_are_in_the_reason() {
+    let judged = WouldBlock { counted: 3, by_old_sets: 2, scans: true, ..WouldBlock::default() };
+    let gate = open().with(|s| s.evidence.would_block = Some(judged)).gate();
+    let violations = gate.conditions.into_iter().find(|one| one.name == ConditionName::Violations).unwrap();
+    assert!(violations.reason.contains("; 2 only by an old ReplicaSet"), "{violations:?}");
 }

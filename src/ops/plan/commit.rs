@@ -1,6 +1,7 @@
 //! A commit as a write of a plan: which files of which repository, word for word, and what is said of it.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// A commit that is to be made and pushed. What is shown is what is committed: the files hold their whole new text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,12 +19,22 @@ pub struct CommitPlan {
     pub files: Vec<FileChange>,
     /// The commit's message.
     pub message: String,
+    /// The policy's document as the repository had it before; `None` where it had none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub document: Option<Value>,
 }
 
 impl CommitPlan {
     /// Whether somebody has to merge it before the tool sees it.
     pub fn is_proposal(&self) -> bool {
         self.to != self.branch
+    }
+}
+
+impl FileChange {
+    /// Its text afterwards; `None` where it is removed.
+    pub fn content(&self) -> Option<&str> {
+        (self.manner != Manner::Removed).then_some(self.text.as_str())
     }
 }
 
@@ -35,8 +46,10 @@ pub enum Manner {
     New,
     /// Only the lines that say something else; comments and order stay.
     Edited,
-    /// The policy's document is written anew; the other documents of the file stay.
+    /// The policy's document is rewritten; the other documents of the file stay.
     Rewritten,
+    /// The file is removed.
+    Removed,
 }
 
 /// One file that changes.
@@ -54,4 +67,7 @@ pub struct FileChange {
     pub manner: Manner,
     /// What differs, as a unified diff that drives no terminal.
     pub diff: String,
+    /// Its whole text before, where undoing needs it: of a file that lists a new one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
 }

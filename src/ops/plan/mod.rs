@@ -135,6 +135,7 @@ impl fmt::Display for ObjectRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.namespace {
             Some(namespace) => write!(f, "{}/{namespace}/{}", self.kind, self.name),
+            None if self.kind.is_empty() => f.write_str(&self.name),
             None => write!(f, "{}/{}", self.kind, self.name),
         }
     }
@@ -215,6 +216,12 @@ pub struct Step {
     pub after: Option<Value>,
     /// What differs, for a preview.
     pub diff: Vec<Line>,
+    /// Who owned which fields before, as `managedFields` said (`kinds::ownership`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub managers: Vec<Value>,
+    /// To whom the fields are given back after the write, in the same form; of an undo.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gives_back: Vec<Value>,
 }
 
 impl Step {
@@ -282,6 +289,9 @@ pub struct Plan {
     /// The ticket that allows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ticket: Option<String>,
+    /// Why, where that was said: it goes into the journal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// The plan that this one takes back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undoes: Option<String>,
@@ -306,6 +316,20 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Whether each step goes without the others: what makes policies block less, or stops them, is never kept back by one that cannot go.
+    pub fn goes_one_by_one(&self) -> bool {
+        self.direction == Direction::Down || self.operation == Operation::Hold
+    }
+
+    /// The same plan with only these of its steps, by their places, and what those were made from.
+    #[must_use]
+    pub fn only(&self, places: &[usize]) -> Self {
+        let steps: Vec<Step> = places.iter().filter_map(|place| self.steps.get(*place)).cloned().collect();
+        let concerns = |basis: &Basis| steps.iter().any(|step| step.environment == basis.environment && step.object == basis.object);
+        let basis = self.basis.iter().filter(|basis| concerns(basis)).cloned().collect();
+        Self { basis, steps, ..self.clone() }
+    }
+
     /// The gates that were passed.
     pub fn gates(&self) -> impl Iterator<Item = &Value> {
         let several = self.gate.as_array().map(Vec::as_slice);
@@ -314,16 +338,15 @@ impl Plan {
 
     /// The gate of what a step writes.
     pub fn gate_of(&self, step: &Step) -> Option<&Value> {
-        if !self.gate.is_array() {
-            return self.gates().next();
-        }
         self.gates().find(|gate| {
             let text = |path: &str| gate.pointer(path).and_then(Value::as_str);
             let object = &step.object;
-            text("/policy/kind") == Some(&object.kind)
-                && text("/policy/name") == Some(&object.name)
-                && text("/policy/group") == Some(&object.group)
-                && text("/policy/namespace") == object.namespace.as_deref()
+            let is_of_one = !self.gate.is_array() && gate.get("policy").is_none();
+            is_of_one
+                || text("/policy/kind") == Some(&object.kind)
+                    && text("/policy/name") == Some(&object.name)
+                    && text("/policy/group") == Some(&object.group)
+                    && text("/policy/namespace") == object.namespace.as_deref()
         })
     }
 }

@@ -57,6 +57,22 @@ fn promoted(world: &World, tree: &Tree, live: Option<&Value>, source: Option<(&W
     })
 }
 
+#[test]
+fn whether_a_commit_is_pending_is_only_told_where_the_files_tell_it() {
+    let patch = "resources: [../base]\npatches:\n- patch: |-\n    kind: ClusterPolicy\n    metadata: {name: p}\n    spec: {validationFailureAction: Enforce}\n";
+    let other = patch.replace("name: p}", "name: pp}");
+    let says = |files: &[(&str, &str)]| match commit::manifest(&tree(files), "prod", cluster_policy(), &policy()) {
+        Ok(found) => Ok(found.map(|(path, _)| path)),
+        Err(why) => Err(why.split(':').next().unwrap_or_default().to_owned()),
+    };
+    assert_eq!(says(&[("prod/a.yaml", MANIFEST)]), Ok(Some("prod/a.yaml".to_owned())));
+    assert_eq!(says(&[("base/a.yaml", MANIFEST)]), Ok(None));
+    assert_eq!(says(&[("base/a.yaml", MANIFEST), ("prod/kustomization.yaml", &other)]), Ok(None));
+    let elsewhere = "prod/kustomization.yaml changes the policy by its `patches`, and its manifest is elsewhere";
+    assert_eq!(says(&[("base/a.yaml", MANIFEST), ("prod/kustomization.yaml", patch)]), Err(elsewhere.to_owned()));
+    assert!(says(&[("prod/a.yaml", MANIFEST), ("prod/b.yaml", MANIFEST)]).unwrap_err().starts_with("The policy is in prod/a.yaml and in"));
+}
+
 fn commit_of(plan: &Plan) -> &CommitPlan {
     match &plan.steps[0].verb {
         Verb::Commit { commit } => commit,
@@ -149,6 +165,27 @@ fn down_and_held_through_git() {
     assert!(plan.warnings.iter().any(|warning| warning.contains("is not what staging shows: revision")), "{:?}", plan.warnings);
     let done = planned(&world, &tree(&[("prod/a.yaml", MANIFEST)]), Some(&live), down).unwrap_err();
     assert_eq!(done.word, "not-applied", "{done}");
+    // What is pushed and not applied yet is stopped although the cluster is at audit.
+    let audit = kept_by_flux("Audit");
+    let plan = planned(&world, &tree(&[("prod/a.yaml", &enforced)]), Some(&audit), down).unwrap();
+    hold_to_the_rules(&plan, &world);
+    assert_eq!((commit_of(&plan).files[0].text.as_str(), plan.direction), (MANIFEST, Direction::Down));
+    assert_eq!(
+        (plan.basis[0].clone(), plan.steps[0].before.as_ref().unwrap()["spec"].clone()),
+        (crate::ops::plan::Basis::of(&world.place(), plan.basis[0].object.clone(), Some(&audit)), audit["spec"].clone()),
+        "what is compared and archived is the cluster's"
+    );
+    assert!(plan.warnings.iter().any(|warning| warning.contains("enforce here, audit there")), "{:?}", plan.warnings);
+    let nothing = planned(&world, &tree(&[("prod/a.yaml", MANIFEST)]), Some(&audit), down).unwrap_err();
+    assert_eq!(nothing.word, "unchanged", "{nothing}");
+    // So is another revision: it goes back to what the cluster shows.
+    let back = |place: Place<'_>, existing: Option<&Value>| {
+        rollback::plan(&rollback::Input { kind: cluster_policy(), place, existing, former: &audit, facts: facts() })
+    };
+    let plan = planned(&world, &tree(&[("prod/a.yaml", &MANIFEST.replace("\"no\"", "\"new\""))]), Some(&audit), back).unwrap();
+    // The repository remembers the rollback, as the cluster would.
+    let text = &commit_of(&plan).files[0].text;
+    assert!(text.contains("policydeck.dev/rolled-back: ") && text.contains("validate: {message: \"no\", deny: {}}"), "{text}");
 
     let hold = |place: Place<'_>, existing: Option<&Value>| {
         hold::hold(&hold::Input { kind: cluster_policy(), place, existing: existing.unwrap(), reason: "INC-1", facts: facts() })
@@ -224,4 +261,70 @@ fn a_branch_may_move_on_but_not_the_file() {
         assert!(said.contains(why), "{said}");
     }
     assert!(commit::moved(commit_of(&plan), &tree(&[("prod/a.yaml", MANIFEST)]), "dev", cluster_policy(), &policy()).is_some());
+}
+
+#[test]
+fn a_commit_is_undone_by_one_that_touches_only_its_document() {
+    let world = fed();
+    let other = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: x} # theirs\n";
+    let before = format!("{MANIFEST}{other}");
+    let audit = kept_by_flux("Audit");
+    let done = promoted(&world, &tree(&[("prod/a.yaml", &before)]), Some(&audit), None).unwrap();
+    let after = commit_of(&done).files[0].text.clone();
+    let git = world.settings.git.as_ref().unwrap();
+    let (kind, policy) = (cluster_policy(), policy());
+    let reverted = |files: &[(&str, &str)], live: &Value, done: &Plan| {
+        let tree = tree(files);
+        let input = commit::Input { kind, policy: &policy, place: world.place(), git, tree: &tree, live: Some(live) };
+        commit::revert(&input, done, Direction::Down, &facts())
+    };
+    // Applied or not, and whatever somebody else did to the rest of the file.
+    let theirs = after.replace("# theirs", "# changed");
+    for live in [&audit, &kept_by_flux("Enforce")] {
+        let plan = reverted(&[("prod/a.yaml", &theirs)], live, &done).unwrap();
+        hold_to_the_rules(&plan, &world);
+        assert_eq!(commit_of(&plan).files[0].text, before.replace("# theirs", "# changed"));
+        assert_eq!((plan.undoes.as_deref(), plan.operation.as_str()), (Some(done.id.as_str()), "undo"));
+        // And back again.
+        let again = reverted(&[("prod/a.yaml", &before)], live, &plan).unwrap();
+        assert_eq!(commit_of(&again).files[0].text, after);
+    }
+    let refused = |text: &str| reverted(&[("prod/a.yaml", text)], &audit, &done).unwrap_err().word;
+    assert_eq!(refused(&before), "unchanged");
+    assert_eq!(refused(&after.replace("\"no\"", "\"new\"")), "changed");
+    assert_eq!(refused(other), "changed", "it was removed meanwhile");
+    // A plan of an earlier release has no document: what the cluster had goes back.
+    let mut old = done.clone();
+    if let Verb::Commit { commit } = &mut old.steps[0].verb {
+        commit.document = None;
+    }
+    let plan = reverted(&[("prod/a.yaml", &after)], &audit, &old).unwrap();
+    assert_eq!(commit_of(&plan).files[0].text, before);
+}
+
+#[test]
+fn a_commit_that_added_a_policy_is_undone_by_one_that_removes_it() {
+    let (dev, world) = (World::new("dev", 19), fed());
+    let kustomization = "resources:\n  - other.yaml # first\n";
+    let done = promoted(&world, &tree(&[("prod/kustomization.yaml", kustomization)]), None, Some((&dev, &live("Audit")))).unwrap();
+    let [file, list] = commit_of(&done).files.as_slice() else { panic!("{done:?}") };
+    let git = world.settings.git.as_ref().unwrap();
+    let (kind, policy) = (cluster_policy(), policy());
+    let reverted = |files: &[(&str, &str)], live: Option<&Value>| {
+        let tree = tree(files);
+        let input = commit::Input { kind, policy: &policy, place: world.place(), git, tree: &tree, live };
+        commit::revert(&input, &done, Direction::Down, &facts())
+    };
+    let there = [(file.path.as_str(), file.text.as_str()), (list.path.as_str(), list.text.as_str())];
+    for live in [None, Some(live("Audit"))] {
+        let plan = reverted(&there, live.as_ref()).unwrap();
+        let [gone, unlisted] = commit_of(&plan).files.as_slice() else { panic!("{plan:?}") };
+        assert_eq!((gone.path.as_str(), gone.content(), gone.manner), (file.path.as_str(), None, Manner::Removed));
+        assert_eq!(unlisted.content(), Some(kustomization));
+        assert!(plan.steps[0].after.is_none() && plan.direction == Direction::Down, "{plan:?}");
+        assert_eq!(plan.warnings.iter().any(|warning| warning.contains("prunes")), live.is_some(), "{:?}", plan.warnings);
+    }
+    let more = list.text.replace("- other.yaml", "- another.yaml");
+    assert_eq!(reverted(&[there[0], (list.path.as_str(), more.as_str())], None).unwrap_err().word, "changed");
+    assert_eq!(reverted(&[], None).unwrap_err().word, "unchanged");
 }

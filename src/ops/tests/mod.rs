@@ -48,7 +48,7 @@ impl World {
 static NO_GATE: Value = Value::Null;
 
 fn facts() -> Facts<'static> {
-    Facts { at: "2026-11-25T10:00:00Z".parse().unwrap(), by: "jane@example.com", ticket: Some("CHG-1"), gate: &NO_GATE }
+    Facts { at: "2026-11-25T10:00:00Z".parse().unwrap(), by: "jane@example.com", ticket: Some("CHG-1"), reason: None, gate: &NO_GATE }
 }
 
 fn cluster_policy() -> &'static Kind {

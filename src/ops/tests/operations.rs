@@ -1,5 +1,6 @@
 use super::*;
 use crate::kinds::Family;
+use crate::kinds::revision::revision;
 use crate::ops::plan::{Direction, Operation};
 use crate::testing::documents;
 
@@ -22,6 +23,7 @@ fn promote_in_place() {
             "+ metadata.annotations.policydeck.dev/by: jane@example.com".to_owned(),
             format!("+ metadata.annotations.policydeck.dev/plan: {}", plan.id),
             format!("+ metadata.annotations.policydeck.dev/promoted-from: staging@{revision}"),
+            format!("+ metadata.annotations.policydeck.dev/state: {revision} enforce 3"),
             "+ metadata.annotations.policydeck.dev/ticket: CHG-1".to_owned(),
             "spec.validationFailureAction: Audit → Enforce".to_owned(),
         ]
@@ -64,7 +66,11 @@ fn promote_over_another_revision_and_over_the_same() {
     let mut refusing = old.clone();
     refusing["spec"]["validationFailureAction"] = json!("Enforce");
     let down = from_to(&staging, &live("Enforce"), &production, Some(&refusing), StepMode::Audit).unwrap();
-    assert!(down.warnings.contains(&"What is in production now refuses; this will only audit.".to_owned()), "{:?}", down.warnings);
+    let [ends, ..] = down.warnings.as_slice() else { panic!("{down:?}") };
+    let revisions = [revision(cluster_policy(), &refusing), revision(cluster_policy(), &live("Enforce"))];
+    assert!(ends.starts_with(&format!("Protection ends: revision {} enforces in production now.", revisions[0])), "{ends}");
+    assert!(ends.contains(&format!("until {} is promoted to enforce", revisions[1])), "{ends}");
+    assert_eq!(down.confirm, ConfirmLevel::TypeName("production".to_owned()), "production asks for its name");
     assert!(lines(&plan).contains(&"spec.rules[0 a].validate.message: old → no".to_owned()), "{:?}", lines(&plan));
     assert_eq!(plan.steps[0].after.as_ref().unwrap()["metadata"]["labels"], json!({"zone": "eu"}));
     let same = from_to(&staging, &live("Enforce"), &production, Some(&live("Audit")), StepMode::Enforce).unwrap();
@@ -231,6 +237,51 @@ fn rollback_never_makes_it_refuse_more() {
     let mut other = live("Audit");
     other["metadata"]["name"] = json!("q");
     assert!(rolled_back(&world, Some(&live("Audit")), &other).unwrap_err().text.contains("is no former state of"));
+}
+
+#[test]
+fn a_rollback_is_remembered_for_its_revision() {
+    let world = World::new("staging", 19);
+    let (mut bad, good) = (live("Enforce"), live("Audit"));
+    bad["spec"]["rules"][0]["validate"]["message"] = json!("bad");
+    let revision = crate::kinds::revision::revision(cluster_policy(), &bad).0;
+    let plan = rolled_back(&world, Some(&bad), &good).unwrap();
+    let after = plan.steps[0].after.clone().unwrap();
+    let remembered = |object: &Value| {
+        let text = |key: &str| object["metadata"]["annotations"][format!("policydeck.dev/rolled-back{key}")].as_str().map(str::to_owned);
+        (text(""), text("-mode"), text("-by"), text("-at"), text("-reason"))
+    };
+    let some = |text: &str| Some(text.to_owned());
+    // The ticket is the reason where no other is given.
+    let all = (some(&revision), some("enforce"), some("jane@example.com"), some("2026-11-25T10:00:00Z"), some("CHG-1"));
+    assert_eq!(remembered(&after), all);
+
+    // The bad revision returns by another hand, the annotations stay.
+    let mut again = served(Some(&bad), Some(&after)).unwrap();
+    again["spec"]["rules"][0]["validate"]["message"] = json!("bad");
+    let warns =
+        |plan: &Plan| plan.warnings.iter().any(|warning| warning.contains("was rolled back from enforce in staging on Nov 25 10:00 UTC"));
+    let promoted = in_place(&world, &again, StepMode::Enforce).unwrap();
+    hold_to_the_rules(&promoted, &world);
+    assert!(warns(&promoted), "{:?}", promoted.warnings);
+    assert_eq!(remembered(promoted.steps[0].after.as_ref().unwrap()), (None, None, None, None, None), "it is back where it was");
+    // Another revision is no matter, and forgets nothing.
+    let promoted = in_place(&world, &served(Some(&bad), Some(&after)).unwrap(), StepMode::Enforce).unwrap();
+    assert!(!warns(&promoted));
+    assert_eq!(remembered(promoted.steps[0].after.as_ref().unwrap()), all);
+    // From elsewhere it is as bad; in audit it has not come back yet.
+    let (mut dev, there) = (bad.clone(), served(Some(&bad), Some(&after)).unwrap());
+    dev["metadata"]["annotations"] = json!({});
+    let brought = from_to(&World::new("dev", 19), &dev, &world, Some(&there), StepMode::Audit).unwrap();
+    assert!(warns(&brought), "{:?}", brought.warnings);
+    assert_eq!(remembered(brought.steps[0].after.as_ref().unwrap()), all);
+    // A release ends it.
+    let release = released(&world, &again).unwrap();
+    assert_eq!(remembered(release.steps[0].after.as_ref().unwrap()), (None, None, None, None, None));
+    // What changes neither revision nor mode is no rollback of a revision.
+    let relabeled = marked(live("Audit"), &json!({"team": "b"}), &json!({}));
+    let plan = rolled_back(&world, Some(&live("Audit")), &relabeled).unwrap();
+    assert_eq!(remembered(plan.steps[0].after.as_ref().unwrap()).0, None);
 }
 
 #[test]

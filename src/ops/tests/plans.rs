@@ -171,3 +171,44 @@ fn several_plans_are_one() {
     let typed = join(vec![other, named(&world, "p", "Audit")]).unwrap();
     assert_eq!(typed.confirm, ConfirmLevel::TypeName("staging".to_owned()), "the stricter counts");
 }
+
+#[test]
+fn an_undo_gives_fields_back_and_keeps_what_kubectl_remembers() {
+    const REMEMBERED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+    let world = World::new("staging", 19);
+    let helm = json!({"manager": "helm", "operation": "Apply", "fieldsV1": {"f:spec": {"f:validationFailureAction": {}}}});
+    let status = json!({"manager": "kyverno", "operation": "Update", "subresource": "status", "fieldsV1": {"f:status": {}}});
+    let mut applied = live("Audit");
+    applied["metadata"]["managedFields"] = json!([helm, status]);
+    applied["metadata"]["annotations"] = json!({REMEMBERED: "{}"});
+    let done = in_place(&world, &applied, StepMode::Enforce).unwrap();
+    assert_eq!(done.steps[0].managers, std::slice::from_ref(&helm));
+    let warned = "helm owns .spec.validationFailureAction by server-side apply: its next apply fails with a conflict";
+    assert!(done.warnings.iter().any(|warning| warning.starts_with(warned)), "{:?}", done.warnings);
+    assert!(in_place(&world, &live("Audit"), StepMode::Enforce).unwrap().warnings.iter().all(|warning| !warning.contains("conflict")));
+    let mut after = served(done.steps[0].before.as_ref(), done.steps[0].after.as_ref()).unwrap();
+    after["metadata"]["managedFields"] =
+        json!([{"manager": "policydeck", "operation": "Update", "fieldsV1": {"f:spec": {"f:validationFailureAction": {}}}}]);
+    let back = undo(&done, &[world.place()], &[Some(&after)], &facts()).unwrap();
+    hold_to_the_rules(&back, &world);
+    assert_eq!((back.steps[0].gives_back.as_slice(), back.warnings.as_slice()), (&[helm][..], &[][..]));
+    let Verb::Replace { manifest, .. } = &back.steps[0].verb else { panic!("{back:?}") };
+    assert_eq!(manifest["metadata"]["annotations"][REMEMBERED], "{}");
+    assert_eq!(from_file(&to_file(&back).unwrap()).unwrap(), back, "a file keeps it");
+}
+
+#[test]
+fn one_of_several_steps_alone() {
+    let (world, plan) = plan();
+    let mut other = live("Audit");
+    other["metadata"]["name"] = json!("q");
+    let both = join(vec![plan.clone(), in_place(&world, &other, StepMode::Enforce).unwrap()]).unwrap();
+    let second = both.only(&[1]);
+    assert_eq!((second.steps.len(), second.basis.len(), second.steps[0].object.name.as_str()), (1, 1, "q"));
+    assert_eq!((second.basis[0].object.name.as_str(), &second.id), ("q", &both.id));
+    assert!(!both.goes_one_by_one() && demoted(&world, &live("Enforce")).unwrap().goes_one_by_one());
+    assert!(
+        held(&world, &live("Audit"), "x").unwrap().goes_one_by_one()
+            && !released(&world, &marked(live("Audit"), &json!({}), &json!({"policydeck.dev/hold": "x"}))).unwrap().goes_one_by_one()
+    );
+}

@@ -14,7 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 
 /// So long the program waits for what becomes of a write before it ends without knowing.
 const PATIENCE: SignedDuration = SignedDuration::from_secs(120);
-const UNDER_WAY: &str = "a write is under way: what becomes of it is being found out";
+const UNDER_WAY: &str = "A write is in progress; waiting for its result";
 
 /// Whether the program is about to end.
 #[derive(Debug, Default)]
@@ -41,7 +41,7 @@ impl App {
             }
             let watched = |name: &str| self.fleet.environments.iter().any(|view| *view.name == *name);
             if verb == PROMOTE && !self.options.road.environments().iter().all(|one| watched(&one.name)) {
-                return Some("only a part of the road is watched: start without -e to promote along it");
+                return Some("only a part of the pipeline is shown: start without -e to promote");
             }
         }
         self.stage.screen().blocked(verb, &self.fleet)
@@ -72,7 +72,7 @@ impl App {
         }
         if self.options.save.is_none() && effects.iter().any(|effect| matches!(effect, Effect::Save(_))) {
             effects.retain(|effect| !matches!(effect, Effect::Save(_)));
-            self.say("there is no place to save to".to_owned());
+            self.say("cannot save: no home folder".to_owned());
         }
         true
     }

@@ -92,7 +92,7 @@ fn legend(view: &View<'_>, columns: usize) -> Vec<TextLine> {
         (refused.as_str(), "admissions refused"),
     ];
     let more = [
-        (s.differs, "the policy says something else here than in the environment before it on the road that has it"),
+        (s.differs, "the policy has another spec here than in the previous environment of the pipeline that has it"),
         ("4m old", "in a column's head: lost, and its grey numbers are of then"),
         (s.reported, "known from reports only"),
         (s.met, "open, or met"),

@@ -2,7 +2,7 @@
 
 use super::{Outcome, Overlay, Surroundings, TextLine, scrolled, text};
 use crate::tui::keys::Verb;
-use crate::tui::notices::{self, Notice};
+use crate::tui::notices::Notice;
 use crate::tui::screens::View;
 use crate::tui::text::wrap;
 use crate::tui::theme::Role;
@@ -38,12 +38,11 @@ impl Overlay for Messages {
 
     fn draw(&mut self, view: &View<'_>, around: &Surroundings<'_>, area: Rect, buffer: &mut Buffer) {
         let columns = usize::from(area.width).saturating_sub(6).clamp(20, 140);
-        let standing = notices::standing(view.fleet, view.zone, view.keys);
         let mut lines = vec![vec![("Now".to_owned(), Role::Strong)]];
-        if standing.is_empty() {
+        if around.standing.is_empty() {
             lines.push(vec![("Nothing to say: every environment is read and watched.".to_owned(), Role::Good)]);
         }
-        for notice in &standing {
+        for notice in around.standing {
             lines.extend(sentence("", notice, columns));
         }
         lines.push(Vec::new());

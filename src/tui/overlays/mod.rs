@@ -9,7 +9,7 @@ pub(crate) mod operation;
 pub(crate) mod palette;
 
 use super::keys::{Binding, Verb};
-use super::notices::Log;
+use super::notices::{Log, Notice};
 use super::pen::Pen;
 use super::screens::View;
 use super::theme::{Role, Theme};
@@ -24,6 +24,8 @@ pub(crate) struct Surroundings<'a> {
     /// Why a verb cannot work on the screen below.
     pub(crate) blocked: &'a dyn Fn(Verb) -> Option<&'static str>,
     pub(crate) log: &'a Log,
+    /// What holds now.
+    pub(crate) standing: &'a [Notice],
 }
 
 /// What a key came to.

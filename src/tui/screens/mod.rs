@@ -10,6 +10,7 @@ mod lists;
 pub(crate) mod operations;
 pub(crate) mod rollout;
 mod seen;
+mod selection;
 pub(crate) mod violations;
 
 use super::acting::Wish;
@@ -60,7 +61,7 @@ const SORT_BACK: Verb = Verb::Own("sort-back");
 const REVERSE: Verb = Verb::Own("reverse");
 
 /// Mark what is selected.
-const MARK: Verb = Verb::Own("mark");
+pub(crate) const MARK: Verb = Verb::Own("mark");
 
 /// What a screen sees and may use while it handles a message.
 pub(crate) struct Cx<'a> {
@@ -190,6 +191,11 @@ pub(crate) trait Screen {
 
     /// The filter in force where the keys go.
     fn filter(&self) -> &str;
+
+    /// Every filter that leaves something out of what is shown.
+    fn filters(&self) -> Vec<&str> {
+        vec![self.filter()]
+    }
 
     /// What the filter of this place looks at, for the input line.
     fn filter_hint(&self) -> &'static str;

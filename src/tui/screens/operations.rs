@@ -27,7 +27,7 @@ pub(crate) fn is_operation(verb: Verb) -> bool {
 }
 
 pub(super) const PROMOTE_KEY: Binding =
-    Binding::new(PROMOTE, &["p"], "promote", "To the next step of the road, if its gate is open: previewed, confirmed, carried out.");
+    Binding::new(PROMOTE, &["p"], "promote", "To the next step of the pipeline, if its gate is open: previewed, confirmed, applied.");
 pub(super) const DEMOTE_KEY: Binding = Binding::new(DEMOTE, &["a"], "audit", "Make it only audit again; no gate is asked.");
 pub(super) const ROLLBACK_KEY: Binding = Binding::new(ROLLBACK, &["r"], "roll back", "Back to what it was, chosen from the archives.");
 pub(super) const HOLD_KEY: Binding =

@@ -2,8 +2,8 @@
 //!
 //! What lives here: the same answers for all screens. What does not: what they make of them.
 
-use crate::domain::{Link, Mode, PolicyKey, Sync};
-use crate::fleet::view::EnvironmentView;
+use crate::domain::{Force, Link, Mode, PolicyKey, Sync};
+use crate::fleet::view::{EnvironmentView, PolicyCell};
 use jiff::Timestamp;
 
 /// Whether all that can be seen of an environment was seen once, even if the link is gone now.
@@ -28,4 +28,16 @@ pub(super) fn mode(environment: &EnvironmentView, key: &PolicyKey) -> Mode {
         None if environment.complete || once_complete(environment) => Mode::Absent,
         None => Mode::Unknown,
     }
+}
+
+/// Whether a policy that looks for violations has no result of its own, not even one that passes: nothing evaluated is not nothing wrong.
+pub(super) fn is_not_evaluated(cell: &PolicyCell) -> bool {
+    let looks = matches!(cell.mode, Mode::Audit | Mode::Enforce | Mode::Mixed | Mode::Warn | Mode::NotReady);
+    looks && (cell.is_silent() || (cell.findings.total() == 0 && cell.excepted == 0))
+}
+
+/// Whether a policy that would act on requests is not in the admission path, or only partly.
+pub(super) fn is_out_of_force(cell: &PolicyCell) -> bool {
+    let acts = matches!(cell.mode, Mode::Audit | Mode::Enforce | Mode::Mixed | Mode::Warn);
+    acts && matches!(cell.in_force.state, Force::No | Force::Partly)
 }

@@ -20,6 +20,8 @@ const WATCHES: &str = "/policyreports watch=true !sendInitialEvents";
 
 /// A watch that is silent is opened again after 75 s.
 const SILENT_FOR_TOO_LONG: Duration = Duration::from_secs(150);
+/// Reports come after four attempts; a list that is stuck is given up after half a minute, or a part of it by a hasty desk.
+const AFTER_FOUR: Duration = Duration::from_secs(90);
 
 fn reports(status: &Value) -> String {
     state_of(environment(status, "dev"), "wgpolicyk8s.io", "PolicyReport").to_owned()
@@ -39,6 +41,7 @@ fn connections_that_fail() {
     }
     let (before_dev, before_qac) = (Proxy::before(&fleet, "dev"), Proxy::before(&fleet, "qac"));
     let desk = Desk::new(&fleet, User::Admin, "").through(&fleet, &[&before_dev, &before_qac]);
+    let hasty = Desk::new(&fleet, User::Admin, "").through(&fleet, &[&before_dev, &before_qac]).hasty();
     let mut watch = desk.watch(&["status", "--watch"]);
     watch.until_true("both are read", SOON, &[dev, qac]);
 
@@ -50,13 +53,15 @@ fn connections_that_fail() {
     everything_is_cut_at_once(&before_dev, &mut watch, &mut seeds[0], dev);
     nothing_answers(&before_dev, &mut watch, &mut seeds[0], dev);
     connections_are_refused(&before_dev, &mut watch, &mut seeds[0], dev);
-    lists_that_do_not_come_whole(&desk, &before_dev, dev);
+    lists_that_do_not_come_whole(&hasty, &before_dev, dev);
     pages(&desk, &before_dev, dev, &mut seeds[0]);
     killed_in_the_middle_of_a_list(&fleet, &desk, &before_dev, &mut watch);
 
     watch.until_true("the hung watch was opened again", SILENT_FOR_TOO_LONG.saturating_sub(hung.elapsed()), &[qac]);
     // Four other programs have listed and watched since.
-    assert_eq!((before_qac.count(mark, LISTS), before_qac.count(mark, WATCHES)), (4, 5), "once, from its version");
+    // One that is hasty may find a quiet watch silent, and opens it again, too.
+    let (lists, watches) = (before_qac.count(mark, LISTS), before_qac.count(mark, WATCHES));
+    assert!(lists == 4 && (5..=6).contains(&watches), "once, from its version: {lists} lists, {watches} watches");
     watch.until_true("and dev, after all of it", SOON, &[dev]);
 }
 
@@ -124,8 +129,7 @@ fn lists_that_do_not_come_whole(desk: &Desk, proxy: &Proxy, dev: &Cluster) {
         proxy.fault_times(1, LISTS, Fault::Throttle(150_000)),
     ];
     let mut watch = desk.watch(&["status", "--watch"]);
-    let slow = Duration::from_secs(90);
-    watch.until("reports are read", slow, |status| environment(status, "dev")["complete"] == true);
+    watch.until("reports are read", AFTER_FOUR, |status| environment(status, "dev")["complete"] == true);
     assert!(faults.iter().all(|fault| fault.hits() == 1));
     for (_, status) in &watch.seen {
         let is_whole = faults.len() == proxy.count(mark, LISTS) && reports(status) == "live";

@@ -17,7 +17,7 @@ use std::time::Duration;
 /// Files are looked at every 2 s, and read when they are at rest.
 const PICKED_UP: Duration = Duration::from_secs(15);
 
-/// A plugin is run again a minute after its credentials were refused.
+/// A plugin is run again a minute after its credentials were refused, or a part of it by a hasty desk.
 const LOGGED_IN: Duration = Duration::from_secs(80);
 
 #[test]
@@ -126,7 +126,7 @@ fn true_of(watch: &mut Watch, what: &str, cluster: &Cluster) {
 fn a_login_that_comes_later(fleet: &Fleet, plugin: &Plugin) -> (Desk, Watch) {
     let path = plugin.program.with_extension("kubeconfig");
     kubeconfig(fleet, &[], &path, &plugin.user());
-    let desk = desk(fleet, &path);
+    let desk = desk(fleet, &path).hasty();
     let mut watch = desk.watch(&["status", "--watch"]);
     let (_, status) = watch.until("a person has to log in", SOON, is("dev", "login-needed"));
     assert!(message(&status).contains("late-plugin") && message(&status).contains("401"), "{}", message(&status));

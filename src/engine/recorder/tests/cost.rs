@@ -48,8 +48,8 @@ fn cells(look: u64) -> Vec<PolicyCell> {
         let met = (look * CHANGED + n as u64 * 3) / POLICIES as u64;
         let enforced = n == 0 && (look / 20) % 2 == 1;
         let mode = if enforced { Mode::Enforce } else { Mode::Audit };
-        let findings = Tally { pass: 1_200, fail: met % 50, ..Tally::default() };
-        PolicyCell { revision: Some(Revision("r".into())), findings, ..fleet::cell(&format!("policy-{n:03}"), mode) }
+        let owners = Tally { pass: 1_200, fail: met % 50, ..Tally::default() };
+        PolicyCell { revision: Some(Revision("r".into())), owners, ..fleet::cell(&format!("policy-{n:03}"), mode) }
     };
     (0..POLICIES).map(cell).collect()
 }

@@ -1,14 +1,14 @@
 //! Views in, news out.
 
 use super::*;
-use crate::domain::{Revision, Sync};
+use crate::domain::{Gap, InForce, Revision, Sync};
 use crate::fleet::view::KindView;
 use crate::testing::fleet;
 
 fn cell(name: &str, mode: Mode, revision: Option<&str>, fail: u64) -> PolicyCell {
     PolicyCell {
         revision: revision.map(|revision| Revision(revision.into())),
-        findings: Tally { fail, ..Tally::default() },
+        owners: Tally { fail, ..Tally::default() },
         ..fleet::cell(name, mode)
     }
 }
@@ -145,6 +145,40 @@ fn what_is_watched_is_told_at_its_ends_and_in_between() {
 }
 
 #[test]
+fn while_no_request_would_make_an_event_none_are_watched() {
+    let silent = |change: fn(&mut EnvironmentView)| {
+        let mut view = audit(0);
+        change(&mut view);
+        view
+    };
+    for silence in [
+        silent(|view| view.makes_events = Some(false)),
+        silent(|view| view.makes_events = None),
+        silent(|view| view.answers = InForce::because(Force::No, Gap::NotCarried)),
+        silent(|view| view.answers = InForce::default()),
+    ] {
+        let mut bench = Bench::new();
+        bench.all(0, 0, audit(0));
+        assert_eq!(bench.all(5, 5, silence.clone()).1, ["events ended 0", "policies 0-5, reports 0-5, exceptions 0-5"]);
+        assert_eq!(bench.all(5, 5, silence).1, Vec::<String>::new());
+        assert_eq!(bench.all(5, 5, audit(0)).1, ["policies 0-15, reports 0-15, events 15-15, exceptions 0-15"]);
+    }
+}
+
+#[test]
+fn what_is_seen_of_some_namespaces_is_noted_so() {
+    let mut bench = Bench::new();
+    let limited = || EnvironmentView { namespaces: vec!["shop".to_owned()].into(), ..audit(3) };
+    let (news, beats) = bench.all(0, 0, limited());
+    assert_eq!(news, ["0 all p=audit", "refusals", "exceptions"], "the numbers of a cluster-wide policy are not all of them");
+    assert_eq!(beats, ["policies 0-0, reports-in-part 0-0, events-in-part 0-0, exceptions 0-0"]);
+    let mut lost = limited();
+    lost.link = Link::Stale { since: Timestamp::UNIX_EPOCH };
+    let ended = "policies ended 0, reports-in-part ended 0, events-in-part ended 0, exceptions ended 0";
+    assert_eq!(bench.all(1, 1, lost).1, [ended]);
+}
+
+#[test]
 fn nothing_is_told_before_all_is_there() {
     let mut bench = Bench::new();
     let mut listing = audit(0);
@@ -182,11 +216,11 @@ fn another_cluster_is_another_environment() {
 fn refusals_are_asked_for_when_their_number_changes() {
     let mut bench = Bench::new();
     bench.after(0, audit(0));
-    let blocked = |count| EnvironmentView { blocked: Some(count), ..audit(0) };
+    let blocked = |count| EnvironmentView { blocks_held: Some(count), ..audit(0) };
     assert_eq!(bench.after(1, blocked(1)), Vec::<String>::new(), "too soon");
     assert_eq!(bench.after(1, blocked(1)), ["refusals"]);
     assert_eq!(bench.after(5, blocked(1)), Vec::<String>::new());
-    assert_eq!(bench.after(5, EnvironmentView { blocked: None, ..audit(0) }), Vec::<String>::new());
+    assert_eq!(bench.after(5, EnvironmentView { blocks_held: None, ..audit(0) }), Vec::<String>::new());
     for _ in 0..3 {
         assert_eq!(bench.after(14, blocked(1)), Vec::<String>::new());
     }

@@ -5,7 +5,7 @@ use crate::domain::Tier;
 use crate::fleet::filter::{Filter, Verdict};
 use crate::testing::{broken_text, cases};
 
-const PARTS: [&str; 42] = [
+const PARTS: [&str; 43] = [
     "env",
     "tier",
     "ns",
@@ -24,6 +24,7 @@ const PARTS: [&str; 42] = [
     "message",
     "age",
     "stale",
+    "foreign",
     "=",
     "!=",
     ">=",

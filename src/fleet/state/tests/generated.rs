@@ -1,23 +1,45 @@
 //! After any history, what is kept up to date equals what the same objects give when they are listed once, in order, and a count of those objects.
 
 mod acts;
-mod count;
+pub(crate) mod count;
 mod model;
 mod neighbours;
 mod world;
 
-use crate::domain::{ResourceRef, Sync, Tier};
+use crate::domain::{Link, ResourceRef, Sync, Tier};
 use crate::fleet::delta::{Change, Delta, StreamEvent};
 use crate::fleet::query::{BlockedRow, FindingQuery, FindingRow};
 use crate::fleet::state::{Changes, EnvironmentState, Identity};
 use crate::fleet::view::{EnvironmentView, KindView, PolicyCell};
-use crate::testing::many_cases;
+use crate::testing::{Dice, many_cases};
 use acts::{Act, bytes, history, kyverno, now, streams};
 use count::{Count, count};
 use model::Model;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+
+/// A complete environment with whatever objects, and every finding of it, counted from them.
+pub(crate) fn complete(dice: &mut Dice) -> (EnvironmentState, Vec<count::Counted>) {
+    let (mut state, mut model) = (state(), Model::default());
+    let mut tell = |delta: Delta| {
+        model.apply(&delta);
+        state.apply(delta, now());
+    };
+    tell(kyverno(6));
+    tell(Delta::Link(Link::Live));
+    for id in streams(true) {
+        let namespaces: &[&str] = if id.kind.kind().namespaced { &["a", "b"] } else { &[""] };
+        let objects = dice.some(4, |dice| world::object(id.kind, dice.pick(namespaces), dice));
+        let objects = objects.into_iter().flatten().map(|object| bytes(&object)).collect();
+        for event in [StreamEvent::ListStarted, StreamEvent::Listed { objects, total: None }, StreamEvent::ListEnded] {
+            tell(Delta::Stream(id.clone(), event));
+        }
+    }
+    state.settle();
+    let rows = count::rows(&model, &mut Count::default());
+    (state, rows)
+}
 
 /// Acts of one history, at most.
 const LENGTH: usize = 60;
@@ -58,7 +80,12 @@ fn run(everywhere: bool, acts: &[Act]) -> Result<(), String> {
 }
 
 fn state() -> EnvironmentState {
-    let mut state = EnvironmentState::new(Identity { name: "dev".into(), tier: Tier::Normal, context: "kind-dev".into() });
+    let mut state = EnvironmentState::new(Identity {
+        name: "dev".into(),
+        tier: Tier::Normal,
+        context: "kind-dev".into(),
+        namespaces: Vec::new().into(),
+    });
     state.apply(Delta::Alive, now());
     state.apply(kyverno(6), now());
     state
@@ -166,7 +193,10 @@ fn everything(state: &mut EnvironmentState) -> Everything {
     for by_owner in [false, true] {
         crate::fleet::ledger::tests::faults_are_found_without_a_walk(&state.ledger, by_owner);
     }
-    let uses = state.ledger.exception_uses().into_iter().map(|(names, uses)| (names.to_owned(), uses)).collect();
+    let mut uses = BTreeMap::new();
+    for excuse in state.ledger.excuses().into_iter().filter(|excuse| !excuse.names.is_empty()) {
+        *uses.entry(excuse.names.to_owned()).or_default() += excuse.uses;
+    }
     (essence(&view), rows(false), rows(true), state.blocked_rows(None), uses)
 }
 
@@ -176,6 +206,7 @@ fn counted((view, findings, owners, blocked, uses): &Everything) -> Count {
     for cell in &view.0 {
         let sum = count.policies.entry((cell.key.source.to_string(), cell.key.id.report_name())).or_default();
         (sum.findings, sum.owners, sum.stale, sum.excepted) = (cell.findings, cell.owners, cell.stale, cell.excepted);
+        sum.foreign = cell.foreign;
         (sum.newest, sum.severity) = (cell.evaluated_at.map_or(0, jiff::Timestamp::as_second), cell.severity);
         (sum.category, sum.blocked) = (cell.category.as_deref().unwrap_or_default().to_owned(), cell.blocked);
     }

@@ -2,7 +2,7 @@
 //!
 //! What lives here: the dialog's states and how keys and answers change them. Its parts: `preview` (a plan that waits for a confirmation),
 //! `stopped` (why there is none), `running` (while it is carried out, and what became of it), `choices` (where, and back to what), `watch`
-//! (whether what a plan was made from still stands), `page` (text with words at its left), `view` (drawing). What does not: making plans and
+//! (whether what a plan was made from still stands), `written` (what a plan writes), `page` (text with words at its left), `view` (drawing). What does not: making plans and
 //! carrying them out (`engine::operations`), which verb means which wish (the screens).
 //!
 //! ```text
@@ -20,20 +20,21 @@ mod running;
 mod stopped;
 mod view;
 mod watch;
+mod written;
 
 use crate::domain::{PolicyId, Tier, clean};
 use crate::engine::operations::{Declined, Former, Outcome as Done};
 use crate::fleet::view::FleetView;
 use crate::ops::plan::{Operation, Plan};
 use crate::tui::acting::{Carried, Deed, Preparation, Progress, Wish};
-use crate::tui::keys::Verb;
+use crate::tui::keys::{Chord, Verb};
 use crate::tui::msg::{Answer, Ask, Effect};
 use crate::tui::screens::Cx;
 use crate::tui::screens::operations::ROLLBACK;
 use choices::{Environments, Formers};
 use crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers};
 use jiff::Timestamp;
-use preview::Preview;
+use preview::{Preview, Sight};
 use running::{Ended, Running};
 use std::sync::Arc;
 use stopped::{Stopped, Why};
@@ -75,8 +76,11 @@ pub(crate) struct Dialog {
     /// The question whose answer is waited for.
     pending: Option<u64>,
     state: State,
-    /// The first line in sight.
+    /// The first line in sight, and how many there was room for.
     scroll: usize,
+    height: usize,
+    /// How much of a preview is on the screen that was painted last.
+    sight: Option<Sight>,
     /// Whether somebody could see the state.
     drawn: bool,
     /// Somebody looks at something else while plans are carried out.
@@ -86,7 +90,17 @@ pub(crate) struct Dialog {
 impl Dialog {
     /// Begins with a wish: what has to be chosen first is asked for, else plans are made.
     pub(crate) fn open(wish: Wish, acknowledge: bool, cx: &mut Cx<'_>) -> Self {
-        let mut dialog = Self { wish, acknowledge, pending: None, state: State::Planning(cx.now), scroll: 0, drawn: false, aside: false };
+        let mut dialog = Self {
+            wish,
+            acknowledge,
+            pending: None,
+            state: State::Planning(cx.now),
+            scroll: 0,
+            height: 0,
+            sight: None,
+            drawn: false,
+            aside: false,
+        };
         dialog.begin(cx);
         dialog
     }
@@ -113,12 +127,15 @@ impl Dialog {
 
     /// Whatever comes next has to be seen before a key is meant for it.
     fn become_state(&mut self, state: State) {
-        (self.state, self.scroll, self.drawn) = (state, 0, false);
+        (self.state, self.scroll, self.sight, self.drawn) = (state, 0, None, false);
     }
 
     /// It was drawn where a person can see it.
     pub(crate) fn drawn(&mut self) {
         self.drawn = true;
+        if let (State::Preview(preview), Some(sight)) = (&mut self.state, self.sight) {
+            preview.sight = sight;
+        }
     }
 
     /// Whether plans are being carried out.
@@ -202,7 +219,7 @@ impl Dialog {
             return Act::Close;
         }
         self.aside = true;
-        *cx.say = Some("it is carried out all the same; what became of it will be shown".to_owned());
+        *cx.say = Some("It continues in the background; the result will appear here.".to_owned());
         Act::Stay
     }
 
@@ -211,20 +228,38 @@ impl Dialog {
         if matches!(self.state, State::Environments(_) | State::Formers(_)) {
             return false;
         }
+        // A line of what was read stays in sight.
+        let page = self.height.saturating_sub(1).max(1);
         self.scroll = match code {
             KeyCode::Up => self.scroll.saturating_sub(1),
             KeyCode::Down => self.scroll.saturating_add(1),
-            KeyCode::PageUp => self.scroll.saturating_sub(10),
-            KeyCode::PageDown => self.scroll.saturating_add(10),
+            KeyCode::PageUp => self.scroll.saturating_sub(page),
+            KeyCode::PageDown => self.scroll.saturating_add(page),
+            KeyCode::Home if !self.types() => 0,
+            KeyCode::End if !self.types() => usize::MAX / 2,
             _ => return false,
         };
         true
+    }
+
+    /// Whether keys that move within a line are for one that is typed.
+    fn types(&self) -> bool {
+        match &self.state {
+            State::Reason(_) => true,
+            State::Preview(preview) => preview.types(),
+            State::Stopped(stopped) => stopped.reason.is_some(),
+            _ => false,
+        }
     }
 
     fn preview_key(&mut self, event: KeyEvent, plain: bool, verb: Option<Verb>, cx: &mut Cx<'_>) -> Act {
         let State::Preview(preview) = &mut self.state else { return Act::Stay };
         if verb == Some(Verb::Save) && !plain {
             cx.effects.push(Effect::Save(preview.file()));
+            return Act::Stay;
+        }
+        if Chord::from(event).to_string() == written::UNFOLD {
+            preview.unfold();
             return Act::Stay;
         }
         match preview.key(event, plain) {

@@ -4,7 +4,7 @@ use crate::domain::clean;
 use crate::tui::overlays::TextLine;
 use crate::tui::screens::View;
 use crate::tui::screens::rollout::wording::{self, Spans};
-use crate::tui::text::{pad, width, wrap};
+use crate::tui::text::{pad, pieces, width, wrap};
 use crate::tui::theme::Role;
 
 /// Columns of the words at the left.
@@ -80,10 +80,15 @@ impl<'a> Page<'a> {
         }
     }
 
-    /// A line of text as it is, blanks and all.
+    /// A line of text as it is, blanks and all, over as many lines as it needs.
     pub(super) fn verbatim(&mut self, text: &str, role: Role) {
         let text = clean(text).into_owned();
-        self.line("", vec![(text, role)]);
+        let further = format!("{:>1$}", self.view.theme.symbols.crumb, LEAD - 1);
+        for (i, piece) in pieces(&text, self.room()).into_iter().enumerate() {
+            let mut line = vec![(pad(if i == 0 { "" } else { &further }, LEAD), Role::Muted)];
+            line.push((piece.to_owned(), role));
+            self.lines.push(line);
+        }
     }
 
     /// Something that can be chosen.

@@ -4,12 +4,11 @@
 
 use super::page::Page;
 use super::watch::{self, Seen};
+use super::written::Written;
 use super::{environment_of, policy_of, text_of, type_into};
 use crate::domain::{Amount, Condition, ConditionName, ConditionState, Mode, clean};
 use crate::fleet::view::FleetView;
-use crate::kinds::transfer::OURS;
-use crate::ops::diff::Change;
-use crate::ops::plan::{CommitPlan, ConfirmLevel, Operation, Plan, Verb, to_file, too_old};
+use crate::ops::plan::{ConfirmLevel, Operation, Plan, to_file, too_old};
 use crate::tui::acting::Prepared;
 use crate::tui::screens::View;
 use crate::tui::screens::rollout::wording::{self, Spans};
@@ -21,6 +20,10 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use tui_input::Input;
 
+/// A window in which a preview can be read.
+const LEAST_COLUMNS: u16 = 40;
+const LEAST_ROWS: u16 = 12;
+
 /// Where the keys go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Focus {
@@ -29,6 +32,17 @@ pub(super) enum Focus {
     Name,
     No,
     Yes,
+}
+
+/// How much of a preview could be seen. What needs a name to be typed can only be confirmed once its end was in sight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sight {
+    /// Not all of it yet.
+    Part,
+    /// Its end was in sight.
+    End,
+    /// The window, of so many columns and rows, is too small to read it.
+    TooSmall(u16, u16),
 }
 
 /// What a key came to.
@@ -47,6 +61,8 @@ pub(super) enum Act {
 /// See the module.
 pub(super) struct Preview {
     prepared: Vec<Prepared>,
+    /// What each step of each plan writes.
+    written: Vec<Vec<Written>>,
     pub(super) focus: Focus,
     pub(super) ticket: Input,
     /// The ticket that the plans have.
@@ -58,6 +74,10 @@ pub(super) struct Preview {
     pub(super) barred: Option<String>,
     /// The plans are made again.
     pub(super) waits: bool,
+    /// Whether our own annotations are shown in full.
+    unfolded: bool,
+    /// How much of it could be seen.
+    pub(super) sight: Sight,
     /// What the fleet showed of each plan's target when it was made.
     pub(super) before: Vec<Option<Seen>>,
     /// The same of everything the plans were made from.
@@ -73,11 +93,13 @@ impl Preview {
             prepared.iter().map(|one| policy_of(&one.plan).and_then(|policy| watch::seen(fleet, environment_of(&one.plan), &policy)));
         let before = before.collect();
         let basis = prepared.iter().map(|one| watch::basis(&one.plan, fleet)).collect();
+        let written = prepared.iter().map(|one| one.plan.steps.iter().map(Written::of).collect()).collect();
         let focus = if wanted.is_some() { Focus::Name } else { Focus::No };
         Self {
             before,
             basis,
             prepared,
+            written,
             focus,
             ticket: Input::new(ticket.unwrap_or_default().to_owned()),
             has: ticket.map(str::to_owned),
@@ -85,6 +107,8 @@ impl Preview {
             wanted,
             barred,
             waits: false,
+            unfolded: false,
+            sight: Sight::Part,
         }
     }
 
@@ -114,8 +138,65 @@ impl Preview {
     pub(super) fn input(&mut self) -> Option<&mut Input> {
         match self.focus {
             Focus::Ticket => Some(&mut self.ticket),
-            Focus::Name if !self.waits => Some(&mut self.name),
+            Focus::Name if self.takes_name() => Some(&mut self.name),
             _ => None,
+        }
+    }
+
+    /// Whether the name can be typed now.
+    fn takes_name(&self) -> bool {
+        self.takes_name_at(self.sight)
+    }
+
+    fn takes_name_at(&self, sight: Sight) -> bool {
+        !self.waits && sight == Sight::End
+    }
+
+    /// Whether keys that move within a line are for one that is typed.
+    pub(super) fn types(&self) -> bool {
+        self.types_at(self.sight)
+    }
+
+    /// The same once so much of it was seen.
+    pub(super) fn types_at(&self, sight: Sight) -> bool {
+        self.focus == Focus::Ticket || (self.focus == Focus::Name && self.takes_name_at(sight))
+    }
+
+    /// How much of it can be seen where so many lines are left below, in a window of that size.
+    pub(super) fn sight_with(&self, left: usize, (columns, rows): (u16, u16)) -> Sight {
+        match self.sight {
+            _ if columns < LEAST_COLUMNS || rows < LEAST_ROWS => Sight::TooSmall(columns, rows),
+            Sight::End => Sight::End,
+            _ if left == 0 => Sight::End,
+            _ => Sight::Part,
+        }
+    }
+
+    /// Whether our own annotations can be shown as one line.
+    pub(super) fn folds(&self) -> bool {
+        self.written.iter().flatten().any(Written::folds)
+    }
+
+    /// Whether they are shown in full.
+    pub(super) fn is_unfolded(&self) -> bool {
+        self.unfolded
+    }
+
+    /// Shows our own annotations in full, or as one line. The end of what is shown then was not in sight yet.
+    pub(super) fn unfold(&mut self) {
+        if self.folds() {
+            (self.unfolded, self.sight) = (!self.unfolded, Sight::Part);
+        }
+    }
+
+    /// What enter does once so much of it was seen, where it does something.
+    pub(super) fn enter_at(&self, sight: Sight) -> Option<&'static str> {
+        match self.focus {
+            Focus::Ticket => Some("take the ticket"),
+            _ if self.waits => None,
+            Focus::Name => self.takes_name_at(sight).then_some("go on"),
+            Focus::No => Some("no"),
+            Focus::Yes => Some("yes"),
         }
     }
 
@@ -142,6 +223,7 @@ impl Preview {
             }
             // What is shown is about to be replaced: nothing of it can be confirmed.
             _ if self.waits => Act::Stay,
+            (Focus::Name, _) if !self.takes_name() => Act::Say(self.out_of_sight()),
             (Focus::Name, KeyCode::Enter) => self.named(),
             (Focus::Name, _) => {
                 type_into(&mut self.name, event);
@@ -180,28 +262,43 @@ impl Preview {
         Act::Ticket(ticket)
     }
 
+    /// Why nothing can be confirmed yet.
+    fn out_of_sight(&self) -> String {
+        match self.sight {
+            Sight::TooSmall(columns, rows) => too_small(columns, rows),
+            _ => "scroll to the end of the preview first: end or pgdn".to_owned(),
+        }
+    }
+
     fn named(&mut self) -> Act {
         let Some(wanted) = &self.wanted else { return Act::Stay };
         if self.name.value().trim() == wanted {
             return Act::Go;
         }
         let typed = clean(self.name.value().trim()).into_owned();
-        let why = if typed.is_empty() { "nothing was typed".to_owned() } else { format!("{typed} is not its name") };
-        Act::Say(format!("{why}: type {} to go on, or esc", clean(wanted)))
+        let why = if typed.is_empty() { String::new() } else { format!("\"{typed}\" does not match. ") };
+        Act::Say(format!("{why}Type {}, or esc to cancel.", clean(wanted)))
     }
 
     /// The plans in words.
     pub(super) fn page(&self, page: &mut Page<'_>) {
-        for (place, (prepared, before)) in self.prepared.iter().zip(&self.before).enumerate() {
+        for (place, ((prepared, written), before)) in self.prepared.iter().zip(&self.written).zip(&self.before).enumerate() {
             if self.prepared.len() > 1 {
                 if place > 0 {
                     page.blank();
                 }
                 heading(&prepared.plan, place, self.prepared.len(), page);
+            } else if let Some(step) = prepared.plan.steps.first() {
+                page.say("policy", &step.object.to_string(), Role::Strong);
             }
-            plan(prepared, before.as_ref(), page);
+            plan(prepared, written, before.as_ref(), self.unfolded, page);
         }
     }
+}
+
+/// Why a window is too small, and how large it must be.
+pub(super) fn too_small(columns: u16, rows: u16) -> String {
+    format!("this window ({columns}x{rows}) is too small to read the preview: {LEAST_COLUMNS}x{LEAST_ROWS} or more is needed to confirm")
 }
 
 /// The name that has to be typed for a plan.
@@ -253,30 +350,12 @@ fn mode_after(plan: &Plan) -> Option<Mode> {
     }
 }
 
-fn plan(prepared: &Prepared, before: Option<&Seen>, page: &mut Page<'_>) {
+fn plan(prepared: &Prepared, written: &[Written], before: Option<&Seen>, unfolded: bool, page: &mut Page<'_>) {
     let plan = &prepared.plan;
     place(prepared, page);
     gate(plan, page);
-    for step in &plan.steps {
-        let added = step.diff.iter().filter(|line| line.change == Change::Added).count();
-        let how = if step.before.is_none() { format!(", {}", words::counted(added as u64, "line", "lines")) } else { String::new() };
-        page.say("change", &format!("{} {}{how}", step.verb.as_str(), step.object), Role::Strong);
-        // What the policy will say comes before what we write beside it.
-        let (ours, theirs): (Vec<_>, Vec<_>) = step.diff.iter().partition(|line| line.path.contains(OURS));
-        for line in theirs {
-            let (mark, role) = match line.change {
-                Change::Added => ("", Role::Good),
-                Change::Removed => ("", Role::Fault),
-                Change::Changed => ("~ ", Role::Attention),
-            };
-            page.code(&format!("{mark}{line}"), role);
-        }
-        for line in ours {
-            page.code(&line.to_string(), Role::Muted);
-        }
-        if let Verb::Commit { commit } = &step.verb {
-            committed(commit, page);
-        }
+    for written in written {
+        written.page(unfolded, page);
     }
     for note in &plan.notes {
         page.say("note", note, Role::Muted);
@@ -295,31 +374,6 @@ fn plan(prepared: &Prepared, before: Option<&Seen>, page: &mut Page<'_>) {
     page.say("undo", plan.undo.words(), Role::Text);
 }
 
-/// Where a commit is pushed to, what of each file changes, and its message, word for word.
-fn committed(commit: &CommitPlan, page: &mut Page<'_>) {
-    page.say("git", &format!("{}, branch {}", commit.repo, commit.branch), Role::Text);
-    let push = if commit.is_proposal() {
-        format!("{}, a branch of its own: open a pull request afterwards; nothing changes before it is merged", commit.to)
-    } else {
-        format!("{} itself: the tool that reads it applies it", commit.to)
-    };
-    page.say("push", &push, Role::Attention);
-    for file in &commit.files {
-        page.say("file", &file.path, Role::Strong);
-        for line in file.diff.lines() {
-            let role = match line.as_bytes().first() {
-                Some(b'+') => Role::Good,
-                Some(b'-') => Role::Fault,
-                _ => Role::Muted,
-            };
-            page.verbatim(line, role);
-        }
-    }
-    for (place, line) in commit.message.lines().enumerate() {
-        page.say(if place == 0 { "message" } else { "" }, line, Role::Muted);
-    }
-}
-
 /// Environment, context, server and cluster, and who it is that acts.
 fn place(prepared: &Prepared, page: &mut Page<'_>) {
     let plan = &prepared.plan;
@@ -334,7 +388,7 @@ fn place(prepared: &Prepared, page: &mut Page<'_>) {
     pieces.extend(basis.map(|basis| muted(basis.server.clone())).filter(|piece| !piece[0].0.is_empty()));
     pieces.extend(basis.map(|basis| muted(format!("cluster {}", basis.cluster_uid))));
     page.flow("where", pieces);
-    let seen = prepared.seen_as.as_ref().map(|seen| format!(", seen there as {seen}")).unwrap_or_default();
+    let seen = prepared.seen_as.as_ref().map(|seen| format!(" (cluster user {seen})")).unwrap_or_default();
     let ticket = plan.ticket.as_ref().map(|ticket| format!(", ticket {ticket}")).unwrap_or_default();
     page.say("who", &format!("{}{seen}{ticket}", plan.made_by), Role::Text);
 }
@@ -381,7 +435,7 @@ fn conditions(gate: &Value) -> Vec<Condition> {
             _ => ConditionState::Unknown,
         };
         let (source, reason) = (text("source").to_owned(), text("reason").to_owned());
-        Some(Condition { name, state, value: amount("value"), limit: amount("limit"), source, reason })
+        Some(Condition { name, state, value: amount("value"), limit: amount("limit"), source, evidence: Vec::new(), reason })
     };
     gate.get("conditions").and_then(Value::as_array).into_iter().flatten().filter_map(read).collect()
 }
@@ -392,17 +446,18 @@ fn impact(plan: &Plan, before: Option<&Seen>, page: &mut Page<'_>) {
         plan.impact.iter().for_each(|line| page.say("impact", line, Role::Text));
         return;
     }
-    let failing = before.map(|seen| match seen.faults {
-        Some(faults) => format!("; {} now", words::counted(faults, "owner fails", "owners fail")),
-        None => "; how many fail now is not known".to_owned(),
+    let failing = before.map(|seen| match (seen.faults, seen.evaluated_at) {
+        (Some(0), None) => "; violations unknown until the first scan".to_owned(),
+        (Some(faults), _) => format!("; {} now", words::counted(faults, "workload fails", "workloads fail")),
+        (None, _) => "; how many fail now is unknown".to_owned(),
     });
     let failing = failing.unwrap_or_default();
     match (plan.operation, mode_after(plan)) {
         (Operation::Promote, Some(Mode::Enforce)) => {
-            page.say("impact", &format!("what violates it is refused from then on{failing}"), Role::Text);
+            page.say("impact", &format!("what violates it is blocked from then on{failing}"), Role::Text);
         }
         (Operation::Promote | Operation::Demote, Some(Mode::Audit)) => {
-            page.say("impact", &format!("audit only: nothing is refused{failing}"), Role::Text);
+            page.say("impact", &format!("audit only: nothing is blocked{failing}"), Role::Text);
         }
         _ => {}
     }
@@ -415,8 +470,15 @@ mod tests {
 
     #[test]
     fn a_gate_is_read_back_from_its_plan_as_it_was() {
-        let condition =
-            |name, state, value, limit| Condition { name, state, value, limit, source: "events".to_owned(), reason: "because".to_owned() };
+        let condition = |name, state, value, limit| Condition {
+            name,
+            state,
+            value,
+            limit,
+            source: "events".to_owned(),
+            evidence: Vec::new(),
+            reason: "because".to_owned(),
+        };
         let hours = |hours| Some(Amount::Time(SignedDuration::from_hours(hours)));
         let gate = Gate {
             policy: PolicyId { group: String::new(), kind: String::new(), namespace: None, name: "one".to_owned() },

@@ -5,8 +5,8 @@
 use super::page::Page;
 use super::watch::{self, Seen};
 use super::{environment_of, is_done, policy_of, preview};
-use crate::domain::clean;
 use crate::domain::journal::StepResult;
+use crate::domain::{Mode, clean};
 use crate::engine::operations::{Declined, Outcome, Stage};
 use crate::ops::plan::{Direction, Operation, Plan};
 use crate::tui::acting::{Carried, Progress};
@@ -103,6 +103,7 @@ pub(super) struct Ended {
     pub(super) plans: Arc<[Plan]>,
     pub(super) carried: Carried,
     pub(super) before: Vec<Option<Seen>>,
+    /// When it ended.
     pub(super) at: Timestamp,
 }
 
@@ -196,8 +197,9 @@ impl Ended {
         }
         if let Some(policy) = policy_of(plan).filter(|_| plan.operation != Operation::Unblock) {
             let before = self.before.get(place).and_then(Option::as_ref);
-            page.line("before", standing(before, view));
-            page.line("now", standing(watch::seen(view.fleet, environment_of(plan), &policy).as_ref(), view));
+            page.line("before", before_it(before, view));
+            let seen = watch::seen(view.fleet, environment_of(plan), &policy);
+            page.line("now", after_it(outcome, seen.as_ref(), view));
         }
         match &outcome.undo {
             Some(path) => {
@@ -223,12 +225,103 @@ fn title(plan: &Plan) -> String {
 }
 
 /// `▒ audit, 3 failing`.
-fn standing(seen: Option<&Seen>, view: &View<'_>) -> Spans {
-    let symbols = view.theme.symbols;
-    let Some(seen) = seen else { return vec![(format!("{} not there", symbols.absent), Role::Muted)] };
-    let faults = match seen.faults {
-        Some(faults) => format!(", {} failing", words::number(faults)),
-        None => ", how many fail is not known".to_owned(),
+fn before_it(seen: Option<&Seen>, view: &View<'_>) -> Spans {
+    let Some(seen) = seen else { return vec![(format!("{} not there", view.theme.symbols.absent), Role::Muted)] };
+    let faults = match (seen.faults, seen.evaluated_at) {
+        (Some(0), None) => UNTIL_A_SCAN.to_owned(),
+        (Some(faults), _) => failing(faults),
+        (None, _) => UNKNOWN.to_owned(),
     };
-    vec![(format!("{} {}", symbols.mode(seen.mode), words::mode_word(seen.mode)), Role::Strong), (faults, Role::Text)]
+    mode_and(seen.mode, faults, view)
+}
+
+/// The same after a write, as the operation reports it: the fleet's numbers may still be those of before. Where the operation reports nothing of what it
+/// wrote, only the mode is known.
+fn after_it(outcome: &Outcome, seen: Option<&Seen>, view: &View<'_>) -> Spans {
+    if let Some(effect) = outcome.steps.iter().rev().find_map(|step| step.effect) {
+        return mode_and(effect.mode, effect.violations.map_or_else(|| UNTIL_A_SCAN.to_owned(), failing), view);
+    }
+    let wrote = outcome.steps.iter().any(|step| matches!(step.result, StepResult::Done | StepResult::Unknown));
+    match seen {
+        Some(seen) if wrote => mode_and(seen.mode, UNKNOWN.to_owned(), view),
+        seen => before_it(seen, view),
+    }
+}
+
+const UNKNOWN: &str = ", violations unknown";
+const UNTIL_A_SCAN: &str = ", violations unknown until the first scan";
+
+fn failing(count: u64) -> String {
+    format!(", {} failing", words::number(count))
+}
+
+fn mode_and(mode: Mode, faults: String, view: &View<'_>) -> Spans {
+    vec![(format!("{} {}", view.theme.symbols.mode(mode), words::mode_word(mode)), Role::Strong), (faults, Role::Text)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::operations::{Effect, StepOutcome};
+    use crate::ops::plan::ObjectRef;
+
+    fn outcome(result: StepResult, effect: Option<Effect>) -> Outcome {
+        let object = ObjectRef {
+            group: "kyverno.io".to_owned(),
+            version: "v1".to_owned(),
+            kind: "ClusterPolicy".to_owned(),
+            plural: "clusterpolicies".to_owned(),
+            namespace: None,
+            name: "one".to_owned(),
+        };
+        let (reason, diff, warnings) = (String::new(), Vec::new(), Vec::new());
+        let step = StepOutcome { environment: "qac".to_owned(), verb: "patch", object, result, reason, diff, effect, warnings };
+        Outcome { plan: "5f0c".to_owned(), undo: None, dry_run: false, steps: vec![step] }
+    }
+
+    #[test]
+    fn after_a_write_the_operation_says_what_is_known() {
+        let at = |seconds: i64| Timestamp::from_second(1_000_000 + seconds).unwrap();
+        let zone = jiff::tz::TimeZone::UTC;
+        let (theme, keys, road) = (
+            crate::tui::theme::Theme::new(crate::tui::ColorDepth::None, true),
+            crate::tui::Keymap::default(),
+            crate::ops::road::Road::default(),
+        );
+        let fleet = crate::fleet::view::FleetView::default();
+        let view = View { fleet: &fleet, now: at(20), theme: &theme, zone: &zone, road: &road, keys: &keys };
+        let seen = |faults, evaluated_at| Seen { mode: Mode::Audit, revision: None, faults, evaluated_at };
+        for (faults, evaluated_at, expected) in [
+            (Some(0), None, "violations unknown until the first scan"),
+            (Some(0), Some(at(9)), "0 failing"),
+            (Some(3), Some(at(9)), "3 failing"),
+            (None, Some(at(9)), "violations unknown"),
+        ] {
+            let seen = seen(faults, evaluated_at);
+            assert_eq!(before_it(Some(&seen), &view)[1].0, format!(", {expected}"));
+            assert_eq!(
+                after_it(&outcome(StepResult::Refused, None), Some(&seen), &view),
+                before_it(Some(&seen), &view),
+                "nothing was written"
+            );
+        }
+        // Whatever the fleet shows, before a scan or after it.
+        let effect = |violations, before| Some(Effect { mode: Mode::Enforce, violations, before, evaluated: 60 });
+        for seen in [None, Some(seen(Some(7), Some(at(9)))), Some(seen(Some(7), Some(at(19))))] {
+            for (effect, expected) in [
+                (effect(Some(3), None), "3 failing"),
+                (effect(Some(0), None), "0 failing"),
+                (effect(None, Some(7)), "violations unknown until the first scan"),
+                (effect(None, None), "violations unknown until the first scan"),
+            ] {
+                let said = after_it(&outcome(StepResult::Done, effect), seen.as_ref(), &view);
+                assert!(said[0].0.ends_with("enforce"), "{said:?}");
+                assert_eq!(said[1].0, format!(", {expected}"), "{seen:?}");
+            }
+        }
+        for result in [StepResult::Done, StepResult::Unknown] {
+            let said = after_it(&outcome(result, None), Some(&seen(Some(7), Some(at(19)))), &view);
+            assert_eq!(said[1].0, ", violations unknown", "{result}");
+        }
+    }
 }

@@ -1,15 +1,16 @@
 //! Draws the dialog: its frame, the text that scrolls, and below it what is typed.
 
 use super::page::Page;
-use super::preview::{self, Focus, Preview};
-use super::{Dialog, State, environment_of, is_production};
+use super::preview::{self, Focus, Preview, Sight};
+use super::written::UNFOLD;
+use super::{Dialog, State, environment_of, is_production, text_of};
 use crate::domain::clean;
 use crate::tui::overlays::{TextLine, framed};
 use crate::tui::pen::{Pen, Shade};
 use crate::tui::screens::View;
 use crate::tui::screens::operations::ROLLBACK;
 use crate::tui::screens::rollout::wording::{self, Spans};
-use crate::tui::text::{fit, width};
+use crate::tui::text::{fit, width, wrap};
 use crate::tui::theme::Role;
 use crate::tui::words;
 use ratatui::buffer::Buffer;
@@ -23,12 +24,13 @@ const WITH_FRAME_FROM: u16 = 10;
 
 impl Dialog {
     /// Draws itself over `area`.
-    pub(crate) fn draw(&mut self, view: &View<'_>, area: Rect, buffer: &mut Buffer) {
+    fn draw(&mut self, view: &View<'_>, area: Rect, buffer: &mut Buffer) {
+        let window = (area.width, area.height);
         let area = if area.height >= WITH_FRAME_FROM { Rect { height: area.height - 2, ..area } } else { area };
         let columns = area.width.saturating_sub(4).min(WIDEST);
         let mut page = Page::new(view, usize::from(columns));
         self.page(&mut page);
-        let foot = self.foot(view, usize::from(columns));
+        let foot = self.foot(view, usize::from(columns), self.sight_with(usize::MAX, window));
         let used = page.width().max(foot.iter().map(wording::columns).max().unwrap_or(0)).max(60);
         let below = if foot.is_empty() { 0 } else { foot.len() + 1 };
         let as_u16 = |n: usize| u16::try_from(n).unwrap_or(u16::MAX);
@@ -45,6 +47,11 @@ impl Dialog {
             self.scroll = self.scroll.min(selected).max((selected + 1).saturating_sub(height));
         }
         self.scroll = self.scroll.min(most);
+        self.height = height;
+        // The end is in sight only where something of the text is.
+        let left = if height == 0 { usize::MAX } else { page.lines.len().saturating_sub(self.scroll + height) };
+        self.sight = self.sight_with(left, window);
+        let foot = self.foot(view, usize::from(columns), self.sight);
         for (row, (place, line)) in page.lines.iter().enumerate().skip(self.scroll).take(height).enumerate() {
             put(line, page.selected == Some(place), view, body, as_u16(row), buffer);
         }
@@ -68,35 +75,56 @@ impl Dialog {
         }
     }
 
+    /// Draws itself and its footer, which depends on how much of a preview could be drawn. A low window is covered by the dialog.
+    pub(crate) fn draw_with_footer(&mut self, view: &View<'_>, area: Rect, footer: Rect, buffer: &mut Buffer) {
+        if area.height < WITH_FRAME_FROM {
+            self.footer(view, footer, buffer);
+            self.draw(view, area, buffer);
+        } else {
+            self.draw(view, area, buffer);
+            self.footer(view, footer, buffer);
+        }
+    }
+
     /// The keys that work now, instead of those of the screen below.
-    pub(crate) fn footer(&self, view: &View<'_>, area: Rect, buffer: &mut Buffer) {
+    fn footer(&self, view: &View<'_>, area: Rect, buffer: &mut Buffer) {
         let save = view.keys.of(crate::tui::keys::Verb::Save);
         let keys: Vec<(&str, &str)> = match &self.state {
             State::Environments(_) => vec![("enter", "choose"), ("esc", "cancel")],
             State::Formers(list) if list.has_any() => vec![("enter", "choose"), ("esc", "cancel")],
             State::Formers(_) | State::Planning(_) => vec![("esc", "cancel")],
-            State::Reason(_) => vec![("enter", "go on"), ("esc", "cancel")],
-            State::Preview(preview) if preview.barred.is_some() => vec![("esc", "close"), (save, "save the plan")],
-            State::Preview(preview) => {
-                let mut keys = match preview.focus {
-                    Focus::Ticket => vec![("enter", "take the ticket")],
-                    Focus::Name => vec![("enter", "go on")],
-                    Focus::No | Focus::Yes => {
-                        vec![("y", "yes"), ("n", "no"), ("enter", if preview.focus == Focus::No { "no" } else { "yes" })]
-                    }
-                };
-                keys.extend([("esc", "cancel"), ("tab", "next field"), ("pgdn", "more"), (save, "save the plan")]);
+            State::Reason(input) => with_enter(input, "go on", "cancel"),
+            State::Preview(preview) if preview.barred.is_some() => {
+                let mut keys = vec![("esc", "close")];
+                keys.extend(fold_key(preview));
+                keys.push((save, "save the plan"));
                 keys
             }
-            State::Stopped(stopped) if stopped.reason.is_some() => vec![("enter", "plan with this reason"), ("esc", "close")],
-            State::Stopped(stopped) if stopped.manifest().is_some() => {
-                vec![("c", "copy the manifest"), (save, "save the manifest"), ("esc", "close")]
+            State::Preview(preview) => {
+                let mut keys = Vec::new();
+                if matches!(preview.focus, Focus::No | Focus::Yes) && !preview.waits {
+                    keys.extend([("y", "yes"), ("n", "no")]);
+                }
+                let sight = self.sight.unwrap_or(Sight::Part);
+                keys.extend(preview.enter_at(sight).map(|word| ("enter", word)));
+                keys.extend([("esc", "cancel"), ("tab", "next field"), ("pgdn", "more")]);
+                if !preview.types_at(sight) {
+                    keys.push(("end", "all"));
+                }
+                keys.extend(fold_key(preview));
+                keys.push((save, "save the plan"));
+                keys
             }
+            State::Stopped(stopped) => match &stopped.reason {
+                Some(input) => with_enter(input, "plan with this reason", "close"),
+                None if stopped.manifest().is_some() => vec![("c", "copy the manifest"), (save, "save the manifest"), ("esc", "close")],
+                None => vec![("c", "copy"), ("esc", "close")],
+            },
             State::Running(_) => vec![("esc", "look at something else meanwhile")],
             State::Ended(ended) if ended.leaves_something() => {
                 vec![(view.keys.of(ROLLBACK), "roll back"), ("c", "copy"), ("esc", "close")]
             }
-            State::Stopped(_) | State::Ended(_) => vec![("c", "copy"), ("esc", "close")],
+            State::Ended(_) => vec![("c", "copy"), ("esc", "close")],
         };
         let mut pen = Pen::new(buffer, view.theme, area, 0);
         pen.put(" ", Role::Text);
@@ -109,6 +137,9 @@ impl Dialog {
     }
 
     fn page(&self, page: &mut Page<'_>) {
+        if !matches!(self.state, State::Preview(_) | State::Running(_) | State::Ended(_)) {
+            self.subject(page);
+        }
         match &self.state {
             State::Environments(list) => list.page(page),
             State::Formers(list) => list.page(page),
@@ -127,11 +158,38 @@ impl Dialog {
         }
     }
 
+    /// Which policy it is about and where, before there is a plan that says so.
+    fn subject(&self, page: &mut Page<'_>) {
+        let view = page.view();
+        for (place, policy) in self.wish.policies.iter().enumerate() {
+            page.say(if place == 0 { "policy" } else { "" }, &policy.to_string(), Role::Strong);
+        }
+        let environment = match &self.state {
+            State::Stopped(stopped) => stopped.gate().map(|gate| &gate.to.environment),
+            _ => None,
+        };
+        if let Some(name) = environment.or(self.wish.environment.as_ref()) {
+            let settings = view.road.environments().iter().find(|one| one.name == **name);
+            let context = settings.map(|one| one.context.as_deref().unwrap_or("in cluster"));
+            let mut pieces = vec![vec![wording::environment(name, view)]];
+            pieces.extend(context.map(|context| vec![(format!("context {}", clean(context)), Role::Text)]));
+            page.flow("where", pieces);
+        }
+        if !self.wish.policies.is_empty() {
+            page.blank();
+        }
+    }
+
+    /// How much of a preview is seen where so many lines are left below.
+    fn sight_with(&self, left: usize, window: (u16, u16)) -> Option<Sight> {
+        if let State::Preview(preview) = &self.state { Some(preview.sight_with(left, window)) } else { None }
+    }
+
     /// What is typed, and what is chosen.
-    fn foot(&self, view: &View<'_>, columns: usize) -> Vec<TextLine> {
+    fn foot(&self, view: &View<'_>, columns: usize, sight: Option<Sight>) -> Vec<TextLine> {
         match &self.state {
             State::Reason(input) => vec![field("why", input, true, columns, view)],
-            State::Preview(preview) => confirmation(preview, self.word(), columns, view),
+            State::Preview(preview) => confirmation(preview, self.word(), columns, sight.unwrap_or(Sight::Part), view),
             State::Stopped(stopped) => stopped.reason.iter().map(|input| field("reason", input, true, columns, view)).collect(),
             _ => Vec::new(),
         }
@@ -156,7 +214,7 @@ impl Dialog {
             spans.push((if promotes { " to " } else { " in " }.to_owned(), Role::Muted));
             spans.extend(target);
         } else if promotes {
-            spans.push((" along the road".to_owned(), Role::Muted));
+            spans.push((" to its next step".to_owned(), Role::Muted));
         }
         let end = match &self.state {
             State::Running(_) => Some(("under way", Role::Accent)),
@@ -191,6 +249,16 @@ impl Dialog {
     }
 }
 
+/// The keys of a line that is typed: enter takes it once it says something.
+fn with_enter(input: &Input, enter: &'static str, esc: &'static str) -> Vec<(&'static str, &'static str)> {
+    text_of(input).map(|_| ("enter", enter)).into_iter().chain([("esc", esc)]).collect()
+}
+
+/// The key that folds our own annotations, where there are any to fold.
+fn fold_key(preview: &Preview) -> Option<(&'static str, &'static str)> {
+    preview.folds().then_some((UNFOLD, if preview.is_unfolded() { "fold" } else { "unfold" }))
+}
+
 /// A line that is typed, its end in sight.
 fn field(about: &str, input: &Input, focused: bool, columns: usize, view: &View<'_>) -> TextLine {
     let mut line = vec![(crate::tui::text::pad(about, super::page::LEAD), Role::Muted)];
@@ -217,7 +285,7 @@ fn typed(input: &Input, focused: bool, room: usize, view: &View<'_>) -> Spans {
 }
 
 /// The ticket, and what has to be done to go on.
-fn confirmation(preview: &Preview, word: &str, columns: usize, view: &View<'_>) -> Vec<TextLine> {
+fn confirmation(preview: &Preview, word: &str, columns: usize, sight: Sight, view: &View<'_>) -> Vec<TextLine> {
     if let Some(why) = &preview.barred {
         return vec![vec![(format!("Not possible: {}.", clean(why)), Role::Fault)]];
     }
@@ -227,10 +295,19 @@ fn confirmation(preview: &Preview, word: &str, columns: usize, view: &View<'_>) 
         last.push(("planning again, with this ticket".to_owned(), Role::Accent));
         return vec![ticket, last];
     }
+    if let (Some(_), Sight::TooSmall(columns_now, rows_now)) = (&preview.wanted, sight) {
+        let lines = wrap(&preview::too_small(columns_now, rows_now), columns);
+        return lines.into_iter().map(|line| vec![(line, Role::Fault)]).collect();
+    }
+    if let (Some(_), Sight::Part) = (&preview.wanted, sight) {
+        last.push(("scroll to the end to confirm".to_owned(), Role::Attention));
+        last.push((" (end or pgdn)".to_owned(), Role::Muted));
+        return vec![ticket, last];
+    }
     if let Some(name) = &preview.wanted {
         last.push(("type ".to_owned(), Role::Text));
         last.push((clean(name).into_owned(), Role::Production));
-        last.push((" to go on: ".to_owned(), Role::Text));
+        last.push((" to confirm: ".to_owned(), Role::Text));
         let room = columns.saturating_sub(wording::columns(&last) + 2);
         last.extend(typed(&preview.name, preview.focus == Focus::Name, room, view));
     } else {

@@ -6,14 +6,17 @@
 use crate::domain::{Mode, PolicyId, Revision};
 use crate::fleet::view::FleetView;
 use crate::ops::plan::{Basis, Plan};
+use jiff::Timestamp;
 
 /// A policy in an environment, as the fleet shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Seen {
     pub(super) mode: Mode,
-    revision: Option<Revision>,
+    pub(super) revision: Option<Revision>,
     /// Failures and errors by owner; `None` where not everything is known.
     pub(super) faults: Option<u64>,
+    /// When Kyverno evaluated it last.
+    pub(super) evaluated_at: Option<Timestamp>,
 }
 
 /// What the fleet shows of a policy; `None` where there is none.
@@ -21,7 +24,7 @@ pub(super) fn seen(fleet: &FleetView, environment: &str, policy: &PolicyId) -> O
     let view = fleet.environment(environment)?;
     let cell = view.cells.iter().find(|cell| *cell.key.id == *policy && cell.mode != Mode::Absent)?;
     let faults = (view.complete && cell.complete).then(|| cell.owners.fail + cell.owners.error);
-    Some(Seen { mode: cell.mode, revision: cell.revision.clone(), faults })
+    Some(Seen { mode: cell.mode, revision: cell.revision.clone(), faults, evaluated_at: cell.evaluated_at })
 }
 
 fn policy(basis: &Basis) -> PolicyId {

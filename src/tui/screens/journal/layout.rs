@@ -13,6 +13,7 @@ use crate::tui::keys::Verb;
 use crate::tui::msg::Answer;
 use crate::tui::pen::Pen;
 use crate::tui::screens::lists::{is_double_click, scrolled};
+use crate::tui::screens::selection::Because;
 use crate::tui::screens::{Cx, Done, Screen, View};
 use crate::tui::text::{fit, width};
 use crate::tui::theme::Role;
@@ -124,7 +125,7 @@ impl Screen for Journal {
         match (event.kind, hit) {
             (MouseEventKind::Down(MouseButton::Left), Some(place)) => {
                 let again = self.last_click.take().is_some_and(|(at, before)| before == place && is_double_click(at, cx.now));
-                self.choose(place);
+                self.choose(place, cx);
                 if again {
                     self.open(false, cx);
                 } else {
@@ -138,7 +139,8 @@ impl Screen for Journal {
                 } else {
                     self.top = if down { self.top.saturating_add(3) } else { self.top.saturating_sub(3) };
                     self.top = self.top.min(self.listed.len().saturating_sub(self.rows));
-                    (self.follow, self.chosen) = (false, true);
+                    self.follow = false;
+                    self.stay();
                     self.want_older(cx);
                 }
             }
@@ -167,7 +169,7 @@ impl Screen for Journal {
 
     fn set_filter(&mut self, text: &str, cx: &mut Cx<'_>) -> Result<(), String> {
         self.sieve = Sieve::parse(text)?;
-        self.list(cx);
+        self.list(Because::Filter, cx);
         self.want_older(cx);
         Ok(())
     }
@@ -204,8 +206,9 @@ impl Screen for Journal {
         }
         let rows = Rect { y: area.y + head, height: area.height - head - foot, ..area };
         self.rows = usize::from(rows.height);
-        self.top = scrolled(self.top, self.place, self.listed.len(), self.rows, self.follow || !self.chosen);
+        self.top = scrolled(self.top, self.selection.start(), self.listed.len(), self.rows, self.follow || !self.selection.is_chosen());
         self.draw_rows(&columns, view, rows, buffer);
+        self.selection.drawn();
         if foot > 0 {
             let mut pen = Pen::new(buffer, view.theme, area, area.height - 1);
             pen.put(" ", Role::Text);

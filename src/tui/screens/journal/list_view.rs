@@ -79,7 +79,7 @@ impl Journal {
     pub(super) fn draw_rows(&mut self, columns: &Columns, view: &View<'_>, area: Rect, buffer: &mut Buffer) {
         for (line, (place, key)) in (0..area.height).zip(self.listed.iter().enumerate().skip(self.top)) {
             let Some(step) = self.book.steps().get(*key) else { continue };
-            let selected = place == self.place;
+            let selected = self.selection.place() == Some(place);
             let mut pen = Pen::new(buffer, view.theme, area, line);
             pen.shade(if selected { Shade::Strong } else { Shade::Plain });
             pen.put(if selected { view.theme.symbols.cursor } else { " " }, Role::Accent);

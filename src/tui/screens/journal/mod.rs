@@ -19,6 +19,7 @@ mod states;
 mod wording;
 
 use super::lists::{Hits, moved};
+use super::selection::{Because, Selection};
 use super::{Cx, Done, Place, Screen};
 use crate::domain::journal::Step;
 use crate::tui::keys::{Binding, Verb};
@@ -58,11 +59,9 @@ struct Journal {
     sieve: Sieve,
     /// What passes the filter, by key, the newest first.
     listed: Vec<u64>,
-    /// The selected step, and its last place in the order.
-    key: Option<u64>,
-    place: usize,
-    /// Whether a person chose it; until then the cursor stays on top.
-    chosen: bool,
+    selection: Selection<u64>,
+    /// Whether a step is listed only because it is selected.
+    keeps: bool,
     /// The oldest one is wanted, however much has to be read for it.
     to_the_end: bool,
     /// The first line in sight.
@@ -80,45 +79,52 @@ struct Journal {
 }
 
 impl Journal {
-    /// Works out the order anew; the selected step keeps its line on the screen, however much came before it.
-    fn list(&mut self, cx: &Cx<'_>) {
-        let keep = self.key.filter(|_| self.chosen);
-        let line = self.place.saturating_sub(self.top);
-        let passes = |step: &&Step| self.sieve.passes(step, cx.fleet, cx.road);
-        self.listed = self.book.steps().newest_first().filter(passes).map(|step| step.key).collect();
-        match keep.and_then(|key| self.listed.binary_search_by(|other| key.cmp(other)).ok()) {
-            Some(place) => (self.place, self.top) = (place, place.saturating_sub(line)),
-            None => self.select(if self.chosen { self.place } else { 0 }),
+    /// Works out the order again; the selected step keeps its line on the screen, however much came before it.
+    fn list(&mut self, because: Because, cx: &Cx<'_>) {
+        let line = self.selection.start().saturating_sub(self.top);
+        let kept = self.selection.kept(because).copied();
+        let passes = |step: &Step| self.sieve.passes(step, cx.fleet, cx.road);
+        let listed = self.book.steps().newest_first().filter(|step| kept == Some(step.key) || passes(step)).map(|step| step.key);
+        self.listed = listed.collect();
+        self.keeps = kept.and_then(|key| self.book.steps().get(key)).is_some_and(|step| !passes(step));
+        let listed = &self.listed;
+        self.selection.settle(because, |key| place(listed, *key), |place| listed.get(place).copied());
+        if let Some(place) = self.selection.place().filter(|_| self.selection.is_chosen()) {
+            self.top = place.saturating_sub(line);
         }
     }
 
-    /// Puts the cursor on a place of the order.
-    fn select(&mut self, place: usize) {
-        self.place = place.min(self.listed.len().saturating_sub(1));
-        self.key = self.listed.get(self.place).copied();
+    /// Puts the cursor on a place of the order because a person asked for it.
+    fn choose(&mut self, place: usize, cx: &Cx<'_>) {
+        self.follow = true;
+        let listed = &self.listed;
+        self.selection.choose(place.min(listed.len().saturating_sub(1)), |place| listed.get(place).copied());
+        if self.keeps {
+            self.list(Because::News, cx);
+        }
     }
 
-    /// The same because a person asked for it.
-    fn choose(&mut self, place: usize) {
-        (self.chosen, self.follow) = (true, true);
-        self.select(place);
+    /// The selected step is the one that a person means: it stays selected.
+    fn stay(&mut self) {
+        let listed = &self.listed;
+        self.selection.stay(|key| place(listed, *key));
     }
 
     fn selected(&self) -> Option<&Step> {
-        self.book.steps().get(self.key?)
+        self.book.steps().get(*self.selection.key()?)
     }
 
     fn move_cursor(&mut self, verb: Verb, cx: &mut Cx<'_>) {
         self.to_the_end = verb == Verb::Last && self.book.has_older();
-        if let Some(place) = moved(self.place, self.listed.len().saturating_sub(1), self.rows.saturating_sub(1).max(1), verb) {
-            self.choose(place);
+        if let Some(place) = moved(self.selection.start(), self.listed.len().saturating_sub(1), self.rows.saturating_sub(1).max(1), verb) {
+            self.choose(place, cx);
         }
         self.want_older(cx);
     }
 
     /// Reads older entries where what is in sight, and as much again, is not there yet.
     fn want_older(&mut self, cx: &mut Cx<'_>) {
-        let needed = self.top.max(self.place) + 2 * self.rows.max(1);
+        let needed = self.top.max(self.selection.start()) + 2 * self.rows.max(1);
         if self.to_the_end || needed >= self.listed.len() {
             self.asking.older(&self.book, cx);
         }
@@ -126,9 +132,9 @@ impl Journal {
 
     /// After more was read.
     fn has_more(&mut self, cx: &mut Cx<'_>) {
-        self.list(cx);
+        self.list(Because::News, cx);
         if self.to_the_end {
-            self.choose(self.listed.len().saturating_sub(1));
+            self.choose(self.listed.len().saturating_sub(1), cx);
             self.to_the_end = self.book.has_older();
         }
         if let Some(opened) = &mut self.opened {
@@ -140,9 +146,11 @@ impl Journal {
     fn open(&mut self, lines: bool, cx: &mut Cx<'_>) {
         if let Some(opened) = &mut self.opened {
             opened.show_lines(lines);
-        } else if let Some(step) = self.selected() {
+            return;
+        }
+        self.stay();
+        if let Some(step) = self.selected() {
             self.opened = Some(Opened::open(step, lines, cx));
-            self.chosen = true;
         }
     }
 
@@ -153,7 +161,7 @@ impl Journal {
             }
         } else if clears_filter && !self.sieve.is_empty() {
             self.sieve = Sieve::default();
-            self.list(cx);
+            self.list(Because::Filter, cx);
         } else {
             return Done::Outermost;
         }
@@ -174,7 +182,7 @@ impl Journal {
         match filtered {
             Ok(sieve) => {
                 self.sieve = sieve;
-                self.list(cx);
+                self.list(Because::Filter, cx);
                 self.want_older(cx);
             }
             Err(why) => *cx.say = Some(why),
@@ -188,4 +196,9 @@ impl Journal {
             cx.copy(&format!("entry {}", step.key), wording::sentence(step));
         }
     }
+}
+
+/// The place of a step among those that are listed, the newest first.
+fn place(listed: &[u64], key: u64) -> Option<usize> {
+    listed.binary_search_by(|other| key.cmp(other)).ok()
 }

@@ -23,35 +23,38 @@ fn place(verb: Verb, policy: &PolicyId, fleet: &FleetView) -> Option<Arc<str>> {
 }
 
 impl Rollout {
-    /// Begins an operation.
-    pub(super) fn operate(&self, verb: Verb, cx: &Cx<'_>) -> Done {
+    /// Begins an operation; the row it is about stays selected and listed.
+    pub(super) fn operate(&mut self, verb: Verb, cx: &Cx<'_>) -> Done {
+        self.pin();
         if verb == UNBLOCK {
             return operations::done(operations::wish(verb, None, None));
         }
-        let marked = self.marked();
-        if verb == PROMOTE && !marked.is_empty() {
+        let marked: Vec<PolicyId> = if verb == PROMOTE { self.marked().cloned().collect() } else { Vec::new() };
+        if !marked.is_empty() {
             return operations::done(Some(Wish::new(Deed::Promote, marked, None)));
         }
-        let Some(row) = self.selected() else { return Done::Yes };
+        let Some(row) = self.subject() else { return Done::Yes };
         let policy = &*row.key.id;
         let environment = if verb == PROMOTE { None } else { place(verb, policy, cx.fleet) };
         operations::done(operations::wish(verb, Some(policy), environment))
     }
 
-    /// The marked policies that are still on the board, in its order.
-    fn marked(&self) -> Vec<PolicyId> {
-        let listed = (0..self.board.listed_len()).filter_map(|place| self.board.listed(place));
-        listed.filter(|row| row.gate.is_ok() && self.marks.contains(&*row.key.id)).map(|row| (*row.key.id).clone()).collect()
+    /// The marked policies that are still on the board, in its order. In a timeline, keys are about its policy alone.
+    fn marked(&self) -> impl Iterator<Item = &PolicyId> {
+        let count = if self.timeline.is_some() { 0 } else { self.board.listed_len() };
+        let listed = (0..count).filter_map(|place| self.board.listed(place));
+        listed.filter(|row| row.step().is_some() && self.marks.contains(&*row.key.id)).map(|row| &*row.key.id)
     }
 
     /// Marks the policy under the cursor for a promotion, or takes its mark away, and goes on to the next.
-    pub(super) fn mark(&mut self) {
-        let Some(row) = self.selected() else { return };
+    pub(super) fn mark(&mut self, cx: &Cx<'_>) {
+        self.stay();
+        let Some(row) = self.selected().filter(|row| row.step().is_some()) else { return };
         let id = (*row.key.id).clone();
         if !self.marks.remove(&id) {
             self.marks.insert(id);
         }
-        self.choose(self.place + 1);
+        self.choose(self.selection.start() + 1, cx);
     }
 
     /// Why an operation cannot begin.
@@ -59,17 +62,12 @@ impl Rollout {
         if verb == UNBLOCK {
             return None;
         }
-        if let Some(timeline) = &self.timeline
-            && self.selected().is_none_or(|row| row.key.id != timeline.policy.id)
-        {
-            return Some("the policy over time is not the one that is selected on the board: one level back");
-        }
-        let Some(row) = self.selected() else { return Some("there is no policy to do that to") };
+        let Some(row) = self.subject() else { return Some("there is no policy to do that to") };
         if !is_ours(&row.key.id) {
             return Some("it is known from another tool's reports only: there is no policy to change");
         }
         match verb {
-            PROMOTE if self.marks.is_empty() && row.gate.is_err() => Some("there is no further step for it"),
+            PROMOTE if self.marked().next().is_none() && row.step().is_none() => Some("there is no further step for it"),
             DEMOTE | ROLLBACK | HOLD if place(verb, &row.key.id, fleet).is_none() => Some("it is in no environment"),
             _ => None,
         }

@@ -2,24 +2,30 @@
 //!
 //! What lives here: grouping, sorting, hiding, filtering. What does not: columns, colours, selection.
 
+use super::concern::{Concern, Scan, awaits_scan, concerns, is_time, replaced};
 use super::sieve::Sieve;
-use crate::domain::{Condition, ConditionName, ConditionState, Gate, PolicyId, PolicyKey, Verdict};
+use crate::domain::{Condition, ConditionState, Gate, PolicyId, PolicyKey, Stop, Verdict, clean};
+use crate::engine::gates::AllGates;
 use crate::fleet::view::FleetView;
+use crate::ops::road::Road;
+use crate::tui::text::width;
 use jiff::Timestamp;
 use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Who has to do something, in the order in which groups are listed.
+/// What has to happen next, in the order in which groups are listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Group {
-    /// It may move: whoever rolls out.
+    /// It has no further step, and something is wrong with it.
+    Attention,
+    /// It may move.
     Open,
-    /// Only time is lacking: nobody.
+    /// Time or the next scan opens it.
     Waits,
-    /// Something else is lacking: whoever can mend it.
+    /// Something has to be fixed.
     Stuck,
-    /// What would tell could not be seen: whoever can make it seen.
+    /// Evidence is missing.
     Unknown,
     /// There is no further step.
     End,
@@ -31,6 +37,10 @@ pub(super) struct Row {
     pub(super) key: PolicyKey,
     pub(super) gate: Result<Gate, String>,
     pub(super) group: Group,
+    /// What is wrong, or not known, where there is no further step.
+    pub(super) concerns: Vec<Concern>,
+    /// The scan that it waits for.
+    pub(super) scan: Option<Scan>,
     /// Another row has the same name: the kind must be shown to tell them apart.
     pub(super) twin: bool,
 }
@@ -80,25 +90,47 @@ pub(super) struct Board {
     pub(super) hidden: usize,
     /// Rows left out by the filter.
     pub(super) filtered: usize,
-}
-
-/// Conditions that time alone will meet.
-fn is_time(condition: &Condition) -> bool {
-    matches!(condition.name, ConditionName::Soak | ConditionName::Freeze)
+    /// Whether a row is listed only because it is kept.
+    pub(super) keeps: bool,
+    /// The columns of the longest name.
+    pub(super) widest_name: usize,
+    /// The steps that rows would go to, each once.
+    pub(super) stops: Vec<Stop>,
 }
 
 fn is_unmet(condition: &Condition) -> bool {
     condition.state == ConditionState::Unmet
 }
 
-/// Where a gate belongs.
-pub(super) fn group(gate: &Result<Gate, String>) -> Group {
-    let Ok(gate) = gate else { return Group::End };
-    let only_time = gate.opens_at.is_some() && gate.conditions.iter().filter(|condition| is_unmet(condition)).all(is_time);
+/// Whether there is no further step, and the gate only says in what the environments differ.
+fn is_ended(gate: &Gate) -> bool {
+    gate.from.as_ref() == Some(&gate.to)
+}
+
+/// Where a row belongs.
+fn group(gate: &Result<Gate, String>, concerns: &[Concern], scan: Option<Scan>) -> Group {
+    let gate = match gate {
+        Ok(gate) if !is_ended(gate) && !concerns.is_empty() => return Group::Attention,
+        Ok(gate) if !is_ended(gate) => gate,
+        ended => {
+            let differs = ended.as_ref().is_ok_and(|gate| gate.conditions.iter().any(is_unmet));
+            return if differs || concerns.iter().any(|concern| !concern.what.is_unknown()) {
+                Group::Attention
+            } else if ended.is_err() && concerns.is_empty() {
+                Group::End
+            } else {
+                Group::Unknown
+            };
+        }
+    };
+    let mut unmet = gate.conditions.iter().filter(|condition| is_unmet(condition)).peekable();
+    // Without a time at which it opens, nobody can say that time opens it.
+    let opens = unmet.peek().is_some() && unmet.all(|condition| if is_time(condition) { gate.opens_at.is_some() } else { scan.is_some() });
     match gate.verdict {
         Verdict::Open => Group::Open,
-        Verdict::Closed if only_time => Group::Waits,
+        Verdict::Closed if opens => Group::Waits,
         Verdict::Closed => Group::Stuck,
+        Verdict::Unknown if scan.is_some() => Group::Waits,
         Verdict::Unknown => Group::Unknown,
     }
 }
@@ -113,33 +145,59 @@ pub(super) fn lacking(gate: &Gate) -> Vec<&Condition> {
     lacking
 }
 
+impl Row {
+    /// The gate before its next step, if there is one.
+    pub(super) fn step(&self) -> Option<&Gate> {
+        self.gate.as_ref().ok().filter(|gate| !is_ended(gate))
+    }
+}
+
 impl Board {
     /// Takes what was judged.
-    pub(super) fn take(&mut self, gates: &[(PolicyId, Result<Gate, String>)], fleet: &FleetView) {
+    pub(super) fn take(&mut self, judged: &AllGates, fleet: &FleetView, road: &Road) {
+        let gates = &judged.gates;
         let cells = fleet.environments.iter().flat_map(|environment| environment.cells.iter());
         let keys: HashMap<&PolicyId, &PolicyKey> = cells.map(|cell| (&*cell.key.id, &cell.key)).collect();
         let mut names: HashMap<(Option<&str>, &str), usize> = HashMap::new();
         for (id, _) in gates {
             *names.entry((id.namespace.as_deref(), &id.name)).or_default() += 1;
         }
-        let row = |(id, gate): &(PolicyId, Result<Gate, String>)| Row {
+        let row = |(id, gate): &(PolicyId, Result<Gate, String>)| {
             // A policy that has just gone has no cell any more.
-            key: keys.get(id).map_or_else(|| PolicyKey { source: Arc::from(""), id: Arc::new(id.clone()) }, |key| (*key).clone()),
-            gate: gate.clone(),
-            group: group(gate),
-            twin: names.get(&(id.namespace.as_deref(), id.name.as_str())).is_some_and(|count| *count > 1),
+            let key = keys.get(id).map_or_else(|| PolicyKey { source: Arc::from(""), id: Arc::new(id.clone()) }, |key| (*key).clone());
+            let mut concerns = match gate {
+                Ok(gate) if !is_ended(gate) => replaced(&key, gate, fleet, judged),
+                _ => concerns(&key, fleet, road, judged),
+            };
+            // The gate says where it drifts, in its own words.
+            concerns.retain(|concern| gate.is_err() || !concern.what.is_drift());
+            let scan = gate.as_ref().ok().and_then(|gate| awaits_scan(gate, &key, fleet));
+            let twin = names.get(&(id.namespace.as_deref(), id.name.as_str())).is_some_and(|count| *count > 1);
+            Row { group: group(gate, &concerns, scan), key, gate: gate.clone(), concerns, scan, twin }
         };
         self.rows = gates.iter().map(row).collect();
+        self.widest_name = self.rows.iter().map(|row| width(&clean(&row.key.id.report_name()))).max().unwrap_or(0);
+        self.stops.clear();
+        for to in self.rows.iter().filter_map(|row| Some(&row.step()?.to)) {
+            if !self.stops.contains(to) {
+                self.stops.push(to.clone());
+            }
+        }
     }
 
-    /// Works out which rows are listed and in which order.
-    pub(super) fn list(&mut self, listing: &Listing, fleet: &FleetView, now: Timestamp) {
-        (self.hidden, self.filtered) = (0, 0);
+    /// Works out which rows are listed and in which order; `keep` is listed whatever would hide it.
+    pub(super) fn list(&mut self, listing: &Listing, keep: Option<&PolicyId>, fleet: &FleetView, now: Timestamp) {
+        (self.hidden, self.filtered, self.keeps) = (0, 0, false);
         self.order.clear();
         for (at, row) in self.rows.iter().enumerate() {
-            if !listing.filter.is_empty() && !listing.filter.passes(row, fleet, now) {
+            let filtered = !listing.filter.is_empty() && !listing.filter.passes(row, fleet, now);
+            let hidden = row.group == Group::End && !listing.all;
+            if keep == Some(&*row.key.id) {
+                self.keeps = filtered || hidden;
+                self.order.push(at);
+            } else if filtered {
                 self.filtered += 1;
-            } else if row.group == Group::End && !listing.all {
+            } else if hidden {
                 self.hidden += 1;
             } else {
                 self.order.push(at);
@@ -160,6 +218,16 @@ impl Board {
     /// A row by its place in the order.
     pub(super) fn listed(&self, place: usize) -> Option<&Row> {
         self.rows.get(*self.order.get(place)?)
+    }
+
+    /// The policy at a place of the order.
+    pub(super) fn id(&self, place: usize) -> Option<PolicyId> {
+        self.listed(place).map(|row| (*row.key.id).clone())
+    }
+
+    /// A row by its policy, listed or not.
+    pub(super) fn row(&self, id: &PolicyId) -> Option<&Row> {
+        self.rows.iter().find(|row| *row.key.id == *id)
     }
 
     /// How many rows are listed.
@@ -212,15 +280,16 @@ fn opens(row: &Row) -> Option<Timestamp> {
 
 /// The place of the next step on the road.
 fn next(row: &Row, fleet: &FleetView) -> Option<(usize, &'static str)> {
-    let to = &row.gate.as_ref().ok()?.to;
+    let to = &row.step()?.to;
     let place = fleet.environments.iter().position(|environment| environment.name == to.environment);
     Some((place.unwrap_or(usize::MAX), to.mode.as_str()))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::concern::What;
     use super::*;
-    use crate::domain::{Mode, Stop};
+    use crate::domain::{ConditionName, Mode};
 
     /// A gate with these conditions; it can open in an hour, if anything says so.
     fn gate(conditions: &[(ConditionName, ConditionState)], opens: bool) -> Gate {
@@ -232,6 +301,7 @@ mod tests {
                 value: None,
                 limit: None,
                 source: String::new(),
+                evidence: Vec::new(),
                 reason: String::new(),
             })
             .collect();
@@ -262,9 +332,43 @@ mod tests {
             (&[(Soak, Met), (Blocked, Unknown)], false, Group::Unknown),
             (&[], false, Group::Unknown),
         ] {
-            assert_eq!(group(&Ok(gate(conditions, opens))), expected, "{conditions:?}");
+            assert_eq!(group(&Ok(gate(conditions, opens)), &[], None), expected, "{conditions:?}");
         }
-        assert_eq!(group(&Err("it has reached the end of the road".to_owned())), Group::End);
+        let ended = |what: &[What]| {
+            let concerns: Vec<_> = what.iter().map(|what| Concern { environment: Arc::from("production"), what: *what }).collect();
+            group(&Err("it is fully rolled out: there is no further step".to_owned()), &concerns, None)
+        };
+        for (what, expected) in [
+            (&[][..], Group::End),
+            (&[What::NotRead], Group::Unknown),
+            (&[What::NotScanned], Group::Unknown),
+            (&[What::Violations(52)], Group::Attention),
+            (&[What::Blocked(1), What::NotRead], Group::Attention),
+            (&[What::Missing], Group::Attention),
+            (&[What::NotInForce { partly: true }], Group::Attention),
+        ] {
+            assert_eq!(ended(what), expected, "{what:?}");
+        }
+        // At the end of the pipeline with something that differs, or may.
+        let drifting = |state| {
+            let gate = gate(&[(ConditionName::Drift, state)], false);
+            Ok(Gate { from: Some(gate.to.clone()), ..gate })
+        };
+        let failing = [Concern { environment: Arc::from("production"), what: What::Violations(3) }];
+        assert_eq!(group(&drifting(Unmet), &[], None), Group::Attention);
+        assert_eq!(group(&drifting(Unknown), &failing, None), Group::Attention);
+        assert_eq!(group(&drifting(Unknown), &[], None), Group::Unknown);
+        // What the next scan settles opens on its own; what it does not settle does not.
+        let scan = Some(Scan { by: None });
+        for (conditions, opens, scan, expected) in [
+            (&[(Soak, Met), (ConditionName::Fresh, Unmet)][..], false, scan, Group::Waits),
+            (&[(Soak, Met), (ConditionName::Fresh, Unmet)], false, None, Group::Stuck),
+            (&[(Soak, Unmet), (ConditionName::Fresh, Unmet)], true, scan, Group::Waits),
+            (&[(Soak, Unmet), (ConditionName::Fresh, Unmet)], false, scan, Group::Stuck),
+            (&[(Soak, Met), (ConditionName::Fresh, Unknown)], false, scan, Group::Waits),
+        ] {
+            assert_eq!(group(&Ok(gate(conditions, opens)), &[], scan), expected, "{conditions:?}");
+        }
     }
 
     #[test]

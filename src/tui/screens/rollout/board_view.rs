@@ -49,24 +49,22 @@ pub(super) fn frame_rows(board: &Board, over_time: &OverTime) -> usize {
 
 /// What the columns have to hold.
 pub(super) fn needs(board: &Board, view: &View<'_>) -> Needs {
-    let widest = |of: &dyn Fn(&Row) -> usize| board.rows().iter().map(of).max().unwrap_or(0);
-    let label = |name: &str| width(&wording::environment(name, view).0);
-    let next = |row: &Row| row.gate.as_ref().map_or(0, |gate| label(&gate.to.environment) + 3 + width(words::mode_word(gate.to.mode)));
-    let brief = |row: &Row| row.gate.as_ref().map_or(0, |gate| label(&gate.to.environment) + 3);
+    let widest = |of: &dyn Fn(&Stop) -> usize| board.stops.iter().map(of).max().unwrap_or(0);
+    let brief = |to: &Stop| width(&wording::environment(&to.environment, view).0) + 3;
     Needs {
-        name: widest(&|row| width(&clean(&row.key.id.name)) + row.key.id.namespace.as_ref().map_or(0, |ns| width(&clean(ns)) + 1)),
-        next: [widest(&next), widest(&brief)],
+        name: board.widest_name,
+        next: [widest(&|to| brief(to) + width(words::mode_word(to.mode))), widest(&brief)],
         labels: view.fleet.environments.iter().map(|environment| width(&words::label(environment))).collect(),
     }
 }
 
 /// ```text
 ///  POLICY                         dev qac staging PRODUCTION NEXT STEP           VERDICT   WAITS FOR                    UNTIL
-///  may move now  1
+///  ready to promote  1
 /// ▌disallow-privileged-containers █e  █e  █e      ▒a         PRODUCTION · enforce ✓ open
-///  waits  1  only time is lacking
+///  soaking  1  will open without action
 ///  disallow-latest-tag            █e  █e  ▒a      ╱          staging · enforce   ✗ closed  soak 5d 02h of 7d   Nov 25 09:14
-///  ┄ 41 policies at the end of the road hidden (o shows them)
+///  ┄ 41 fully rolled-out policies hidden (o: show)
 /// ```
 pub(super) fn draw(drawing: &Drawing<'_>, view: &View<'_>, area: Rect, buffer: &mut Buffer, hits: &mut Hits<Hit>) {
     headings(drawing, view, area, buffer, hits);
@@ -92,15 +90,16 @@ pub(super) fn draw(drawing: &Drawing<'_>, view: &View<'_>, area: Rect, buffer: &
     }
 }
 
-/// `┄ 41 policies at the end of the road hidden (o shows them)`; empty if none are.
+/// `┄ 41 fully rolled-out policies hidden (o: show)`; empty if none are.
 fn hidden_words(board: &Board, listing: &Listing, view: &View<'_>) -> String {
-    let policies = |n: usize| words::counted(n as u64, "policy", "policies");
     let mut parts = Vec::new();
     if board.hidden > 0 {
-        parts.push(format!("{} at the end of the road hidden ({} shows them)", policies(board.hidden), view.keys.of(ALL)));
+        let what = words::counted(board.hidden as u64, "fully rolled-out policy", "fully rolled-out policies");
+        parts.push(format!("{what} hidden ({}: show)", view.keys.of(ALL)));
     }
     if board.filtered > 0 {
-        parts.push(format!("{} left out by the filter {}", policies(board.filtered), listing.filter.source()));
+        let what = words::counted(board.filtered as u64, "policy", "policies");
+        parts.push(format!("{what} hidden by the filter {}", listing.filter.source()));
     }
     if parts.is_empty() { String::new() } else { format!("{} {}", view.theme.symbols.dots, parts.join(", ")) }
 }
@@ -184,7 +183,7 @@ fn row(drawing: &Drawing<'_>, place: usize, view: &View<'_>, area: Rect, line: u
     }
     pen.put(" ", Role::Text);
     let from = pen.x();
-    if let Ok(gate) = &row.gate {
+    if let Some(gate) = row.step() {
         spans(&mut pen, &wording::cut(next(&gate.to, columns, view), columns.next - 1, symbols.cut));
     }
     pen.skip(columns.next.saturating_sub(usize::from(pen.x() - from)));
@@ -226,17 +225,21 @@ fn letter(mode: Mode) -> &'static str {
     }
 }
 
-/// Shape and letter of one environment; where it stands is brighter.
+/// Shape and letter of one environment; where it is, is brighter.
 fn strip(pen: &mut Pen<'_>, row: &Row, environment: &EnvironmentView, stands: Option<&Stop>, symbols: &Symbols) {
     let mode = seen::mode(environment, &row.key);
     let here = stands.is_some_and(|stop| stop.environment == environment.name);
+    let out = environment.cell(&row.key).is_some_and(seen::is_out_of_force);
+    // The mark of what is not ready: the letter beside it is only what the policy says.
+    let shape = symbols.mode(if out { Mode::NotReady } else { mode });
     let role = match mode {
         _ if seen::lost_since(environment).is_some() => Role::Muted,
+        _ if out => Role::Attention,
         Mode::NotReady | Mode::Unknown => Role::Attention,
         _ if here => Role::Strong,
         _ => Role::Muted,
     };
-    pen.put(symbols.mode(mode), role).put(letter(mode), role);
+    pen.put(shape, role).put(letter(mode), role);
 }
 
 /// `staging · enforce`, or `staging █e` where there is no room for it.

@@ -5,12 +5,16 @@
 use super::board::Group;
 use super::time::{self, NEXT_MARK, PREVIOUS_MARK, Timeline, ZOOM_IN, ZOOM_OUT};
 use super::{Focus, Hit, OVERVIEW, Rollout, TIMELINE, board_view, columns, panel, states};
+use crate::domain::clean;
 use crate::fleet::view::FleetView;
 use crate::tui::keys::Verb;
 use crate::tui::msg::Answer;
+use crate::tui::pen::Pen;
 use crate::tui::screens::lists::{is_double_click, scrolled};
 use crate::tui::screens::operations::{DEMOTE, HOLD, PROMOTE, ROLLBACK, is_operation};
+use crate::tui::screens::selection::Because;
 use crate::tui::screens::{ALL, Cx, Done, MARK, Place, REVERSE, SORT, SORT_BACK, Screen, View};
+use crate::tui::theme::Role;
 use crate::tui::words;
 use crossterm::event::{MouseButton, MouseEvent, MouseEventKind};
 use jiff::Timestamp;
@@ -31,7 +35,7 @@ impl Screen for Rollout {
             return done;
         }
         match verb {
-            Verb::Up | Verb::Down | Verb::PageUp | Verb::PageDown | Verb::First | Verb::Last => self.move_cursor(verb),
+            Verb::Up | Verb::Down | Verb::PageUp | Verb::PageDown | Verb::First | Verb::Last => self.move_cursor(verb, cx),
             Verb::Left => self.first = self.first.saturating_sub(1),
             Verb::Right => self.first = (self.first + 1).min(cx.fleet.environments.len().saturating_sub(1)),
             Verb::Open => return self.open(),
@@ -40,7 +44,7 @@ impl Screen for Rollout {
             Verb::NextScreen | Verb::PreviousScreen => return self.next_pane(verb == Verb::NextScreen),
             Verb::Environment(number) => self.only_environment(number, cx),
             Verb::Copy => self.copy(cx),
-            MARK => self.mark(),
+            MARK => self.mark(cx),
             verb if is_operation(verb) => return self.operate(verb, cx),
             Verb::Own(_) => self.own(verb, cx),
             Verb::Filter
@@ -69,11 +73,12 @@ impl Screen for Rollout {
             NEXT_MARK | PREVIOUS_MARK => Some("that is for a timeline"),
             ZOOM_IN | ZOOM_OUT => self.over_time.blocked(verb),
             TIMELINE if self.timeline.is_some() => Some("it is open; tab leads to it"),
-            TIMELINE if self.selected().is_none() => Some("there is no policy to show over time"),
-            Verb::Open if self.selected().is_none() => Some("there is nothing to open"),
+            TIMELINE if self.subject().is_none() => Some("there is no policy to show over time"),
+            Verb::Open if self.subject().is_none() => Some("there is nothing to open"),
             Verb::Open if self.focus == Focus::Panel && self.condition_place().is_none() => Some("there is no next step, and no condition"),
-            Verb::Copy if self.selected().is_none() => Some("there is nothing to copy"),
-            MARK if self.selected().is_none_or(|row| row.gate.is_err()) => Some("only what has a next step can be marked"),
+            Verb::Copy if self.subject().is_none() => Some("there is nothing to copy"),
+            MARK if self.timeline.is_some() => Some("marks are for the board: one level back"),
+            MARK if self.selected().is_none_or(|row| row.step().is_none()) => Some("only what has a next step can be marked"),
             SORT | SORT_BACK | REVERSE if self.board.rows().is_empty() => Some("there is nothing to sort yet"),
             _ => None,
         }
@@ -104,14 +109,20 @@ impl Screen for Rollout {
         }
     }
 
-    /// `2 open · 1 wait · 3 stuck · 1 unknown · judged 14:32:05`
+    /// `1 attention · 2 ready · 1 soaking · 3 blocked · 1 unknown · judged 14:32:05`
     fn status(&self, view: &View<'_>) -> String {
         if let Some(timeline) = &self.timeline {
             return timeline.status(view);
         }
         let Some(judged) = self.judged.filter(|_| !self.board.rows().is_empty()) else { return String::new() };
         let of = |group, word: &str| (self.board.count(group), word.to_owned());
-        let counts = [of(Group::Open, "open"), of(Group::Waits, "wait"), of(Group::Stuck, "stuck"), of(Group::Unknown, "unknown")];
+        let counts = [
+            of(Group::Attention, "attention"),
+            of(Group::Open, "ready"),
+            of(Group::Waits, "soaking"),
+            of(Group::Stuck, "blocked"),
+            of(Group::Unknown, "unknown"),
+        ];
         let said = counts.into_iter().filter(|(n, _)| *n > 0).map(|(n, word)| format!("{} {word}", words::number(n as u64)));
         let over = self.over_time.words();
         let parts: Vec<String> = over.into_iter().chain(said).chain([format!("judged {}", words::clock(judged, view.zone))]).collect();
@@ -147,7 +158,7 @@ impl Screen for Rollout {
             && self.asking.is_answered(number)
         {
             self.judged = Some(cx.now);
-            self.list_after(|board| board.take(gates, cx.fleet), cx);
+            self.list_after(Because::News, |board| board.take(gates, cx.fleet, cx.road), cx);
             self.asking.want(self.board.opens(cx.now), cx);
         }
         if matches!(answer, Answer::CarriedOut(_)) {
@@ -202,13 +213,18 @@ impl Screen for Rollout {
         self.listing.filter.source()
     }
 
+    fn filters(&self) -> Vec<&str> {
+        // The timeline of a policy leaves nothing out.
+        if self.timeline.is_some() { Vec::new() } else { vec![self.filter()] }
+    }
+
     fn filter_hint(&self) -> &'static str {
-        "policy  verdict=open  env=production (where it stands or goes)  mode=audit  sev>=high  !word leaves out"
+        "policy  verdict=open  env=production (where it is or goes)  mode=audit  sev>=high  !word leaves out"
     }
 
     fn set_filter(&mut self, text: &str, cx: &mut Cx<'_>) -> Result<(), String> {
         self.listing.filter = super::Sieve::parse(text)?;
-        self.list(cx);
+        self.list(Because::Filter, cx);
         Ok(())
     }
 
@@ -254,11 +270,10 @@ impl Rollout {
 
     /// Draws the timeline over the board, if one is open.
     fn draw_timeline(&mut self, view: &View<'_>, area: Rect, buffer: &mut Buffer) -> bool {
+        let cursor = self.condition_place().map(|(place, _)| place).filter(|_| self.focus == Focus::Panel);
         let Some(mut timeline) = self.timeline.take() else { return false };
         let mut hits = std::mem::take(&mut self.hits);
-        // A policy that has left the board has no gate that the keys could go to.
-        let row = self.selected().filter(|row| row.key.id == timeline.policy.id);
-        let cursor = self.condition_place().map(|(place, _)| place).filter(|_| self.focus == Focus::Panel);
+        let row = self.board.row(&timeline.policy.id);
         let gate = row.map(|row| time::Gate { row, cursor, focused: self.focus == Focus::Panel });
         timeline.draw(gate.as_ref(), view, area, buffer, &mut hits);
         self.hits = hits;
@@ -290,21 +305,22 @@ impl Rollout {
         let columns = columns::lay_out(usize::from(area.width).saturating_sub(1), &needs, self.first);
         self.first = columns.environments.start;
         self.board_rows = usize::from(area.height).saturating_sub(board_view::frame_rows(&self.board, &self.over_time));
-        let line = self.board.line(self.place);
+        let line = self.board.line(self.selection.start());
         // The heading of a group stays with its first row.
         let line = if line == 1 || line == self.top { line.saturating_sub(usize::from(self.is_first(line))) } else { line };
-        self.top = scrolled(self.top, line, self.board.lines.len(), self.board_rows, self.follow || !self.chosen);
+        self.top = scrolled(self.top, line, self.board.lines.len(), self.board_rows, self.follow || !self.selection.is_chosen());
         let drawing = board_view::Drawing {
             board: &self.board,
             listing: &self.listing,
             columns: &columns,
-            place: self.selected().map(|_| self.place),
+            place: self.selection.place(),
             marks: &self.marks,
             focused: self.focus == Focus::Board,
             top: self.top,
             over_time: &self.over_time,
         };
         board_view::draw(&drawing, view, area, buffer, &mut self.hits);
+        self.selection.drawn();
     }
 
     /// Whether a line follows the heading of its group.
@@ -315,7 +331,13 @@ impl Rollout {
     }
 
     fn draw_panel(&mut self, view: &View<'_>, area: Rect, alone: bool, buffer: &mut Buffer) {
-        let Some(row) = self.board.listed(self.place) else { return };
+        let Some(row) = self.selection.place().and_then(|place| self.board.listed(place)) else {
+            if let Some(gone) = self.selection.gone() {
+                let text = format!("{} no longer exists; select another policy", clean(&gone.report_name()));
+                Pen::new(buffer, view.theme, area, 0).put("   ", Role::Text).rest_clean(&text, Role::Attention);
+            }
+            return;
+        };
         let cursor = self.condition_place().filter(|_| self.focus == Focus::Panel).map(|(place, _)| place);
         let panel = panel::Panel { row, cursor, named: alone };
         panel::draw(&panel, view, area, buffer, &mut self.hits);

@@ -1,6 +1,6 @@
 //! What may move, and why not yet? Policies by the gate before their next step, and the conditions of that gate.
 //!
-//! What lives here: the screen's state, its keys, and how they change it. Its parts: `acting` (what is done to policies), `asking` (when gates are asked for), `board` (rows as data),
+//! What lives here: the screen's state, its keys, and how they change it. Its parts: `acting` (what is done to policies), `asking` (when gates are asked for), `board` (rows as data), `concern` (what gates do not say),
 //! `sieve` (its filter), `columns` and `board_view` (drawing it), `panel` (the gate), `wording` (both in words), `states` (instead of an empty
 //! board), `layout` (how they share the screen), `time` (a level below: one policy over time), `over_time` (the same of all, on the board).
 
@@ -9,6 +9,7 @@ mod asking;
 mod board;
 mod board_view;
 mod columns;
+mod concern;
 mod layout;
 mod over_time;
 mod panel;
@@ -18,7 +19,8 @@ mod time;
 pub(in crate::tui) mod wording;
 
 use super::lists::{Hits, moved};
-use super::operations::{DEMOTE_KEY, HOLD_KEY, PROMOTE_KEY, ROLLBACK_KEY, UNBLOCK_KEY};
+use super::operations::{DEMOTE_KEY, HOLD_KEY, PROMOTE_KEY, ROLLBACK_KEY, UNBLOCK_KEY, is_operation};
+use super::selection::{Because, Selection};
 use super::{ALL, Cx, Done, MARK, Place, REVERSE, SORT, SORT_BACK, Screen};
 use crate::domain::{Condition, ConditionName, ConditionState, PolicyId, PolicyKey, clean};
 use crate::tui::keys::{Binding, Verb};
@@ -35,7 +37,7 @@ use time::{NEXT_MARK, PREVIOUS_MARK, Timeline, ZOOM_IN, ZOOM_OUT};
 
 /// The screen's own keys.
 pub(super) const KEYS: &[Binding] = &[
-    Binding::new(ALL, &["o"], "all", "Also policies that have reached the end of the road, or only those with a next step."),
+    Binding::new(ALL, &["o"], "all", "Also fully rolled-out policies, or only those with a next step or something wrong."),
     Binding::new(SORT, &["s", ">"], "sort", "Sort within the groups: soonest first, by name, by next step."),
     Binding::new(SORT_BACK, &["<"], "sort back", "Sort by what comes before in that order."),
     Binding::new(REVERSE, &["S"], "reverse", "Reverse the order within the groups."),
@@ -103,11 +105,7 @@ struct Rollout {
     listing: Listing,
     /// Policies to be promoted together.
     marks: BTreeSet<PolicyId>,
-    /// The selected policy, and its last place in the order.
-    policy: Option<PolicyId>,
-    place: usize,
-    /// Whether a person chose it; until then the cursor stays on top.
-    chosen: bool,
+    selection: Selection<PolicyId>,
     /// The selected condition.
     condition: Option<ConditionName>,
     focus: Focus,
@@ -131,57 +129,85 @@ struct Rollout {
 }
 
 impl Rollout {
-    /// Works out the order anew; the selected policy keeps its line on screen even if it moved in the order.
-    fn list(&mut self, cx: &Cx<'_>) {
-        self.list_after(|_| (), cx);
+    /// Works out the order again; the selected policy keeps its line on screen even if it moved in the order.
+    fn list(&mut self, because: Because, cx: &Cx<'_>) {
+        self.list_after(because, |_| (), cx);
     }
 
     /// The same after the rows became others.
-    fn list_after(&mut self, change: impl FnOnce(&mut Board), cx: &Cx<'_>) {
-        let keep = self.policy.clone().filter(|_| self.chosen);
-        let line = |board: &Board, id: &PolicyId| board.place(id).map(|place| board.line(place));
-        let before = keep.as_ref().and_then(|id| line(&self.board, id)).map(|line| line.saturating_sub(self.top));
+    fn list_after(&mut self, because: Because, change: impl FnOnce(&mut Board), cx: &Cx<'_>) {
+        let before = self.line().filter(|_| self.selection.is_chosen()).map(|line| line.saturating_sub(self.top));
         change(&mut self.board);
-        self.board.list(&self.listing, cx.fleet, cx.now);
-        match keep.as_ref().and_then(|id| self.board.place(id)) {
-            Some(place) => {
-                self.place = place;
-                if let Some(before) = before {
-                    self.top = self.board.line(place).saturating_sub(before);
-                }
-            }
-            None => self.select(if self.chosen { self.place } else { 0 }),
+        let Self { board, listing, selection, .. } = self;
+        board.list(listing, selection.kept(because), cx.fleet, cx.now);
+        selection.settle(because, |id| board.place(id), |place| board.id(place));
+        if let (Some(before), Some(line)) = (before, self.line()) {
+            self.top = line.saturating_sub(before);
         }
     }
 
-    /// Puts the cursor on a place of the order.
-    fn select(&mut self, place: usize) {
-        self.place = place.min(self.board.listed_len().saturating_sub(1));
-        self.policy = self.selected().map(|row| (*row.key.id).clone());
+    /// The line of the selected policy.
+    fn line(&self) -> Option<usize> {
+        self.selection.place().map(|place| self.board.line(place))
     }
 
-    /// The same because a person asked for it.
-    fn choose(&mut self, place: usize) {
-        (self.chosen, self.follow) = (true, true);
-        self.select(place);
+    /// Puts the cursor on a place of the order because a person asked for it.
+    fn choose(&mut self, place: usize, cx: &Cx<'_>) {
+        self.follow = true;
+        let board = &self.board;
+        self.selection.choose(place.min(board.listed_len().saturating_sub(1)), |place| board.id(place));
+        if self.board.keeps {
+            // The row that was left was listed only because the cursor was on it.
+            self.list(Because::News, cx);
+        }
     }
 
+    /// The row under the cursor.
     fn selected(&self) -> Option<&Row> {
-        self.board.listed(self.place)
+        self.board.listed(self.selection.place()?)
+    }
+
+    /// The row that keys are about: of the policy that is shown over time, else the one under the cursor.
+    fn subject(&self) -> Option<&Row> {
+        match &self.timeline {
+            Some(timeline) => self.board.row(&timeline.policy.id),
+            None => self.selected(),
+        }
+    }
+
+    /// The subject is the row that a person means: it stays selected.
+    fn stay(&mut self) {
+        let board = &self.board;
+        if !self.is_about_another() {
+            self.selection.stay(|id| board.place(id));
+        }
+    }
+
+    /// A verb begins that acts on the subject: that row stays where it is.
+    fn pin(&mut self) {
+        let board = &self.board;
+        if !self.is_about_another() {
+            self.selection.pin(|id| board.place(id));
+        }
+    }
+
+    /// Whether keys are about another policy than the board's row: the one of a timeline that was opened from another screen.
+    fn is_about_another(&self) -> bool {
+        self.timeline.as_ref().is_some_and(|timeline| self.selection.key() != Some(&*timeline.policy.id))
     }
 
     /// The place of the selected condition, and how many there are.
     fn condition_place(&self) -> Option<(usize, usize)> {
-        let gate = self.selected()?.gate.as_ref().ok()?;
+        let gate = self.subject()?.gate.as_ref().ok()?;
         let place = gate.conditions.iter().position(|condition| Some(condition.name) == self.condition).unwrap_or(0);
         (!gate.conditions.is_empty()).then_some((place, gate.conditions.len()))
     }
 
     fn select_condition(&mut self, place: usize) {
-        self.condition = self.selected().and_then(|row| row.gate.as_ref().ok()?.conditions.get(place)).map(|condition| condition.name);
+        self.condition = self.subject().and_then(|row| row.gate.as_ref().ok()?.conditions.get(place)).map(|condition| condition.name);
     }
 
-    fn move_cursor(&mut self, verb: Verb) {
+    fn move_cursor(&mut self, verb: Verb, cx: &Cx<'_>) {
         if self.focus == Focus::Panel {
             if let Some((place, len)) = self.condition_place()
                 && let Some(place) = moved(place, len - 1, len, verb)
@@ -192,8 +218,8 @@ impl Rollout {
         }
         let last = self.board.listed_len().saturating_sub(1);
         let page = self.board_rows.saturating_sub(2).max(1);
-        if let Some(place) = moved(self.place, last, page, verb) {
-            self.choose(place);
+        if let Some(place) = moved(self.selection.start(), last, page, verb) {
+            self.choose(place, cx);
         }
     }
 
@@ -202,16 +228,17 @@ impl Rollout {
         if self.focus == Focus::Panel {
             return self.behind_condition().unwrap_or(Done::Yes);
         }
-        if let Some(row) = self.selected() {
+        self.stay();
+        if let Some(row) = self.subject() {
             let first = row.gate.as_ref().ok().and_then(|gate| board::lacking(gate).first().map(|condition| condition.name));
-            (self.condition, self.chosen, self.focus) = (first, true, Focus::Panel);
+            (self.condition, self.focus) = (first, Focus::Panel);
         }
         Done::Yes
     }
 
     /// The rows behind a number; of anything else all there is to say.
     fn behind_condition(&self) -> Option<Done> {
-        let row = self.selected()?;
+        let row = self.subject()?;
         let gate = row.gate.as_ref().ok()?;
         let condition = gate.conditions.get(self.condition_place()?.0)?;
         if let Some(from) = gate.from.as_ref().filter(|_| wording::has_rows(condition)) {
@@ -234,7 +261,7 @@ impl Rollout {
             self.focus = Focus::Board;
         } else if clears_filter && !self.listing.filter.is_empty() {
             self.listing.filter = Sieve::default();
-            self.list(cx);
+            self.list(Because::Filter, cx);
         } else {
             return Done::Outermost;
         }
@@ -243,7 +270,7 @@ impl Rollout {
 
     fn next_pane(&mut self, forward: bool) -> Done {
         let panel = self.focus == Focus::Panel;
-        if panel == forward || (forward && self.selected().is_none()) {
+        if panel == forward || (forward && self.subject().is_none()) {
             self.focus = Focus::Board;
             return Done::NextScreen;
         }
@@ -264,24 +291,25 @@ impl Rollout {
             OVERVIEW | ZOOM_IN | ZOOM_OUT => return self.over_time.run(verb, cx),
             _ => return,
         }
-        self.list(cx);
+        self.list(Because::News, cx);
     }
 
     /// The selected policy over time, beginning where it stands.
     fn open_timeline(&mut self, cx: &mut Cx<'_>) {
+        self.stay();
         let Some(row) = self.selected() else { return };
         let stands = row.gate.as_ref().ok().and_then(|gate| gate.from.as_ref()).map(|stop| Arc::clone(&stop.environment));
         let there = || cx.fleet.environments.iter().rev().find(|view| view.cell(&row.key).is_some()).map(|view| Arc::clone(&view.name));
         let environment = stands.or_else(there);
         let timeline = Timeline::open(row.key.clone(), self.over_time.zoom(), environment, None, self.bar_columns, cx);
         self.visited = false;
-        (self.timeline, self.focus, self.chosen) = (Some(timeline), Focus::Board, true);
+        (self.timeline, self.focus) = (Some(timeline), Focus::Board);
     }
 
     /// Carries out a verb in the timeline; `None` where it is for the gate or the board.
     fn run_timeline(&mut self, verb: Verb, cx: &mut Cx<'_>) -> Option<Done> {
         let timeline = self.timeline.as_mut()?;
-        if self.focus == Focus::Panel || matches!(verb, Verb::NextScreen | Verb::PreviousScreen) {
+        if self.focus == Focus::Panel || is_operation(verb) || matches!(verb, Verb::NextScreen | Verb::PreviousScreen) {
             return None;
         }
         let done = timeline.run(verb, cx);
@@ -300,9 +328,6 @@ impl Rollout {
     fn visit(&mut self, policy: &PolicyKey, environment: Option<&Arc<str>>, at: Timestamp, cx: &mut Cx<'_>) {
         let timeline = Timeline::open(policy.clone(), self.over_time.zoom(), environment.cloned(), Some(at), self.bar_columns, cx);
         (self.timeline, self.focus, self.visited) = (Some(timeline), Focus::Board, true);
-        if let Some(place) = self.board.place(&policy.id) {
-            self.choose(place);
-        }
     }
 
     fn sort_by_next(&mut self, step: usize) {
@@ -316,14 +341,14 @@ impl Rollout {
         match filtered {
             Ok(filter) => {
                 self.listing.filter = filter;
-                self.list(cx);
+                self.list(Because::Filter, cx);
             }
             Err(why) => *cx.say = Some(why),
         }
     }
 
     fn copy(&self, cx: &mut Cx<'_>) {
-        let Some(row) = self.selected() else { return };
+        let Some(row) = self.subject() else { return };
         let name = clean(&row.key.id.report_name()).into_owned();
         match &row.gate {
             Ok(gate) if self.focus == Focus::Panel => {
@@ -345,19 +370,22 @@ impl Rollout {
             Hit::Heading(by) => {
                 self.listing.reverse = self.listing.by == by && !self.listing.reverse;
                 self.listing.by = by;
-                self.list(cx);
+                self.list(Because::News, cx);
             }
             Hit::Row(place) => {
                 self.focus = Focus::Board;
-                self.choose(place);
+                self.choose(place, cx);
             }
             Hit::Condition(place) => {
+                self.stay();
                 self.focus = Focus::Panel;
-                self.chosen = true;
                 self.select_condition(place);
             }
             Hit::Board => self.focus = Focus::Board,
-            Hit::Panel if self.selected().is_some() => self.focus = Focus::Panel,
+            Hit::Panel if self.subject().is_some() => {
+                self.stay();
+                self.focus = Focus::Panel;
+            }
             Hit::Panel | Hit::Lane(_) => {}
         }
         if double && matches!(hit, Hit::Row(_) | Hit::Condition(_)) { self.open() } else { Done::Yes }

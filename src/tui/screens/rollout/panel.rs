@@ -38,8 +38,8 @@ struct Block<'a> {
 /// The lines the panel needs at a width, its headline with them.
 pub(super) fn needed(row: &Row, view: &View<'_>, columns: u16) -> usize {
     match &row.gate {
-        Ok(gate) => 1 + blocks(gate, view, columns, true).iter().map(|block| block.reason.len()).sum::<usize>(),
-        Err(_) => 2,
+        Ok(gate) => 1 + blocks(gate, view, columns, true).iter().map(|block| block.reason.len()).sum::<usize>() + row.concerns.len(),
+        Err(_) => 1 + row.concerns.len().max(1),
     }
 }
 
@@ -87,12 +87,9 @@ pub(super) fn draw(panel: &Panel<'_>, view: &View<'_>, area: Rect, buffer: &mut 
     }
     headline(panel, view, area, buffer);
     let body = Rect { y: area.y + 1, height: area.height - 1, ..area };
-    let gate = match &panel.row.gate {
-        Ok(gate) => gate,
-        Err(why) => {
-            Pen::new(buffer, view.theme, body, 0).put("   ", Role::Text).rest_clean(why, Role::Muted);
-            return;
-        }
+    let Ok(gate) = &panel.row.gate else {
+        ended(panel.row, view, body, buffer);
+        return;
     };
     let wraps = needed(panel.row, view, area.width) <= usize::from(area.height);
     let blocks = blocks(gate, view, area.width, wraps);
@@ -108,6 +105,25 @@ pub(super) fn draw(panel: &Panel<'_>, view: &View<'_>, area: Rect, buffer: &mut 
         hits.add(body.x, body.y + line, body.right(), (body.y + line + lines).min(body.bottom()), Hit::Condition(block.place));
         line += lines;
     }
+    let line = line.min(body.height);
+    concerns(panel.row, view, Rect { y: body.y + line, height: body.height - line, ..body }, buffer);
+}
+
+/// What concerns a policy that has no further step, or that nothing does.
+fn ended(row: &Row, view: &View<'_>, body: Rect, buffer: &mut Buffer) {
+    if row.concerns.is_empty() {
+        Pen::new(buffer, view.theme, body, 0).put("   ", Role::Text).put("fully rolled out", Role::Muted);
+    }
+    concerns(row, view, body, buffer);
+}
+
+fn concerns(row: &Row, view: &View<'_>, body: Rect, buffer: &mut Buffer) {
+    for (line, concern) in (0..body.height).zip(&row.concerns) {
+        let mut pen = Pen::new(buffer, view.theme, body, line);
+        let (shape, role) = if concern.what.is_unknown() { ("?", Role::Attention) } else { ("!", Role::Fault) };
+        pen.put("  ", Role::Text).put(shape, role).put(" ", Role::Text);
+        spans(&mut pen, &wording::concern(concern, view));
+    }
 }
 
 fn headline(panel: &Panel<'_>, view: &View<'_>, area: Rect, buffer: &mut Buffer) {
@@ -119,7 +135,7 @@ fn headline(panel: &Panel<'_>, view: &View<'_>, area: Rect, buffer: &mut Buffer)
         let room = pen.room() / 3;
         pen.put(&crate::tui::text::fit(&name, room, symbols.cut), Role::Strong).put(&format!(" {} ", symbols.crumb), Role::Muted);
     }
-    let (end, role) = if let Ok(gate) = &panel.row.gate {
+    let (end, role) = if let Some(gate) = panel.row.step() {
         pen.put(if panel.named && area.width < 60 { "next: " } else { "next step: " }, Role::Muted);
         spans(&mut pen, &wording::stop(&gate.to, view));
         (wording::verdict_sentence(gate, view), role(panel.row, gate))

@@ -57,11 +57,11 @@ fn sentences(board: &Board, listing: &Listing, judged: bool, view: &View<'_>) ->
         return (vec![format!("judging{}", if view.theme.symbols.cut.is_ascii() { "..." } else { "…" })], Role::Strong);
     }
     if rows == 0 && complete < all {
-        let what = format!("No policy with a road in {complete} of {environments}. The others are not known completely.");
+        let what = format!("No policy to roll out in {complete} of {environments}. The others are not read completely.");
         return (vec![what], Role::Attention);
     }
     if rows == 0 {
-        return (vec![format!("No policy with a road in {environments}.")], Role::Text);
+        return (vec![format!("No policy to roll out in {environments}.")], Role::Text);
     }
     if board.filtered > 0 {
         let filter = listing.filter.source();
@@ -70,7 +70,7 @@ fn sentences(board: &Board, listing: &Listing, judged: bool, view: &View<'_>) ->
             0 if rows == 1 => format!("The only policy does not pass the filter: {filter}"),
             0 => format!("None of {} passes the filter: {filter}", policies(rows)),
             ended => {
-                format!("What passes the filter {filter} is at the end of the road: {} ({} shows).", policies(ended), view.keys.of(ALL))
+                format!("What passes the filter {filter} is fully rolled out: {} ({}: show).", policies(ended), view.keys.of(ALL))
             }
         };
         (vec![what, way], Role::Attention)
@@ -84,13 +84,13 @@ fn at_the_end(board: &Board, view: &View<'_>) -> Vec<String> {
     let shows = format!("{} shows {}.", view.keys.of(ALL), if count == 1 { "it" } else { "them" });
     let mut steps = view.road.steps();
     if steps.next().is_some() && steps.next().is_none() {
-        let what = "the road has one step: nothing to promote to".to_owned();
+        let what = "The pipeline has one step: there is nothing to promote to.".to_owned();
         return vec![what, format!("Environments and steps are named in the configuration. {shows}")];
     }
     let what = if count == 1 {
-        "The only policy with a road has reached its end".to_owned()
+        "The only policy is fully rolled out".to_owned()
     } else {
-        format!("{} with a road, and all have reached its end", words::counted(count, "policy", "policies"))
+        format!("All {} are fully rolled out", words::counted(count, "policy", "policies"))
     };
     let last = view.road.steps().next_back().map(|step| view.road.stop(step));
     let end = last.map(|stop| format!(": {stop}")).unwrap_or_default();

@@ -3,12 +3,14 @@
 //! What lives here: wording, with production named as production. What does not: where it stands.
 
 use super::board::{Group, Row, lacking};
+use super::concern::{Concern, Scan, What, is_time};
 use crate::domain::history::SpanMode;
 use crate::domain::{Amount, Condition, ConditionName, ConditionState, Gate, Mode, Stop, Tier, Verdict, clean};
 use crate::tui::screens::View;
 use crate::tui::text::{fit, width, wrap};
 use crate::tui::theme::{Role, Symbols};
 use crate::tui::words;
+use jiff::SignedDuration;
 
 /// Text in pieces of one role each.
 pub(in crate::tui) type Spans = Vec<(String, Role)>;
@@ -16,17 +18,19 @@ pub(in crate::tui) type Spans = Vec<(String, Role)>;
 /// The word and what it means, for the heading of a group.
 pub(super) fn group(group: Group) -> (&'static str, &'static str) {
     match group {
-        Group::Open => ("may move now", ""),
-        Group::Waits => ("waits", "only time is lacking"),
-        Group::Stuck => ("stuck", "closed, and time alone will not open it"),
-        Group::Unknown => ("unknown", "something that would tell could not be seen"),
-        Group::End => ("at the end of the road", ""),
+        Group::Attention => ("needs attention", "fully rolled out, but something is wrong"),
+        Group::Open => ("ready to promote", ""),
+        Group::Waits => ("soaking", "will open without action"),
+        Group::Stuck => ("blocked", "need a fix"),
+        Group::Unknown => ("unknown", "evidence missing"),
+        Group::End => ("fully rolled out", ""),
     }
 }
 
 /// The shape, word and role of a row's verdict.
 pub(super) fn verdict(row: &Row, symbols: &Symbols) -> (&'static str, &'static str, Role) {
     match row.group {
+        Group::Attention => ("!", "check", Role::Fault),
         Group::Open => (symbols.met, "open", Role::Accent),
         Group::Waits => (symbols.unmet, "closed", Role::Muted),
         Group::Stuck => (symbols.unmet, "closed", Role::Fault),
@@ -65,16 +69,19 @@ pub(in crate::tui) fn stop(stop: &Stop, view: &View<'_>) -> Spans {
     vec![environment(&stop.environment, view), (rest, Role::Text)]
 }
 
-/// Marks the names of production environments in a sentence.
+/// Marks the names of production environments in a sentence; commands (in backticks) stay as they have to be typed.
 pub(in crate::tui) fn marked(text: &str, role: Role, view: &View<'_>) -> Spans {
     let mut out: Spans = Vec::new();
     let mut plain = String::new();
     // Sentences are made where nobody knows what the terminal can show.
     let text = &text.replace('·', view.theme.symbols.middot);
     let is_inside = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '/');
+    let mut in_command = false;
     for piece in text.split_inclusive(|c: char| !is_inside(c)) {
         let word = piece.trim_end_matches(|c: char| !is_inside(c));
-        if !word.is_empty() && tier(word, view) == Tier::Production {
+        let was_in_command = in_command;
+        in_command ^= piece.ends_with('`');
+        if !word.is_empty() && !was_in_command && tier(word, view) == Tier::Production {
             out.push((std::mem::take(&mut plain), role));
             out.push(environment(word, view));
             plain.push_str(&piece[word.len()..]);
@@ -129,6 +136,9 @@ fn amount(amount: Amount) -> String {
 /// `5d 02h of 7d`, `3, limit 0`, `not known`.
 pub(in crate::tui) fn value(condition: &Condition) -> String {
     match (condition.value.map(amount), condition.limit.map(amount)) {
+        (Some(_), Some(_)) if condition.name == ConditionName::Soak && condition.limit == Some(Amount::Time(SignedDuration::ZERO)) => {
+            "none required".to_owned()
+        }
         (Some(value), Some(limit)) if condition.name == ConditionName::Soak => format!("{value} of {limit}"),
         (Some(value), Some(limit)) => format!("{value}, limit {limit}"),
         (Some(value), None) => value,
@@ -173,8 +183,14 @@ pub(super) fn waits_for(row: &Row, room: usize, view: &View<'_>) -> Spans {
     let gate = match &row.gate {
         Ok(gate) if row.group != Group::Open => gate,
         Ok(_) => return Spans::new(),
-        Err(why) => return cut(marked(&clean(why), Role::Muted, view), room, view.theme.symbols.cut),
+        Err(_) => return cut(concern_words(row, view), room, view.theme.symbols.cut),
     };
+    if !row.concerns.is_empty() {
+        return cut(concern_words(row, view), room, view.theme.symbols.cut);
+    }
+    if let (Some(scan), true) = (row.scan, gate.conditions.iter().all(|one| one.state == ConditionState::Met || !is_time(one))) {
+        return cut(vec![(scan_words(scan, view), Role::Muted)], room, view.theme.symbols.cut);
+    }
     let lacking = lacking(gate);
     let Some(first) = lacking.first() else { return Spans::new() };
     let unseen =
@@ -200,6 +216,43 @@ pub(super) fn waits_for(row: &Row, room: usize, view: &View<'_>) -> Spans {
     cut(last, room, view.theme.symbols.cut)
 }
 
+/// `next scan, at most 41m`.
+fn scan_words(scan: Scan, view: &View<'_>) -> String {
+    match scan.by {
+        None => "first scan".to_owned(),
+        Some(by) if by > view.now => format!("next scan, at most {}", words::age(view.now, by)),
+        Some(_) => "next scan, due now".to_owned(),
+    }
+}
+
+/// What is wrong with a policy that has no further step, or that nothing is: the gravest first, and how much more there is.
+fn concern_words(row: &Row, view: &View<'_>) -> Spans {
+    let Some(first) = row.concerns.first() else { return vec![("fully rolled out".to_owned(), Role::Muted)] };
+    let mut spans = concern(first, view);
+    // A gate that has ended says where it drifts.
+    let drifts = usize::from(row.gate.is_ok() && row.step().is_none());
+    if let Some(more) = (row.concerns.len() + drifts).checked_sub(1).filter(|more| *more > 0) {
+        spans.push((format!("; {more} more"), Role::Text));
+    }
+    spans
+}
+
+/// `52 violations in PRODUCTION`.
+pub(super) fn concern(concern: &Concern, view: &View<'_>) -> Spans {
+    let in_it = |text: String| vec![(format!("{text} in "), Role::Text), environment(&concern.environment, view)];
+    match concern.what {
+        What::Violations(count) => in_it(words::counted(count, "violation", "violations")),
+        What::Blocked(count) => in_it(words::counted(count, "blocked request", "blocked requests")),
+        What::NotReady => in_it("not ready".to_owned()),
+        What::NotInForce { partly } => in_it(if partly { "only partly in force" } else { "not in force" }.to_owned()),
+        What::Revision => in_it("drift: another revision".to_owned()),
+        What::Weaker(mode) => in_it(format!("drift: only {}", words::mode_word(mode))),
+        What::Missing => in_it("drift: missing".to_owned()),
+        What::NotRead => in_it("violations unknown: not everything is read".to_owned()),
+        What::NotScanned => in_it("violations unknown until the first scan".to_owned()),
+    }
+}
+
 /// One condition that is lacking, in ever fewer words.
 fn wordings(condition: &Condition, gate: &Gate) -> Vec<String> {
     let from = gate.from.as_ref().map(|from| format!(" in {}", clean(&from.environment))).unwrap_or_default();
@@ -222,9 +275,15 @@ fn wordings(condition: &Condition, gate: &Gate) -> Vec<String> {
     }
 }
 
-/// `CLOSED, Nov 25 09:14 at the earliest`.
+/// `CLOSED · opens in 3 h (Nov 25 09:14) at the earliest`.
 pub(in crate::tui) fn verdict_sentence(gate: &Gate, view: &View<'_>) -> String {
-    let when = gate.opens_at.map(|at| format!(", {} at the earliest", words::minute(at, view.zone))).unwrap_or_default();
+    let when = |at| {
+        let (middot, left) = (view.theme.symbols.middot, words::span(view.now, at));
+        let soon = at.duration_since(view.now) < SignedDuration::from_hours(1);
+        let at = if soon { words::clock(at, view.zone) } else { words::minute(at, view.zone) };
+        format!(" {middot} opens in {left} ({at}) at the earliest")
+    };
+    let when = gate.opens_at.map(when).unwrap_or_default();
     match gate.verdict {
         Verdict::Closed => format!("CLOSED{when}"),
         other => other.as_str().to_uppercase(),

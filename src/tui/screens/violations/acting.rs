@@ -9,9 +9,12 @@ use crate::tui::screens::Done;
 use crate::tui::screens::operations::{PROMOTE, UNBLOCK, is_ours, places};
 
 impl Violations {
-    /// Begins an operation. With the cursor on all environments together, a promotion goes to the next step, wherever that is.
-    pub(super) fn operate(&self, verb: Verb) -> Done {
-        let policy = self.policy.as_ref().map(|key| &*key.id);
+    /// Begins an operation; the row it is about stays selected and listed. With the cursor on all environments together, a promotion goes to the
+    /// next step, wherever that is.
+    pub(super) fn operate(&mut self, verb: Verb) -> Done {
+        let board = &self.board;
+        self.selection.pin(|key| board.place(key));
+        let policy = self.policy().map(|key| &*key.id);
         operations::done(operations::wish(verb, policy, self.environment.clone()))
     }
 
@@ -20,7 +23,7 @@ impl Violations {
         if verb == UNBLOCK {
             return None;
         }
-        let Some(key) = &self.policy else { return Some("there is no policy to do that to") };
+        let Some(key) = self.policy() else { return Some("there is no policy to do that to") };
         if !is_ours(&key.id) {
             return Some("it is known from another tool's reports only: there is no policy to change");
         }

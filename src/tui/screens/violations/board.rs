@@ -3,10 +3,12 @@
 //! What lives here: merging the environments' cells, reading one cell, sorting, hiding and filtering. It is rebuilt only when a
 //! view changed; drawing asks for single rows. What does not: columns, colours, selection.
 
-use crate::domain::{Mode, PolicyKey, Readiness, Severity, Tally, clean};
+use crate::domain::{Mode, PolicyKey, Readiness, Severity, Sync, Tally, clean};
+use crate::fleet::filter::Verdict;
 use crate::fleet::view::{EnvironmentView, FleetView, PolicyCell};
 use crate::tui::filter::Filter;
-use crate::tui::screens::seen::{lost_since, once_complete};
+use crate::tui::screens::seen::{is_not_evaluated, is_out_of_force, lost_since, once_complete};
+use crate::tui::theme::Symbols;
 use crate::tui::words;
 use jiff::Timestamp;
 use std::cmp::{Ordering, Reverse};
@@ -28,6 +30,8 @@ pub(super) struct Row {
     faults: u64,
     /// Something a person should see although nothing fails: refused admissions, a policy that is not in force.
     remarkable: bool,
+    /// In some environment nothing is known of it.
+    unknown: bool,
 }
 
 impl Row {
@@ -62,16 +66,29 @@ pub(super) enum Count {
 pub(super) struct Reading {
     /// `None` where results are known, but no policy that could have a mode.
     pub(super) mode: Option<Mode>,
+    /// Requests do not meet it, whatever its mode says.
+    pub(super) out: bool,
     /// Failures.
     pub(super) count: Count,
     /// Errors.
     pub(super) errors: u64,
-    /// Refused admissions.
-    pub(super) refused: u64,
+    /// Blocked requests; `None` where there may be some that are not seen.
+    pub(super) refused: Option<u64>,
     /// Says something else than in the environment before.
     pub(super) differs: bool,
     /// The environment is lost, and this was last true then.
     pub(super) lost: Option<Timestamp>,
+}
+
+impl Reading {
+    /// `⊘37`, `⊘?`; nothing where none was blocked.
+    pub(super) fn refused_mark(&self, symbols: &Symbols) -> String {
+        match self.refused {
+            Some(0) => String::new(),
+            Some(n) => format!("{}{}", symbols.refused, mark_number(n)),
+            None => format!("{}?", symbols.refused),
+        }
+    }
 }
 
 /// Which results are counted.
@@ -118,6 +135,17 @@ pub(super) struct Listing {
     pub(super) filter: Filter,
 }
 
+/// What the filter leaves of an environment.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Passing {
+    pub(super) tally: Tally,
+    pub(super) refused: Option<u64>,
+    /// Any cell is looked at.
+    pub(super) any: bool,
+    /// Some cells have numbers of which only their rows can tell what passes.
+    pub(super) unknown: bool,
+}
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Board {
@@ -127,10 +155,16 @@ pub(super) struct Board {
     cells: Vec<u32>,
     /// Rows that are listed, in order.
     pub(super) order: Vec<u32>,
-    /// Rows left out because nothing is wrong with them.
+    /// Rows left out because nothing is known to be wrong with them.
     pub(super) hidden: usize,
+    /// Those of them of which something is not known.
+    pub(super) hidden_unknown: usize,
     /// Rows left out by the filter.
     pub(super) filtered: usize,
+    /// What passes the filter, by environment; none where nothing is filtered.
+    pub(super) passing: Vec<Passing>,
+    /// Whether a row is listed only because it is kept.
+    pub(super) keeps: bool,
     /// The largest numbers that columns must hold; they only grow, so that nothing jumps.
     pub(super) widest_count: usize,
     pub(super) widest_marks: usize,
@@ -188,7 +222,15 @@ impl Board {
         self.rows = keys
             .into_iter()
             .enumerate()
-            .map(|(i, key)| Row { key, severity: None, category: None, twin: twins.contains(&i), faults: 0, remarkable: false })
+            .map(|(i, key)| Row {
+                key,
+                severity: None,
+                category: None,
+                twin: twins.contains(&i),
+                faults: 0,
+                remarkable: false,
+                unknown: false,
+            })
             .collect();
         true
     }
@@ -203,6 +245,11 @@ impl Board {
     pub(super) fn listed(&self, place: usize) -> Option<(usize, &Row)> {
         let at = usize::try_from(*self.order.get(place)?).ok()?;
         Some((at, self.rows.get(at)?))
+    }
+
+    /// The policy at a place of the order.
+    pub(super) fn key(&self, place: usize) -> Option<PolicyKey> {
+        self.listed(place).map(|(_, row)| row.key.clone())
     }
 
     /// The place of a policy in the order.
@@ -223,7 +270,15 @@ impl Board {
 
     /// What one cell says.
     pub(super) fn reading(&self, row: usize, e: usize, unit: Unit) -> Reading {
-        let nothing = Reading { mode: Some(Mode::Unknown), count: Count::Unknown, errors: 0, refused: 0, differs: false, lost: None };
+        let nothing = Reading {
+            mode: Some(Mode::Unknown),
+            out: false,
+            count: Count::Unknown,
+            errors: 0,
+            refused: Some(0),
+            differs: false,
+            lost: None,
+        };
         let Some(environment) = self.environments.get(e) else { return nothing };
         let lost = lost_since(environment);
         let known = environment.complete || once_complete(environment);
@@ -241,13 +296,52 @@ impl Board {
         };
         let count = match (tally.fail, cell.complete) {
             (0, true) if mode == Some(Mode::Absent) => Count::Absent,
+            (0, true) if is_not_evaluated(cell) => Count::Unknown,
             (0, true) => Count::Nothing,
             (0, false) if known && lost.is_some() => Count::Nothing,
             (0, false) => Count::Unknown,
-            (n, true) => Count::Known(n),
-            (n, false) => Count::AtLeast(n),
+            (n, true) if !cell.is_silent() => Count::Known(n),
+            (n, _) => Count::AtLeast(n),
         };
-        Reading { mode, count, errors: tally.error, refused: cell.blocked.unwrap_or(0), differs: self.differs(row, e), lost }
+        let out = is_out_of_force(cell);
+        Reading { mode, out, count, errors: tally.error, refused: refused(environment, cell), differs: self.differs(row, e), lost }
+    }
+
+    /// What one cell says of what passes the filter; a number of which only the rows can tell is unknown.
+    pub(super) fn filtered_reading(&self, row: usize, e: usize, listing: &Listing, now: Timestamp) -> Reading {
+        let reading = self.reading(row, e, listing.unit);
+        let Some((environment, cell)) = self.environments.get(e).zip(self.cell(row, e)) else { return reading };
+        if !listing.filter.has_fields() {
+            return reading;
+        }
+        // Which of the refused requests pass is not kept.
+        let refused = reading.refused.filter(|count| *count == 0 || !listing.filter.asks_rows(environment, cell, now));
+        match listing.filter.allows_faults(environment, cell, now) {
+            Verdict::Yes => Reading { refused, ..reading },
+            Verdict::No if cell.complete && reading.count != Count::Unknown => {
+                Reading { count: Count::Nothing, errors: 0, refused, ..reading }
+            }
+            _ if matches!(reading.count, Count::Nothing | Count::Absent) && reading.errors == 0 => Reading { refused, ..reading },
+            _ => Reading { count: Count::Unknown, errors: 0, refused, ..reading },
+        }
+    }
+
+    /// Sums up what passes the filter, of one environment.
+    fn passing(&self, e: usize, listing: &Listing, now: Timestamp) -> Passing {
+        let mut sum = Passing { refused: Some(0), ..Passing::default() };
+        for at in (0..self.rows.len()).filter(|at| self.rows.get(*at).is_some_and(|row| self.passes(*at, row, &listing.filter, now))) {
+            let Some(cell) = self.cell(at, e).filter(|_| !self.is_out(at, e, &listing.filter, now)) else { continue };
+            let reading = self.filtered_reading(at, e, listing, now);
+            sum.any = true;
+            match reading.count {
+                Count::Known(fail) | Count::AtLeast(fail) => sum.tally.fail += fail,
+                Count::Unknown if listing.unit.of(cell).faults() > 0 => sum.unknown = true,
+                Count::Nothing | Count::Absent | Count::Unknown => {}
+            }
+            sum.tally.error += reading.errors;
+            sum.refused = sum.refused.zip(reading.refused).map(|(sum, more)| sum + more);
+        }
+        sum
     }
 
     /// Whether the policy says something else here than in the nearest environment before that has it.
@@ -256,23 +350,30 @@ impl Board {
         (0..e).rev().find_map(revision).zip(revision(e)).is_some_and(|(a, b)| a != b)
     }
 
-    /// Works out which rows are listed and in which order. `keep` stays listed even without faults: the row a person is on
-    /// must not vanish under the cursor.
+    /// Works out which rows are listed and in which order; `keep` is listed whatever would hide it.
     pub(super) fn list(&mut self, listing: &Listing, keep: Option<&PolicyKey>, now: Timestamp) {
         self.weigh(listing.unit);
-        (self.hidden, self.filtered) = (0, 0);
+        (self.hidden, self.hidden_unknown, self.filtered, self.keeps) = (0, 0, 0, false);
         let mut order = Vec::with_capacity(self.rows.len());
         for (at, row) in self.rows.iter().enumerate() {
-            if !listing.filter.is_empty() && !self.passes(at, row, &listing.filter, now) {
+            let filtered = !listing.filter.is_empty() && !self.passes(at, row, &listing.filter, now);
+            let hidden = listing.faults_only && !row.is_worth_a_look();
+            if keep == Some(&row.key) {
+                self.keeps = filtered || hidden;
+            } else if filtered {
                 self.filtered += 1;
-            } else if listing.faults_only && !row.is_worth_a_look() && keep != Some(&row.key) {
+                continue;
+            } else if hidden {
                 self.hidden += 1;
-            } else {
-                order.push(u32::try_from(at).unwrap_or(NO_CELL));
+                self.hidden_unknown += usize::from(row.unknown);
+                continue;
             }
+            order.push(u32::try_from(at).unwrap_or(NO_CELL));
         }
         self.sort(&mut order, listing);
         self.order = order;
+        let environments = 0..if listing.filter.is_empty() { 0 } else { self.environments.len() };
+        self.passing = environments.map(|e| self.passing(e, listing, now)).collect();
     }
 
     fn passes(&self, at: usize, row: &Row, filter: &Filter, now: Timestamp) -> bool {
@@ -313,32 +414,41 @@ impl Board {
 
     /// Sums up each row over its environments, and notes how wide the columns must be.
     fn weigh(&mut self, unit: Unit) {
-        let columns = self.environments.len();
         let (mut count, mut marks, mut name) = (0, 0, 0);
+        let known: Vec<bool> = self.environments.iter().map(|view| view.complete || once_complete(view)).collect();
         for at in 0..self.rows.len() {
-            let (mut faults, mut severity, mut category, mut remarkable) = (0, None, None, false);
-            for e in 0..columns {
-                let Some(cell) = self.cell(at, e) else { continue };
+            let (mut faults, mut severity, mut category, mut remarkable, mut unknown) = (0, None, None, false, false);
+            for (e, known) in known.iter().enumerate() {
+                let Some(cell) = self.cell(at, e) else {
+                    unknown |= !known;
+                    continue;
+                };
+                unknown |= !known || is_not_evaluated(cell);
                 let tally = unit.of(cell);
                 faults += tally.faults();
                 severity = severity.max(cell.severity);
                 category = category.or_else(|| cell.category.clone());
-                let refused = cell.blocked.unwrap_or(0);
-                remarkable |= refused > 0 || cell.mode == Mode::NotReady || cell.ready == Readiness::NotReady;
+                let refused = refused(&self.environments[e], cell);
+                unknown |= refused.is_none();
+                remarkable |= refused.is_some_and(|n| n > 0)
+                    || cell.mode == Mode::NotReady
+                    || cell.ready == Readiness::NotReady
+                    || is_out_of_force(cell);
                 count = count.max(tally.fail);
                 // Errors and refusals share one blank before them; `≠` brings its own.
-                let counted = digits(tally.error) + digits(refused);
+                let counted = digits(tally.error) + refused_digits(refused);
                 marks = marks.max(counted + usize::from(counted > 0) + 2 * usize::from(self.differs(at, e)));
             }
             let row = &mut self.rows[at];
-            (row.faults, row.severity, row.category, row.remarkable) = (faults, severity, category, remarkable);
+            (row.faults, row.severity, row.category) = (faults, severity, category);
+            (row.remarkable, row.unknown) = (remarkable, unknown);
             name = name.max(row.key.id.name.len() + row.key.id.namespace.as_ref().map_or(0, |n| n.len() + 1));
         }
         for environment in &self.environments {
             let tally = unit.of_environment(environment);
             count = count.max(tally.fail).max(environment.summaries.map_or(0, |t| t.fail));
             // Of the totals one mark must fit; refusals have another place where both do not.
-            let mark = digits(tally.error).max(digits(environment.blocked.unwrap_or(0)));
+            let mark = digits(tally.error).max(refused_digits(refused_in_all(environment)));
             marks = marks.max(mark + usize::from(mark > 0));
         }
         self.widest_count = self.widest_count.max(words::number(count).len());
@@ -350,6 +460,27 @@ impl Board {
 /// Columns of a mark with number `n`: its shape and digits, or nothing.
 fn digits(n: u64) -> usize {
     if n == 0 { 0 } else { mark_number(n).len() + 1 }
+}
+
+/// The same of blocked requests, whose number may be unknown.
+fn refused_digits(refused: Option<u64>) -> usize {
+    refused.map_or(2, digits)
+}
+
+/// Blocked requests of a policy; `None` where there may be some that are not seen, as soon as everything else is there.
+fn refused(environment: &EnvironmentView, cell: &PolicyCell) -> Option<u64> {
+    cell.blocks().or(is_filling(environment).then_some(0))
+}
+
+/// The same of all policies of an environment.
+pub(super) fn refused_in_all(environment: &EnvironmentView) -> Option<u64> {
+    let nothing_blocks = !environment.cells.iter().any(|cell| cell.mode.can_block());
+    environment.blocked.or((nothing_blocks || is_filling(environment)).then_some(0))
+}
+
+/// Whether first lists are still read.
+fn is_filling(environment: &EnvironmentView) -> bool {
+    environment.kinds.iter().any(|kind| kind.essential && matches!(kind.sync, Sync::Connecting | Sync::Listing { .. }))
 }
 
 /// A number beside a mark, where room is short: `37`, `12k`.

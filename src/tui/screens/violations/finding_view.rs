@@ -122,11 +122,15 @@ fn lines(finding: &Finding, board: &Board, view: &View<'_>, columns: usize) -> V
     if let Some(owner) = row.owner.as_ref().filter(|o| **o != row.resource) {
         labelled(&mut out, "owner", &reference(owner), Role::Text, columns);
     }
+    if let Some(set) = &row.idle {
+        let text = format!("only the old {set} violates: {} itself passes", row.resource);
+        labelled(&mut out, "", &text, Role::Attention, columns);
+    }
     if row.owner_guessed {
         labelled(&mut out, "", "guessed by name: owners may not be read here", Role::Attention, columns);
     }
     if let Some(at) = row.evaluated_at {
-        let text = format!("{} ago, {}", words::span(at, view.now), words::date(at, view.zone));
+        let text = words::evaluated(at, view.now, view.zone);
         labelled(&mut out, "evaluated", &text, Role::Text, columns);
     }
     if !row.exception.is_empty() {

@@ -10,6 +10,7 @@ use crate::tui::filter::Filter;
 use crate::tui::keys::Verb;
 use crate::tui::msg::Answer;
 use crate::tui::screens::operations::{DEMOTE, PROMOTE, is_operation};
+use crate::tui::screens::selection::Because;
 use crate::tui::screens::violations::board::Unit;
 use crate::tui::screens::{ALL, Cx, Done, Place, REVERSE, SORT, SORT_BACK, Screen, View, lists};
 use crate::tui::theme::Role;
@@ -69,11 +70,11 @@ impl Screen for Violations {
             OBJECT if self.finding.is_none() && self.rows.selected().is_none() => {
                 Some("select a finding first: then its object can be shown")
             }
-            Verb::Open if !lower && self.policy.is_none() => Some("there is nothing to open"),
+            Verb::Open if !lower && self.policy().is_none() => Some("there is nothing to open"),
             Verb::Open if lower && self.finding.is_none() && self.environment.is_some() && self.rows.lines.is_empty() => {
                 Some("there are no rows behind this number")
             }
-            Verb::Copy if self.policy.is_none() => Some("there is nothing to copy"),
+            Verb::Copy if self.policy().is_none() => Some("there is nothing to copy"),
             verb if is_operation(verb) => self.cannot_operate(verb, fleet),
             SORT | SORT_BACK | REVERSE if self.board.len() == 0 => Some("there is nothing to sort yet"),
             _ => None,
@@ -99,11 +100,11 @@ impl Screen for Violations {
 
     fn fleet_changed(&mut self, cx: &mut Cx<'_>) {
         if self.board.take(cx.fleet) {
-            self.list(cx);
+            self.list(Because::News, cx);
         } else {
             self.want(cx);
         }
-        if self.environment.is_none() && !self.chosen {
+        if self.environment.is_none() && !self.selection.is_chosen() {
             // A number is what one comes for: begin on the first environment rather than on the policy itself.
             self.environment = self.board.environments.first().map(|e| e.name.clone());
             self.want(cx);
@@ -164,6 +165,10 @@ impl Screen for Violations {
         if self.focus == Focus::Lower { self.rows.filter.source() } else { self.listing.filter.source() }
     }
 
+    fn filters(&self) -> Vec<&str> {
+        vec![self.listing.filter.source(), self.rows.filter.source()]
+    }
+
     fn filter_hint(&self) -> &'static str {
         match self.focus {
             Focus::Matrix => "policy  env=production  sev>=high  mode=audit  ns=team-*  age<2h  !word leaves out",
@@ -177,7 +182,7 @@ impl Screen for Violations {
             self.rows.set_filter(filter, cx);
         } else {
             self.listing.filter = filter;
-            self.list(cx);
+            self.list(Because::Filter, cx);
         }
         Ok(())
     }
@@ -244,11 +249,11 @@ impl Violations {
         let columns = columns::lay_out(usize::from(area.width).saturating_sub(1), &self.board, self.first, column);
         self.first = columns.environments.start;
         self.matrix_rows = matrix::body_rows(area.height, &self.board);
-        self.top = lists::scrolled(self.top, self.place, self.board.order.len(), self.matrix_rows, self.follow);
-        let place = self.policy.as_ref().map(|_| self.place);
-        let cursor = matrix::Cursor { place, column, focused: self.focus == Focus::Matrix };
+        self.top = lists::scrolled(self.top, self.selection.start(), self.board.order.len(), self.matrix_rows, self.follow);
+        let cursor = matrix::Cursor { place: self.selection.place(), column, focused: self.focus == Focus::Matrix };
         let drawing = matrix::Matrix { board: &self.board, listing: &self.listing, columns: &columns, cursor: &cursor, top: self.top };
         matrix::draw(&drawing, view, area, buffer, &mut self.hits);
+        self.selection.drawn();
     }
 
     fn draw_lower(&mut self, view: &View<'_>, area: Rect, rule: bool, buffer: &mut Buffer) {
@@ -260,7 +265,7 @@ impl Violations {
         }
         self.lower_rows = usize::from(area.height.saturating_sub(1));
         let focused = self.focus == Focus::Lower;
-        let key: Option<&PolicyKey> = self.policy.as_ref();
+        let key: Option<&PolicyKey> = self.selection.key();
         if let Some(finding) = self.finding.as_mut().filter(|_| focused) {
             finding_view::draw(finding, &self.board, view, area, buffer);
         } else if self.environment.is_some() {
@@ -269,7 +274,7 @@ impl Violations {
         } else if let Some(key) = key {
             let height = usize::from(area.height.saturating_sub(2));
             let top = lists::scrolled(0, if focused { self.overview_place } else { 0 }, self.board.environments.len(), height, true);
-            let overview = overview::Overview { key, unit: self.listing.unit, place: focused.then_some(self.overview_place), top };
+            let overview = overview::Overview { key, listing: &self.listing, place: focused.then_some(self.overview_place), top };
             overview::draw(&overview, &self.board, view, area, buffer, &mut self.hits);
         }
     }

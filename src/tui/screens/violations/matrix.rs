@@ -2,7 +2,7 @@
 //!
 //! What lives here: pixels of single rows and cells. What does not: which rows there are (`board`), where columns stand (`columns`).
 
-use super::board::{Board, Count, Listing, Reading, SortBy, mark_number};
+use super::board::{Board, Count, Listing, Passing, Reading, SortBy, mark_number, refused_in_all};
 use super::columns::{Columns, WORD};
 use super::hits::{Hit, Hits};
 use crate::domain::{Mode, Severity, Tier};
@@ -69,11 +69,15 @@ fn hidden_words(board: &Board, listing: &Listing, view: &View<'_>) -> String {
     let mut parts = Vec::new();
     if board.hidden > 0 {
         let what = words::counted(board.hidden as u64, "policy", "policies");
-        parts.push(format!("{what} without faults hidden ({} shows them)", view.keys.of(super::ALL)));
+        let known = match board.hidden_unknown as u64 {
+            0 => "without faults hidden".to_owned(),
+            unknown => format!("without known faults hidden, {} unknown", words::number(unknown)),
+        };
+        parts.push(format!("{what} {known} ({} shows them)", view.keys.of(super::ALL)));
     }
     if board.filtered > 0 {
         let what = words::counted(board.filtered as u64, "policy", "policies");
-        parts.push(format!("{what} left out by the filter {}", listing.filter.source()));
+        parts.push(format!("{what} hidden by the filter {}", listing.filter.source()));
     }
     if parts.is_empty() { String::new() } else { format!("{} {}", view.theme.symbols.dots, parts.join(", ")) }
 }
@@ -159,19 +163,23 @@ fn more_words(columns: &Columns, e: usize, all: usize, symbols: &Symbols) -> Str
 fn totals(matrix: &Matrix<'_>, view: &View<'_>, area: Rect, buffer: &mut Buffer) {
     let columns = matrix.columns;
     let mut pen = Pen::new(buffer, view.theme, area, 1);
-    let what = format!("all {}", words::counted(matrix.board.len() as u64, "policy", "policies"));
+    let all = words::counted(matrix.board.len() as u64, "policy", "policies");
+    let what = match matrix.board.filtered {
+        0 => format!("all {all}"),
+        filtered => format!("{} of {all}", words::number((matrix.board.len() - filtered) as u64)),
+    };
     pen.put(" ", Role::Muted).field(&what, columns.policy, Role::Muted).skip(1 + columns.severity);
     for e in columns.environments.clone() {
         let Some(environment) = matrix.board.environments.get(e) else { continue };
-        let mut reading = total(environment, matrix.listing);
+        let mut reading = total(environment, matrix.listing, matrix.board.passing.get(e));
         let shape = 1 + if columns.words { 1 + WORD } else { 0 };
         // Where errors and refusals do not both fit behind the count, the refusals go where other rows have the mode.
-        let refused = format!("{}{}", view.theme.symbols.refused, mark_number(reading.refused));
-        let both = reading.errors > 0 && reading.refused > 0;
+        let refused = reading.refused_mark(view.theme.symbols);
+        let both = reading.errors > 0 && !refused.is_empty();
         if both && columns.words && 2 + mark_number(reading.errors).len() + width(&refused) > columns.marks {
             let role = if reading.lost.is_some() { Role::Muted } else { Role::Attention };
             pen.field(&refused, shape, role);
-            reading.refused = 0;
+            reading.refused = Some(0);
         } else {
             pen.skip(shape);
         }
@@ -180,13 +188,18 @@ fn totals(matrix: &Matrix<'_>, view: &View<'_>, area: Rect, buffer: &mut Buffer)
     pen.finish();
 }
 
-fn total(environment: &EnvironmentView, listing: &Listing) -> Reading {
+/// Of all policies, or of what passes the filter.
+fn total(environment: &EnvironmentView, listing: &Listing, passing: Option<&Passing>) -> Reading {
     let known = environment.complete || once_complete(environment);
-    let tally = match environment.summaries {
-        Some(summaries) if !known => summaries,
-        _ => listing.unit.of_environment(environment),
+    let tally = match (passing, environment.summaries) {
+        (Some(passing), _) => passing.tally,
+        (None, Some(summaries)) if !known => summaries,
+        (None, _) => listing.unit.of_environment(environment),
     };
     let count = match (tally.fail, environment.complete) {
+        _ if passing.is_some_and(|passing| passing.unknown) => Count::Unknown,
+        _ if known && passing.is_some_and(|passing| !passing.any) => Count::Absent,
+        (0, _) if passing.is_some() && !known => Count::Unknown,
         (0, _) if known => Count::Nothing,
         (0, _) if environment.summaries.is_none_or(|s| s.total() == 0) => Count::Unknown,
         (n, true) => Count::Known(n),
@@ -194,9 +207,10 @@ fn total(environment: &EnvironmentView, listing: &Listing) -> Reading {
     };
     Reading {
         mode: None,
+        out: false,
         count,
         errors: tally.error,
-        refused: environment.blocked.unwrap_or(0),
+        refused: passing.map_or_else(|| refused_in_all(environment), |passing| passing.refused),
         differs: false,
         lost: lost_since(environment),
     }
@@ -247,7 +261,7 @@ fn policy(matrix: &Matrix<'_>, view: &View<'_>, place: usize, area: Rect, buffer
         if selected && cursor.focused && cursor.column == Some(e) {
             pen.shade(Shade::Cursor);
         }
-        let reading = matrix.board.reading(at, e, matrix.listing.unit);
+        let reading = matrix.board.filtered_reading(at, e, matrix.listing, view.now);
         mode(&mut pen, &reading, columns, view);
         if matrix.board.is_out(at, e, &matrix.listing.filter, view.now) {
             pen.skip(columns.count + columns.marks + 1);
@@ -266,11 +280,14 @@ fn mode(pen: &mut Pen<'_>, reading: &Reading, columns: &Columns, view: &View<'_>
         None => (symbols.reported, "reports", Role::Muted),
         Some(mode) => {
             let role = match mode {
+                _ if reading.out => Role::Attention,
                 Mode::NotReady => Role::Attention,
                 Mode::Enforce | Mode::Mixed => Role::Text,
                 Mode::Audit | Mode::Warn | Mode::Off | Mode::Absent | Mode::Unknown => Role::Muted,
             };
-            (symbols.mode(mode), words::mode_word(mode), role)
+            // The mark of what is not ready: the mode beside it is only what the policy says.
+            let shape = if reading.out { symbols.mode(Mode::NotReady) } else { symbols.mode(mode) };
+            (shape, words::mode_word(mode), role)
         }
     };
     let role = if reading.lost.is_some() { Role::Muted } else { role };
@@ -282,7 +299,7 @@ fn mode(pen: &mut Pen<'_>, reading: &Reading, columns: &Columns, view: &View<'_>
     }
 }
 
-/// The count, right-aligned, and the marks behind it: `!2` errors, `⊘37` refused, `≠` other than before. Where the environment is lost
+/// The count, right-aligned, and the marks behind it: `!2` errors, `⊘37` refused (`⊘?` unknown), `≠` other than before. Where the environment is lost
 /// all of it is grey and the count carries `~`; how old it is stands in the column's head, so that nothing moves when it happens.
 fn numbers(
     pen: &mut Pen<'_>,
@@ -317,8 +334,9 @@ fn numbers(
         mark(pen, &format!("{blank}!{}", mark_number(reading.errors)), Role::Fault);
         blank = "";
     }
-    if reading.refused > 0 {
-        mark(pen, &format!("{blank}{}{}", symbols.refused, mark_number(reading.refused)), Role::Attention);
+    let refused = reading.refused_mark(symbols);
+    if !refused.is_empty() {
+        mark(pen, &format!("{blank}{refused}"), if reading.refused.is_some() { Role::Attention } else { Role::Muted });
     }
     if reading.differs {
         mark(pen, &format!(" {}", symbols.differs), Role::Accent);

@@ -23,6 +23,7 @@ mod yaml;
 
 use super::lists::moved;
 use super::operations::{self, DEMOTE_KEY, HOLD_KEY, PROMOTE_KEY, ROLLBACK_KEY, UNBLOCK_KEY};
+use super::selection::{Because, Selection};
 use super::{ALL, Cx, REVERSE, SORT, SORT_BACK, Screen};
 use crate::domain::PolicyKey;
 use crate::fleet::view::FleetView;
@@ -70,11 +71,7 @@ enum Focus {
 struct Violations {
     board: Board,
     listing: Listing,
-    /// The selected policy, and its last place in the order.
-    policy: Option<PolicyKey>,
-    place: usize,
-    /// Whether a person chose it; until then the cursor stays on top while the first lists come in.
-    chosen: bool,
+    selection: Selection<PolicyKey>,
     /// The selected environment; `None` is all of them together.
     environment: Option<Arc<str>>,
     top: usize,
@@ -99,9 +96,7 @@ impl Default for Violations {
         Self {
             board: Board::default(),
             listing: Listing { by: SortBy::Faults, reverse: false, faults_only: true, unit: Unit::Owners, filter: Filter::default() },
-            policy: None,
-            place: 0,
-            chosen: false,
+            selection: Selection::default(),
             environment: None,
             top: 0,
             first: 0,
@@ -126,44 +121,40 @@ impl Violations {
         self.board.environments.iter().position(|e| e.name == *name)
     }
 
-    /// Works out the order anew; the selected policy keeps its line on screen even if it moved in the order.
-    fn list(&mut self, cx: &mut Cx<'_>) {
-        let before = self.policy.as_ref().filter(|_| self.chosen).and_then(|key| self.board.place(key));
-        let line = before.map(|p| p.saturating_sub(self.top));
-        let keep = self.policy.clone().filter(|_| self.chosen);
-        self.board.list(&self.listing, keep.as_ref(), cx.now);
-        match keep.as_ref().and_then(|key| self.board.place(key)) {
-            Some(place) => {
-                self.place = place;
-                if let Some(line) = line {
-                    self.top = place.saturating_sub(line);
-                }
-            }
-            None => self.select(if self.chosen { self.place } else { 0 }),
-        }
-        self.want(cx);
+    /// The selected policy.
+    fn policy(&self) -> Option<&PolicyKey> {
+        self.selection.key()
     }
 
-    /// Puts the cursor on a place of the order.
-    fn select(&mut self, place: usize) {
-        self.place = place.min(self.board.order.len().saturating_sub(1));
-        self.policy = self.board.listed(self.place).map(|(_, row)| row.key.clone());
+    /// Works out the order again; the selected policy keeps its line on screen even if it moved in the order.
+    fn list(&mut self, because: Because, cx: &mut Cx<'_>) {
+        let line = self.selection.place().filter(|_| self.selection.is_chosen()).map(|place| place.saturating_sub(self.top));
+        let Self { board, listing, selection, .. } = self;
+        board.list(listing, selection.kept(because), cx.now);
+        selection.settle(because, |key| board.place(key), |place| board.key(place));
+        if let (Some(line), Some(place)) = (line, selection.place()) {
+            self.top = place.saturating_sub(line);
+        }
+        self.want(cx);
     }
 
     /// Puts the cursor there because a person asked for it.
     fn choose(&mut self, place: usize, cx: &mut Cx<'_>) {
-        self.chosen = true;
         self.follow = true;
-        let left = self.board.listed(self.place).is_some_and(|(_, row)| self.listing.faults_only && !row.is_worth_a_look());
-        self.select(place);
-        if left {
+        let board = &self.board;
+        self.selection.choose(place.min(board.order.len().saturating_sub(1)), |place| board.key(place));
+        if self.board.keeps {
             // The row that was left was listed only because the cursor was on it.
-            self.board.list(&self.listing, self.policy.as_ref(), cx.now);
-            if let Some(place) = self.policy.as_ref().and_then(|key| self.board.place(key)) {
-                self.place = place;
-            }
+            self.list(Because::News, cx);
+        } else {
+            self.want(cx);
         }
-        self.want(cx);
+    }
+
+    /// The selected policy is the one that a person means: it stays selected.
+    fn stay(&mut self) {
+        let board = &self.board;
+        self.selection.stay(|key| board.place(key));
     }
 
     /// Tells the lower pane what is selected.
@@ -176,7 +167,7 @@ impl Violations {
             self.rows.want(target.zip(content), cx);
             return;
         }
-        let wanted = self.policy.clone().zip(self.environment.clone()).and_then(|(key, environment)| {
+        let wanted = self.policy().cloned().zip(self.environment.clone()).and_then(|(key, environment)| {
             let content = content(cx.fleet, &environment)?;
             Some((Target { key, environment, unit: self.listing.unit, faults_only: self.listing.faults_only }, content))
         });
@@ -186,7 +177,7 @@ impl Violations {
     fn move_matrix(&mut self, verb: Verb, cx: &mut Cx<'_>) {
         let last = self.board.order.len().saturating_sub(1);
         let page = self.matrix_rows.saturating_sub(1).max(1);
-        if let Some(place) = moved(self.place, last, page, verb) {
+        if let Some(place) = moved(self.selection.start(), last, page, verb) {
             self.choose(place, cx);
         }
     }
@@ -209,7 +200,7 @@ impl Violations {
     }
 
     fn go_to_environment(&mut self, number: u8, cx: &mut Cx<'_>) {
-        self.chosen |= !self.board.order.is_empty();
+        self.stay();
         self.finding = None;
         self.follow = true;
         self.environment = match usize::from(number).checked_sub(1) {
@@ -230,15 +221,16 @@ impl Violations {
         let now = self.column().map_or(0, |c| c + 1);
         let next = if right { (now + 1).min(self.board.environments.len()) } else { now.saturating_sub(1) };
         self.environment = next.checked_sub(1).and_then(|e| self.board.environments.get(e)).map(|e| e.name.clone());
-        self.chosen |= !self.board.order.is_empty();
+        self.stay();
         self.follow = true;
         self.want(cx);
     }
 
     fn open(&mut self, cx: &mut Cx<'_>) {
         if self.focus == Focus::Matrix {
-            if self.policy.is_some() {
-                self.chosen = true;
+            self.stay();
+            self.want(cx);
+            if self.policy().is_some() {
                 self.focus = Focus::Lower;
                 self.rows.pin();
                 self.overview_place = self.overview_place.min(self.board.environments.len().saturating_sub(1));
@@ -288,7 +280,7 @@ impl Violations {
             }
             _ => return,
         }
-        self.list(cx);
+        self.list(Because::News, cx);
     }
 
     fn sort_by_next(&mut self, step: isize) {
@@ -315,7 +307,7 @@ impl Violations {
             let path = if resource.namespace.is_empty() { resource.to_string() } else { format!("{}/{resource}", resource.namespace) };
             let path = crate::domain::clean(&path).into_owned();
             cx.copy(&path, path.clone());
-        } else if let Some(key) = &self.policy {
+        } else if let Some(key) = self.policy() {
             let name = crate::domain::clean(&key.id.report_name()).into_owned();
             cx.copy(&name, name.clone());
         }
@@ -329,7 +321,7 @@ impl Violations {
                 } else {
                     (self.listing.by, self.listing.reverse) = (by.clone(), false);
                 }
-                self.list(cx);
+                self.list(Because::News, cx);
             }
             Hit::Policy(_) | Hit::Cell(..) => {
                 let (place, column) = if let Hit::Cell(place, e) = hit {

@@ -2,10 +2,10 @@
 //!
 //! What lives here: a table made from the view alone, without asking anybody. What does not: findings.
 
-use super::board::{Board, Count, Unit};
+use super::board::{Board, Count, Listing};
 use super::hits::{Hit, Hits};
 use super::rows_view::crumbs;
-use crate::domain::{PolicyKey, Tier, clean};
+use crate::domain::{Force, Mode, PolicyKey, Tier, clean};
 use crate::tui::pen::{Pen, Shade};
 use crate::tui::screens::View;
 use crate::tui::text::width;
@@ -17,7 +17,7 @@ use ratatui::layout::Rect;
 /// What the pane needs beside the board.
 pub(super) struct Overview<'a> {
     pub(super) key: &'a PolicyKey,
-    pub(super) unit: Unit,
+    pub(super) listing: &'a Listing,
     /// Selected environment, if the keys go here.
     pub(super) place: Option<usize>,
     pub(super) top: usize,
@@ -83,7 +83,7 @@ fn environment(
 ) {
     let symbols = view.theme.symbols;
     let Some(environment) = board.environments.get(e) else { return };
-    let reading = board.reading(row, e, overview.unit);
+    let reading = board.reading(row, e, overview.listing.unit);
     let selected = overview.place == Some(e);
     let mut pen = Pen::new(buffer, view.theme, body, line);
     pen.shade(if selected { Shade::Strong } else { Shade::Plain });
@@ -97,7 +97,8 @@ fn environment(
     pen.skip(names + 1 - used.min(names));
     let quiet = if reading.lost.is_some() { Role::Muted } else { Role::Text };
     let (shape, word) = reading.mode.map_or((symbols.reported, "reports"), |m| (symbols.mode(m), words::mode_word(m)));
-    pen.put(shape, quiet).put(" ", quiet).field(word, 11, quiet);
+    let (shape, role) = if reading.out { (symbols.mode(Mode::NotReady), Role::Attention) } else { (shape, quiet) };
+    pen.put(shape, role).put(" ", role).field(word, 11, role);
     let Some(cell) = board.cell(row, e) else {
         pen.finish();
         return;
@@ -106,12 +107,15 @@ fn environment(
         let revision = cell.revision.as_ref().map_or_else(|| symbols.none.to_owned(), |r| clean(&r.0).into_owned());
         pen.field(&revision, 12, Role::Muted).put(if reading.differs { symbols.differs } else { " " }, Role::Accent).put(" ", Role::Text);
     }
-    let tally = overview.unit.of(cell);
-    let unknown = reading.count == Count::Unknown;
+    let tally = overview.listing.unit.of(cell);
+    let filter = &overview.listing.filter;
+    let (unknown, filtered) = (reading.count == Count::Unknown, filter.has_fields() && filter.asks_rows(environment, cell, view.now));
     let mark = if matches!(reading.count, Count::AtLeast(_)) { "~" } else { "" };
     let number = |pen: &mut Pen<'_>, n: u64, role: Role| {
         let text = match n {
             0 if unknown => "?".to_owned(),
+            // Only the rows tell how many of them pass the filter.
+            1.. if filtered => "?".to_owned(),
             0 => symbols.nothing.to_owned(),
             n => format!("{mark}{}", words::number(n)),
         };
@@ -134,6 +138,12 @@ fn environment(
     }
     if let Some(at) = cell.evaluated_at.filter(|_| wide) {
         pen.put(&format!("  {} ago", words::span(at, view.now)), Role::Muted);
+    }
+    if reading.out {
+        let how = if cell.in_force.state == Force::Partly { "partly in force" } else { "not in force" };
+        pen.put(&format!("  {how}: {}", clean(&cell.in_force.reason())), Role::Attention);
+    } else if cell.native {
+        pen.put("  native policy", Role::Muted);
     }
     pen.finish();
 }

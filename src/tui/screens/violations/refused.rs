@@ -120,6 +120,7 @@ pub(super) fn as_finding(row: &BlockedRow) -> FindingRow {
     FindingRow {
         key: row.key.clone(),
         rule: Arc::default(),
+        own_rule: Arc::default(),
         result: FindingResult::Fail,
         severity: None,
         category: Arc::default(),
@@ -130,6 +131,8 @@ pub(super) fn as_finding(row: &BlockedRow) -> FindingRow {
         evaluated_at: row.at,
         exception: Arc::default(),
         stale: false,
+        foreign: false,
+        idle: None,
         properties: Arc::default(),
         resources: u32::try_from(row.count).unwrap_or(u32::MAX),
     }

@@ -42,6 +42,7 @@ impl Target {
             results: if self.faults_only { vec![FindingResult::Fail, FindingResult::Error] } else { Vec::new() },
             by_owner: self.unit == Unit::Owners,
             with_stale: false,
+            with_foreign: false,
         }
     }
 }

@@ -4,7 +4,7 @@
 
 use super::board::{Board, Count, Unit};
 use super::hits::{Hit, Hits};
-use super::rows::{Line, Rows, headline};
+use super::rows::{Line, Rows, Target, headline};
 use crate::domain::{FindingResult, PolicyKey, Severity, Tier, clean};
 use crate::fleet::query::{BlockedRow, FindingRow};
 use crate::fleet::view::EnvironmentView;
@@ -13,7 +13,7 @@ use crate::tui::keys::Verb;
 use crate::tui::pen::{Pen, Shade};
 use crate::tui::screens::View;
 use crate::tui::screens::lists::scrolled;
-use crate::tui::screens::seen::once_complete;
+use crate::tui::screens::seen::{is_not_evaluated, once_complete};
 use crate::tui::text::{width, wrap};
 use crate::tui::theme::Role;
 use crate::tui::words;
@@ -74,11 +74,15 @@ pub(super) fn draw(rows: &mut Rows, pane: &Pane<'_>, view: &View<'_>, area: Rect
     let environment = board.environments.iter().find(|e| e.name == target.environment).cloned();
     let head = match &answer {
         Shape::Waiting => "asking".to_owned(),
-        Shape::Failed(_) => "not known".to_owned(),
+        Shape::Failed(_) => "unknown".to_owned(),
         Shape::Rows => {
             // Where nothing is shown, a sentence of its own says so below.
             let matching = if rows.hidden_by().is_some() { rows.rows().len() } else { rows.matching() };
-            let head = headline(&target, rows.rows(), matching);
+            let head = match count(board, &target, environment.as_deref()) {
+                Count::Unknown if rows.rows().is_empty() => "unknown".to_owned(),
+                Count::AtLeast(_) if !rows.rows().is_empty() => format!("at least {}", headline(&target, rows.rows(), matching)),
+                _ => headline(&target, rows.rows(), matching),
+            };
             match rows.refusals().0 {
                 0 => head,
                 n => format!("{head}, {} refused", words::number(n)),
@@ -116,13 +120,26 @@ pub(super) fn draw(rows: &mut Rows, pane: &Pane<'_>, view: &View<'_>, area: Rect
     }
 }
 
+/// The number that the rows are behind.
+fn count(board: &Board, target: &Target, environment: Option<&EnvironmentView>) -> Count {
+    let e = environment.and_then(|environment| board.environments.iter().position(|other| other.name == environment.name));
+    let row = board.row(&target.key);
+    e.zip(row).map_or(Count::Absent, |(e, row)| board.reading(row, e, target.unit).count)
+}
+
 /// What is behind an empty list, so that nothing and unknown never look alike.
 fn nothing_words(board: &Board, key: &PolicyKey, environment: &EnvironmentView, unit: Unit) -> String {
     let Some(e) = board.environments.iter().position(|x| x.name == environment.name) else { return String::new() };
     let Some(row) = board.row(key) else { return "The policy is gone from every environment.".to_owned() };
     let label = words::label(environment);
     match (board.reading(row, e, unit).count, board.cell(row, e)) {
-        (Count::Unknown, _) => format!("Not known: {label} has not been read completely."),
+        (Count::Unknown, Some(cell)) if cell.is_silent() && environment.complete => {
+            "Unknown: the API server judges by a native policy, and Kyverno reports nothing for it.".to_owned()
+        }
+        (Count::Unknown, Some(cell)) if is_not_evaluated(cell) && environment.complete => {
+            "No results yet: Kyverno has not evaluated this policy, or nothing here matches it.".to_owned()
+        }
+        (Count::Unknown, _) => format!("Unknown: {label} is not read completely."),
         (Count::Absent, _) | (_, None) => format!("The policy does not exist in {label}."),
         (_, Some(cell)) if !environment.complete && !once_complete(environment) => {
             format!("Nothing failing so far; {} pass, and {label} is still being read.", words::number(unit.of(cell).pass))
@@ -227,6 +244,9 @@ fn list(rows: &mut Rows, pane: &Pane<'_>, production: bool, view: &View<'_>, bod
                 pen.field_clean(&resource_words(row, symbols.times), resource, Role::Text).put("  ", Role::Text);
                 if rule > 0 {
                     pen.field_clean(&row.rule, rule, Role::Muted).put("  ", Role::Text);
+                }
+                if let Some(set) = &row.idle {
+                    pen.put(&clean(&format!("old {set} only: ")), Role::Attention);
                 }
                 let text = if row.message.is_empty() { row.result.as_str() } else { &*row.message };
                 pen.rest_clean(text, Role::Text);

@@ -9,6 +9,7 @@ use crate::tui::theme::Role;
 use crate::tui::words;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
+use std::fmt::Write as _;
 
 /// Whether the matrix would be an empty table.
 pub(super) fn applies(board: &Board, listing: &Listing) -> bool {
@@ -59,6 +60,12 @@ fn sentence(board: &Board, view: &View<'_>) -> (String, Role) {
     } else {
         format!("No faults in {of}: {} results pass{evaluated}.", words::number(pass))
     };
+    // Where environments are not known, that is said of them.
+    let unknown = if whole { board.hidden_unknown as u64 } else { 0 };
+    if unknown > 0 {
+        let _ = write!(out, " {} unknown: no results.", words::counted(unknown, "policy", "policies"));
+    }
+    let role = if unknown > 0 { Role::Attention } else { role };
     if !whole {
         out.push_str(" The others are not known completely.");
     }

@@ -6,6 +6,7 @@ use super::board::{Listing, Unit};
 use super::{Focus, Violations};
 use crate::domain::PolicyKey;
 use crate::tui::filter::Filter;
+use crate::tui::screens::selection::Because;
 use crate::tui::screens::{Cx, Done};
 use std::sync::Arc;
 
@@ -24,20 +25,21 @@ impl Violations {
         // That number counts owners, and knows of no filter.
         (self.listing.unit, self.listing.faults_only, self.listing.filter) = (Unit::Owners, true, Filter::default());
         self.rows.set_filter(Filter::default(), cx);
-        (self.policy, self.environment) = (Some(policy.clone()), Some(Arc::clone(environment)));
-        (self.chosen, self.follow, self.finding, self.focus) = (true, true, None, Focus::Lower);
+        self.selection.set(policy.clone());
+        self.environment = Some(Arc::clone(environment));
+        (self.follow, self.finding, self.focus) = (true, None, Focus::Lower);
         self.board.take(cx.fleet);
-        self.list(cx);
+        self.list(Because::News, cx);
         self.rows.pin();
     }
 
     /// Whether one leaves what one was sent to; then things are listed as before.
     fn leave_visit(&mut self, cx: &mut Cx<'_>) -> bool {
         let Some(guest) = self.guest.take() else { return false };
-        let still = self.policy.as_ref() == Some(&guest.policy) && self.environment.as_ref() == Some(&guest.environment);
+        let still = self.policy() == Some(&guest.policy) && self.environment.as_ref() == Some(&guest.environment);
         if still {
             self.listing = guest.before;
-            self.list(cx);
+            self.list(Because::Filter, cx);
         }
         still
     }
@@ -45,7 +47,7 @@ impl Violations {
     /// Matrix, lower pane, next screen; or the other way round.
     pub(super) fn next_pane(&mut self, forward: bool) -> Done {
         let lower = self.focus == Focus::Lower;
-        if self.finding.is_none() && self.policy.is_some() && lower != forward {
+        if self.finding.is_none() && self.policy().is_some() && lower != forward {
             self.focus = if forward { Focus::Lower } else { Focus::Matrix };
             self.rows.pin();
             return Done::Yes;
@@ -81,7 +83,7 @@ impl Violations {
         }
         if clears_filter && !self.listing.filter.is_empty() {
             self.listing.filter = Filter::default();
-            self.list(cx);
+            self.list(Because::Filter, cx);
             return Done::Yes;
         }
         Done::Outermost

@@ -57,6 +57,7 @@ pub(super) enum News {
     Skipped,
     Summaries,
     NotInstalled,
+    Unread,
     Dropped,
 }
 
@@ -103,7 +104,10 @@ fn stream(streams: &[StreamId], dice: &mut Dice) -> StreamId {
     let fits = |stream: &&StreamId| match wanted {
         0..4 => stream.kind.kind().family == Family::Report,
         4..7 => stream.kind.kind().family == Family::Owner,
-        7 => matches!(stream.kind.kind().kind, "ClusterPolicy" | "Policy" | "ValidatingPolicy" | "NamespacedValidatingPolicy"),
+        7 => matches!(
+            stream.kind.kind().kind,
+            "ClusterPolicy" | "Policy" | "ValidatingPolicy" | "NamespacedValidatingPolicy" | "NamespacedImageValidatingPolicy"
+        ),
         8 => stream.kind.kind().family == Family::Event,
         _ => true,
     };
@@ -134,6 +138,7 @@ fn news(stream: &StreamId, dice: &mut Dice) -> News {
         52 => News::Summaries,
         53 => News::NotInstalled,
         54 => News::Dropped,
+        55 => News::Unread,
         _ => News::State(sync(dice)),
     }
 }
@@ -172,6 +177,7 @@ pub(super) fn kyverno(minor: u16) -> Delta {
         version: None,
         kyverno: Kyverno::new(Release::exactly(13 + minor)),
         scan_interval: None,
+        makes_events: Some(true),
         notes: Vec::new(),
     };
     Delta::Kyverno(facts)
@@ -236,6 +242,7 @@ impl News {
             Self::Skipped => vec![StreamEvent::Skipped],
             Self::Summaries => vec![StreamEvent::Summaries(Tally { fail: 1, ..Tally::default() })],
             Self::NotInstalled => vec![StreamEvent::NotInstalled],
+            Self::Unread => vec![StreamEvent::Unread { why: "of another version".into() }],
             Self::Dropped => vec![StreamEvent::Dropped],
         }
     }

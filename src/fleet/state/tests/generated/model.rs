@@ -46,7 +46,7 @@ impl Model {
         match delta {
             Delta::Link(link) => self.link = Some(link.clone()),
             Delta::Kyverno(_) => self.kyverno = Some(delta.clone()),
-            Delta::Alive | Delta::Server(_) => {}
+            Delta::Alive | Delta::Server(_) | Delta::Clock(_) | Delta::Answers(_) | Delta::Resources(_) => {}
             Delta::Stream(id, event) => self.stream(id, event),
         }
     }
@@ -80,6 +80,11 @@ impl Model {
             StreamEvent::NotInstalled => {
                 stream.set(&Sync::NotInstalled);
                 (stream.named, stream.skipped) = (None, 0);
+                self.sweep(id, &BTreeSet::new());
+            }
+            StreamEvent::Unread { why } => {
+                stream.set(&Sync::Unread { why: why.clone() });
+                (stream.named, stream.skipped, stream.skipped_in_list, stream.complete) = (None, 0, None, false);
                 self.sweep(id, &BTreeSet::new());
             }
             StreamEvent::Dropped => {
@@ -197,43 +202,76 @@ pub(super) fn controller(object: &Value) -> Option<&Value> {
 
 /// A resource as findings name it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Subject {
+pub(crate) struct Subject {
     /// What makes it the same one.
     pub(super) id: String,
     /// How a row shows it.
     pub(super) shown: String,
-    pub(super) kind: String,
+    pub(crate) kind: String,
+    pub(crate) namespace: String,
+    pub(crate) name: String,
     pub(super) uid: String,
     /// The owner that its name suggests.
     pub(super) guess: Option<String>,
+    /// It is in another namespace than the report that names it.
+    pub(super) elsewhere: bool,
 }
 
 impl Subject {
-    pub(super) fn of(reference: &Value) -> Self {
-        let [kind, namespace, name, uid] = ["kind", "namespace", "name", "uid"].map(|field| text(reference, field));
+    /// What a reference names in a report (or beside an owned object) of that namespace.
+    pub(super) fn of(reference: &Value, home: &str) -> Self {
+        let [kind, said, name, uid] = ["kind", "namespace", "name", "uid"].map(|field| text(reference, field));
+        let namespace = if said.is_empty() { home.to_owned() } else { said.clone() };
         let path = format!("{kind}/{namespace}/{name}");
-        let known = RESOURCES.iter().find(|r| r.kind == kind && r.namespace == namespace && r.name == name);
+        let known = RESOURCES.iter().find(|r| r.kind == kind && r.name == name);
         let guess = known.and_then(|known| known.guess).map(|(kind, name)| format!("{kind}/{namespace}/{name}"));
-        let id = if uid.is_empty() { format!("named {path}") } else { uid.clone() };
-        Self { id, shown: if uid.is_empty() { path } else { uid.clone() }, kind, uid, guess }
+        let version = text(reference, "apiVersion");
+        let group = if version.contains('/') { version.split('/').next().unwrap_or_default() } else { "" };
+        let id = if uid.is_empty() { format!("named {path} of {group}") } else { format!("{namespace} {uid}") };
+        let elsewhere = !home.is_empty() && !said.is_empty() && said != home;
+        Self { id, shown: if uid.is_empty() { path } else { uid.clone() }, kind, namespace, name, uid, guess, elsewhere }
     }
+
+    /// What does not say its group and kind is the same one only in the same report, in the same words.
+    fn in_report(mut self, report: &str, reference: &Value) -> Self {
+        if self.uid.is_empty() && ["apiVersion", "kind"].iter().any(|field| text(reference, field).is_empty()) {
+            let words = ["apiVersion", "kind", "namespace", "name"].map(|field| text(reference, field));
+            self.id = format!("{} {words:?} in {report}", self.id);
+        }
+        self
+    }
+}
+
+/// Whether a reference says nothing that the scope does not say, too; the namespace of both may be the report's.
+fn is_short_for(reference: &Value, scope: &Value, home: &str) -> bool {
+    let group = |of: &Value| text(of, "apiVersion").rsplit_once('/').map(|(group, _)| group.to_owned()).unwrap_or_default();
+    let said = |of: &Value, field: &str| match (field, text(of, field)) {
+        ("namespace", none) if none.is_empty() => home.to_owned(),
+        ("apiVersion", version) if !version.is_empty() => format!("group {}", group(of)),
+        (_, said) => said,
+    };
+    let fits = |field: &str| text(reference, field).is_empty() || said(reference, field) == said(scope, field);
+    ["apiVersion", "kind", "namespace", "name", "uid"].into_iter().all(fits)
 }
 
 /// The resources that a result is about; `kind` is that of the report.
 pub(super) fn subjects(kind: KindId, report: &Value, result: &Value, place: usize) -> Vec<Subject> {
-    match (result["resources"].as_array().filter(|all| !all.is_empty()), &report["scope"]) {
-        (Some(all), _) => all.iter().map(Subject::of).collect(),
-        (None, Value::Null) => {
-            let (namespace, name) = name_of(report);
-            let shown = format!("/{namespace}/{name}");
-            vec![Subject {
-                id: format!("report {shown} {place} {}", kind.index()),
-                shown,
-                kind: String::new(),
-                uid: String::new(),
-                guess: None,
-            }]
-        }
-        (None, scope) => vec![Subject::of(scope)],
+    let names_something = |reference: &&Value| ["name", "uid"].iter().any(|field| !text(reference, field).is_empty());
+    let (namespace, name) = name_of(report);
+    let (report_id, scope) = (format!("{} {namespace}/{name}", kind.index()), Some(&report["scope"]).filter(names_something));
+    let own: Vec<&Value> = result["resources"].as_array().into_iter().flatten().filter(names_something).collect();
+    if !own.is_empty() {
+        let meant = |reference| scope.filter(|scope| is_short_for(reference, scope, &namespace)).unwrap_or(reference);
+        return own
+            .into_iter()
+            .map(|reference| Subject::of(meant(reference), &namespace).in_report(&report_id, meant(reference)))
+            .collect();
     }
+    if let Some(scope) = scope {
+        return vec![Subject::of(scope, &namespace).in_report(&report_id, scope)];
+    }
+    let shown = format!("{}/{namespace}/{name}", kind.kind().kind);
+    let id = format!("report {shown} {place} {}", kind.index());
+    let (empty, kind) = (String::new, kind.kind().kind.to_owned());
+    vec![Subject { id, shown, kind, namespace, name, uid: empty(), guess: None, elsewhere: false }]
 }

@@ -48,10 +48,10 @@ fn seen(state: &mut EnvironmentState, kind: KindId) -> BTreeSet<String> {
     match kind.kind().family {
         Family::Report => state.findings(&FindingQuery::default()).iter().map(|row| row.resource.name.clone()).collect(),
         Family::Policy => state.policy_rows(None).iter().map(|row| row.key.id.name.clone()).collect(),
-        Family::Exception => state.exception_rows().iter().map(|row| row.exception.name.clone()).collect(),
+        Family::Exception => state.exception_uses().rows.iter().map(|row| row.exception.name.clone()).collect(),
         Family::Event => state.blocked_rows(None).iter().map(|row| row.key.id.name.clone()).collect(),
-        // Owners and namespaces are not shown by themselves.
-        Family::Owner | Family::Namespace => {
+        // These are not shown by themselves.
+        Family::Owner | Family::Namespace | Family::Webhooks | Family::Native | Family::Binding => {
             ["good-0", "good-1", "good-2"].into_iter().filter(|name| state.holds(kind, name)).map(str::to_owned).collect()
         }
     }
@@ -61,7 +61,8 @@ impl EnvironmentState {
     fn holds(&self, kind: KindId, name: &str) -> bool {
         match kind.kind().family {
             Family::Namespace => self.namespaces.get(kind, "", name).is_some(),
-            _ => self.ledger.knows_uid(name) && self.ledger.knows_uid(&format!("owner-{name}")),
+            Family::Webhooks | Family::Native | Family::Binding => self.admission.holds(kind, name),
+            _ => self.ledger.knows_uid("a", name) && self.ledger.knows_uid("a", &format!("owner-{name}")),
         }
     }
 }
@@ -77,7 +78,12 @@ fn a_bad_object_costs_only_itself() {
         for _ in 0..dice.below(4) {
             objects.insert(dice.below(objects.len() + 1), bad(kind, dice));
         }
-        let mut state = EnvironmentState::new(Identity { name: "dev".into(), tier: Tier::Normal, context: "dev".into() });
+        let mut state = EnvironmentState::new(Identity {
+            name: "dev".into(),
+            tier: Tier::Normal,
+            context: "dev".into(),
+            namespaces: Vec::new().into(),
+        });
         let news = if dice.one_in(2) {
             vec![StreamEvent::ListStarted, StreamEvent::Listed { objects, total: None }, StreamEvent::ListEnded]
         } else {

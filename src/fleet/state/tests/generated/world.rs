@@ -22,7 +22,7 @@ pub(super) struct Resource {
 type Line = (&'static str, &'static str, &'static str, bool, Option<(&'static str, &'static str)>, &'static [usize]);
 
 /// What each namespace holds.
-const IN_NAMESPACE: [Line; 15] = [
+const IN_NAMESPACE: [Line; 17] = [
     ("Deployment", "apps/v1", "web", true, Some(("Deployment", "web")), &[13]),
     ("ReplicaSet", "apps/v1", "web-7d4b9c6f5d", true, Some(("Deployment", "web")), &[0]),
     ("ReplicaSet", "apps/v1", "web-canary", true, None, &[0]),
@@ -39,6 +39,9 @@ const IN_NAMESPACE: [Line; 15] = [
     // Of a kind that is not followed, but may own what is.
     ("App", "example.com/v1", "shop", true, None, &[]),
     ("Pod", "v1", "web-7d4b9c6f5d-x2x9z", false, Some(("Deployment", "web")), &[]),
+    // Of one kind and name, in two groups.
+    ("Service", "v1", "api", false, None, &[]),
+    ("Service", "serving.knative.dev/v1", "api", false, None, &[]),
 ];
 
 pub(super) static RESOURCES: LazyLock<Vec<Resource>> = LazyLock::new(|| {
@@ -61,6 +64,23 @@ pub(super) static RESOURCES: LazyLock<Vec<Resource>> = LazyLock::new(|| {
 });
 
 impl Resource {
+    /// As a report writes it, which may leave out what its reader knows.
+    fn in_report(&self, dice: &mut Dice) -> Value {
+        let mut reference = self.reference();
+        if dice.one_in(6)
+            && let Some(reference) = reference.as_object_mut()
+        {
+            reference.remove("namespace");
+        }
+        if dice.one_in(6)
+            && let Some(reference) = reference.as_object_mut()
+        {
+            let left_out = *dice.of(&[&["uid"] as &[&str], &["uid", "apiVersion"], &["uid", "kind"], &["uid", "apiVersion", "kind"]]);
+            reference.retain(|field, _| !left_out.contains(&field.as_str()));
+        }
+        if dice.one_in(20) { json!({}) } else { reference }
+    }
+
     fn reference(&self) -> Value {
         let mut reference = json!({"apiVersion": self.api_version, "kind": self.kind, "name": self.name});
         if !self.namespace.is_empty() {
@@ -86,7 +106,7 @@ pub(super) fn object(kind: KindId, namespace: &str, dice: &mut Dice) -> Option<V
     Some(match kind.kind().kind {
         "PolicyReport" | "ClusterPolicyReport" | "Report" | "ClusterReport" => report(namespace, dice),
         "ClusterPolicy" | "Policy" => policy(namespace, dice),
-        "ValidatingPolicy" | "NamespacedValidatingPolicy" => cel_policy(namespace, dice),
+        "ValidatingPolicy" | "NamespacedValidatingPolicy" | "NamespacedImageValidatingPolicy" => cel_policy(namespace, dice),
         "PolicyException" => json!({"metadata": {"name": dice.pick(&["e0", "e1", "e2"]), "namespace": namespace}, "spec": {}}),
         "Namespace" => json!({"metadata": {"name": dice.pick(&["a", "b"]), "labels": {"tier": dice.pick(&["gold", "lead"])}}}),
         "Event" => event(namespace, dice),
@@ -96,7 +116,7 @@ pub(super) fn object(kind: KindId, namespace: &str, dice: &mut Dice) -> Option<V
 
 fn policy(namespace: &str, dice: &mut Dice) -> Value {
     let names: &[&str] = if namespace.is_empty() { &["p0", "p1"] } else { &["p2"] };
-    let rules = *dice.of(&[&["r"] as &[&str], &["r", "s"], &[LONG], &["autogen-r", "s"], &[]]);
+    let rules = *dice.of(&[&["r"] as &[&str], &["r", "s"], &[LONG], &["autogen-r", "s"], &["cronjob-r"], &["cronjob-r", "r"], &[]]);
     let rules: Vec<Value> = rules.iter().map(|name| json!({"name": name, "match": {}, "validate": {"message": "no"}})).collect();
     json!({"metadata": metadata(dice.pick(names), namespace, dice), "spec": {"validationFailureAction": dice.pick(&["Audit", "Enforce"]), "rules": rules},
         "status": {"conditions": [{"type": "Ready", "status": dice.pick(&["True", "True", "False"])}]}})
@@ -161,9 +181,10 @@ fn report(namespace: &str, dice: &mut Dice) -> Value {
         metadata["namespace"] = json!(namespace);
     }
     let has_scope = !dice.one_in(3);
-    let mut report = json!({"metadata": metadata, "results": dice.some(5, |dice| result(!has_scope, dice))});
-    if has_scope {
-        report["scope"] = dice.of(&RESOURCES).reference();
+    let scope = has_scope.then(|| dice.of(&RESOURCES));
+    let mut report = json!({"metadata": metadata, "results": dice.some(5, |dice| result(scope, dice))});
+    if let Some(scope) = scope {
+        report["scope"] = scope.in_report(dice);
     }
     if dice.one_in(4) {
         report["source"] = json!(dice.pick(&["kyverno", "trivy"]));
@@ -171,7 +192,7 @@ fn report(namespace: &str, dice: &mut Dice) -> Value {
     report
 }
 
-fn result(names_resources: bool, dice: &mut Dice) -> Value {
+fn result(scope: Option<&Resource>, dice: &mut Dice) -> Value {
     if dice.one_in(25) {
         return dice.of(&[json!(7), json!({"policy": {}}), json!({"policy": "p0", "result": "maybe"}), json!({"result": "fail"})]).clone();
     }
@@ -179,11 +200,13 @@ fn result(names_resources: bool, dice: &mut Dice) -> Value {
         ("kyverno", &["p0", "p0", "p1", "a/p2"] as &[&str]),
         ("kyverno", &["p0", "p0", "p1", "b/p2"]),
         ("KyvernoValidatingPolicy", &["v0", "a/v1"]),
+        ("kyverno", &["a/v1", "b/v1", "a/p2"]),
+        ("ValidatingAdmissionPolicy", &["vpol-v0", "cpol-p0", "vpol-none"]),
         ("trivy", &["cve"]),
         ("", &["p0"]),
     ]);
     let cut = format!("autogen-{}", &LONG[..55]);
-    let rule = dice.pick(&["r", "r", "autogen-r", "autogen-cronjob-r", "s", "old", "", &cut]);
+    let rule = dice.pick(&["r", "r", "autogen-r", "autogen-cronjob-r", "s", "old", "", "exception", &cut]);
     let word = dice.pick(&["pass", "fail", "fail", "skip", "warn", "error"]);
     let mut result = json!({"policy": dice.pick(policies), "rule": rule, "result": word, "message": dice.pick(&["m0", "m1", ""])});
     if dice.one_in(1000) {
@@ -214,10 +237,16 @@ fn result(names_resources: bool, dice: &mut Dice) -> Value {
         2 => json!({"seconds": 99_999_999_999_i64}),
         seconds => json!({"seconds": seconds % 4 + 1, "nanos": 0}),
     };
-    if names_resources && !dice.one_in(5) {
-        result["resources"] = json!([dice.of(&RESOURCES).reference()]);
+    if let Some(scope) = scope
+        && dice.one_in(4)
+    {
+        // In other words than the scope, or of something else.
+        result["resources"] = json!([if dice.one_in(4) { dice.of(&RESOURCES) } else { scope }.in_report(dice)]);
+    }
+    if scope.is_none() && !dice.one_in(5) {
+        result["resources"] = json!([dice.of(&RESOURCES).in_report(dice)]);
         if dice.one_in(4) {
-            result["resources"] = json!([dice.of(&RESOURCES).reference(), dice.of(&RESOURCES).reference()]);
+            result["resources"] = json!([dice.of(&RESOURCES).in_report(dice), dice.of(&RESOURCES).in_report(dice)]);
         }
     }
     result

@@ -202,9 +202,12 @@ mod tests {
             assert_eq!(lanes(&fleet, Some(&told))[0].lasting(mode, at(10)), expected, "{spans:?}");
         }
         let mut standing = Standing {
-            state: PolicyState { mode: Mode::Audit, ready: None, revision: None },
+            now: at(10),
+            state: PolicyState { mode: Mode::Audit, ..PolicyState::ABSENT },
             since: at(9),
             source: ChangeSource::Seen,
+            not_before: None,
+            watched_until: None,
             mode_since: at(10).checked_sub(SignedDuration::from_hours(72)).unwrap(),
             mode_source: ChangeSource::Seen,
             actor: None,

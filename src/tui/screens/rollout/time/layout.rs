@@ -12,8 +12,8 @@ const BESIDE_FROM: u16 = 160;
 const BELOW_FROM: u16 = 26;
 /// Headline and some conditions: the others can be scrolled to.
 const LEAST_GATE: u16 = 5;
-/// Headline and all eight conditions.
-const GATE: u16 = 9;
+/// Headline and all nine conditions.
+const GATE: u16 = 10;
 /// No gate needs more.
 const MOST_GATE: u16 = 18;
 
@@ -120,7 +120,7 @@ mod tests {
             ((80, 20, 8, Some(12)), (8, 2, 7, false)),
             ((80, 20, 12, Some(12)), (10, 2, 5, false)),
             ((120, 36, 9, Some(11)), (12, 10, 11, true)),
-            ((200, 56, 9, Some(9)), (12, 32, 9, true)),
+            ((200, 56, 9, Some(10)), (12, 31, 10, true)),
             // Beside the rows: no height is lost to it.
             ((200, 20, 9, Some(9)), (9, 8, 20, false)),
             ((40, 8, 8, Some(9)), (5, 1, 0, false)),

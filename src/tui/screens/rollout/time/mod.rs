@@ -24,6 +24,7 @@ use crate::tui::msg::{Answer, Ask};
 use crate::tui::pace::due;
 use crate::tui::past::Told;
 use crate::tui::screens::lists::moved;
+use crate::tui::screens::operations::{DEMOTE, HOLD, PROMOTE, ROLLBACK};
 use crate::tui::screens::{Cx, Done, View};
 use crate::tui::words;
 use detail::Detail;
@@ -231,12 +232,16 @@ impl Timeline {
 
     pub(super) fn hints(&self) -> &'static [Verb] {
         if self.detail.is_some() {
-            return &[Verb::Back, NEXT_MARK, PREVIOUS_MARK, Verb::Copy, Verb::PageDown, Verb::NextScreen];
+            return &[Verb::Back, NEXT_MARK, PREVIOUS_MARK, PROMOTE, DEMOTE, ROLLBACK, HOLD, Verb::Copy, Verb::PageDown, Verb::NextScreen];
         }
         &[
             Verb::Open,
             NEXT_MARK,
             PREVIOUS_MARK,
+            PROMOTE,
+            DEMOTE,
+            ROLLBACK,
+            HOLD,
             ZOOM_IN,
             ZOOM_OUT,
             Verb::Back,

@@ -130,8 +130,15 @@ impl Look<'_> {
         let Some(column) = self.cursor else { return out };
         let part = self.scale.part(i64::try_from(column).unwrap_or(0));
         let (from, to) = (words::minute(part.from, view.zone), words::minute(part.to, view.zone));
-        // The day is not said twice.
-        let to = if from.get(..6) == to.get(..6) { to.get(7..).unwrap_or_default().to_owned() } else { to };
+        let is_now = self.scale.column(self.timeline.at) == Some(column);
+        // The day is not said twice, and no time that is still to come.
+        let to = if is_now {
+            "now".to_owned()
+        } else if from.get(..6) == to.get(..6) {
+            to.get(7..).unwrap_or_default().to_owned()
+        } else {
+            to
+        };
         say(format!("{from} {} {to}", view.theme.symbols.none), Role::Accent);
         let Some(until) = self.told_until() else { return out };
         match cells::bar(lane.spans(), self.scale, until).get(column).copied().flatten() {
