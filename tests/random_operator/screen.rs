@@ -267,7 +267,8 @@ impl Screen {
         // Those that are marked are promoted instead, wherever the cursor is.
         self.marked |= key == "space";
         let verb = ["a", "r", "H"].contains(&key) || key == "p" && !self.marked;
-        if verb && !self.undrawn && self.over() == Over::Nothing {
+        // One thing at a time: what is under way is shown instead, and it may end before that is drawn.
+        if verb && !self.undrawn && self.over() == Over::Nothing && !self.is_writing() {
             self.meant = selected(&self.frame);
         } else if self.over() == Over::Nothing {
             self.meant = None;
@@ -306,9 +307,7 @@ impl Screen {
         // The dialog that an operation opens is about the policy that was under the cursor.
         if let (Some(meant), Some(title)) = (&self.meant, title(&self.frame)) {
             let short = meant.trim_end_matches(['…', '.']);
-            // One thing at a time: what is under way is shown instead.
-            let other = title.ends_with(": under way") || title.ends_with('…');
-            if !title.contains(short) && !other && !title.contains(" policies") {
+            if !title.contains(short) && !title.ends_with('…') && !title.contains(" policies") {
                 self.wrong.push(format!("asked for {meant}, which was under the cursor, and got `{title}`\n{}", self.frame));
             }
             self.meant = None;
