@@ -1,14 +1,25 @@
 //! Events of refused admissions.
 //!
-//! What lives here: which events say so, and what they say. What does not: which of them to believe; that needs the policy's mode and
-//! what became of the resource, and is the reader's business (see [`BlockedAdmission::doubtful`]).
+//! What lives here: which events say so, and what they say, as far as Kyverno can have written it: tenants may write events in their own namespaces. What
+//! does not: which of them to believe; that needs the policy's mode and whether the resource exists, and is the reader's business (see
+//! [`BlockedAdmission::doubtful`]).
 //!
 //! Facts: Kyverno `pkg/event/{events,controller}.go` and `pkg/webhooks/utils/event.go`; seen on a running 1.19.1.
 
 use super::{CEL, Family, KYVERNO, KindId, group_of, json};
 use crate::domain::{PolicyId, ResourceRef};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
+
+/// Where API servers keep events about what is in no namespace.
+const DEFAULT_NAMESPACE: &str = "default";
+/// How long Kyverno may take to write an event: its queue is worked off within seconds, and clocks of nodes differ.
+const DELAY: SignedDuration = SignedDuration::from_mins(10);
+/// How far Kyverno's clock may be ahead of the API server's.
+const AHEAD: SignedDuration = SignedDuration::from_mins(1);
+/// How many requests an event that stands for several may count before a second has passed (client-go `tools/record/events_cache.go`, `defaultSpamBurst`).
+const BURST: u64 = 25;
+const CREATED: &[&str] = &["metadata", "creationTimestamp"];
 
 /// A request that Kyverno refused, as one event tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,9 +30,9 @@ pub struct BlockedAdmission {
     pub policy: PolicyId,
     /// The resource that was refused. Its UID belongs to no object, if it was refused indeed.
     pub resource: ResourceRef,
-    /// When it happened last.
+    /// When it happened last: what the event says, or when it was created if that does not fit.
     pub at: Option<Timestamp>,
-    /// How often: 1, or what the API aggregated (Kyverno ≤ 1.11).
+    /// How often: 1, or what the API aggregated (Kyverno ≤ 1.11), but never more than one each second.
     pub count: u64,
     /// The note, as written.
     pub message: String,
@@ -42,6 +53,9 @@ pub fn read_event(event: &Value) -> Option<BlockedAdmission> {
         return None;
     }
     let policy = policy(json::get(event, &["involvedObject"]).or_else(|| json::get(event, &["regarding"]))?)?;
+    if json::text(event, &["metadata", "namespace"]) != Some(policy.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE)) {
+        return None;
+    }
     let resource = match json::get(event, &["related"]) {
         Some(related) => reference(related),
         None => resource_in_words(message)?,
@@ -51,7 +65,7 @@ pub fn read_event(event: &Value) -> Option<BlockedAdmission> {
         doubtful: policy.group == CEL,
         policy,
         resource,
-        at: event_time(event),
+        at: believable_time(event),
         count: count(event),
         message: message.to_owned(),
     })
@@ -103,22 +117,38 @@ fn resource_in_words(message: &str) -> Option<ResourceRef> {
     sane.then(|| ResourceRef { kind: kind.to_owned(), namespace: namespace.to_owned(), name: name.to_owned(), ..ResourceRef::default() })
 }
 
+/// An event of one request counts once; one that stands for several counts as often as it says, if there was time for that.
 fn count(event: &Value) -> u64 {
     let paths: [&[&str]; 3] = [&["series", "count"], &["count"], &["deprecatedCount"]];
     let counts = paths.iter().filter_map(|path| json::get(event, path)?.as_u64());
+    let first =
+        [&["firstTimestamp"][..], &["deprecatedFirstTimestamp"], &["eventTime"], CREATED].iter().find_map(|path| json::time(event, path));
+    let span = first.zip(event_time(event)).map(|(first, last)| last.duration_since(first).as_secs().unsigned_abs());
     // The API has thirty-two bits for it.
-    counts.max().unwrap_or(1).clamp(1, u64::from(u32::MAX))
+    let most = span.unwrap_or(0).saturating_add(BURST).min(u64::from(u32::MAX));
+    counts.max().unwrap_or(1).clamp(1, most)
+}
+
+/// When it happened, as far as the event can know: about when it was created, which the API server says, or later where it was counted up.
+fn believable_time(event: &Value) -> Option<Timestamp> {
+    let Some(created) = json::time(event, CREATED) else { return event_time(event) };
+    let fits = |at: &Timestamp| {
+        let late = created.duration_since(*at);
+        late <= DELAY && (is_counted_up(event) || late >= -AHEAD)
+    };
+    event_time(event).filter(fits).or(Some(created))
+}
+
+/// Whether an event stands for several requests, of which the last may be long after it was created.
+fn is_counted_up(event: &Value) -> bool {
+    [&["series"][..], &["lastTimestamp"], &["deprecatedLastTimestamp"]]
+        .iter()
+        .any(|path| json::get(event, path).is_some_and(|value| !value.is_null()))
 }
 
 /// When what an event is about happened last; from then on the API server keeps it for a while.
 pub fn event_time(event: &Value) -> Option<Timestamp> {
-    let paths: [&[&str]; 5] = [
-        &["series", "lastObservedTime"],
-        &["lastTimestamp"],
-        &["deprecatedLastTimestamp"],
-        &["eventTime"],
-        &["metadata", "creationTimestamp"],
-    ];
+    let paths: [&[&str]; 5] = [&["series", "lastObservedTime"], &["lastTimestamp"], &["deprecatedLastTimestamp"], &["eventTime"], CREATED];
     paths.iter().find_map(|path| json::time(event, path))
 }
 
@@ -211,7 +241,12 @@ mod tests {
     fn policies_of_every_kind() {
         let about = |api_version: &str, kind: &str, namespace: &str| {
             let policy = json!({"apiVersion": api_version, "kind": kind, "namespace": namespace, "name": "p"});
-            with(|event| drop(event.insert("involvedObject".into(), policy))).unwrap()
+            let place = if namespace.is_empty() { "default" } else { namespace };
+            with(|event| {
+                event.insert("involvedObject".into(), policy);
+                event["metadata"]["namespace"] = place.into();
+            })
+            .unwrap()
         };
         assert_eq!(about("kyverno.io/v1", "Policy", "team-a").policy.report_name(), "team-a/p");
         assert_eq!(about("", "ClusterPolicy", "").policy.group, "kyverno.io");
@@ -220,5 +255,55 @@ mod tests {
         let cel = about("policies.kyverno.io/v1beta1", "NamespacedValidatingPolicy", "team-a");
         assert_eq!((cel.policy.report_name().as_str(), cel.doubtful), ("team-a/p", true));
         assert!(about("policies.kyverno.io/v1", "ImageValidatingPolicy", "").doubtful);
+    }
+
+    #[test]
+    fn only_where_kyverno_writes_it() {
+        let written_in = |namespace: &str| with(|event| event["metadata"]["namespace"] = namespace.into());
+        assert!(written_in("default").is_some());
+        assert_eq!((written_in("team-a"), written_in("")), (None, None), "a tenant's own event about a policy of the cluster");
+        let own = |policy: &str, event_in: &str| {
+            with(|event| {
+                event.insert(
+                    "involvedObject".into(),
+                    json!({"apiVersion": "kyverno.io/v1", "kind": "Policy", "namespace": policy, "name": "p"}),
+                );
+                event["metadata"]["namespace"] = event_in.into();
+            })
+        };
+        assert!(own("team-a", "team-a").is_some());
+        assert_eq!((own("team-b", "team-a"), own("team-b", "default")), (None, None));
+    }
+
+    #[test]
+    fn an_event_weighs_no_more_than_it_can() {
+        let counted = |first: &str, last: &str, count: u64| {
+            with(|event| {
+                event.extend([
+                    ("firstTimestamp".into(), json!(first)),
+                    ("lastTimestamp".into(), json!(last)),
+                    ("count".into(), json!(count)),
+                ]);
+            })
+            .map(|event| event.count)
+        };
+        assert_eq!(counted("2026-08-21T10:00:00Z", "2026-08-21T10:00:00Z", 4_000_000_000), Some(25));
+        assert_eq!(counted("2026-08-21T10:00:00Z", "2026-08-21T11:00:00Z", 900), Some(900));
+        assert_eq!(counted("2026-08-21T10:00:00Z", "2026-08-21T11:00:00Z", 1_000_000), Some(3625));
+        assert_eq!(counted("nonsense", "nonsense", 7), Some(7));
+    }
+
+    #[test]
+    fn a_time_that_does_not_fit_is_when_the_event_was_created() {
+        let at = |time: &str| with(|event| drop(event.insert("eventTime".into(), json!(time)))).and_then(|event| event.at);
+        let (fits, created) = ("2026-08-21T09:58:00Z", "2026-08-21T10:00:00Z".parse().ok());
+        assert_eq!(at(fits), fits.parse().ok());
+        for strange in ["2026-08-21T09:00:00Z", "2026-08-21T10:02:00Z", "2031-01-01T00:00:00Z", "1970-01-01T00:00:00Z"] {
+            assert_eq!(at(strange), created, "{strange}");
+        }
+        // One that is counted up may go on for hours, but began no earlier.
+        let last = |time: &str| with(|event| drop(event.insert("lastTimestamp".into(), json!(time)))).and_then(|event| event.at);
+        assert_eq!(last("2026-08-21T15:00:00Z"), "2026-08-21T15:00:00Z".parse().ok());
+        assert_eq!(last("2026-08-21T09:00:00Z"), created);
     }
 }

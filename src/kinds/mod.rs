@@ -29,6 +29,7 @@ mod release;
 pub mod report;
 pub mod revision;
 pub mod rolled_back;
+mod scoped;
 mod selector;
 pub mod served;
 pub mod set_mode;
@@ -41,6 +42,7 @@ pub use event::{BlockedAdmission, event_time, read_event};
 pub use exception::{ExcusedBy, excused_by, names_exceptions};
 pub use namespace::Namespace;
 pub use release::Release;
+pub use scoped::is_cluster_scoped;
 
 use crate::domain::{Exception, Policy};
 use serde_json::Value;

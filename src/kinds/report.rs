@@ -112,7 +112,7 @@ impl Reference<'_> {
             && fits(&self.kind, whole.kind.as_str())
             && fits(&self.uid, whole.uid.as_str())
             && fits(&self.namespace, namespace)
-            && (self.api_version.as_str().is_empty() || group(self) == group(whole))
+            && (self.api_version.as_str().is_empty() || !whole.api_version.as_str().is_empty() && group(self) == group(whole))
     }
 }
 

@@ -31,7 +31,8 @@ pub(crate) use existing::{Existing, Known};
 
 use crate::domain::{FindingResult, PolicyKey, Severity, Tally};
 use crate::fleet::strings::{StrId, Strings};
-use crate::kinds::report::{RawResult, Reference, Repeated, Report, Twin, read_report};
+use crate::kinds::is_cluster_scoped;
+use crate::kinds::report::{RawResult, Reference, Repeated, Report, Twin, is_kyverno, read_report};
 use checks::Checks;
 use hashbrown::{HashMap, HashSet};
 use resources::{ResourceId, Resources};
@@ -126,7 +127,7 @@ struct Saying {
 struct Subject {
     resource: ResourceId,
     twin: Twin,
-    /// It is in another namespace than the report.
+    /// It is not in the namespace of the report.
     elsewhere: bool,
 }
 
@@ -185,7 +186,12 @@ impl Ledger {
         let (namespace, name) = self.name_of(report.metadata.namespace.as_str(), report.metadata.name.as_str());
         // A report without results says nothing of its scope.
         let scope = report.scope.filter(|scope| !report.results.is_empty() && names_something(scope));
-        let scope = scope.map(|scope| self.subject(&scope, (kind, namespace, name)));
+        if scope.as_ref().is_some_and(|scope| self.is_elsewhere(scope, namespace)) {
+            // Whose claim it is depends on the source of each result.
+            self.put_report(kind, &read_report(json)?);
+            return Ok(());
+        }
+        let scope = scope.map(|scope| self.subject(&scope, (kind, namespace, name), true));
         let mut rows = Vec::with_capacity(report.results.len());
         for (position, (saying, time)) in report.results.into_iter().enumerate() {
             let subject = scope.unwrap_or_else(|| self.report_itself(kind, namespace, name, position));
@@ -325,22 +331,24 @@ impl Ledger {
         let mut rows = Vec::with_capacity(report.results.len());
         let about = report.scope.as_ref().filter(|scope| names_something(scope));
         let home = report.metadata.namespace.as_str();
-        let mut scope = None;
+        let mut scopes = [None; 2];
         for (position, result) in report.results.iter().enumerate() {
             let source = if result.source.as_str().is_empty() { report.source.as_str() } else { result.source.as_str() };
+            let bounded = is_kyverno(source);
+            let scope = &mut scopes[usize::from(bounded)];
             let Some(saying) = Saying::of(result, source, &mut self.checks, &mut self.details, &mut self.strings) else { continue };
             let mut own = result.resources().iter().filter(|reference| names_something(reference)).peekable();
             if own.peek().is_none() {
                 let subject = match about {
-                    Some(reference) => *scope.get_or_insert_with(|| self.subject(reference, (kind, namespace, name))),
+                    Some(reference) => *scope.get_or_insert_with(|| self.subject(reference, (kind, namespace, name), bounded)),
                     None => self.report_itself(kind, namespace, name, position),
                 };
                 rows.push(self.enter(saying, subject, result.seconds()));
             }
             for reference in own {
                 let subject = match about.filter(|scope| reference.is_short_for(scope, home)) {
-                    Some(reference) => *scope.get_or_insert_with(|| self.subject(reference, (kind, namespace, name))),
-                    None => self.subject(reference, (kind, namespace, name)),
+                    Some(reference) => *scope.get_or_insert_with(|| self.subject(reference, (kind, namespace, name), bounded)),
+                    None => self.subject(reference, (kind, namespace, name), bounded),
                 };
                 rows.push(self.enter(saying, subject, result.seconds()));
             }
@@ -348,13 +356,24 @@ impl Ledger {
         rows
     }
 
-    /// What a reference in a report (kind, namespace, name) names.
-    fn subject(&mut self, reference: &Reference<'_>, report: (u8, StrId, ReportName)) -> Subject {
-        let (_, home, _) = report;
+    /// Whether a reference in a report of this namespace names something that is not in it: in another namespace, or in none.
+    fn is_elsewhere(&self, reference: &Reference<'_>, home: StrId) -> bool {
         let namespace = reference.namespace.as_str();
-        let elsewhere = home != StrId::EMPTY && !namespace.is_empty() && namespace != self.strings.get(home);
+        let another = !namespace.is_empty() && namespace != self.strings.get(home);
+        home != StrId::EMPTY && (another || is_cluster_scoped(reference.api_version.as_str(), reference.kind.as_str()))
+    }
+
+    /// What a reference in a report (kind, namespace, name) names. Where the source is `bounded` to the namespace of the report, a claim about anything
+    /// elsewhere is about a resource of its own: it must not rename, hide or vouch for the real one.
+    fn subject(&mut self, reference: &Reference<'_>, report: (u8, StrId, ReportName), bounded: bool) -> Subject {
+        let elsewhere = self.is_elsewhere(reference, report.1);
         let twin = Twin::of(reference.kind.as_str());
-        Subject { resource: self.resources.named_in(report, reference, &mut self.strings), twin, elsewhere }
+        let resource = if elsewhere && bounded {
+            self.resources.claimed_in(report, reference, &mut self.strings)
+        } else {
+            self.resources.named_in(report, reference, &mut self.strings)
+        };
+        Subject { resource, twin, elsewhere }
     }
 
     fn report_itself(&mut self, kind: u8, namespace: StrId, name: ReportName, position: usize) -> Subject {
@@ -492,9 +511,9 @@ impl Ledger {
         self.strings.get(id)
     }
 
-    /// Whether an object with this UID is known in a namespace, as the subject of a report or an owner.
+    /// Whether the API server shows an object with this UID in a namespace. Reports do not: who may write one could make a refused request look admitted.
     pub(crate) fn knows_uid(&self, namespace: &str, uid: &str) -> bool {
-        self.resources.find_uid(namespace, uid, &self.strings).is_some()
+        self.resources.find_uid(namespace, uid, &self.strings).is_some_and(|id| self.resources.is_linked(id))
     }
 
     /// Kinds of the resources that findings are about, for finding out which owners are needed.

@@ -104,7 +104,7 @@ impl Ledger {
     /// Puts a workload under the owner that its name suggests. Real objects of controller kinds go under the guess of their own
     /// name, so that they meet the Pods that are guessed to be theirs.
     pub(super) fn guess_owner(&mut self, id: ResourceId) {
-        if self.resources.parent(id).is_some() || self.resources.is_guessed(id) {
+        if self.resources.parent(id).is_some() || self.resources.is_guessed(id) || self.resources.is_claimed(id) {
             return;
         }
         let (kind, namespace, name) = self.resources.names(id);

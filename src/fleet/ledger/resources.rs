@@ -27,6 +27,8 @@ enum Identity {
     /// By the report (kind, namespace, name) and the words of the reference, where these lack API version or kind: in another report they may
     /// mean something else.
     Incomplete(u8, StrId, ReportName, StrId),
+    /// By the report (kind, namespace, name) and the words of the reference, where it names what the report cannot speak for.
+    Claimed(u8, StrId, ReportName, StrId),
     /// An owner guessed by name: kind, namespace and name.
     Guessed(StrId, StrId, StrId),
 }
@@ -100,20 +102,41 @@ impl Resources {
         let is_complete = !uid.as_str().is_empty() || !(api_version.as_str().is_empty() || kind.as_str().is_empty());
         let (report_kind, home, report) = report;
         if is_complete {
-            return self.intern(reference, home, strings);
+            let elsewhere = home != StrId::EMPTY && !namespace.as_str().is_empty() && namespace.as_str() != strings.get(home);
+            return self.intern_as(reference, home, !elsewhere, strings);
         }
         let words = [api_version, kind, namespace, name].map(Text::as_str);
         let id = self.get_or_add(Identity::Incomplete(report_kind, home, report, strings.intern(&words.join(" "))));
-        let [api_version, kind, namespace, name] = words.map(|word| strings.intern(word));
-        let namespace = if namespace == StrId::EMPTY { home } else { namespace };
+        self.call(id, if namespace.as_str().is_empty() { home } else { strings.intern(namespace.as_str()) }, reference, strings);
+        id
+    }
+
+    /// What a report (kind, namespace, name) claims about something that is not in its namespace: never the resource itself, nor what another report claims.
+    pub(super) fn claimed_in(&mut self, report: (u8, StrId, ReportName), reference: &Reference<'_>, strings: &mut Strings) -> ResourceId {
+        let Reference { api_version, kind, namespace, name, uid } = reference;
+        let words = [api_version, kind, namespace, name, uid].map(Text::as_str).join("\0");
+        let (report_kind, home, report) = report;
+        let id = self.get_or_add(Identity::Claimed(report_kind, home, report, strings.intern(&words)));
+        self.call(id, strings.intern(namespace.as_str()), reference, strings);
+        id
+    }
+
+    /// Notes what a resource is called.
+    fn call(&mut self, id: ResourceId, namespace: StrId, reference: &Reference<'_>, strings: &mut Strings) {
+        let [api_version, kind, name] =
+            [&reference.api_version, &reference.kind, &reference.name].map(|text| strings.intern(text.as_str()));
         if let Some(node) = self.node_mut(id) {
             (node.api_version, node.kind, node.namespace, node.name) = (api_version, kind, namespace, name);
         }
-        id
     }
 
     /// The resource a reference names by itself; without a namespace, it is in `home`.
     pub(super) fn intern(&mut self, reference: &Reference<'_>, home: StrId, strings: &mut Strings) -> ResourceId {
+        self.intern_as(reference, home, true, strings)
+    }
+
+    /// The same; only who may speak for a resource says what it `is_called`, unless nothing else says so.
+    fn intern_as(&mut self, reference: &Reference<'_>, home: StrId, is_called: bool, strings: &mut Strings) -> ResourceId {
         let kind = strings.intern(reference.kind.as_str());
         let namespace = if reference.namespace.as_str().is_empty() { home } else { strings.intern(reference.namespace.as_str()) };
         let name = strings.intern(reference.name.as_str());
@@ -126,6 +149,7 @@ impl Resources {
         let api_version = strings.intern(reference.api_version.as_str());
         if let Some(node) = self.node_mut(id)
             && name != StrId::EMPTY
+            && (is_called || node.name == StrId::EMPTY)
         {
             (node.api_version, node.kind, node.namespace, node.name) = (api_version, kind, namespace, name);
         }
@@ -232,6 +256,17 @@ impl Resources {
     /// Whether the owner was guessed by name.
     pub(super) fn is_guessed(&self, id: ResourceId) -> bool {
         self.node(id).is_some_and(|node| matches!(node.identity, Identity::Guessed(..)))
+    }
+
+    /// Whether the API server shows an owner of it, or something that it owns.
+    pub(super) fn is_linked(&self, id: ResourceId) -> bool {
+        let owns = self.node(id).is_some_and(|node| node.first_child != NONE);
+        owns || self.parent(id).is_some_and(|parent| !self.is_guessed(parent))
+    }
+
+    /// Whether a report only claims it.
+    pub(super) fn is_claimed(&self, id: ResourceId) -> bool {
+        self.node(id).is_some_and(|node| matches!(node.identity, Identity::Claimed(..)))
     }
 
     /// Puts `child` under `parent`; the caller has opened both families. Refuses to make a circle: API servers let anybody write one.
@@ -360,7 +395,7 @@ impl Resources {
                     visit(namespace);
                     name.texts(visit);
                 }
-                Identity::Incomplete(_, home, report, words) => {
+                Identity::Incomplete(_, home, report, words) | Identity::Claimed(_, home, report, words) => {
                     [home, words].into_iter().for_each(&mut *visit);
                     report.texts(visit);
                 }
@@ -406,6 +441,7 @@ impl Resources {
         let Some(node) = self.node(id) else { return ResourceRef::default() };
         let uid = match node.identity {
             Identity::Uid(_, uid) => uid.to_text(strings),
+            Identity::Claimed(.., words) => strings.get(words).rsplit('\0').next().unwrap_or_default().to_owned(),
             Identity::Named(..) | Identity::Report(..) | Identity::Incomplete(..) | Identity::Guessed(..) => String::new(),
         };
         let text = |id| strings.get(id).to_owned();

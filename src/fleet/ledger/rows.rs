@@ -19,7 +19,7 @@ pub(super) struct Row {
     pub(super) detail: u32,
     pub(super) result: FindingResult,
     pub(super) severity: Option<Severity>,
-    /// The resource is in another namespace than the report.
+    /// The resource is not in the namespace of the report.
     pub(super) elsewhere: bool,
 }
 

@@ -373,7 +373,11 @@ impl EnvironmentState {
             Family::Event => value(object).is_some_and(|v| {
                 let (namespace, name) = (text(&v, "namespace"), text(&v, "name"));
                 self.blocked_changed |= match read_event(&v) {
-                    Some(event) => self.events.put(id.kind, namespace, name, event),
+                    Some(mut event) => {
+                        // One that is counted up may name any time as its last; one that is not yet is no time.
+                        event.at = event.at.filter(|at| self.there.is_none_or(|there| at.duration_since(there) <= CLOCKS_DIFFER));
+                        self.events.put(id.kind, namespace, name, event)
+                    }
                     None => self.events.remove(id.kind, &namespace, &name),
                 };
                 true

@@ -247,6 +247,10 @@ fn refused_admissions_are_counted_without_the_false_ones() {
     change(&mut state, "Event", Change::Put, &event);
     assert_eq!(state.view().blocked, Some(1), "an event counts once");
     change(&mut state, "PolicyReport", Change::Put, &report("x", "Pod", "never-existed", "fail"));
+    assert_eq!(state.view().blocked, Some(1), "a report proves no resource: a tenant may have written it");
+    let owner = json!([{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "x", "uid": "set", "controller": true}]);
+    let pod = json!({"metadata": {"name": "x", "namespace": "a", "uid": "never-existed", "ownerReferences": owner}});
+    change(&mut state, "Pod", Change::Put, &pod);
     assert_eq!(state.view().blocked, Some(0), "the resource exists, so nothing was refused");
     let cluster_policy = blocked_event("e2", "ClusterPolicy", "kyverno.io", "u");
     change(&mut state, "Event", Change::Put, &cluster_policy);

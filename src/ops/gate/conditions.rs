@@ -5,7 +5,7 @@ use crate::domain::history::EVENTS_KEPT;
 use crate::domain::time::brief;
 use crate::domain::{Amount, Condition, ConditionName, Force, Proof, clean};
 use crate::fleet::query::{UnseenException, WouldBlock};
-use crate::fleet::view::EnvironmentView;
+use crate::fleet::view::{EnvironmentView, PolicyCell};
 use crate::ops::position::Travel;
 use crate::settings;
 use jiff::{SignedDuration, Timestamp};
@@ -28,6 +28,17 @@ fn filled(gaps: &[(Timestamp, Timestamp)]) -> String {
         [] => String::new(),
         [gap] => format!("; a gap filled from Prometheus ({})", between(*gap)),
         [.., last] => format!("; {} gaps filled from Prometheus, the last {}", gaps.len(), between(*last)),
+    }
+}
+
+/// Whether all results about a policy are in reports that can speak for what they name. Nothing shows who is right where they are not: such a claim neither
+/// meets the condition nor fails it.
+fn own_only(cell: &PolicyCell) -> Result<(), String> {
+    let shown = format!("`policydeck findings {} --filter foreign=yes`", cell.key.id.name);
+    match cell.foreign {
+        0 => Ok(()),
+        1 => Err(format!("a result about it is in a report of another namespace, which cannot speak for it: {shown}")),
+        count => Err(format!("{count} results about it are in reports of other namespaces, which cannot speak for them: {shown}")),
     }
 }
 
@@ -137,6 +148,7 @@ impl Asked<'_> {
             }
             self.in_scope()?;
             self.readable()?;
+            own_only(cell)?;
             Ok(format!("of {evaluated} evaluated workloads{}", beside(judged)))
         });
         match known {

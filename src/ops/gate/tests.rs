@@ -430,6 +430,14 @@ fn from_audit() -> Vec<Row> {
             }),
         ),
         ("a result could not be read", Unknown, Violations, Dark, on(|s| s.views[QAC].malformed = 1)),
+        ("a report of another namespace speaks about it", Unknown, Violations, Dark, on(|s| s.cell(QAC, |c| c.foreign = 1))),
+        (
+            "it violates, whatever reports of other namespaces say",
+            Closed,
+            Violations,
+            Unmet,
+            on(|s| s.cell(QAC, |c| (c.foreign, c.owners.fail) = (1, 1))),
+        ),
         (
             "results may be warnings that it would block, and nobody looked",
             Unknown,
@@ -964,6 +972,7 @@ fn forget(situation: &mut Situation, what: u8) {
         29 => situation.views[place].malformed = 7,
         30 => situation.views[place].answers = InForce::default(),
         31 => situation.views[place].events_kept = Some(SignedDuration::from_mins(5)),
+        32 => situation.cell(place, |cell| cell.foreign = 1),
         _ => situation.cell(place, |cell| (cell.owners, cell.findings) = (Tally::default(), Tally::default())),
     }
 }
@@ -979,7 +988,7 @@ proptest! {
         old in 0_i64..300,
         interval in proptest::sample::select(vec![10_i64, 60, 360]),
         // Another kind of forgetting leaves numbers behind that say zero: it is only allowed where it also says that they are not complete.
-        forgotten in proptest::collection::vec((0_u8..31).prop_map(|what| if what < 22 { what } else { what + 1 }), 1..5),
+        forgotten in proptest::collection::vec((0_u8..32).prop_map(|what| if what < 22 { what } else { what + 1 }), 1..5),
     ) {
         let mut situation = if enforced { enforcing() } else { open() };
         let place = if enforced { STAGING } else { QAC };

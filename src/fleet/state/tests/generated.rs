@@ -4,6 +4,7 @@ mod acts;
 pub(crate) mod count;
 mod model;
 mod neighbours;
+mod tenant;
 mod world;
 
 use crate::domain::{Link, ResourceRef, Sync, Tier};

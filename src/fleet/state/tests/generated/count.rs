@@ -274,10 +274,7 @@ fn own_rule(model: &Model, (source, policy): &Policy, rule: &str, kind: &str) ->
 
 /// Refused admissions by policy, without those that cannot be true.
 fn blocked(model: &Model) -> BTreeMap<Policy, u64> {
-    let reports = model.of_family(Family::Report);
-    let in_reports =
-        reports.flat_map(|(kind, report)| results(report).flat_map(move |(place, result)| subjects(kind, report, result, place)));
-    let mut uids: BTreeSet<(String, String)> = in_reports.filter(|s| !s.uid.is_empty()).map(|s| (s.namespace, s.uid)).collect();
+    let mut uids: BTreeSet<(String, String)> = BTreeSet::new();
     for (_, object) in model.of_family(Family::Owner) {
         if let Some(owner) = controller(object) {
             let namespace = text(&object["metadata"], "namespace");
@@ -286,17 +283,24 @@ fn blocked(model: &Model) -> BTreeMap<Policy, u64> {
     }
     let mut blocked = BTreeMap::new();
     for (_, event) in model.of_family(Family::Event).filter(|(_, event)| event["action"] == "Resource Blocked") {
-        let name = text(&event["involvedObject"], "name");
-        let cel = event["involvedObject"]["kind"] == "ValidatingPolicy";
-        let policy = model
-            .of_family(Family::Policy)
-            .find(|(kind, object)| kind.kind().kind == "ValidatingPolicy" && object["metadata"]["name"] == name);
+        let about = &event["involvedObject"];
+        let (namespace, name) = (text(about, "namespace"), text(about, "name"));
+        let place = if namespace.is_empty() { "default" } else { &namespace };
+        if event["metadata"]["namespace"] != place {
+            continue;
+        }
+        let cel = text(about, "kind").contains("ValidatingPolicy");
+        let is_it = |object: &Value| {
+            (text(&object["metadata"], "namespace"), text(&object["metadata"], "name")) == (namespace.clone(), name.clone())
+        };
+        let policy = model.of_family(Family::Policy).find(|(kind, object)| about["kind"] == kind.kind().kind && is_it(object));
         let harmless = policy.is_some_and(|(_, policy)| policy["spec"]["validationActions"][0] != "Deny");
         if cel && (harmless || uids.contains(&(text(&event["related"], "namespace"), text(&event["related"], "uid")))) {
             continue;
         }
         let source = if cel { "KyvernoValidatingPolicy" } else { "kyverno" };
-        *blocked.entry((source.to_owned(), name)).or_default() += event["count"].as_u64().unwrap_or(1).max(1);
+        let written = if namespace.is_empty() { name } else { format!("{namespace}/{name}") };
+        *blocked.entry((source.to_owned(), written)).or_default() += event["count"].as_u64().unwrap_or(1).max(1);
     }
     blocked
 }

@@ -213,7 +213,7 @@ pub(crate) struct Subject {
     pub(super) uid: String,
     /// The owner that its name suggests.
     pub(super) guess: Option<String>,
-    /// It is in another namespace than the report that names it.
+    /// It is not in the namespace of the report that names it.
     pub(super) elsewhere: bool,
 }
 
@@ -228,7 +228,8 @@ impl Subject {
         let version = text(reference, "apiVersion");
         let group = if version.contains('/') { version.split('/').next().unwrap_or_default() } else { "" };
         let id = if uid.is_empty() { format!("named {path} of {group}") } else { format!("{namespace} {uid}") };
-        let elsewhere = !home.is_empty() && !said.is_empty() && said != home;
+        let in_none = [("", "Namespace"), ("rbac.authorization.k8s.io", "ClusterRole")].contains(&(group, kind.as_str()));
+        let elsewhere = !home.is_empty() && (!said.is_empty() && said != home || in_none);
         Self { id, shown: if uid.is_empty() { path } else { uid.clone() }, kind, namespace, name, uid, guess, elsewhere }
     }
 

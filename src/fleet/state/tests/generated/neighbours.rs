@@ -19,7 +19,7 @@ fn object(kind: KindId, name: &str) -> Value {
             "scope": {"apiVersion": "v1", "kind": "Service", "name": name, "namespace": "a", "uid": name}}),
         Family::Event => {
             json!({"metadata": {"name": name, "namespace": "a", "uid": name}, "reason": "PolicyViolation", "action": "Resource Blocked",
-            "involvedObject": {"apiVersion": "kyverno.io/v1", "kind": "ClusterPolicy", "name": name},
+            "involvedObject": {"apiVersion": "kyverno.io/v1", "kind": "Policy", "namespace": "a", "name": name},
             "related": {"kind": "Pod", "namespace": "a", "name": "x", "uid": "never"}, "message": "no"})
         }
         Family::Owner => json!({"metadata": {"name": name, "namespace": "a", "uid": name,

@@ -143,14 +143,19 @@ fn metadata(name: &str, namespace: &str, dice: &mut Dice) -> Value {
 fn event(namespace: &str, dice: &mut Dice) -> Value {
     let about = |api_version: &str, kind: &str, name: &str| json!({"apiVersion": api_version, "kind": kind, "name": name});
     let uid = if dice.one_in(3) { "never-existed".to_owned() } else { dice.of(&RESOURCES).uid.clone() };
-    let policy = if dice.one_in(3) {
-        about("kyverno.io/v1", "ClusterPolicy", "p0")
-    } else {
-        about("policies.kyverno.io/v1", "ValidatingPolicy", "v0")
+    let mut policy = match dice.below(6) {
+        0 | 1 => about("kyverno.io/v1", "Policy", "p2"),
+        2 | 3 => about("policies.kyverno.io/v1", "NamespacedValidatingPolicy", "v1"),
+        // Kyverno never writes them here.
+        4 => about("kyverno.io/v1", "ClusterPolicy", "p0"),
+        _ => about("policies.kyverno.io/v1", "ValidatingPolicy", "v0"),
     };
+    if ["Policy", "NamespacedValidatingPolicy"].contains(&policy["kind"].as_str().unwrap_or_default()) {
+        policy["namespace"] = json!(if dice.one_in(6) { "b" } else { namespace });
+    }
     json!({"metadata": {"name": dice.pick(&["x0", "x1", "x2"]), "namespace": namespace, "uid": "e"}, "reason": "PolicyViolation",
-        "action": dice.pick(&["Resource Blocked", "Resource Blocked", "Resource Passed"]), "involvedObject": policy, "count": dice.below(4),
-        "related": {"apiVersion": "v1", "kind": "Pod", "namespace": "a", "name": "x", "uid": uid}, "message": "no"})
+        "action": dice.pick(&["Resource Blocked", "Resource Blocked", "Resource Passed"]), "involvedObject": &policy, "count": dice.below(4),
+        "related": {"apiVersion": "v1", "kind": "Pod", "namespace": policy["namespace"].as_str().unwrap_or("a"), "name": "x", "uid": uid}, "message": "no"})
 }
 
 /// The metadata of something that may have an owner.

@@ -1,0 +1,53 @@
+//! A tenant who may write reports and events in one namespace changes nothing that is not in it.
+
+use super::acts::{bytes, now, streams};
+use super::{complete, world};
+use crate::fleet::delta::{Change, Delta, StreamEvent, StreamId};
+use crate::fleet::query::{BlockedRow, FindingQuery, FindingRow};
+use crate::fleet::state::EnvironmentState;
+use crate::kinds::Family;
+use crate::kinds::report::is_kyverno;
+use crate::testing::{Dice, cases};
+
+const OWN: &str = "a";
+
+/// What is not the tenant's: findings of Kyverno, and what it refused.
+fn of_others(state: &EnvironmentState) -> (Vec<FindingRow>, Vec<FindingRow>, Vec<BlockedRow>) {
+    let rows = |by_owner| {
+        let all = state.findings(&FindingQuery { by_owner, with_stale: true, with_foreign: false, ..FindingQuery::default() });
+        all.into_iter().filter(|row| row.resource.namespace != OWN && is_kyverno(&row.key.source)).collect()
+    };
+    let blocks = state.blocked_rows(None).into_iter().filter(|row| row.key.id.namespace.as_deref() != Some(OWN)).collect();
+    (rows(false), rows(true), blocks)
+}
+
+fn write(own: &[StreamId], dice: &mut Dice) -> Option<Delta> {
+    let id = dice.of(own).clone();
+    let object = world::object(id.kind, OWN, dice)?;
+    let change = if dice.one_in(4) { Change::Deleted } else { Change::Put };
+    Some(Delta::Stream(id, StreamEvent::Changed(vec![(change, bytes(&object))])))
+}
+
+#[test]
+fn a_tenant_changes_nothing_of_others() {
+    let family = |id: &StreamId| id.kind.kind().family;
+    let is_own = |id: &StreamId| id.kind.kind().namespaced && matches!(family(id), Family::Report | Family::Event);
+    let own: Vec<StreamId> = streams(true).into_iter().filter(is_own).collect();
+    let (mut foreign, mut wrote) = (0, 0);
+    cases("a_tenant", 10_000, |dice| {
+        let (mut state, _) = complete(dice);
+        let before = of_others(&state);
+        for delta in (0..=dice.below(8)).filter_map(|_| write(&own, dice)) {
+            state.apply(delta, now());
+            wrote += 1;
+        }
+        state.settle();
+        assert_eq!(of_others(&state), before);
+        let claims = state.findings(&FindingQuery { with_stale: true, with_foreign: true, ..FindingQuery::default() });
+        let claims = claims.iter().filter(|row| row.foreign).count() as u64;
+        // What it claims about others is not lost: it is counted by policy, and listed.
+        assert_eq!(state.view().cells.iter().map(|cell| cell.foreign).sum::<u64>(), claims);
+        foreign += claims;
+    });
+    assert!(wrote == 0 || foreign > 0, "a tenant of {wrote} writes never spoke of others");
+}
