@@ -90,6 +90,7 @@ async fn status_items(source: &impl Source, fleet: &FleetView, request: &Request
 async fn one_status(args: &StatusArgs, source: &impl Source, request: &Request, streams: &mut Streams<'_>) -> Result<Exit, Problem> {
     let fleet = settle(source.fleet(), request.environments, request.wait, streams.err).await?;
     let mut items = status_items(source, &fleet, request).await;
+    say_missing_namespace(source, &fleet, &request.scope, streams).await?;
     if let Some(git) = &request.git {
         for (environment, pending) in source.pending(&request.road, git).await {
             let Some(item) = items.iter_mut().find(|item| item.name == *environment) else { continue };
@@ -188,7 +189,23 @@ async fn settled(
 ) -> Result<(std::sync::Arc<FleetView>, Vec<Scoped>), Problem> {
     let fleet = settle(source.fleet(), request.environments, request.wait, streams.err).await?;
     let scoped = narrow(source, &fleet, &request.scope, Timestamp::now()).await;
+    say_missing_namespace(source, &fleet, &request.scope, streams).await?;
     Ok((fleet, scoped))
+}
+
+/// Says where the namespace in scope does not exist: nothing is wrong in what is not there.
+async fn say_missing_namespace(source: &impl Source, fleet: &FleetView, scope: &Scope, streams: &mut Streams<'_>) -> Result<(), Problem> {
+    let Some(namespace) = &scope.namespace else { return Ok(()) };
+    let mut missing = Vec::new();
+    for view in fleet.environments.iter().filter(|view| scope.filter.matches_environment(&view.name, view.tier)) {
+        if source.has_namespace(&view.name, namespace).await == Some(false) {
+            missing.push(&*view.name);
+        }
+    }
+    if !missing.is_empty() {
+        writeln!(streams.err, "namespace {} not found in {}", clean(namespace), missing.join(", "))?;
+    }
+    Ok(())
 }
 
 /// Says why environments are not complete; the exit status that belongs to it.
@@ -247,6 +264,7 @@ async fn show_policies(source: &impl Source, request: &Request, streams: &mut St
 
 async fn show_findings(policy: Option<&str>, source: &impl Source, request: &Request, streams: &mut Streams<'_>) -> Result<Exit, Problem> {
     let fleet = settle(source.fleet(), request.environments, request.wait, streams.err).await?;
+    say_missing_namespace(source, &fleet, &request.scope, streams).await?;
     let now = Timestamp::now();
     let filter = &request.scope.filter;
     let mut environments: Vec<Scoped> = Vec::new();

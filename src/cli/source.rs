@@ -34,6 +34,11 @@ pub trait Source {
     fn findings(&self, environment: &str, query: FindingQuery) -> impl Future<Output = Result<Vec<FindingRow>, Failure>>;
     /// Policies of one environment, with their modes in a namespace.
     fn policies(&self, environment: &str, namespace: Option<String>) -> impl Future<Output = Result<Vec<PolicyRow>, Failure>>;
+    /// Whether an environment has a namespace of this name; `None` where not all of its namespaces are known.
+    fn has_namespace(&self, environment: &str, name: &str) -> impl Future<Output = Option<bool>> {
+        let _ = (environment, name);
+        std::future::ready(None)
+    }
     /// The gates before the step that `to` names, or before the next, by policy; or why there is none.
     fn gates(&self, question: GateQuestion<'_>, now: Timestamp) -> impl Future<Output = Vec<(PolicyId, Result<Gate, String>)>>;
     /// What is committed and not applied yet, by environment.
@@ -54,6 +59,10 @@ impl Source for EngineHandle {
 
     fn policies(&self, environment: &str, namespace: Option<String>) -> impl Future<Output = Result<Vec<PolicyRow>, Failure>> {
         Self::policies(self, environment, namespace)
+    }
+
+    fn has_namespace(&self, environment: &str, name: &str) -> impl Future<Output = Option<bool>> {
+        Self::has_namespace(self, environment, name.to_owned())
     }
 
     async fn gates(&self, question: GateQuestion<'_>, now: Timestamp) -> Vec<(PolicyId, Result<Gate, String>)> {

@@ -320,6 +320,18 @@ async fn status_counts_what_passes_the_filter() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_namespace_that_does_not_exist_is_not_shown_as_clean() {
+    for command in [status(None), Show::Violations, Show::Policies, Show::Findings { policy: None }] {
+        let err = async |namespace: &str| {
+            let scope = Scope { namespace: Some(namespace.to_owned()), filter: Filter::default() };
+            run(&command, &Fixture::two(), &Request { scope, ..request(Format::Json) }).await.err
+        };
+        assert!(err("chekout").await.contains("namespace chekout not found in dev, production\n"), "{command:?}");
+        assert!(!err("checkout").await.contains("not found"), "{command:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_wrong_clock_is_told_by_every_command() {
     for command in [status(None), Show::Violations, Show::Policies, Show::Findings { policy: None }] {
         let mut view = environment("dev");

@@ -29,6 +29,7 @@ const BATCH: usize = 8;
 #[derive(Debug)]
 pub(super) enum Question {
     Findings(FindingQuery, oneshot::Sender<Vec<FindingRow>>),
+    HasNamespace(String, oneshot::Sender<Option<bool>>),
     Policies(Option<String>, oneshot::Sender<Vec<PolicyRow>>),
     Blocked(Option<PolicyKey>, oneshot::Sender<Vec<BlockedRow>>),
     Exceptions(oneshot::Sender<ExceptionUses>),
@@ -150,6 +151,7 @@ impl EnvironmentTask {
         // An asker that has gone does not want the answer any more.
         match question {
             Question::Findings(query, answer) => drop(answer.send(self.state.findings(&query))),
+            Question::HasNamespace(name, answer) => drop(answer.send(self.state.has_namespace(&name))),
             Question::Policies(namespace, answer) => drop(answer.send(self.state.policy_rows(namespace.as_deref()))),
             Question::Blocked(policy, answer) => drop(answer.send(self.state.blocked_rows(policy.as_ref()))),
             Question::Oldest(policy, answer) => drop(answer.send(self.state.oldest_results(policy.as_ref()))),

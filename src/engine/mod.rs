@@ -185,6 +185,11 @@ impl EngineHandle {
         self.ask(environment, |answer| Question::Policies(namespace, answer)).await
     }
 
+    /// Whether an environment has a namespace of this name; `None` where not all of its namespaces are known.
+    pub async fn has_namespace(&self, environment: &str, name: String) -> Option<bool> {
+        self.ask(environment, |answer| Question::HasNamespace(name, answer)).await.ok().flatten()
+    }
+
     /// The refused admissions of a policy (or of all) in one environment, newest first.
     pub async fn blocked(&self, environment: &str, policy: Option<PolicyKey>) -> Result<Vec<BlockedRow>, Failure> {
         self.ask(environment, |answer| Question::Blocked(policy, answer)).await

@@ -45,6 +45,10 @@ impl Source for OfState {
         Ok(self.state.policy_rows(namespace.as_deref()))
     }
 
+    async fn has_namespace(&self, _: &str, name: &str) -> Option<bool> {
+        self.state.has_namespace(name)
+    }
+
     async fn gates(&self, _: GateQuestion<'_>, _: Timestamp) -> Vec<(PolicyId, Result<Gate, String>)> {
         Vec::new()
     }

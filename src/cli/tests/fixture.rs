@@ -79,6 +79,10 @@ impl Source for Fixture {
         std::future::ready(self.answer(vec![if namespace.is_some() { of_namespace } else { of_fleet }]))
     }
 
+    fn has_namespace(&self, _environment: &str, name: &str) -> impl Future<Output = Option<bool>> {
+        std::future::ready(Some(name == "checkout"))
+    }
+
     async fn gates(&self, question: GateQuestion<'_>, now: Timestamp) -> Vec<(PolicyId, Result<Gate, String>)> {
         let GateQuestion { road, policy, to, .. } = question;
         let fleet = Arc::clone(&self.receiver.borrow());

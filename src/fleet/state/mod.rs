@@ -568,6 +568,12 @@ impl EnvironmentState {
         KindId::of_family(Family::Namespace).all(|kind| self.streams.was_complete(kind))
     }
 
+    /// Whether there is a namespace of this name; `None` where not all are known.
+    pub fn has_namespace(&self, name: &str) -> Option<bool> {
+        let is_there = KindId::of_family(Family::Namespace).any(|kind| self.namespaces.get(kind, "", name).is_some());
+        (is_there || self.labels_are_known()).then_some(is_there)
+    }
+
     fn namespace(&self, name: &str) -> Namespace {
         KindId::of_family(Family::Namespace)
             .find_map(|kind| self.namespaces.get(kind, "", name).cloned())

@@ -173,17 +173,21 @@ fn totals(matrix: &Matrix<'_>, view: &View<'_>, area: Rect, buffer: &mut Buffer)
         let Some(environment) = matrix.board.environments.get(e) else { continue };
         let mut reading = total(environment, matrix.listing, matrix.board.passing.get(e));
         let shape = 1 + if columns.words { 1 + WORD } else { 0 };
-        // Where errors and refusals do not both fit behind the count, the refusals go where other rows have the mode.
+        // Where errors and refusals do not both fit behind the count, the refusals go where other rows have the mode, and the blanks before the count.
         let refused = reading.refused_mark(view.theme.symbols);
         let both = reading.errors > 0 && !refused.is_empty();
-        if both && columns.words && 2 + mark_number(reading.errors).len() + width(&refused) > columns.marks {
+        let blanks = columns.count.saturating_sub(width(&count_words(&reading, view).0) + 1);
+        let taken = shape.max(width(&refused));
+        if both && 2 + mark_number(reading.errors).len() + width(&refused) > columns.marks && taken <= shape + blanks {
             let role = if reading.lost.is_some() { Role::Muted } else { Role::Attention };
-            pen.field(&refused, shape, role);
+            pen.field(&refused, taken, role);
             reading.refused = Some(0);
+            let columns = Columns { count: columns.count + shape - taken, ..columns.clone() };
+            numbers(&mut pen, &reading, &columns, environment, None, view);
         } else {
             pen.skip(shape);
+            numbers(&mut pen, &reading, columns, environment, None, view);
         }
-        numbers(&mut pen, &reading, columns, environment, None, view);
     }
     pen.finish();
 }
@@ -299,6 +303,20 @@ fn mode(pen: &mut Pen<'_>, reading: &Reading, columns: &Columns, view: &View<'_>
     }
 }
 
+/// The count as it is shown, and whether there is anything to count.
+fn count_words(reading: &Reading, view: &View<'_>) -> (String, bool) {
+    let (symbols, lost) = (view.theme.symbols, reading.lost.is_some());
+    match reading.count {
+        Count::Absent => (String::new(), false),
+        Count::Nothing if lost => (format!("~{}", symbols.nothing), false),
+        Count::Nothing => (symbols.nothing.to_owned(), false),
+        Count::Unknown if reading.mode == Some(Mode::Unknown) => (String::new(), false),
+        Count::Unknown => ("?".to_owned(), false),
+        Count::Known(n) if !lost => (words::number(n), true),
+        Count::Known(n) | Count::AtLeast(n) => (format!("~{}", words::number(n)), true),
+    }
+}
+
 /// The count, right-aligned, and the marks behind it: `!2` errors, `⊘37` refused (`⊘?` unknown), `≠` other than before. Where the environment is lost
 /// all of it is grey and the count carries `~`; how old it is stands in the column's head, so that nothing moves when it happens.
 fn numbers(
@@ -312,14 +330,11 @@ fn numbers(
     let symbols = view.theme.symbols;
     let lost = reading.lost.is_some();
     let serious = environment.tier == Tier::Production || severity >= Some(Severity::High);
-    let (text, role) = match reading.count {
-        Count::Absent => (String::new(), Role::Muted),
-        Count::Nothing if lost => (format!("~{}", symbols.nothing), Role::Muted),
-        Count::Nothing => (symbols.nothing.to_owned(), Role::Muted),
-        Count::Unknown if reading.mode == Some(Mode::Unknown) => (String::new(), Role::Muted),
-        Count::Unknown => ("?".to_owned(), Role::Muted),
-        Count::Known(n) if !lost => (words::number(n), if serious { Role::Fault } else { Role::Attention }),
-        Count::Known(n) | Count::AtLeast(n) => (format!("~{}", words::number(n)), if serious { Role::Fault } else { Role::Attention }),
+    let (text, some) = count_words(reading, view);
+    let role = match (some, serious) {
+        (false, _) => Role::Muted,
+        (true, true) => Role::Fault,
+        (true, false) => Role::Attention,
     };
     pen.right(&text, columns.count, if lost { Role::Muted } else { role });
     let mut left = columns.marks;
