@@ -16,6 +16,7 @@ mod faults;
 mod gaps;
 mod gates;
 mod gitops;
+mod guard;
 mod harness;
 mod installations;
 mod keeping;
