@@ -11,7 +11,7 @@ use assert_cmd::Command;
 use client::{CPOL, ask, pod, policy, until};
 use policydeck::demo::{Demo, DemoOptions, Pace, Scenario};
 use policydeck::domain::journal::Who;
-use policydeck::kinds::revision::digest;
+use policydeck::kinds::revision::full_digest;
 use policydeck::ops::plan::{from_file, to_file};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -530,7 +530,7 @@ fn a_rollback_is_remembered_until_it_is_released() {
 fn forged(file: &str, change: impl FnOnce(&mut Value)) -> String {
     let mut document: Value = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
     change(&mut document["plan"]);
-    document["digest"] = digest(&document["plan"]).into();
+    document["digest"] = full_digest(&document["plan"]).into();
     let forged = format!("{file}.forged");
     std::fs::write(&forged, document.to_string()).unwrap();
     forged

@@ -104,13 +104,23 @@ pub fn revision(kind: &Kind, object: &Value) -> Revision {
     Revision(digest(&normalise(kind, object)))
 }
 
-/// The first twelve hex digits of the SHA-256 of a JSON value, in whatever order its members stand.
+/// Hex digits of a short digest: enough to tell apart what people make, not what somebody forges.
+const SHORT: usize = 12;
+
+/// The first twelve hex digits of [`full_digest`].
 pub fn digest(value: &Value) -> String {
+    let mut hex = full_digest(value);
+    hex.truncate(SHORT);
+    hex
+}
+
+/// The SHA-256 of a JSON value, in whatever order its members stand: 64 hex digits.
+pub fn full_digest(value: &Value) -> String {
     let mut text = String::new();
     write_canonical(value, &mut text);
     let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
-    let mut hex = String::with_capacity(12);
-    for byte in digest.as_ref().iter().take(6) {
+    let mut hex = String::with_capacity(64);
+    for byte in digest.as_ref() {
         let _ = write!(hex, "{byte:02x}");
     }
     hex

@@ -27,7 +27,7 @@ use super::refusal::{Commit, Refusal};
 use crate::domain::{Mode, PolicyId, clean_lines};
 use crate::kinds::hold::read_hold;
 use crate::kinds::managed_by::{is_mark, managed_by};
-use crate::kinds::revision::{digest, revision, without_defaults};
+use crate::kinds::revision::{full_digest, revision, without_defaults};
 use crate::kinds::set_mode::written_mode;
 use crate::kinds::transfer::{STAMPS, bare};
 use crate::kinds::{Kind, KindId, read_policy};
@@ -210,7 +210,7 @@ pub fn shown(repo: &str) -> String {
 
 /// What a file's text is recognised by.
 fn fingerprint(text: &str) -> String {
-    digest(&Value::from(text))
+    full_digest(&Value::from(text))
 }
 
 type Written = (Value, Option<Value>, Vec<String>, Vec<String>);

@@ -50,7 +50,7 @@ impl Basis {
             environment: place.settings.name.clone(),
             cluster_uid: place.cluster_uid.to_owned(),
             server: place.server.to_owned(),
-            content: live.map(|live| revision::digest(&bare(live))),
+            content: live.map(|live| revision::full_digest(&bare(live))),
             revision: kind.zip(live).map(|(kind, live)| revision::revision(kind, live)),
             mode: kind.zip(live).and_then(|(kind, live)| set_mode::written_mode(kind, live, place.kyverno).ok()),
             uid: text("/metadata/uid"),

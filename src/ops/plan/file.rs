@@ -1,7 +1,7 @@
 //! A plan as a file: made by one, read and carried out by another.
 
 use super::Plan;
-use crate::kinds::revision::digest;
+use crate::kinds::revision::full_digest;
 use serde_json::{Value, json};
 
 /// `apiVersion` of a plan's file.
@@ -12,7 +12,7 @@ pub const KIND: &str = "Plan";
 /// The text of a plan's file: JSON, with a digest that [`from_file`] holds it to.
 pub fn to_file(plan: &Plan) -> Result<String, String> {
     let plan = serde_json::to_value(plan).map_err(|error| format!("the plan cannot be written: {error}"))?;
-    let document = json!({"apiVersion": API_VERSION, "kind": KIND, "digest": digest(&plan), "plan": plan});
+    let document = json!({"apiVersion": API_VERSION, "kind": KIND, "digest": full_digest(&plan), "plan": plan});
     Ok(format!("{document:#}\n"))
 }
 
@@ -32,7 +32,7 @@ pub fn from_file(text: &str) -> Result<Plan, String> {
         ));
     }
     let plan = document.get("plan").unwrap_or(&Value::Null);
-    if word("digest") != digest(plan) {
+    if word("digest") != full_digest(plan) {
         return Err("This plan was changed after it was made. Make it again instead of editing it.".to_owned());
     }
     let read: Plan = serde_json::from_value(plan.clone()).map_err(|error| format!("This plan cannot be read: {error}."))?;

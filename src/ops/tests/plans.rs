@@ -82,7 +82,7 @@ fn files_that_are_refused() {
     }
     let mut document: Value = serde_json::from_str(&file).unwrap();
     document["plan"]["onlyOn"] = json!("Sundays");
-    document["digest"] = json!(crate::kinds::revision::digest(&document["plan"]));
+    document["digest"] = json!(crate::kinds::revision::full_digest(&document["plan"]));
     assert!(from_file(&document.to_string()).unwrap_err().contains("things that this program does not know"));
 }
 

@@ -18,7 +18,7 @@ pub(in crate::tui) type Spans = Vec<(String, Role)>;
 /// The word and what it means, for the heading of a group.
 pub(super) fn group(group: Group) -> (&'static str, &'static str) {
     match group {
-        Group::Attention => ("needs attention", "fully rolled out, but something is wrong"),
+        Group::Attention => ("needs attention", "rolled out, but something is wrong"),
         Group::Open => ("ready to promote", ""),
         Group::Waits => ("soaking", "will open without action"),
         Group::Stuck => ("blocked", "need a fix"),
