@@ -73,7 +73,8 @@ fn with_remedy(why: &str) -> String {
 
 fn kind(kind: &KindView) -> Option<String> {
     match &kind.sync {
-        Sync::Live | Sync::NotInstalled | Sync::Denied { .. } => None,
+        Sync::Live | Sync::NotInstalled => kind.lack().map(|lack| format!("{} {lack}", kind.kind)),
+        Sync::Denied { .. } => None,
         Sync::Connecting => Some(format!("{} not read yet", kind.kind)),
         Sync::Listing { seen, total: Some(total) } => Some(format!("listing {} {seen} of {total}", kind.kind)),
         Sync::Listing { seen, total: None } => Some(format!("listing {} {seen} so far", kind.kind)),
@@ -89,10 +90,11 @@ pub fn is_final(view: &EnvironmentView) -> bool {
         Link::Denied { .. } | Link::LoginNeeded { .. } | Link::Unreachable { .. } => true,
         Link::Connecting | Link::Retrying { .. } | Link::Stale { .. } => false,
         Link::Live | Link::Listing => {
-            let open = |kind: &&KindView| kind.essential && !kind.sync.is_complete();
+            let open = |kind: &&KindView| kind.essential && !kind.is_whole();
             let mut open = view.kinds.iter().filter(open).peekable();
             let somewhat = open.peek().is_some() || lacks_reports(&view.kinds);
-            somewhat && open.all(|kind| matches!(kind.sync, Sync::Denied { .. } | Sync::Unread { .. }))
+            // What was left out stays so until it is listed again, which may be never.
+            somewhat && open.all(|kind| kind.sync.is_complete() || matches!(kind.sync, Sync::Denied { .. } | Sync::Unread { .. }))
         }
     }
 }

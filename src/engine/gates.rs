@@ -135,7 +135,7 @@ pub async fn gather(
 }
 
 fn exceptions_are_known(view: &EnvironmentView) -> bool {
-    let readable = |kind: &KindView| kind.kind != "PolicyException" || kind.sync.is_complete();
+    let readable = |kind: &KindView| kind.kind != "PolicyException" || kind.is_whole();
     !view.kinds.is_empty() && view.kinds.iter().all(readable)
 }
 

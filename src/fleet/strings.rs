@@ -20,6 +20,9 @@ impl StrId {
     }
 }
 
+/// Bytes of text that reports may add. Numbers and places of texts have 32 bits, so all there can be is twice that.
+pub(crate) const MOST: usize = 2 << 30;
+
 /// The table of texts. Single texts are never removed; [`Strings::keep`] drops all at once that nothing names any more.
 #[derive(Debug)]
 pub(crate) struct Strings {
@@ -27,25 +30,52 @@ pub(crate) struct Strings {
     ends: Vec<u32>,
     index: HashTable<u32>,
     hasher: hashbrown::DefaultHashBuilder,
+    /// Bytes at which [`Strings::has_room`] says no.
+    most: usize,
+    /// A text had no room and became the empty one.
+    lost: bool,
 }
 
 impl Default for Strings {
     fn default() -> Self {
-        let mut strings =
-            Self { arena: String::new(), ends: Vec::new(), index: HashTable::new(), hasher: hashbrown::DefaultHashBuilder::default() };
-        strings.intern("");
-        strings
+        Self::with_limit(MOST)
     }
 }
 
 impl Strings {
-    /// The number of `text`, new or known. When four gigabytes are full the text becomes empty rather than wrong.
+    /// A table that says it is full at so many bytes.
+    pub(crate) fn with_limit(most: usize) -> Self {
+        let hasher = hashbrown::DefaultHashBuilder::default();
+        let mut strings = Self { arena: String::new(), ends: Vec::new(), index: HashTable::new(), hasher, most, lost: false };
+        strings.intern("");
+        strings
+    }
+
+    /// Whether texts of so many bytes may be added. Ask before taking in what others wrote.
+    pub(crate) fn has_room(&self, bytes: usize) -> bool {
+        self.arena.len().saturating_add(bytes) <= self.most
+    }
+
+    /// Whether an eighth is free, so that it is not full again at once.
+    pub(crate) fn is_roomy(&self) -> bool {
+        self.has_room(self.most / 8)
+    }
+
+    /// Whether a text was lost because nothing more fits: what names it is wrong.
+    pub(crate) fn has_lost(&self) -> bool {
+        self.lost
+    }
+
+    /// The number of `text`, new or known. What does not fit into 32 bits becomes the empty text, and [`Strings::has_lost`] says so.
     pub(crate) fn intern(&mut self, text: &str) -> StrId {
         let hash = self.hasher.hash_one(text);
         if let Some(&id) = self.index.find(hash, |&id| slice(&self.arena, &self.ends, id) == text) {
             return StrId(id);
         }
-        let Ok(end) = u32::try_from(self.arena.len() + text.len()) else { return StrId::EMPTY };
+        let Ok(end) = u32::try_from(self.arena.len() + text.len()) else {
+            self.lost = true;
+            return StrId::EMPTY;
+        };
         let id = self.ends.len() as u32;
         self.arena.push_str(text);
         self.ends.push(end);
@@ -119,6 +149,18 @@ mod tests {
         let b = strings.intern("größer");
         assert_eq!((strings.intern("a"), strings.find("größer"), strings.find("c")), (a, Some(b), None));
         assert_eq!((strings.get(a), strings.get(b), strings.get(StrId::EMPTY)), ("a", "größer", ""));
+    }
+
+    #[test]
+    fn a_full_table_says_so_and_keeps_what_it_has() {
+        let mut strings = Strings::with_limit(10);
+        let id = strings.intern("12345678");
+        assert_eq!((strings.has_room(2), strings.has_room(3), strings.has_lost()), (true, false, false));
+        // What is taken in all the same has its own text: only 32 bits end that.
+        let over = strings.intern("abc");
+        assert_eq!((strings.get(id), strings.get(over), strings.has_room(0)), ("12345678", "abc", false));
+        strings.keep(&[true, false, true]);
+        assert!(strings.has_room(7));
     }
 
     #[test]

@@ -185,6 +185,25 @@ pub struct KindView {
     pub objects: u64,
     /// Whether numbers are incomplete while this kind is (owners and namespaces only refine them).
     pub essential: bool,
+    /// Objects that exist and are left out: too big, not readable, or without room.
+    pub left_out: u64,
+}
+
+impl KindView {
+    /// Whether nothing of this kind is missing.
+    pub fn is_whole(&self) -> bool {
+        self.sync.is_complete() && self.left_out == 0
+    }
+
+    /// Why something of it is missing, as a predicate of the kind; `None` where nothing is.
+    pub fn lack(&self) -> Option<String> {
+        match (self.sync.is_complete(), self.left_out) {
+            (true, 0) => None,
+            (true, 1) => Some("incomplete: 1 object could not be read".to_owned()),
+            (true, count) => Some(format!("incomplete: {count} objects could not be read")),
+            (false, _) => Some(self.sync.as_str().to_owned()),
+        }
+    }
 }
 
 /// One policy in one environment: a cell of the violations screen.

@@ -123,8 +123,7 @@ pub fn unread(view: &EnvironmentView, policy: &PolicyId) -> Option<String> {
         return Some(format!("it is {}{why}", view.link.as_str()));
     }
     match view.kinds.iter().find(|kind| kind.kind == policy.kind && kind.group == policy.group) {
-        Some(kind) if kind.sync.is_complete() => None,
-        Some(kind) => Some(format!("{} is {}", kind.kind, kind.sync.as_str())),
+        Some(kind) => kind.lack().map(|lack| format!("{} is {lack}", kind.kind)),
         None => Some(format!("{} is not read", policy.kind)),
     }
 }

@@ -60,7 +60,7 @@ pub(crate) fn cell(name: &str, mode: Mode, severity: Option<Severity>, fail: u64
 }
 
 fn kind(group: &'static str, kind: &'static str, sync: Sync, objects: u64) -> KindView {
-    KindView { group, kind, sync, objects, essential: true }
+    KindView { group, kind, sync, objects, essential: true, left_out: 0 }
 }
 
 pub(crate) fn environment(name: &str, cells: Vec<PolicyCell>) -> EnvironmentView {

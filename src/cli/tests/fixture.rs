@@ -122,7 +122,7 @@ pub(super) fn environment(name: &str) -> EnvironmentView {
         cells[0].evaluated_at = Some("2026-11-23T11:00:00Z".parse().unwrap());
         cells.push(PolicyCell { key: key("Policy", Some("team-a"), "require-owner"), ..cell("", Mode::Audit) });
     }
-    let kind = |group, kind, objects| KindView { group, kind, sync: Sync::Live, objects, essential: true };
+    let kind = |group, kind, objects| KindView { group, kind, sync: Sync::Live, objects, essential: true, left_out: 0 };
     EnvironmentView {
         name: name.into(),
         tier: if production { Tier::Production } else { Tier::Normal },

@@ -332,7 +332,7 @@ fn speaks(view: &EnvironmentView) -> bool {
 /// Of which families nothing can be missing, in the order of [`Watched::ALL`].
 fn live(view: &EnvironmentView) -> [bool; Watched::ALL.len()] {
     let mut live = [true; Watched::ALL.len()];
-    for kind in view.kinds.iter().filter(|kind| !kind.sync.is_complete()) {
+    for kind in view.kinds.iter().filter(|kind| !kind.is_whole()) {
         let family = KindId::find(kind.group, kind.kind).map(|id| id.kind().family);
         let index = match family {
             Some(Family::Policy) => 0,

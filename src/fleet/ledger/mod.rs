@@ -104,9 +104,29 @@ pub(crate) struct Ledger {
     dropped: bool,
     /// Bytes of text at which [`Ledger::tidy`] looks for texts that nothing names any more.
     roomy: usize,
+    /// There was no room for the text of a report or of an owner, so it was left out.
+    full: bool,
     /// The latest time of evaluation that is believed, in seconds since 1970; 0 where no time was told.
     latest: u32,
 }
+
+/// Why a report was not taken in.
+#[derive(Debug)]
+pub(crate) enum NotTaken {
+    /// It is no report, or no JSON.
+    Unreadable,
+    /// The texts of the environment have reached their limit.
+    NoRoom,
+}
+
+impl From<serde_json::Error> for NotTaken {
+    fn from(_: serde_json::Error) -> Self {
+        Self::Unreadable
+    }
+}
+
+/// Each text of an object is kept at most this many times: as it is, as part of a reference, and as a rule goes by in its policy.
+const COPIES: usize = 3;
 
 /// How many seconds a clock may be ahead.
 const CLOCK_TOLERANCE: u32 = 60;
@@ -172,8 +192,9 @@ impl Ledger {
     /// Takes a report in as it came, in place of what was known of it.
     ///
     /// # Errors
-    /// As [`read_report`].
-    pub(crate) fn put(&mut self, kind: u8, json: &[u8]) -> Result<(), serde_json::Error> {
+    /// What was known of the report stays as it was.
+    pub(crate) fn put(&mut self, kind: u8, json: &[u8]) -> Result<(), NotTaken> {
+        self.has_room(json.len())?;
         let Self { sayings, checks, details, strings, .. } = self;
         let learn = |raw: &RawResult<'_>| {
             let plain = raw.is_readable() && raw.resources().is_empty() && !raw.source.as_str().is_empty();
@@ -199,6 +220,26 @@ impl Ledger {
         }
         self.put_rows(kind, namespace, name, rows, 0);
         Ok(())
+    }
+
+    /// Whether an object of so many bytes fits, whatever it says.
+    pub(crate) fn has_room(&mut self, bytes: usize) -> Result<(), NotTaken> {
+        if self.strings.has_room(bytes.saturating_mul(COPIES)) {
+            return Ok(());
+        }
+        self.full = true;
+        Err(NotTaken::NoRoom)
+    }
+
+    /// Whether something was left out because the texts have reached their limit.
+    pub(crate) fn is_full(&self) -> bool {
+        self.full || self.strings.has_lost()
+    }
+
+    /// A ledger whose texts have another limit.
+    #[cfg(test)]
+    pub(crate) fn with_text_limit(most: usize) -> Self {
+        Self { strings: Strings::with_limit(most), ..Self::default() }
     }
 
     /// The same for a report that was read.

@@ -12,11 +12,14 @@ impl Ledger {
     /// milliseconds for a million rows.
     pub(crate) fn tidy(&mut self) {
         self.settle();
-        if std::mem::take(&mut self.dropped) {
+        let dropped = std::mem::take(&mut self.dropped);
+        if dropped {
             self.describe_anew();
         }
-        if self.strings.bytes() > self.roomy.max(ROOM) {
+        // A full table is only worth the walk where something has gone.
+        if self.strings.bytes() > self.roomy.max(ROOM) || (self.full && dropped) {
             self.compact();
+            self.full &= !self.strings.is_roomy();
             self.roomy = self.strings.bytes() + self.strings.bytes() / 4 + ROOM;
         }
     }

@@ -27,7 +27,8 @@ impl EnvironmentState {
         link.is_up()
             && self.looked_at_kyverno
             && !lacks_reports(kinds)
-            && kinds.iter().all(|kind| !kind.essential || kind.sync.is_complete())
+            && !self.ledger.is_full()
+            && kinds.iter().all(|kind| !kind.essential || kind.is_whole())
     }
 
     /// The environment as it is now. Call it between batches.
@@ -144,7 +145,7 @@ impl EnvironmentState {
             Family::Owner => self.ledger.links_of(index(id)),
             Family::Webhooks | Family::Native | Family::Binding => self.admission.count(id),
         };
-        KindView { group: kind.group, kind: kind.kind, sync, objects, essential }
+        KindView { group: kind.group, kind: kind.kind, sync, objects, essential, left_out: self.streams.left_out(id) }
     }
 
     fn judge(&self) -> HashMap<PolicyKey, Judged> {
@@ -248,6 +249,12 @@ impl EnvironmentState {
         }
         for (kind, skipped) in self.streams.skipped_by_kind() {
             notes.push(Arc::from(format!("{skipped} {} could not be read and are left out", kind.kind().plural)));
+        }
+        if self.ledger.is_full() {
+            notes.push(Arc::from(format!(
+                "the texts of reports here exceed {} MiB: what has no room is left out. Limit the environment to fewer namespaces",
+                crate::fleet::strings::MOST >> 20
+            )));
         }
         if self.ledger.malformed() > 0 {
             notes.push(Arc::from(format!("{} results in reports could not be read and are left out", self.ledger.malformed())));

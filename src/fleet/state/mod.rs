@@ -268,7 +268,7 @@ impl EnvironmentState {
             }
             StreamEvent::Skipped => {
                 self.streams.skipped(id);
-                self.changes.visible = true;
+                self.sync_changed(id);
             }
             StreamEvent::Summaries(tally) => {
                 self.streams.summaries(id, tally);
@@ -385,7 +385,7 @@ impl EnvironmentState {
         };
         if !read {
             self.streams.skipped(id);
-            self.changes.visible = true;
+            self.sync_changed(id);
         }
     }
 
@@ -404,6 +404,9 @@ impl EnvironmentState {
 
     fn put_owned(&mut self, id: &StreamId, object: &Bytes) -> bool {
         let Ok(Owned { metadata }) = serde_json::from_slice::<Owned>(object) else { return false };
+        if self.ledger.has_room(object.len()).is_err() {
+            return false;
+        }
         let (kind, version) = (id.kind.kind(), id.kind.kind().versions.first().copied().unwrap_or_default());
         let api_version = kind.api_version(version);
         let child = Ledger::reference(&api_version, kind.kind, &metadata.namespace, &metadata.name, &metadata.uid);

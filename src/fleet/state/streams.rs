@@ -157,12 +157,12 @@ impl Streams {
         self.kind(kind).any(|stream| matches!(stream.sync, Sync::Denied { .. }))
     }
 
-    /// Whether everything of the kind was known once.
+    /// Whether everything of the kind was known once, and nothing is left out since.
     pub(super) fn was_complete(&self, kind: KindId) -> bool {
         let mut any = false;
         let all = self.kind(kind).all(|stream| {
             any = true;
-            stream.was_complete && !matches!(stream.sync, Sync::Denied { .. })
+            stream.was_complete && stream.left_out() == 0 && !matches!(stream.sync, Sync::Denied { .. })
         });
         any && all
     }
@@ -170,6 +170,11 @@ impl Streams {
     /// Objects that were left out, of all kinds.
     pub(super) fn skipped_of_all(&self) -> u64 {
         self.streams.values().map(Stream::left_out).sum()
+    }
+
+    /// Objects of a kind that were left out.
+    pub(super) fn left_out(&self, kind: KindId) -> u64 {
+        self.kind(kind).map(Stream::left_out).sum()
     }
 
     /// Objects that were left out, by kind, where there are any.

@@ -272,8 +272,55 @@ fn unreadable_objects_are_counted_and_cost_no_neighbour() {
     state.settle();
     let view = state.view();
     assert_eq!((view.malformed, faults(&view)), (3, (1, 1)));
+    assert!(!view.complete && view.cells.iter().all(|cell| !cell.complete), "what they say is not known");
     list(&mut state, "PolicyReport", &[]);
-    assert_eq!(state.view().malformed, 0, "a new list counts anew");
+    let view = state.view();
+    assert_eq!((view.malformed, view.complete), (0, true), "a new list counts anew");
+}
+
+#[test]
+fn a_policy_that_could_not_be_read_exists() {
+    let mut state = world(&[("PolicyReport", report("x", "Pod", "u1", "fail"))]);
+    assert_eq!(state.view().stale, 1, "there is no policy p");
+    state.apply(Delta::Stream(stream("ClusterPolicy"), StreamEvent::Skipped), now());
+    state.settle();
+    let view = state.view();
+    assert_eq!((view.stale, faults(&view).0, view.complete), (0, 1, false), "it may be the one that was left out");
+}
+
+#[test]
+fn an_event_that_could_not_be_read_may_be_of_a_blocked_request() {
+    let mut state = world(&[("ClusterPolicy", policy("p", "Enforce"))]);
+    assert_eq!(state.view().blocked, Some(0));
+    state.apply(Delta::Stream(stream("Event"), StreamEvent::Skipped), now());
+    state.settle();
+    assert_eq!(state.view().blocked, None);
+}
+
+#[test]
+fn texts_without_room_make_it_incomplete_and_change_no_other_text() {
+    let mut state = world(&[("ClusterPolicy", policy("p", "Audit"))]);
+    state.ledger = Ledger::with_text_limit(64 << 10);
+    let large = |name: &str| {
+        let mut report = report(name, "Pod", name, "fail");
+        report["results"][0]["message"] = json!(format!("{name} {}", "m".repeat(12_000)));
+        report
+    };
+    let names = ["a", "b", "c", "d", "e", "f"];
+    list(&mut state, "PolicyReport", &names.map(large));
+    let view = state.view();
+    let rows = state.findings(&FindingQuery::default());
+    assert!((1..6).contains(&rows.len()), "{} have room", rows.len());
+    assert!(rows.iter().all(|row| row.message.starts_with(&format!("{} m", row.resource.name))), "each has its own text");
+    assert_eq!((view.complete, view.malformed), (false, 6 - rows.len() as u64));
+    assert!(view.notes.iter().any(|note| note.contains("no room")), "{:?}", view.notes);
+
+    // Room that comes back is used by the next list.
+    list(&mut state, "PolicyReport", &[]);
+    state.tidy();
+    list(&mut state, "PolicyReport", &[large("a")]);
+    let view = state.view();
+    assert_eq!((view.complete, view.malformed, faults(&view).0), (true, 0, 1), "{:?}", view.notes);
 }
 
 #[test]

@@ -335,10 +335,10 @@ impl<'a> Asked<'a> {
         if view.complete && cell.complete {
             return Ok(cell);
         }
-        let kind = view.kinds.iter().find(|kind| kind.essential && !kind.sync.is_complete());
-        Err(kind.map_or_else(
+        let mut kinds = view.kinds.iter().filter(|kind| kind.essential);
+        Err(kinds.find_map(|kind| Some((kind.kind, kind.lack()?))).map_or_else(
             || format!("what is known of {} is not complete", view.name),
-            |kind| format!("{} of {} are {}", kind.kind, view.name, kind.sync.as_str()),
+            |(kind, lack)| format!("{kind} of {} are {lack}", view.name),
         ))
     }
 

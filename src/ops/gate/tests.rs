@@ -57,7 +57,7 @@ fn cell(mode: Mode) -> PolicyCell {
 }
 
 fn view(name: &str, mode: Option<Mode>) -> EnvironmentView {
-    let kind = |group, kind| KindView { group, kind, sync: Sync::Live, objects: 9, essential: true };
+    let kind = |group, kind| KindView { group, kind, sync: Sync::Live, objects: 9, essential: true, left_out: 0 };
     EnvironmentView {
         scan_interval: Some(SignedDuration::from_hours(1)),
         last_seen: Some(now()),

@@ -35,7 +35,7 @@ fn fleet_of(text: &str) -> FleetView {
         });
         let mut view = fleet::environment(name, cell.into_iter().collect());
         let sync = if says == "?" { Sync::Connecting } else { Sync::Live };
-        view.kinds = vec![KindView { group: "kyverno.io", kind: "ClusterPolicy", sync, objects: 1, essential: true }];
+        view.kinds = vec![KindView { group: "kyverno.io", kind: "ClusterPolicy", sync, objects: 1, essential: true, left_out: 0 }];
         if lost {
             view.link = Link::Connecting;
         }

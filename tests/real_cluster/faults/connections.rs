@@ -187,7 +187,7 @@ fn pages(desk: &Desk, proxy: &Proxy, dev: &Cluster, seeded: &mut Seeded<'_>) {
     let edit = proxy.fault_times(1, LISTS, Fault::Edit(spoil_one));
     let mut bad = desk.watch(&["status", "--watch"]);
     bad.until("it is counted", SOON, |status| {
-        environment(status, "dev")["malformed"] == 1 && environment(status, "dev")["complete"] == true
+        environment(status, "dev")["malformed"] == 1 && environment(status, "dev")["complete"] == false
     });
     assert!(environment(bad.latest(), "dev")["notes"].to_string().contains("policyreports"), "{}", bad.latest());
     drop((edit, old));

@@ -25,7 +25,7 @@ const MINUTES: u32 = 2;
 const CHANGED: u64 = 125;
 
 fn view(environment: usize, cells: Vec<PolicyCell>, generation: u64) -> EnvironmentView {
-    let kind = |group, kind| KindView { group, kind, sync: Sync::Live, objects: 1, essential: true };
+    let kind = |group, kind| KindView { group, kind, sync: Sync::Live, objects: 1, essential: true, left_out: 0 };
     let kinds = vec![
         kind("kyverno.io", "ClusterPolicy"),
         kind("wgpolicyk8s.io", "PolicyReport"),

@@ -14,7 +14,7 @@ fn cell(name: &str, mode: Mode, revision: Option<&str>, fail: u64) -> PolicyCell
 }
 
 fn view(cells: Vec<PolicyCell>) -> EnvironmentView {
-    let kind = |group, kind| KindView { group, kind, sync: Sync::Live, objects: 1, essential: true };
+    let kind = |group, kind| KindView { group, kind, sync: Sync::Live, objects: 1, essential: true, left_out: 0 };
     EnvironmentView {
         cluster_uid: Some("u1".into()),
         kinds: vec![
@@ -97,6 +97,16 @@ impl Bench {
 
 fn audit(fail: u64) -> EnvironmentView {
     view(vec![cell("p", Mode::Audit, Some("r1"), fail)])
+}
+
+#[test]
+fn reports_of_which_one_could_not_be_read_are_not_watched() {
+    let mut bench = Bench::new();
+    let mut partial = audit(3);
+    partial.kinds[1].left_out = 1;
+    let (news, beats) = bench.all(0, 0, partial);
+    assert_eq!(news, ["0 all p=audit", "refusals", "exceptions"]);
+    assert!(beats.concat().contains("policies") && !beats.concat().contains("reports"), "{beats:?}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Every number of an environment, counted from whole objects.
 
 use super::acts::now;
-use super::model::{Model, Subject, controller, results, subjects, text};
+use super::model::{Model, Stream, Subject, controller, results, subjects, text};
 use super::world::LONG;
 use crate::domain::{FindingResult, Severity, Tally};
 use crate::kinds::Family;
@@ -68,7 +68,7 @@ pub(super) fn count(model: &Model) -> Count {
         sum.blocked = model.is_known("", "Event").then_some(of);
     }
     count.blocked = model.is_known("", "Event").then(|| blocked.values().sum());
-    count.malformed += model.streams.values().map(|stream| stream.skipped.max(stream.skipped_in_list.unwrap_or_default())).sum::<u64>();
+    count.malformed += model.streams.values().map(Stream::left_out).sum::<u64>();
     count
 }
 

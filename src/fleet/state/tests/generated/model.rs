@@ -135,10 +135,10 @@ impl Model {
         }
     }
 
-    /// Whether everything of a kind was known once.
+    /// Whether everything of a kind was known once, and nothing is left out.
     pub(super) fn is_known(&self, group: &str, kind: &str) -> bool {
         let mut streams = self.streams.iter().filter(|(id, _)| id.kind.kind().group == group && id.kind.kind().kind == kind).peekable();
-        streams.peek().is_some() && streams.all(|(_, stream)| stream.complete && !matches!(stream.sync, Sync::Denied { .. }))
+        streams.peek().is_some() && streams.all(|(_, stream)| stream.complete && stream.left_out() == 0 && !matches!(stream.sync, Sync::Denied { .. }))
     }
 
     /// Whether owners are guessed, because those that are needed may not be read.
@@ -170,6 +170,11 @@ impl Stream {
             self.skipped = self.skipped_in_list.take().unwrap_or(self.skipped);
         }
         self.sync = sync.clone();
+    }
+
+    /// Objects that exist and are not held.
+    pub(super) fn left_out(&self) -> u64 {
+        self.skipped.max(self.skipped_in_list.unwrap_or_default())
     }
 
     fn skip(&mut self) {
