@@ -176,6 +176,8 @@ fn cases() -> Vec<Case> {
         ),
         ("negative soak", step("{ mode = \"audit\", soak = \"-7d\" }"), 4, 35, "environments[0].steps[0].soak", None, "negative"),
         ("soak without unit", step("{ mode = \"audit\", soak = 7 }"), 4, 35, "environments[0].steps[0].soak", None, "has to be a string"),
+        ("small history", with("[history]\nmax_size = \"15MiB\""), 5, 12, "history.max_size", None, "less than 16MiB"),
+        ("no size", with("[history]\nmax_size = \"1 moon\""), 5, 12, "history.max_size", None, "not a size"),
         ("no steps", with("steps = []"), 4, 9, "environments[0].steps", None, "is empty"),
         ("enforce first", step("{ mode = \"enforce\" }"), 4, 19, "environments[0].steps[0].mode", None, "no `audit` step before it"),
         ("step twice", step("{ mode = \"audit\" }, { mode = \"audit\" }"), 4, 39, "environments[0].steps[1].mode", None, "stands twice"),

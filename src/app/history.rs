@@ -124,18 +124,21 @@ fn export() -> Result<Exit, Problem> {
 
 /// Forgets what is old, and gives its room back.
 fn prune(keep: Option<SignedDuration>, globals: &Globals) -> Result<Exit, Problem> {
-    let keep = match keep {
-        Some(keep) => keep,
-        None => load::settings(globals)?.history.keep,
-    };
+    let settings = load::settings(globals)?.history;
+    let retention = Retention::of(keep.unwrap_or(settings.keep)).within(settings.max_size);
     let file = wiring::history_file()?;
     if History::open_existing(&file).map_err(|error| failed(&error))?.is_none() {
         writeln!(io::stderr(), "nothing has been recorded yet")?;
         return Ok(Exit::Done);
     }
     let mut history = History::open(&file).map_err(|error| failed(&error))?;
-    let pruned = history.prune(Retention::of(keep), Timestamp::now()).map_err(|error| failed(&error))?;
+    let now = Timestamp::now();
+    let pruned = history.prune(retention, now).map_err(|error| failed(&error))?;
+    let fits = history.keep_within(retention.most, now).map_err(|error| failed(&error))?;
     history.compact().map_err(|error| failed(&error))?;
     writeln!(io::stdout(), "{} rows forgotten, {} rolled up", pruned.forgotten, pruned.rolled_up)?;
+    if !fits {
+        writeln!(io::stderr(), "it is larger than history.max_size: what policies are now is never dropped")?;
+    }
     Ok(Exit::Done)
 }

@@ -98,7 +98,8 @@ pub(super) fn history_file() -> Result<PathBuf, Problem> {
 
 /// Starts recording what `engine` sees to `file`. `name` tells what kind of recorder it is.
 pub(super) fn start_recorder(engine: &EngineHandle, loaded: &Loaded, file: &Path, name: &str) -> Result<Recorder, Problem> {
-    let retention = Retention::of(loaded.settings.history.keep);
+    let history = &loaded.settings.history;
+    let retention = Retention::of(history.keep).within(history.max_size);
     let options = RecorderOptions { file: file.to_path_buf(), name: name.to_owned(), retention, metrics: metrics(loaded) };
     recorder::record(engine, options).map_err(|error| Problem::failed(format!("cannot start recording: {error}")))
 }

@@ -322,14 +322,26 @@ pub struct Retention {
     pub raw: SignedDuration,
     /// then one an hour for this long, then one a day.
     pub hourly: SignedDuration,
+    /// Bytes that all records may take: where there are more, the oldest go.
+    pub most: u64,
 }
 
 impl Retention {
     /// Keeps everything for `keep`; tallies as they came for a day, by the hour for two weeks.
     pub fn of(keep: SignedDuration) -> Self {
-        Self { keep, raw: SignedDuration::from_hours(24), hourly: SignedDuration::from_hours(14 * 24) }
+        Self { keep, raw: SignedDuration::from_hours(24), hourly: SignedDuration::from_hours(14 * 24), most: Self::MOST }
+    }
+
+    /// Bytes that records take where nothing else is configured: 1 GiB.
+    pub const MOST: u64 = 1 << 30;
+
+    /// The same in so many bytes.
+    #[must_use]
+    pub fn within(self, most: u64) -> Self {
+        Self { most, ..self }
     }
 }
+
 impl Default for Retention {
     /// 400 days: a year, and the quarter's review after it.
     fn default() -> Self {

@@ -14,6 +14,7 @@ mod mode;
 pub mod near;
 mod policy;
 mod resource;
+pub mod size;
 mod sync;
 mod text;
 pub mod time;

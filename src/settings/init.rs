@@ -54,6 +54,7 @@ const TAIL: &str = r#"
 [history]                          # what is recorded over time, for gates and timelines
 # record = true                    # whether the screen records what it sees; `policydeck observe` always does
 # keep = "400d"                    # how long
+# max_size = "1GiB"                # how much; where there is more, the oldest records go
 "#;
 
 /// The text of a first configuration: an environment per context, ordered by what the names tell, and every key explained.

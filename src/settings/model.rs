@@ -30,11 +30,13 @@ pub struct HistorySettings {
     pub record: bool,
     /// How long records are kept.
     pub keep: SignedDuration,
+    /// Bytes that records take at most.
+    pub max_size: u64,
 }
 
 impl Default for HistorySettings {
     fn default() -> Self {
-        Self { record: true, keep: SignedDuration::from_hours(400 * 24) }
+        Self { record: true, keep: SignedDuration::from_hours(400 * 24), max_size: 1 << 30 }
     }
 }
 

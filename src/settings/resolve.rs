@@ -9,6 +9,7 @@ use super::schema::{
 };
 use crate::domain::Tier;
 use crate::domain::near::nearest;
+use crate::domain::size::parse_size;
 use crate::domain::time::parse_duration;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -282,7 +283,19 @@ impl Resolver<'_> {
     }
 
     fn history(&mut self, entry: &HistoryEntry) -> HistorySettings {
-        let default = HistorySettings { record: entry.record, ..HistorySettings::default() };
+        let max_size = match parse_size(&entry.max_size) {
+            Ok(size) if size >= SIZE_AT_LEAST => size,
+            Ok(_) => {
+                let message = format!("`{}` is less than 16MiB", entry.max_size);
+                self.wrong("history.max_size", message, "Write for example `1GiB`; to record nothing, `record = false`.");
+                HistorySettings::default().max_size
+            }
+            Err(message) => {
+                self.wrong("history.max_size", message, "Write for example `1GiB`.");
+                HistorySettings::default().max_size
+            }
+        };
+        let default = HistorySettings { record: entry.record, max_size, ..HistorySettings::default() };
         match parse_duration(&entry.keep) {
             Ok(keep) if keep >= KEEP_AT_LEAST => HistorySettings { keep, ..default },
             Ok(_) => {
@@ -309,6 +322,8 @@ impl Resolver<'_> {
 }
 
 /// Records are rolled up by the day, and a gate looks back at least as long as a soak.
+/// Less would be full with the policies of a larger cluster.
+const SIZE_AT_LEAST: u64 = 16 << 20;
 const KEEP_AT_LEAST: SignedDuration = SignedDuration::from_hours(24);
 
 /// Which end of a window a day stands for.

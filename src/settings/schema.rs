@@ -231,11 +231,13 @@ pub(super) struct HistoryEntry {
     pub(super) record: bool,
     /// How long records are kept: `400d`, `52w`.
     pub(super) keep: String,
+    /// How much the records may take: `500MB`, `1GiB`; at least `16MiB`. Where there is more, the oldest records are dropped, and their time is a gap.
+    pub(super) max_size: String,
 }
 
 impl Default for HistoryEntry {
     fn default() -> Self {
-        Self { record: true, keep: "400d".into() }
+        Self { record: true, keep: "400d".into(), max_size: "1GiB".into() }
     }
 }
 

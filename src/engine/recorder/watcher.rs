@@ -21,6 +21,8 @@ const BEAT: Duration = Duration::from_secs(10);
 const REFUSALS: Duration = Duration::from_secs(2);
 /// and this often even if their number is the same: some may have come while others ran out.
 const AGAIN: Duration = Duration::from_secs(60);
+/// Policies that are known from results alone and recorded. Users who write reports name as many as they like.
+const BARE: usize = 1_000;
 /// Looks that are further apart have missed something.
 const LONGEST: Duration = Duration::from_secs(30);
 /// The clock was set, or the machine slept, if it moved so much more or less than time passed.
@@ -154,8 +156,17 @@ impl Watcher {
             return;
         }
         let mut states: Vec<(PolicyKey, PolicyState)> = Vec::new();
+        let mut bare = self.told.values().filter(|told| told.state.mode == Mode::Absent).count();
+        let mut left_out = 0;
         for cell in view.cells.iter() {
             let state = state(cell);
+            if state.mode == Mode::Absent && !self.told.contains_key(&cell.key) {
+                if bare >= BARE {
+                    left_out += 1;
+                    continue;
+                }
+                bare += 1;
+            }
             match self.told.get_mut(&cell.key) {
                 Some(told) if told.state == state => {
                     if fresh && state.mode != Mode::Absent {
@@ -174,7 +185,7 @@ impl Watcher {
                 }
             }
         }
-        if self.told.len() > view.cells.len() {
+        if self.told.len() + left_out > view.cells.len() {
             self.gone(view, now, &mut states, found);
         }
         if fresh || !states.is_empty() {

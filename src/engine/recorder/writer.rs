@@ -2,7 +2,8 @@
 
 use super::RecorderStatus;
 use crate::domain::PolicyKey;
-use crate::domain::history::{EnvironmentKey, Note, Retention};
+use crate::domain::history::{EnvironmentKey, News, Note, Retention};
+use crate::domain::size::in_words;
 use crate::files::history::{History, HistoryError, HistoryFault, Taken};
 use jiff::Timestamp;
 use std::path::PathBuf;
@@ -10,8 +11,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
-/// Parcels that are written together.
+/// Notes that are written together,
 const BATCH: usize = 64;
+/// with what policies say of at most so many bytes, and one more: the file exceeds its size by no more than that.
+const BATCH_BYTES: usize = 4 << 20;
 /// After how long it is tried again, where that may help soon,
 const SOON: Duration = Duration::from_secs(5);
 /// and where somebody has to do something first.
@@ -42,6 +45,7 @@ impl Writer {
         while let Some(first) = self.notes.blocking_recv() {
             let mut batch = first;
             while batch.len() < BATCH
+                && batch.iter().map(bytes).sum::<usize>() < BATCH_BYTES
                 && let Ok(more) = self.notes.try_recv()
             {
                 batch.extend(more);
@@ -73,7 +77,8 @@ impl Writer {
                     if error.fault != HistoryFault::Busy {
                         *history = None;
                     }
-                    let pause = if matches!(error.fault, HistoryFault::Damaged | HistoryFault::Newer) { LATE } else { SOON };
+                    let pause =
+                        if matches!(error.fault, HistoryFault::Damaged | HistoryFault::Newer | HistoryFault::Full) { LATE } else { SOON };
                     if !self.wait(pause) {
                         return;
                     }
@@ -88,7 +93,17 @@ impl Writer {
             Some(open) => open,
             None => History::open(&self.path)?,
         };
-        history.insert(open).take(&self.name, batch)
+        let open = history.insert(open);
+        let most = self.retention.most;
+        if !open.keep_within(most, Timestamp::now())? {
+            let what = format!(
+                "the history {} has reached history.max_size ({}), and all that is left in it is what policies are now. Raise history.max_size; until then nothing is recorded",
+                self.path.display(),
+                in_words(most)
+            );
+            return Err(HistoryError { what, fault: HistoryFault::Full });
+        }
+        open.take(&self.name, batch)
     }
 
     fn written(&self, notes: usize, wanted: usize) {
@@ -130,4 +145,9 @@ impl Writer {
         }
         true
     }
+}
+
+/// Bytes of what a note brings along that others wrote.
+fn bytes(note: &Note) -> usize {
+    if let News::Detail(detail) = &note.news { detail.object.len() } else { 0 }
 }

@@ -71,7 +71,7 @@ fn second(second: i64) -> Timestamp {
 type Reader = fn(&Row<'_>) -> rusqlite::Result<Value>;
 
 /// The first column of every row is the number of what it is about.
-const RECORDS: [(&str, About, Reader); 8] = [
+const RECORDS: [(&str, About, Reader); 9] = [
     ("SELECT environment, family, start, until, recorder FROM coverage ORDER BY environment, start", About::Environment, |row| {
         let (family, recorder): (String, String) = (row.get(1)?, row.get(4)?);
         Ok(json!({"record": "coverage", "family": family, "from": time(row.get(2)?), "to": time(row.get(3)?), "recorder": recorder}))
@@ -118,6 +118,11 @@ const RECORDS: [(&str, About, Reader); 8] = [
             )
         },
     ),
+    ("SELECT environment, everything, gone FROM dropped ORDER BY environment", About::Environment, |row| {
+        let at = |column: usize| Ok(Some(row.get::<_, i64>(column)?).filter(|at| *at > 0).map(time));
+        let (all, gone): (rusqlite::Result<_>, rusqlite::Result<_>) = (at(1), at(2));
+        Ok(json!({"record": "dropped", "until": all?, "policiesNotOnRecordUntil": gone?}))
+    }),
     ("SELECT environment, at, verb, actor, text, policy FROM operations ORDER BY at", About::Environment, |row| {
         let (verb, actor, text): (String, String, String) = (row.get(2)?, row.get(3)?, row.get(4)?);
         Ok(json!({"record": "operation", "at": time(row.get(1)?), "verb": verb, "actor": actor, "text": text}))

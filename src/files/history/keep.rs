@@ -4,8 +4,8 @@
 //! brought together: what happened since then must stay tellable.
 
 use super::write::{EVENTS_KNOWN, put_sample};
-use super::{History, HistoryError, fills, millis, read};
-use crate::domain::history::{Interval, Retention, Sample};
+use super::{History, HistoryError, fills, millis, read, room};
+use crate::domain::history::{EVENTS_KEPT, Interval, Retention, Sample};
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Transaction, TransactionBehavior, params};
 
@@ -55,7 +55,9 @@ impl History {
             transaction.commit()?;
         }
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        pruned.forgotten = forget(&transaction, before(retention.keep), before(EVENTS_KNOWN + EVENTS_KNOWN))?;
+        pruned.forgotten = forget(&transaction, before(retention.keep), before(EVENTS_KNOWN + EVENTS_KNOWN))?
+            + room::drop_gone(&transaction)?
+            + room::drop_texts(&transaction)?;
         transaction.commit()?;
         Ok(pruned)
     }
@@ -124,9 +126,10 @@ fn roll_blocked(db: &Transaction<'_>, policy: i64, epochs: &[i64], until: i64) -
     Ok(saved)
 }
 
-/// Forgets what ended before `cutoff`. Returns how many rows that were.
-fn forget(db: &Transaction<'_>, cutoff: Timestamp, events: Timestamp) -> rusqlite::Result<u64> {
+/// Forgets what ended before `cutoff`; what was watched before it is not watched any more. Returns how many rows that were.
+pub(super) fn forget(db: &Transaction<'_>, cutoff: Timestamp, events: Timestamp) -> rusqlite::Result<u64> {
     let (second, milli) = (cutoff.as_second(), millis(cutoff));
+    let until = millis(room::newest(db, cutoff)?);
     let mut rows = 0;
     // The last of each before the cutoff still holds after it.
     rows += db.execute(
@@ -137,10 +140,20 @@ fn forget(db: &Transaction<'_>, cutoff: Timestamp, events: Timestamp) -> rusqlit
         "DELETE FROM changes WHERE id < (SELECT max(id) FROM changes AS c WHERE c.policy = changes.policy AND at < ?1)",
         [milli],
     )?;
-    rows += db.execute("DELETE FROM blocked WHERE at < ?1", [second])?;
+    // Events tell of the hour before they are watched.
+    rows += db.execute("DELETE FROM blocked WHERE at < ?1", [second.saturating_sub(EVENTS_KEPT.as_secs())])?;
     rows += db.execute("DELETE FROM fills WHERE until < ?1", [milli])?;
     rows += db.execute("DELETE FROM refusals WHERE at < ?1", [events.as_second()])?;
     rows += db.execute("DELETE FROM coverage WHERE until < ?1", [milli])?;
+    // A recorder that began earlier and goes on is held to the same by `dropped`.
+    let cut = db.execute("UPDATE OR REPLACE coverage SET start = ?1 WHERE start < ?1", [milli])?;
+    if rows > 0 || cut > 0 {
+        db.execute(
+            "INSERT INTO dropped(environment, everything, gone) SELECT id, ?1, 0 FROM environments WHERE true
+             ON CONFLICT DO UPDATE SET everything = max(everything, excluded.everything)",
+            [until],
+        )?;
+    }
     rows += db.execute("DELETE FROM operations WHERE at < ?1", [milli])?;
     rows += db.execute(
         "DELETE FROM exceptions WHERE at < ?1 AND (NOT present OR id < (SELECT max(id) FROM exceptions AS e WHERE

@@ -1,7 +1,7 @@
 //! The history of the fleet: one SQLite file, the only place that knows SQL.
 //!
-//! What lives here: opening the file (`schema`), taking notes in (`write`), answering (`read`), rolling up and forgetting (`keep`), giving
-//! everything out (`export`). What does not: what the records mean (`domain::history`), who makes them (`engine::recorder`).
+//! What lives here: opening the file (`schema`), taking notes in (`write`), answering (`read`), rolling up and forgetting (`keep`), keeping it
+//! within a size (`room`), giving everything out (`export`). What does not: what the records mean (`domain::history`), who makes them (`engine::recorder`).
 //!
 //! Any number of programs may have the file open. Each batch of notes is one IMMEDIATE transaction that compares with the last state on
 //! record, and identities are unique keys: two recorders that see the same thing record it once.
@@ -10,6 +10,7 @@ mod export;
 mod fills;
 mod keep;
 mod read;
+mod room;
 mod schema;
 #[cfg(test)]
 mod tests;
@@ -43,6 +44,8 @@ pub enum HistoryFault {
     Removed,
     /// A newer version wrote it.
     Newer,
+    /// It has reached its size, and holds nothing that may be dropped.
+    Full,
     /// The disk is full, or may not be written.
     Disk,
     /// Another program holds it for too long.

@@ -60,6 +60,7 @@ impl History {
             let Some(environment) = environment_number(db, environment)? else { return Ok(None) };
             let Some(number) = policy_number(db, environment, policy)? else { return Ok(None) };
             let changes = changes(db, number)?;
+            let floor = floor(db, environment, Some(number))?;
             // What was before the oldest change that can matter is of no interest.
             let from = changes.first().map_or(now, |change| change.at);
             let since = Interval { from, to: now };
@@ -67,7 +68,11 @@ impl History {
             let records = Records {
                 samples: samples(db, number, since)?,
                 blocked: blocked(db, number, since)?,
-                policies: [last_watched_before(db, environment, from)?.into_iter().collect(), coverage(Watched::Policies)?].concat(),
+                policies: [
+                    last_watched_before(db, environment, from)?.into_iter().filter(|last| last.to > floor).collect(),
+                    coverage(Watched::Policies)?,
+                ]
+                .concat(),
                 reports: coverage(Watched::Reports)?,
                 events: coverage(Watched::Events)?,
                 events_kept,
@@ -101,6 +106,7 @@ impl History {
                 let policies = statement.query_map([environment], |row| Ok((row.get::<_, i64>(0)?, policy_key(row, 1)?)))?;
                 for row in policies {
                     let (number, policy) = row?;
+                    let covered = from(&covered, floor(db, environment, Some(number))?);
                     let spans = spans(&changes(db, number)?, &covered, window);
                     lines.push(Line { environment: key.clone(), policy, spans });
                 }
@@ -269,6 +275,23 @@ fn coverage(db: &Connection, environment: i64, family: Watched, window: Interval
     Ok(cover([running(only(going), now), only(ended).into_iter().map(close).collect()].concat()))
 }
 
+/// Since when everything that was recorded of a policy is on record. Of one that is not on record it was perhaps dropped.
+fn floor(db: &Connection, environment: i64, policy: Option<i64>) -> rusqlite::Result<Timestamp> {
+    let floor: Option<i64> = match policy {
+        Some(number) => db.prepare_cached("SELECT since FROM policies WHERE id = ?1")?.query_row([number], |row| row.get(0)).optional()?,
+        None => {
+            db.prepare_cached("SELECT gone FROM dropped WHERE environment = ?1")?.query_row([environment], |row| row.get(0)).optional()?
+        }
+    };
+    Ok(floor.filter(|floor| *floor > 0).map_or(Timestamp::MIN, time))
+}
+
+/// What of the intervals lies after a time.
+fn from(intervals: &[Interval], floor: Timestamp) -> Vec<Interval> {
+    let later = intervals.iter().filter(|interval| interval.to > floor);
+    later.map(|interval| Interval { from: interval.from.max(floor), ..*interval }).collect()
+}
+
 /// The same for one policy. A recorder of some namespaces only sees all of a policy that lives in one of them, and of no other.
 fn covering(
     db: &Connection,
@@ -278,11 +301,13 @@ fn covering(
     window: Interval,
     now: Timestamp,
 ) -> rusqlite::Result<Vec<Interval>> {
+    let floor = floor(db, environment, policy_number(db, environment, policy)?)?;
     let whole = coverage(db, environment, family, window, now)?;
     if policy.id.namespace.is_none() || family.in_part() == family {
-        return Ok(whole);
+        return Ok(from(&whole, floor));
     }
-    Ok(cover([whole, coverage(db, environment, family.in_part(), window, now)?].concat()))
+    let all = cover([whole, coverage(db, environment, family.in_part(), window, now)?].concat());
+    Ok(from(&all, floor))
 }
 
 /// The last moment before `from` at which policies were watched, as the shortest interval there is: what began later cannot have been there.

@@ -4,12 +4,12 @@ use super::{History, HistoryError, HistoryFault, explain};
 use rusqlite::TransactionBehavior;
 
 /// The version of the tables. Raise it with a step in [`STEPS`].
-const VERSION: i64 = 4;
+const VERSION: i64 = 5;
 /// Marks the file as ours: `pdhs`.
 const APPLICATION: i64 = 0x7064_6873;
 
 /// What leads from each version to the next, the first from nothing.
-const STEPS: [&str; 4] = [TABLES, ENDS, FILLS, MADE];
+const STEPS: [&str; 5] = [TABLES, ENDS, FILLS, MADE, DROPPED];
 
 // Times are milliseconds since 1970, of tallies and refusals (of which there are many) whole seconds; their `span` are the seconds that a
 // row sums up, 0 for one that came as it is.
@@ -65,6 +65,13 @@ CREATE TABLE asked(
 // Which object and which of its specs a change is of. Records without it do not show that nothing happened while nobody watched.
 const MADE: &str = "ALTER TABLE changes ADD COLUMN generation INTEGER; ALTER TABLE changes ADD COLUMN created INTEGER;";
 
+// Until when records were dropped: those of everything, and those of policies that are no longer on record. `since` is that of a policy when its
+// first record was made. Before these times nothing is known, whether or not it was watched. Times are milliseconds.
+const DROPPED: &str = "
+CREATE TABLE dropped(environment INTEGER PRIMARY KEY REFERENCES environments, everything INTEGER NOT NULL, gone INTEGER NOT NULL);
+ALTER TABLE policies ADD COLUMN since INTEGER NOT NULL DEFAULT 0;
+";
+
 /// What the first version made of an empty file.
 #[cfg(test)]
 pub(super) fn version_1() -> String {
@@ -90,7 +97,9 @@ impl History {
         }
         // A kill -9 loses nothing that was committed, a power cut at most the last moments; neither damages the file.
         self.connection
-            .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON")
+            .execute_batch(
+                "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON; PRAGMA journal_size_limit = 67108864",
+            )
             .map_err(failed)?;
         if version < VERSION { self.upgrade().map_err(failed) } else { Ok(()) }
     }

@@ -569,3 +569,98 @@ fn rolling_up_moves_nothing_into_a_stretch_that_prometheus_told_of() {
     history.prune(Retention::default(), at(2 * day)).unwrap();
     assert_eq!(blocked(&history), 6, "the one that was seen is not one of those that were told");
 }
+
+/// What a policy says, which no compression makes small.
+fn noise(seed: u64, bytes: usize) -> String {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        char::from(b' ' + u8::try_from(state % 94).unwrap())
+    };
+    (0..bytes).map(|_| next()).collect()
+}
+
+fn says(second: i64, name: &str, revision: &str, object: String) -> Note {
+    note(
+        second,
+        News::Detail(Box::new(Detail { policy: key(name), revision: Revision(revision.into()), actor: None, entered: None, object })),
+    )
+}
+
+fn rows(history: &History, table: &str) -> i64 {
+    history.connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap()
+}
+
+fn modes(history: &History, name: &str, window: Interval, now: i64) -> Vec<String> {
+    let timeline = history.timeline(&key(name), window, 1, at(now)).unwrap();
+    timeline.roads.iter().flat_map(|road| &road.spans).map(|span| span.mode.as_str().to_owned()).collect()
+}
+
+#[test]
+fn a_policy_that_changes_a_thousand_times_does_not_fill_the_disk() {
+    let file = File::new();
+    let mut history = file.open();
+    let most = 4 << 20;
+    history.take("a", &[are(0, &[("quiet", state(Mode::Audit, "r"))], false, true), watched(0, 10)]).unwrap();
+    for n in 1..=1_000_i64 {
+        let revision = format!("r{n}");
+        assert!(history.keep_within(most, at(n * 60)).unwrap(), "{n}");
+        // It has watched since the beginning, and says so each time.
+        let notes = [is(n * 60, Mode::Audit, &revision), says(n * 60, "p", &revision, noise(n.unsigned_abs(), 20_000)), watched(0, n * 60)];
+        history.take("a", &notes).unwrap();
+        assert!(history.size().unwrap() <= most + 100_000, "{n}: {} bytes", history.size().unwrap());
+    }
+    assert_eq!(changes(&history).last().unwrap(), "60000 audit seen", "what it is now stays");
+    let texts = history.revisions(&dev(), &key("p")).unwrap();
+    assert!(texts[0].object.is_some() && rows(&history, "revisions") < 250, "{} texts", rows(&history, "revisions"));
+    // Its former texts made the room: the records of others are all there.
+    let now = 1_000 * 60;
+    assert_eq!(modes(&history, "quiet", of(0, now), now), ["audit"]);
+}
+
+#[test]
+fn time_that_was_dropped_is_a_gap_and_stays_one() {
+    let file = File::new();
+    let mut history = file.open();
+    history.take("a", &[is(0, Mode::Audit, "r1"), fails(10, 3), refused(20, "e1", 1), watched(0, 7 * 86_400)]).unwrap();
+    let size = history.size().unwrap();
+    // Nothing is left to drop but what is so now.
+    assert!(!history.keep_within(size / 4, at(8 * 86_400)).unwrap());
+    let end = 7 * 86_400;
+    assert_eq!(changes(&history), ["0 audit seen"]);
+    assert_eq!(modes(&history, "p", of(0, end), end), ["unwatched"]);
+    let blocked = |history: &History, window| history.timeline(&key("p"), window, 1, at(end)).unwrap().roads[0].series.blocked[0];
+    assert_eq!(blocked(&history, of(0, end - 7_200)), None, "that one was blocked is forgotten, not denied");
+    // The same recorder goes on, and says since when it watches.
+    history.take("a", &[watched(0, end + 60)]).unwrap();
+    assert_eq!(modes(&history, "p", of(0, end + 60), end + 60), ["unwatched", "audit"]);
+    let standing = history.standing(&dev(), &key("p"), None, at(end + 60)).unwrap().unwrap();
+    assert!(!standing.policy_gaps.is_empty() && !standing.event_gaps.is_empty(), "{standing:?}");
+}
+
+#[test]
+fn policies_made_and_deleted_by_the_thousand_leave_room_and_a_gap() {
+    let file = File::new();
+    let mut history = file.open();
+    history.take("a", &[is(0, Mode::Audit, "r1"), watched(0, 10)]).unwrap();
+    for n in 0..30_i64 {
+        let (begins, ends) = (n * 600, n * 600 + 300);
+        let names: Vec<String> = (0..100).map(|m| format!("made-{n:02}-{m:02}")).collect();
+        let there: Vec<_> = names.iter().map(|name| (name.as_str(), state(Mode::Enforce, "r"))).collect();
+        let gone: Vec<_> = names.iter().map(|name| (name.as_str(), PolicyState::ABSENT)).collect();
+        history.take("a", &[are(begins, &there, false, true), are(ends, &gone, false, true), watched(0, ends)]).unwrap();
+    }
+    let now = 30 * 600;
+    history.take("a", &[watched(0, now)]).unwrap();
+    let pruned = history.prune(Retention::default(), at(now)).unwrap();
+    assert!(pruned.forgotten >= 3_000, "{pruned:?}");
+    assert_eq!(rows(&history, "policies"), room::GONE + 1);
+    assert_eq!(modes(&history, "p", of(0, now), now), ["audit"], "what exists keeps everything");
+    assert_eq!(modes(&history, "made-29-00", of(0, now), now), ["absent", "enforce", "absent"], "and so do those that went last");
+    assert!(modes(&history, "made-00-00", of(0, now), now).is_empty(), "of the others it is not said that nothing was");
+    // It comes again: what was before is not known, and what is now is.
+    history.take("a", &[are(now + 60, &[("made-00-00", state(Mode::Audit, "r"))], false, true), watched(0, now + 120)]).unwrap();
+    assert_eq!(modes(&history, "made-00-00", of(0, now + 120), now + 120), ["unwatched", "absent", "audit"]);
+}

@@ -106,7 +106,8 @@ impl Writer<'_> {
         } else {
             self.db
                 .prepare_cached(
-                    "INSERT INTO policies(environment, source, api_group, kind, namespace, name) VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
+                    "INSERT INTO policies(environment, source, api_group, kind, namespace, name, since)
+                     VALUES(?1, ?2, ?3, ?4, ?5, ?6, coalesce((SELECT gone FROM dropped WHERE environment = ?1), 0))",
                 )?
                 .insert(params![environment, &*key.source, key.id.group, key.id.kind, namespace, key.id.name])?
         };
@@ -287,12 +288,22 @@ impl Writer<'_> {
     }
 
     fn watched(&self, environment: i64, family: Watched, interval: Interval, ended: bool) -> rusqlite::Result<()> {
+        // What was recorded in the part before this was dropped.
+        let dropped: Option<i64> = self
+            .db
+            .prepare_cached("SELECT everything FROM dropped WHERE environment = ?1")?
+            .query_row([environment], |row| row.get(0))
+            .optional()?;
+        let from = millis(interval.from).max(dropped.unwrap_or(i64::MIN));
+        if from > millis(interval.to) {
+            return Ok(());
+        }
         self.db
             .prepare_cached(
                 "INSERT INTO coverage(environment, family, start, recorder, until, ended) VALUES(?1, ?2, ?3, ?4, ?5, ?6)
                  ON CONFLICT DO UPDATE SET until = max(until, excluded.until), ended = max(ended, excluded.ended)",
             )?
-            .execute(params![environment, family.as_str(), millis(interval.from), self.recorder, millis(interval.to), ended])?;
+            .execute(params![environment, family.as_str(), from, self.recorder, millis(interval.to), ended])?;
         Ok(())
     }
 

@@ -44,8 +44,8 @@ impl EnvironmentState {
         let kinds = self.kinds();
         let link = self.shown_link(&kinds);
         let complete = self.is_whole(&link, &kinds);
-        let notes = self.notes(&kinds);
-        let cells = self.cells(complete);
+        let mut notes = self.notes(&kinds);
+        let mut cells = self.cells(complete);
         let mut findings = Tally::default();
         let mut owners = Tally::default();
         let (mut stale, mut foreign) = (0, 0);
@@ -58,6 +58,7 @@ impl EnvironmentState {
             stale += cell.stale;
             foreign += cell.foreign;
         }
+        notes.extend(cap(&mut cells).map(Arc::from));
         let mut view = EnvironmentView {
             name: Arc::clone(&self.identity.name),
             tier: self.identity.tier,
@@ -387,6 +388,22 @@ impl EnvironmentState {
         let unseen = unseen.into_iter().map(|((policy, name), uses)| UnseenException { policy: policy.clone(), name, uses }).collect();
         ExceptionUses { rows, unseen }
     }
+}
+
+/// Policies that are known from results alone and have a cell. Users who write reports name as many as they like.
+const BARE_CELLS: usize = 10_000;
+
+/// Takes away the cells of policies that are known from results alone, but for the first so many; a note, where there were more.
+fn cap(cells: &mut Vec<PolicyCell>) -> Option<String> {
+    let all = cells.len();
+    let mut bare = 0;
+    cells.retain(|cell| {
+        bare += usize::from(cell.revision.is_none());
+        cell.revision.is_some() || bare <= BARE_CELLS
+    });
+    let left_out = all - cells.len();
+    (left_out > 0)
+        .then(|| format!("{left_out} policies that only results name are counted and not listed: there are more than {BARE_CELLS}"))
 }
 
 /// Why a policy's numbers are not certain: results that another policy of the same name may have.

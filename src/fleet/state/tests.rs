@@ -289,6 +289,22 @@ fn a_policy_that_could_not_be_read_exists() {
 }
 
 #[test]
+fn policies_that_only_results_name_are_counted_and_not_all_listed() {
+    let mut flood = report("x", "Pod", "u1", "fail");
+    let result = flood["results"][0].clone();
+    let named = |n: usize| {
+        let mut one = result.clone();
+        one["policy"] = json!(format!("made-up-{n:05}"));
+        one
+    };
+    flood["results"] = (0..12_000).map(named).collect();
+    let view = world(&[("ClusterPolicy", policy("p", "Audit")), ("PolicyReport", flood)]).view();
+    assert_eq!((view.cells.len(), view.stale), (10_001, 12_000), "the numbers count all");
+    assert!(view.cells.iter().any(|cell| cell.key.id.name == "p"), "what exists is listed");
+    assert!(view.notes.iter().any(|note| note.contains("2000 policies that only results name")), "{:?}", view.notes);
+}
+
+#[test]
 fn an_event_that_could_not_be_read_may_be_of_a_blocked_request() {
     let mut state = world(&[("ClusterPolicy", policy("p", "Enforce"))]);
     assert_eq!(state.view().blocked, Some(0));

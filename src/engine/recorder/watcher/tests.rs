@@ -110,6 +110,20 @@ fn reports_of_which_one_could_not_be_read_are_not_watched() {
 }
 
 #[test]
+fn policies_that_only_results_name_are_recorded_up_to_a_number() {
+    let mut bench = Bench::new();
+    let bare = |count: usize| (0..count).map(|n| cell(&format!("x{n:05}"), Mode::Unknown, None, 1)).collect::<Vec<_>>();
+    let with = |count: usize| view([vec![cell("p", Mode::Audit, Some("r1"), 3)], bare(count)].concat());
+    let tallies = |news: &[String]| news[1].split(' ').count() - 1;
+    let news = bench.after(0, with(5_000));
+    assert_eq!((news[0].as_str(), tallies(&news)), ("0 all p=audit", BARE + 1), "what exists is always recorded");
+    let told = bench.watcher.told.len();
+    assert_eq!((told, bench.after(1, with(5_000))), (BARE + 1, Vec::new()), "and others do not take turns");
+    assert_eq!(bench.after(1, view(bare(5_000))), ["2 p:0", "2 seen p=absent"], "that one has gone is noticed");
+    assert_eq!(bench.watcher.told.len(), BARE);
+}
+
+#[test]
 fn first_everything_then_only_what_changed() {
     let mut bench = Bench::new();
     assert_eq!(bench.after(0, audit(3)), ["0 all p=audit", "0 p:3", "refusals", "exceptions"]);

@@ -138,7 +138,8 @@ impl Model {
     /// Whether everything of a kind was known once, and nothing is left out.
     pub(super) fn is_known(&self, group: &str, kind: &str) -> bool {
         let mut streams = self.streams.iter().filter(|(id, _)| id.kind.kind().group == group && id.kind.kind().kind == kind).peekable();
-        streams.peek().is_some() && streams.all(|(_, stream)| stream.complete && stream.left_out() == 0 && !matches!(stream.sync, Sync::Denied { .. }))
+        streams.peek().is_some()
+            && streams.all(|(_, stream)| stream.complete && stream.left_out() == 0 && !matches!(stream.sync, Sync::Denied { .. }))
     }
 
     /// Whether owners are guessed, because those that are needed may not be read.
