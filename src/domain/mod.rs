@@ -3,6 +3,7 @@
 //! What lives here: identities, results, tallies, modes, sync states, references, time and text helpers, writing YAML.
 //! What does not: how a manifest says these things (`kinds`), how they change (`fleet`), how they look (`tui`, `cli`).
 
+mod alike;
 mod exception;
 mod finding;
 mod gate;

@@ -144,8 +144,7 @@ fn is_plain(string: &str) -> bool {
 
 /// What may stand in YAML as it is, and drives no terminal.
 fn is_printable(c: char) -> bool {
-    matches!(c, ' '..='~' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..)
-        && matches!(crate::domain::clean(c.encode_utf8(&mut [0; 4])), std::borrow::Cow::Borrowed(_))
+    matches!(c, ' '..='~' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..) && super::text::is_visible(c)
 }
 
 fn blanks(count: usize, out: &mut String) {
