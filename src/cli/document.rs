@@ -100,7 +100,7 @@ impl<'o, T: Item> Document<'o, T> {
     /// Begins a document.
     pub fn begin(out: &'o mut dyn Write, style: Style, head: Head, context: T::Context) -> io::Result<Self> {
         let body = match style.format {
-            Format::Table => Body::Table(Table::new(T::columns(&context), style.color)),
+            Format::Table => Body::Table(Table::new(T::columns(&context), style.color, style.ascii)),
             Format::Csv => Body::Csv(Box::new(csv::Writer::from_writer(Vec::new()))),
             Format::Json | Format::Yaml | Format::Name => Body::Text,
         };
@@ -151,7 +151,7 @@ impl<'o, T: Item> Document<'o, T> {
             (Body::Table(table), _) => table.row(self.out, item.row(&self.context, self.style.ascii)),
             (Body::Csv(csv), _) => {
                 for row in item.csv_rows() {
-                    csv.write_record(row.iter().map(|field| clean(field).into_owned())).map_err(io::Error::other)?;
+                    csv.write_record(row.iter().map(|field| csv_field(field))).map_err(io::Error::other)?;
                 }
                 if self.items.is_multiple_of(ROWS_HELD) { self.drain_csv() } else { Ok(()) }
             }
@@ -215,6 +215,15 @@ pub fn write<T: Item>(out: &mut dyn Write, style: Style, head: Head, context: T:
     document.finish()
 }
 
+/// A field as spreadsheets keep it: what they would take for a formula gets an apostrophe before it, as OWASP advises (CSV Injection). Numbers stay.
+fn csv_field(field: &str) -> String {
+    let text = clean(field);
+    let calculates = text.trim_start().starts_with(['=', '+', '-', '@', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}']);
+    let is_number =
+        text.strip_prefix('-').unwrap_or(&text).split('.').all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()));
+    if calculates && !is_number { format!("'{text}") } else { text.into_owned() }
+}
+
 /// `- …`, one item of a YAML list.
 fn yaml_item<T: Serialize>(item: &T) -> io::Result<String> {
     let json = serde_json::to_string(item)?;
@@ -225,4 +234,33 @@ fn yaml_item<T: Serialize>(item: &T) -> io::Result<String> {
     }
     let yaml = serde_saphyr::to_string(&[item]).map_err(io::Error::other)?;
     Ok(if yaml.ends_with('\n') { yaml } else { yaml + "\n" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spreadsheets_calculate_nothing() {
+        for (field, says) in [
+            ("=HYPERLINK(\"http://x\")", "'=HYPERLINK(\"http://x\")"),
+            ("+1+cmd|' /C calc'!A0", "'+1+cmd|' /C calc'!A0"),
+            ("-2+3", "'-2+3"),
+            ("@SUM(1)", "'@SUM(1)"),
+            ("\t=1", "' =1"),
+            ("\r=1", "' =1"),
+            ("\u{ff1d}1", "'\u{ff1d}1"),
+            ("-c is missing", "'-c is missing"),
+            ("-", "'-"),
+            ("12", "12"),
+            ("-12", "-12"),
+            ("-1.5", "-1.5"),
+            ("1.2.3", "1.2.3"),
+            ("2026-11-23T12:00:00Z", "2026-11-23T12:00:00Z"),
+            ("a=b", "a=b"),
+            ("", ""),
+        ] {
+            assert_eq!(csv_field(field), says);
+        }
+    }
 }

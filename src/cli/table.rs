@@ -2,7 +2,7 @@
 
 use crate::domain::clean;
 use std::io::{self, Write};
-use unicode_width::UnicodeWidthStr as _;
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 /// What a cell means, for its colour. The text says the same without it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +76,11 @@ impl Column {
     }
 }
 
+/// The widest cell: a namespace and a name of the usual length.
+const WIDEST: usize = 128;
+/// The last column has room for a message.
+const WIDEST_LAST: usize = 512;
+
 /// Rows that are held back to measure the columns; later ones are printed at once, as wide as they are.
 const MEASURED: usize = 2_000;
 
@@ -87,17 +92,22 @@ pub struct Table {
     held: Vec<Vec<Cell>>,
     started: bool,
     color: bool,
+    ascii: bool,
 }
 
 impl Table {
     /// An empty table.
-    pub fn new(columns: Vec<Column>, color: bool) -> Self {
+    pub fn new(columns: Vec<Column>, color: bool, ascii: bool) -> Self {
         let widths = columns.iter().map(|column| column.title.width()).collect();
-        Self { columns, widths, held: Vec::new(), started: false, color }
+        Self { columns, widths, held: Vec::new(), started: false, color, ascii }
     }
 
-    /// Adds a row.
-    pub fn row(&mut self, out: &mut dyn Write, row: Vec<Cell>) -> io::Result<()> {
+    /// Adds a row. Cells that are very wide are cut: the other formats have all of them.
+    pub fn row(&mut self, out: &mut dyn Write, mut row: Vec<Cell>) -> io::Result<()> {
+        let last = self.columns.len().saturating_sub(1);
+        for (at, cell) in row.iter_mut().enumerate() {
+            cut(&mut cell.text, if at == last { WIDEST_LAST } else { WIDEST }, self.ascii);
+        }
         for (width, cell) in self.widths.iter_mut().zip(&row) {
             *width = (*width).max(cell.text.width());
         }
@@ -147,12 +157,30 @@ impl Table {
     }
 }
 
+/// Cuts a text that is wider than `most` columns, and marks where.
+fn cut(text: &mut String, most: usize, ascii: bool) {
+    // Hardly any text has so many bytes, and fewer bytes are never wider.
+    if text.len() <= most || text.width() <= most {
+        return;
+    }
+    let mark = if ascii { "..." } else { "…" };
+    let mut width = mark.width();
+    let fits = |(_, c): &(usize, char)| {
+        width += c.width().unwrap_or_default();
+        width > most
+    };
+    if let Some((end, _)) = text.char_indices().find(fits) {
+        text.truncate(end);
+        text.push_str(mark);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn print(color: bool, rows: Vec<Vec<Cell>>) -> String {
-        let mut table = Table::new(vec![Column::text("name"), Column::number("fail"), Column::text("note")], color);
+        let mut table = Table::new(vec![Column::text("name"), Column::number("fail"), Column::text("note")], color, false);
         let mut out = Vec::new();
         for row in rows {
             table.row(&mut out, row).unwrap();
@@ -171,6 +199,26 @@ mod tests {
     }
 
     #[test]
+    fn a_cell_that_is_very_wide_is_cut() {
+        let line = |ascii, cells: [&str; 2]| {
+            let mut table = Table::new(vec![Column::text("name"), Column::text("message")], false, ascii);
+            let mut out = Vec::new();
+            table.row(&mut out, cells.map(Cell::plain).into()).unwrap();
+            table.finish(&mut out).unwrap();
+            String::from_utf8(out).unwrap().lines().nth(1).unwrap().to_owned()
+        };
+        let (name, message) = ("n".repeat(253), "m".repeat(1 << 20));
+        let cut = line(false, [&name, &message]);
+        assert_eq!(cut.width(), WIDEST + 3 + WIDEST_LAST);
+        assert!(cut.starts_with(&format!("{}…   m", "n".repeat(WIDEST - 1))) && cut.ends_with("m…"), "{cut}");
+        assert!(line(true, [&name, &message]).is_ascii());
+        let wide = line(false, [&"日".repeat(100), "x"]);
+        assert_eq!(wide, format!("{}…   x", "日".repeat(63)));
+        let fits = "n".repeat(WIDEST);
+        assert!(line(false, [&fits, "x"]).starts_with(&fits));
+    }
+
+    #[test]
     fn colour_stays_inside_the_cell() {
         let rows = vec![vec![Cell::plain("a"), Cell::new("7", Role::Fault), Cell::empty()]];
         assert_eq!(print(true, rows), "NAME   FAIL   NOTE\na         \x1b[1;31m7\x1b[0m\n");
@@ -178,7 +226,7 @@ mod tests {
 
     #[test]
     fn long_tables_are_printed_as_they_come() {
-        let mut table = Table::new(vec![Column::text("a")], false);
+        let mut table = Table::new(vec![Column::text("a")], false, false);
         let mut out = Vec::new();
         for _ in 0..=MEASURED {
             table.row(&mut out, vec![Cell::plain("x")]).unwrap();
