@@ -9,6 +9,7 @@ mod history;
 mod housekeeping;
 mod load;
 mod observe;
+mod port;
 mod wiring;
 
 use crate::cli::args::{self, Args, Color, Command, Demo, Format, Globals, Show};

@@ -1,5 +1,6 @@
 //! `observe`: the engine and a recorder without a screen, with a page for those who watch the watcher.
 
+use super::port::{self, Limits};
 use super::wiring;
 use super::{failure, interrupted};
 use crate::cli::args::{Globals, ObserveArgs};
@@ -13,22 +14,11 @@ use http::header::CONTENT_TYPE;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use std::collections::BTreeSet;
-use std::convert::Infallible;
 use std::io::{self, Write as _};
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
-
-/// Connections that are served at a time; more wait.
-const MOST_CONNECTIONS: usize = 64;
-/// How long a client may take to ask.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Records until TERM or ctrl-c, either of which is how it is meant to end.
 pub(super) async fn observe(args: &ObserveArgs, globals: &Globals) -> Result<Exit, Problem> {
@@ -146,31 +136,9 @@ struct Page {
 
 /// Serves the page; never ends.
 async fn serve(listener: Option<TcpListener>, page: Page) {
-    let Some(listener) = listener else { return std::future::pending().await };
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            accepted = listener.accept(), if connections.len() < MOST_CONNECTIONS => match accepted {
-                Ok((stream, _)) => {
-                    let page = page.clone();
-                    connections.spawn(async move {
-                        let service = service_fn(move |request| {
-                            let answer = page.answer(&request);
-                            async move { Ok::<_, Infallible>(answer) }
-                        });
-                        // A broken connection is the client's business.
-                        let _ = http1::Builder::new()
-                            .timer(TokioTimer::new())
-                            .header_read_timeout(PATIENCE)
-                            .serve_connection(TokioIo::new(stream), service)
-                            .await;
-                    });
-                }
-                // Out of file descriptors, most likely: wait for some to come back.
-                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
-            },
-            Some(_) = connections.join_next() => {}
-        }
+    match listener {
+        Some(listener) => port::serve(listener, Limits::default(), move |request: &Request<Incoming>| page.answer(request)).await,
+        None => std::future::pending().await,
     }
 }
 
