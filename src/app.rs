@@ -256,7 +256,8 @@ async fn run_screen(globals: &Globals, demo: Option<&Fleet>, log: Trouble, data:
 fn run_demo(demo: &Demo, mut globals: Globals) -> Result<Exit, Problem> {
     let fleet = wiring::start_demo(demo)?;
     let folder = TemporaryFolder::new().map_err(|error| failed(&error))?;
-    let kubeconfig = folder.write("kubeconfig", &fleet.kubeconfig()).map_err(|error| failed(&error))?;
+    let kubeconfig = if demo.listen { fleet.kubeconfig_for_kubectl() } else { fleet.kubeconfig() };
+    let kubeconfig = folder.write("kubeconfig", &kubeconfig).map_err(|error| failed(&error))?;
     let config = folder.write("config.toml", &fleet.config_toml()).map_err(|error| failed(&error))?;
     if demo.listen {
         return with_runtime(&globals, |_| listen(&kubeconfig));

@@ -55,16 +55,63 @@ const VIEW: &[Rule] = &[
     Rule { groups: &["wgpolicyk8s.io", "reports.kyverno.io"], resources: &["*"], verbs: READ },
 ];
 
+/// What only the demo's kubeconfigs know. Other users of the machine and pages in a browser reach its ports, too.
+#[derive(Clone)]
+pub(crate) struct Secret(String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+impl Secret {
+    /// A new one; `None` where the system has no randomness.
+    pub(crate) fn new() -> Option<Self> {
+        let mut bytes = [0; 16];
+        ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut bytes).ok()?;
+        Some(Self(format!("{:032x}", u128::from_be_bytes(bytes))))
+    }
+
+    /// The bearer token of a user.
+    pub(crate) fn token(&self, user: &str) -> String {
+        format!("{user}-{}", self.0)
+    }
+
+    /// What a path begins with that needs no token.
+    pub(crate) fn path(&self) -> String {
+        format!("/key/{}", self.0)
+    }
+}
+
+/// Whether a request is meant for this machine. A page can point a name of its own at 127.0.0.1, but it cannot choose the header `Host`.
+pub(crate) fn is_here(host: Option<&str>) -> bool {
+    let name =
+        host.map(|host| host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit())).map_or(host, |(name, _)| name));
+    matches!(name, Some("127.0.0.1" | "localhost" | "[::1]"))
+}
+
 impl Caller {
-    /// The caller of a request: the path prefix `/user/NAME` names one without a token, because client-go sends
-    /// no token over plain HTTP (`clientcmd`, "only try to read the auth information if we are secure").
-    pub(crate) fn of(prefix: Option<&str>, token: Option<&str>) -> Result<Self, Failure> {
-        match (prefix, token) {
-            (Some("viewer"), _) | (None, Some("viewer-token")) => Ok(Self::Viewer),
-            (Some("nobody"), _) | (None, Some("nobody-token")) => Ok(Self::Nobody),
-            (None | Some("admin"), None | Some("admin-token")) => Ok(Self::Admin),
-            _ => Err(Failure::new(401, "Unauthorized", "Unauthorized")),
-        }
+    const ALL: [Self; 3] = [Self::Admin, Self::Viewer, Self::Nobody];
+
+    /// The caller of a request, and the rest of its path. The secret is in the token, or in the path (`/key/SECRET`) because client-go sends no
+    /// token over plain HTTP (`clientcmd`, "only try to read the auth information if we are secure"). `/user/NAME` names a caller.
+    pub(crate) fn of<'p>(secret: &Secret, path: &'p str, token: Option<&str>) -> Result<(Self, &'p str), Failure> {
+        let unauthorized = || Failure::new(401, "Unauthorized", "Unauthorized");
+        let keyed = path.strip_prefix(secret.path().as_str()).filter(|rest| rest.starts_with('/'));
+        let by_token = Self::ALL.into_iter().find(|caller| token == Some(secret.token(caller.name()).as_str()));
+        let (path, caller) = match (keyed, by_token) {
+            (Some(rest), caller) => (rest, caller.unwrap_or(Self::Admin)),
+            (None, Some(caller)) => (path, caller),
+            (None, None) => return Err(unauthorized()),
+        };
+        let Some((name, rest)) =
+            path.strip_prefix("/user/").and_then(|rest| Some((rest, rest.find('/')?))).map(|(rest, at)| rest.split_at(at))
+        else {
+            return Ok((caller, path));
+        };
+        let named = Self::ALL.into_iter().find(|caller| caller.name() == name).ok_or_else(unauthorized)?;
+        Ok((named, rest))
     }
 
     pub(crate) fn name(self) -> &'static str {
@@ -254,6 +301,46 @@ mod tests {
         assert_eq!(Caller::Viewer.access_review(&body)["status"]["allowed"], false);
         assert_eq!(Caller::Admin.access_review(&body)["status"]["allowed"], true);
         assert_eq!(Question::read(b"k8s\0\xff\xff"), Question::default());
+    }
+
+    #[test]
+    fn only_the_kubeconfig_knows_the_way_in() {
+        let secret = Secret("5ec".into());
+        let of =
+            |path, token: Option<&str>| Caller::of(&secret, path, token).map(|(caller, rest)| (caller.name(), rest)).map_err(|f| f.code);
+        for (path, token, says) in [
+            ("/api", None, Err(401)),
+            ("/api", Some("admin-token"), Err(401)),
+            ("/api", Some("5ec"), Err(401)),
+            ("/user/admin/api", None, Err(401)),
+            ("/key/5e/api", None, Err(401)),
+            ("/key/5ecx/api", None, Err(401)),
+            ("/user/stranger/api", Some("admin-5ec"), Err(401)),
+            ("/api", Some("admin-5ec"), Ok(("admin", "/api"))),
+            ("/api", Some("viewer-5ec"), Ok(("viewer", "/api"))),
+            ("/user/nobody/api/v1", Some("viewer-5ec"), Ok(("nobody", "/api/v1"))),
+            ("/key/5ec/api", None, Ok(("admin", "/api"))),
+            ("/key/5ec/user/viewer/api", None, Ok(("viewer", "/api"))),
+        ] {
+            assert_eq!(of(path, token), says, "{path} {token:?}");
+        }
+        assert_ne!(Secret::new().unwrap().0, Secret::new().unwrap().0);
+    }
+
+    #[test]
+    fn requests_for_other_names_are_not_for_here() {
+        for (host, here) in [
+            (Some("127.0.0.1:8001"), true),
+            (Some("localhost"), true),
+            (Some("[::1]:8001"), true),
+            (Some("rebound.example:8001"), false),
+            (Some("127.0.0.1.example:80"), false),
+            (Some("localhost.example"), false),
+            (Some(""), false),
+            (None, false),
+        ] {
+            assert_eq!(is_here(host), here, "{host:?}");
+        }
     }
 
     #[test]

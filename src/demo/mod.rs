@@ -53,6 +53,7 @@ use jiff::Timestamp;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
+use access::Secret;
 use catalog::Catalog;
 use cluster::{Cluster, Profile, hash};
 use fleet::{Environment, Fleet, Workloads};
@@ -116,6 +117,7 @@ const OTHER_USERS: [&str; 2] = ["viewer", "nobody"];
 /// A running demo. Dropping it closes every socket.
 #[derive(Debug)]
 pub struct Demo {
+    secret: Secret,
     servers: Vec<Arc<Server>>,
     environments: Vec<Environment>,
     title: String,
@@ -137,6 +139,7 @@ impl Demo {
             .enable_all()
             .build()
             .map_err(DemoError::Listen)?;
+        let secret = Secret::new().ok_or_else(|| DemoError::Listen(io::Error::other("the system gives no random numbers")))?;
         let mut servers = Vec::new();
         for (environment, n) in fleet.environment.iter().zip(0_u16..) {
             let cluster = Arc::new(seeded(&fleet, &workloads, environment, options.pace, now)?);
@@ -145,7 +148,7 @@ impl Demo {
             runtime.spawn(kyverno::status::run(cluster.clone()));
             runtime.spawn(kyverno::reports::run(cluster.clone()));
             runtime.spawn(kyverno::webhooks::run(cluster.clone()));
-            let server = Server::start(cluster, port, runtime.handle()).map_err(DemoError::Listen)?;
+            let server = Server::start(cluster, port, secret.clone(), runtime.handle()).map_err(DemoError::Listen)?;
             servers.push(Arc::new(server));
         }
         let story = options.scenario;
@@ -156,7 +159,7 @@ impl Demo {
             said
         });
         let (title, soak) = (story.title().to_owned(), story.soak().map(str::to_owned));
-        Ok(Self { servers, environments: fleet.environment, title, soak, said, runtime: Some(runtime) })
+        Ok(Self { secret, servers, environments: fleet.environment, title, soak, said, runtime: Some(runtime) })
     }
 
     /// The environments' names in the order of the road.
@@ -169,16 +172,28 @@ impl Demo {
         self.server(environment).map(Server::url)
     }
 
+    /// The bearer token of a user: `admin`, `viewer` or `nobody`.
+    pub fn token(&self, user: &str) -> String {
+        self.secret.token(user)
+    }
+
     /// A kubeconfig with contexts NAME, NAME-viewer and NAME-nobody per environment; the first one is current.
-    ///
-    /// The lesser users have a path of their own besides their token: kubectl sends no token over plain HTTP.
     pub fn kubeconfig(&self) -> String {
+        self.kubeconfig_below("")
+    }
+
+    /// The same for kubectl, which sends no token over plain HTTP: the secret is in the addresses.
+    pub fn kubeconfig_for_kubectl(&self) -> String {
+        self.kubeconfig_below(&self.secret.path())
+    }
+
+    fn kubeconfig_below(&self, path: &str) -> String {
         let mut out = String::from("apiVersion: v1\nkind: Config\n");
         let first = self.environments().next().unwrap_or_default().to_owned();
         let _ = writeln!(out, "current-context: {first}");
         let (mut clusters, mut contexts) = (String::from("clusters:\n"), String::from("contexts:\n"));
         for server in &self.servers {
-            let (name, url) = (&server.cluster.profile.name, server.url());
+            let (name, url) = (&server.cluster.profile.name, format!("{}{path}", server.url()));
             let _ = writeln!(clusters, "- {{name: {name}, cluster: {{server: \"{url}\"}}}}");
             let _ = writeln!(contexts, "- {{name: {name}, context: {{cluster: {name}, user: admin}}}}");
             for user in OTHER_USERS {
@@ -189,7 +204,7 @@ impl Demo {
         out.push_str(&clusters);
         out.push_str("users:\n");
         for user in std::iter::once("admin").chain(OTHER_USERS) {
-            let _ = writeln!(out, "- {{name: {user}, user: {{token: {user}-token}}}}");
+            let _ = writeln!(out, "- {{name: {user}, user: {{token: {}}}}}", self.secret.token(user));
         }
         out.push_str(&contexts);
         out

@@ -11,11 +11,11 @@ use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
-use hyper::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE};
+use hyper::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HOST};
 use hyper::{Method, Request, Response};
 use serde_json::{Value, json};
 
-use super::access::Caller;
+use super::access::{self, Caller, Secret};
 use super::call::{Call, agent, options, parse, unsupported, wishes};
 use super::catalog::Resource;
 use super::cluster::Cluster;
@@ -84,17 +84,17 @@ impl fmt::Display for Unanswered {
 impl std::error::Error for Unanswered {}
 
 /// Answers one request.
-pub(crate) async fn answer(cluster: Arc<Cluster>, request: Request<Incoming>) -> Result<Response<Body>, Unanswered> {
+pub(crate) async fn answer(cluster: Arc<Cluster>, secret: &Secret, request: Request<Incoming>) -> Result<Response<Body>, Unanswered> {
     let (parts, body) = request.into_parts();
     let header = |name| parts.headers.get(name).and_then(|value| value.to_str().ok());
+    if !access::is_here(header(HOST)) {
+        let failure = Failure::forbidden("this server is reached as 127.0.0.1 or localhost only".to_owned());
+        return Ok(respond(Answer::from(failure), false));
+    }
     let path = decode(parts.uri.path());
-    let (prefix, path) = match path.strip_prefix("/user/").and_then(|rest| rest.split_once('/')) {
-        Some((name, rest)) => (Some(name.to_owned()), format!("/{rest}")),
-        None => (None, path),
-    };
     let token = header(AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
-    let caller = match Caller::of(prefix.as_deref(), token) {
-        Ok(caller) => caller,
+    let (caller, path) = match Caller::of(secret, &path, token) {
+        Ok((caller, path)) => (caller, path.to_owned()),
         Err(failure) => return Ok(respond(Answer::from(failure), false)),
     };
     let query = Query::parse(parts.uri.query().unwrap_or_default());

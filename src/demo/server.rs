@@ -15,6 +15,7 @@ use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::access::Secret;
 use super::cluster::Cluster;
 use super::route;
 
@@ -30,6 +31,7 @@ const FIND_WITHIN: Duration = Duration::from_secs(5);
 pub(crate) struct Server {
     pub(crate) cluster: Arc<Cluster>,
     pub(crate) address: SocketAddr,
+    secret: Secret,
     runtime: Handle,
     serving: Mutex<Option<Serving>>,
 }
@@ -43,10 +45,10 @@ struct Serving {
 
 impl Server {
     /// Binds and serves. Port 0 takes a free one.
-    pub(crate) fn start(cluster: Arc<Cluster>, port: u16, runtime: &Handle) -> io::Result<Self> {
+    pub(crate) fn start(cluster: Arc<Cluster>, port: u16, secret: Secret, runtime: &Handle) -> io::Result<Self> {
         let listener = bind(port)?;
         let address = listener.local_addr()?;
-        let server = Self { cluster, address, runtime: runtime.clone(), serving: Mutex::new(None) };
+        let server = Self { cluster, address, secret, runtime: runtime.clone(), serving: Mutex::new(None) };
         server.serve(listener)?;
         Ok(server)
     }
@@ -58,9 +60,9 @@ impl Server {
         };
         let stop = CancellationToken::new();
         let (done, stopped) = std::sync::mpsc::sync_channel(1);
-        let (cluster, token) = (self.cluster.clone(), stop.clone());
+        let (cluster, secret, token) = (self.cluster.clone(), self.secret.clone(), stop.clone());
         self.runtime.spawn(async move {
-            accept(listener, cluster, token).await;
+            accept(listener, cluster, secret, token).await;
             // Nobody may be waiting any more.
             let _ = done.try_send(());
         });
@@ -107,14 +109,14 @@ fn bind(port: u16) -> io::Result<StdListener> {
     Ok(listener)
 }
 
-async fn accept(listener: TcpListener, cluster: Arc<Cluster>, stop: CancellationToken) {
+async fn accept(listener: TcpListener, cluster: Arc<Cluster>, secret: Secret, stop: CancellationToken) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
             accepted = listener.accept(), if connections.len() < MOST_CONNECTIONS => match accepted {
                 Ok((stream, _)) => {
-                    connections.spawn(connection(stream, cluster.clone()));
+                    connections.spawn(connection(stream, cluster.clone(), secret.clone()));
                 }
                 // Out of file descriptors, most likely: wait for some to come back.
                 Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
@@ -126,12 +128,12 @@ async fn accept(listener: TcpListener, cluster: Arc<Cluster>, stop: Cancellation
     connections.shutdown().await;
 }
 
-async fn connection(stream: TcpStream, cluster: Arc<Cluster>) {
+async fn connection(stream: TcpStream, cluster: Arc<Cluster>, secret: Secret) {
     // Small watch events must not wait for more to come.
     let _ = stream.set_nodelay(true);
     let service = service_fn(move |request| {
-        let cluster = cluster.clone();
-        async move { route::answer(cluster, request).await }
+        let (cluster, secret) = (cluster.clone(), secret.clone());
+        async move { route::answer(cluster, &secret, request).await }
     });
     // A broken connection is the client's business; there is nobody here to tell.
     let _ = http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;

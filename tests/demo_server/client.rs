@@ -105,7 +105,16 @@ impl Ask<'_> {
 
     pub(crate) fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         let mut stream = self.connect().unwrap();
-        let mut request = format!("{method} {path} HTTP/1.1\r\nHost: demo\r\nConnection: close\r\nContent-Length: {}\r\n", body.len());
+        let mut request = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\nContent-Length: {}\r\n", body.len());
+        let given = |wanted: &str| headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(wanted));
+        if !given("Host") {
+            request.push_str("Host: localhost\r\n");
+        }
+        if !given("Authorization") {
+            for part in ["Authorization: Bearer ", &self.demo.token("admin"), "\r\n"] {
+                request.push_str(part);
+            }
+        }
         for (name, value) in headers {
             for part in [name, ": ", value, "\r\n"] {
                 request.push_str(part);

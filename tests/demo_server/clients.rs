@@ -55,7 +55,7 @@ impl Kubectl {
             return None;
         }
         let home = tempfile::tempdir().unwrap();
-        std::fs::write(home.path().join("config"), demo.kubeconfig()).unwrap();
+        std::fs::write(home.path().join("config"), demo.kubeconfig_for_kubectl()).unwrap();
         Some(Self { program, home })
     }
 

@@ -72,13 +72,21 @@ fn server_side_apply_knows_owners() {
 #[test]
 fn rights_are_enforced() {
     let dev = ask(shared(), "dev");
-    let as_user =
-        |user: &str, method: &str, path: &str| dev.send(method, path, &[("Authorization", &format!("Bearer {user}-token"))], "").code;
+    let as_user = |user: &str, method: &str, path: &str| {
+        dev.send(method, path, &[("Authorization", &format!("Bearer {}", shared().token(user)))], "").code
+    };
     assert_eq!(as_user("viewer", "GET", CPOL), 200);
     assert_eq!(as_user("viewer", "GET", "/apis/kyverno.io/v2/policyexceptions"), 403);
     assert_eq!(as_user("viewer", "DELETE", &format!("{CPOL}/require-limits")), 403);
     assert_eq!(as_user("nobody", "GET", CPOL), 403);
     assert_eq!(as_user("stranger", "GET", CPOL), 401);
+    // Another user of the machine, or a page in a browser, has no kubeconfig of it.
+    for header in
+        [("Authorization", ""), ("Authorization", "Bearer admin-token"), ("Host", "rebound.example"), ("Host", "127.0.0.1.example:80")]
+    {
+        let refused = dev.send("GET", CPOL, &[header], "").code;
+        assert!(matches!(refused, 401 | 403), "{header:?} {refused}");
+    }
     assert_eq!(dev.send("GET", &format!("/user/nobody{CPOL}?watch=true"), &[], "").code, 403);
     let question = json!({"spec": {"resourceAttributes": {"verb": "patch", "group": "kyverno.io", "resource": "clusterpolicies"}}});
     let (code, review) = dev.post("/user/viewer/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", &question);
