@@ -23,6 +23,22 @@ step() {
 # Everything passed: what took how long.
 passed() { printf '\n%s\neverything passed after %d s\n' "$times" $SECONDS; }
 
+# cargo_tool NAME VERSION: a tool for cargo, built once and kept in the cache.
+cargo_tool() {
+  local name=$1 version=$2 root=$POLICYDECK_CACHE/tools target status=0
+  export PATH=$root/bin:$PATH
+  if ! grep -qsF "\"$name $version (" "$root/.crates.toml"; then
+    # Not into the program's own target folder: nothing there is needed again.
+    target=$(mktemp -d)
+    CARGO_TARGET_DIR=$target nice cargo install --quiet --locked --debug --root "$root" --version "$version" "$name" || status=$?
+    rm -rf "$target"
+  fi
+  return $status
+}
+
+# Licenses and sources of dependencies; what `deny.toml` allows.
+dependencies() { cargo_tool cargo-deny 0.20.2 && cargo deny --locked check --hide-inclusion-graph licenses bans sources; }
+
 tools() {
   local tool
   for tool in cargo go openssl curl; do command -v $tool >/dev/null || { echo "no $tool on the PATH" >&2; return 1; }; done
