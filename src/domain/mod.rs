@@ -15,6 +15,7 @@ mod mode;
 pub mod near;
 mod policy;
 mod resource;
+pub mod secret;
 pub mod size;
 mod sync;
 mod text;
