@@ -7,6 +7,7 @@ use super::execute::identified;
 use super::{Declined, Operator, kind_of};
 use crate::cluster::{self, Address, Refusal, Write, WriteError};
 use crate::domain::journal::StepResult;
+use crate::domain::secret::address;
 use crate::domain::{Mode, PolicyId, time};
 use crate::engine::Failure;
 use crate::files::git::{Git, GitError, Pushed, Repository};
@@ -73,8 +74,8 @@ impl GitRoad {
 
     /// The branch that feeds an environment, as it is now.
     pub(super) async fn read(&self, git: &crate::settings::Git) -> Result<(Repository, Tree), GitError> {
-        self.say(format!("reading {} ({})", commit::shown(&git.repo), git.branch));
-        let repository = Repository::open(self.git.clone(), &self.repositories, &git.repo, &commit::shown(&git.repo)).await?;
+        self.say(format!("reading {} ({})", address(&git.repo), git.branch));
+        let repository = Repository::open(self.git.clone(), &self.repositories, &git.repo, &address(&git.repo)).await?;
         let tree = tree(&repository, &git.branch, &git.path).await?;
         Ok((repository, tree))
     }
@@ -138,7 +139,7 @@ impl Operator {
 
     /// What the branch says that feeds an environment.
     async fn branch(&self, road: &GitRoad, settings: &EnvironmentSettings, git: &crate::settings::Git) -> Result<Tree, Declined> {
-        road.say(format!("reading {} ({})", commit::shown(&git.repo), git.branch));
+        road.say(format!("reading {} ({})", address(&git.repo), git.branch));
         let repository = self.open(road, &git.repo).await?;
         tree(&repository, &git.branch, &git.path).await.map_err(|error| failed(settings, &error))
     }
@@ -150,7 +151,7 @@ impl Operator {
     }
 
     async fn open(&self, road: &GitRoad, repo: &str) -> Result<Repository, Declined> {
-        let opened = Repository::open(road.git.clone(), &road.repositories, repo, &commit::shown(repo)).await;
+        let opened = Repository::open(road.git.clone(), &road.repositories, repo, &address(repo)).await;
         opened.map_err(|error| Declined::Failed(Failure { what: error.to_string(), hint: String::new() }))
     }
 
@@ -323,7 +324,7 @@ fn is_the_same(git: &crate::settings::Git, plan: &CommitPlan) -> bool {
         Push::Branch => plan.to == git.branch,
         Push::Proposal => plan.to.starts_with("policydeck/"),
     };
-    to && commit::shown(&git.repo) == plan.repo && git.branch == plan.branch
+    to && address(&git.repo) == address(&plan.repo) && git.branch == plan.branch
 }
 
 /// The files of a branch as it is now.
@@ -366,8 +367,13 @@ mod tests {
             message: String::new(),
             document: None,
         };
-        let shown = "https://a:…@h/p";
-        assert!(is_the_same(&git(Push::Branch), &plan("main", shown)) && is_the_same(&git(Push::Proposal), &plan("policydeck/1", shown)));
+        // Plans of earlier versions show the user.
+        for shown in ["https://…@h/p", "https://a:…@h/p"] {
+            assert!(
+                is_the_same(&git(Push::Branch), &plan("main", shown)) && is_the_same(&git(Push::Proposal), &plan("policydeck/1", shown))
+            );
+        }
+        let shown = "https://…@h/p";
         for (push, to, repo) in [
             (Push::Branch, "other", shown),
             (Push::Branch, "policydeck/1", shown),

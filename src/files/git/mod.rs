@@ -6,12 +6,15 @@
 //! Nobody's working tree is touched: a commit is made from its parts (`hash-object`, `write-tree`, `commit-tree`), never checked out. A push never forces.
 //! Whatever ends in the middle leaves objects in the private copy that nothing refers to.
 
+mod remote;
 mod run;
 
 pub use run::Git;
 
 use super::FileError;
 use super::atomic::{make_folder, write_atomic};
+use crate::domain::secret::mask;
+use remote::Remote;
 use run::{Answer, Call};
 use std::collections::HashMap;
 use std::fmt;
@@ -35,6 +38,8 @@ const ANSWER: usize = 1 << 20;
 const ARGUMENTS: usize = 200;
 /// Where the branch's commit is kept.
 const BASE: &str = "refs/policydeck/base";
+/// Where the password is that a repository's URL holds, in its private copy.
+const STORE: &str = "credentials";
 
 /// What went wrong with a repository, in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,6 +126,8 @@ impl Repository {
         let repository = Self { git, url: url.to_owned(), shown: shown.to_owned(), folder: folder.join(&name), _lock: lock };
         if !repository.folder.join("HEAD").exists() {
             repository.make().await?;
+        } else {
+            repository.write_config()?;
         }
         // What an interrupted commit left.
         for left in std::fs::read_dir(&repository.folder).into_iter().flatten().flatten() {
@@ -137,10 +144,22 @@ impl Repository {
         }
         make_folder(&self.folder)?;
         self.ask(&["init", "--quiet", "--bare", "."], b"", None).await?;
-        // Not as an argument: other users see those, and the address may hold a password.
-        let url = self.url.replace('\\', "\\\\").replace('"', "\\\"");
-        let config = format!("[core]\n\trepositoryformatversion = 0\n\tbare = true\n[remote \"origin\"]\n\turl = \"{url}\"\n");
-        write_atomic(&self.folder.join("config"), config.as_bytes())?;
+        self.write_config()
+    }
+
+    /// Writes the private copy's configuration. A copy of an earlier version has the URL whole in it.
+    fn write_config(&self) -> Result<(), GitError> {
+        let (remote, store) = (Remote::of(&self.url), self.folder.join(STORE));
+        let whole = std::path::absolute(&store).unwrap_or_else(|_| store.clone());
+        write_atomic(&self.folder.join("config"), remote.config(&whole).as_bytes())?;
+        match &remote.stored {
+            // git itself removes a password that a server rejected.
+            Some(line) => write_atomic(&store, line.as_bytes())?,
+            None if store.exists() => {
+                std::fs::remove_file(&store).map_err(|error| FileError::new("remove", &store, &error))?;
+            }
+            None => {}
+        }
         Ok(())
     }
 
@@ -317,7 +336,7 @@ impl Repository {
 fn judged(answer: &Answer) -> Pushed {
     let out = String::from_utf8_lossy(&answer.out);
     let Some(line) = out.lines().find(|line| line.starts_with('!')) else { return Pushed::Unclear(answer.words.clone()) };
-    let summary = crate::domain::clean(line.rsplit('\t').next().unwrap_or_default()).into_owned();
+    let summary = mask(&crate::domain::clean(line.rsplit('\t').next().unwrap_or_default())).into_owned();
     // Two pushes at the same moment meet in the repository itself.
     let race = ["cannot lock ref", "failed to update ref", "incorrect old value", "reference already exists"];
     if summary.starts_with("[rejected]") || race.iter().any(|words| summary.contains(words)) {

@@ -2,6 +2,7 @@
 
 use super::GitError;
 use crate::domain::clean;
+use crate::domain::secret::mask;
 use crate::files::child::{self, Group};
 use std::ffi::OsString;
 use std::path::Path;
@@ -108,7 +109,8 @@ impl Git {
             .current_dir(folder)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::null());
+            .stderr(Stdio::null())
+            .kill_on_drop(true);
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command.status().await.is_ok_and(|status| status.success())
     }
@@ -180,5 +182,6 @@ fn words(err: &[u8]) -> String {
         .filter(|line| !line.is_empty() && !line.starts_with("hint:") && !line.starts_with("error: failed to push some refs"))
         .collect();
     let last = lines.get(lines.len().saturating_sub(LINES)..).unwrap_or_default().join("; ");
-    last.chars().take(CHARACTERS).collect()
+    // The remote end has a part in these words, too.
+    mask(&last).chars().take(CHARACTERS).collect()
 }

@@ -189,6 +189,56 @@ async fn what_is_not_there_is_said_without_the_password() {
     assert_eq!(nameless, GitError::Missing);
 }
 
+/// A web server that rejects what comes without a password, and then everything. What it was sent as credentials.
+fn closed_server() -> (std::net::SocketAddr, std::thread::JoinHandle<String>) {
+    use std::io::{BufRead as _, BufReader, Write as _};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let served = std::thread::spawn(move || {
+        loop {
+            let (mut stream, _) = listener.accept().unwrap();
+            let lines = BufReader::new(stream.try_clone().unwrap()).lines().map(Result::unwrap);
+            let lines: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
+            let sent = lines.iter().find_map(|line| line.strip_prefix("Authorization: Basic "));
+            let status = if sent.is_some() { "404 Not Found" } else { "401 Unauthorized" };
+            let answer =
+                format!("HTTP/1.1 {status}\r\nWWW-Authenticate: Basic realm=\"x\"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            stream.write_all(answer.as_bytes()).unwrap();
+            if let Some(sent) = sent {
+                return sent.to_owned();
+            }
+        }
+    });
+    (address, served)
+}
+
+#[tokio::test]
+async fn a_password_reaches_the_server_and_no_command_line() {
+    use base64::Engine as _;
+    let ground = Ground::new();
+    let (server, served) = closed_server();
+    let trace = ground.path("trace");
+    let git = ground.ours().with("GIT_TRACE", &trace).with("GIT_TRACE_REDACT", "0");
+    let url = format!("http://jane:hun%40ter2@{server}/p.git");
+    let repository = ground.open_with(git.clone(), &url).await;
+    let error = repository.fetch("main").await.unwrap_err().to_string();
+    assert!(!error.contains("ter2"), "{error}");
+    let sent = base64::engine::general_purpose::STANDARD.decode(served.join().unwrap()).unwrap();
+    assert_eq!(String::from_utf8(sent).unwrap(), "jane:hun@ter2");
+    let trace = std::fs::read_to_string(trace).unwrap();
+    assert!(trace.contains("remote-http") && !trace.contains("ter2"), "{trace}");
+    let config = std::fs::read_to_string(repository.folder.join("config")).unwrap();
+    assert!(!config.contains("ter2"), "{config}");
+    let mode = std::fs::metadata(repository.folder.join(STORE)).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+
+    // A copy of an earlier version has the URL whole in its configuration.
+    std::fs::write(repository.folder.join("config"), format!("[remote \"origin\"]\nurl = {url}\n")).unwrap();
+    drop(repository);
+    let repository = ground.open_with(git, &url).await;
+    assert!(!std::fs::read_to_string(repository.folder.join("config")).unwrap().contains("ter2"));
+}
+
 #[tokio::test]
 async fn a_broken_copy_is_made_anew() {
     let ground = Ground::new();

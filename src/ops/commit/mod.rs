@@ -24,6 +24,7 @@ use super::diff::{diff, yaml as to_yaml};
 use super::draft::without_managers;
 use super::plan::{Basis, CommitPlan, Direction, FileChange, Manner, Plan, Step, Undo, Verb};
 use super::refusal::{Commit, Refusal};
+use crate::domain::secret::address;
 use crate::domain::{Mode, PolicyId, clean_lines};
 use crate::kinds::hold::read_hold;
 use crate::kinds::managed_by::{is_mark, managed_by};
@@ -98,13 +99,13 @@ pub fn plan(input: &Input<'_>, make: impl Fn(Place<'_>, Option<&Value>) -> Resul
 
 /// The plan whose one write is a commit of these files.
 fn committed(input: &Input<'_>, mut plan: Plan, step: Step, files: Vec<FileChange>, document: Option<Value>) -> Plan {
-    plan.undo = Undo::Plan(format!("a new commit in {} puts this policy's document back", shown(&input.git.repo)));
+    plan.undo = Undo::Plan(format!("a new commit in {} puts this policy's document back", address(&input.git.repo)));
     let to = match input.git.push {
         Push::Branch => input.git.branch.clone(),
         Push::Proposal => format!("policydeck/{}", plan.id),
     };
     let commit = CommitPlan {
-        repo: shown(&input.git.repo),
+        repo: address(&input.git.repo),
         branch: input.git.branch.clone(),
         to,
         base: input.tree.head.clone(),
@@ -192,22 +193,6 @@ pub fn policies(tree: &Tree, folder: &str) -> BTreeSet<PolicyId> {
         .collect()
 }
 
-/// A repository's address without its password.
-pub fn shown(repo: &str) -> String {
-    let Some((scheme, rest)) = repo.split_once("://") else { return repo.to_owned() };
-    let (host, path) = rest.split_once('/').map_or((rest, None), |(host, path)| (host, Some(path)));
-    let host = match host.rsplit_once('@') {
-        Some((user, host)) => match user.split_once(':') {
-            Some((user, _)) => format!("{user}:…@{host}"),
-            // A token may stand where a name does; only `git` is nobody's secret.
-            None if scheme.starts_with("http") && user != "git" => format!("…@{host}"),
-            None => format!("{user}@{host}"),
-        },
-        None => host.to_owned(),
-    };
-    path.map_or_else(|| format!("{scheme}://{host}"), |path| format!("{scheme}://{host}/{path}"))
-}
-
 /// What a file's text is recognised by.
 fn fingerprint(text: &str) -> String {
     full_digest(&Value::from(text))
@@ -226,7 +211,7 @@ fn changed(
     let place = Place { through_git: true, ..input.place };
     let mut warnings = Vec::new();
     if let Some(how) = pending(input, &found.value) {
-        let text = format!("{} in {} is not what {} shows: {how}.", found.path, shown(&input.git.repo), step.environment);
+        let text = format!("{} in {} is not what {} shows: {how}.", found.path, address(&input.git.repo), step.environment);
         match direct.direction {
             Direction::Up => {
                 return Err(Refusal::new(
@@ -245,7 +230,7 @@ fn changed(
             format!(
                 "{} in {} says so already, but {} does not show it yet: the tool that reads it has not applied it.",
                 found.path,
-                shown(&input.git.repo),
+                address(&input.git.repo),
                 step.environment
             ),
         ),
@@ -416,7 +401,7 @@ fn not_there(input: &Input<'_>, step: &Step, tool: &str) -> String {
         "{tool} keeps {} in {}, but no manifest of it is in {folder} of {} ({}): a chart, an overlay or another folder makes it. Change it there, or commit the manifest by hand.",
         step.object,
         step.environment,
-        shown(&input.git.repo),
+        address(&input.git.repo),
         input.git.branch
     )
 }
@@ -432,7 +417,7 @@ fn with_manifest(input: &Input<'_>, step: &Step, mut refusal: Refusal) -> Refusa
     }
     let manifest = as_new(input.kind, step).map_or_else(|_| to_yaml(&json!({})), |object| to_yaml(&object));
     refusal.commit = Some(Box::new(Commit {
-        repo: Some(shown(&input.git.repo)),
+        repo: Some(address(&input.git.repo)),
         branch: Some(input.git.branch.clone()),
         folder: Some(input.git.path.clone()).filter(|path| !path.is_empty()),
         manifest,

@@ -1,8 +1,9 @@
 //! Undoing a commit: a new one that puts this policy's document back, and touches nothing else.
 
 use super::search::{self, Found};
-use super::{Input, as_new, change, committed, dressed, files, fingerprint, shown};
+use super::{Input, as_new, change, committed, dressed, files, fingerprint};
 use crate::domain::Mode;
+use crate::domain::secret::address;
 use crate::kinds::hold::read_hold;
 use crate::kinds::revision::revision;
 use crate::kinds::set_mode::written_mode;
@@ -34,7 +35,7 @@ pub fn revert(input: &Input<'_>, done: &Plan, direction: Direction, facts: &Fact
             let text = format!(
                 "{} in {} was changed since plan {} was applied, and that would be lost. Roll back to what it is to be (`rollback {} -e {} --list`).",
                 input.policy,
-                shown(&input.git.repo),
+                address(&input.git.repo),
                 done.id,
                 step.object.name,
                 step.environment
@@ -92,7 +93,7 @@ fn removed(input: &Input<'_>, found: &Found<'_>, step: &Step, commit: &CommitPla
     for file in &commit.files {
         let now = input.tree.text(&file.path);
         if now.map(fingerprint) != Some(fingerprint(&file.text)) {
-            let text = format!("{} in {} was changed since: remove the policy's manifest by hand.", file.path, shown(&input.git.repo));
+            let text = format!("{} in {} was changed since: remove the policy's manifest by hand.", file.path, address(&input.git.repo));
             return Err(Refusal::new("changed", text));
         }
         files.push(match (&file.was, &file.before) {

@@ -89,7 +89,7 @@ fn a_mode_is_one_line_of_a_commit() {
     let commit = commit_of(&plan);
     assert_eq!(
         (commit.repo.as_str(), commit.to.as_str(), commit.base.as_str()),
-        ("https://jane:…@example.com/p.git", "main", "0123456789abcdef")
+        ("https://…@example.com/p.git", "main", "0123456789abcdef")
     );
     let [file] = commit.files.as_slice() else { panic!("{commit:?}") };
     assert_eq!((file.path.as_str(), file.manner), ("prod/a.yaml", Manner::Edited));
