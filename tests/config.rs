@@ -161,7 +161,7 @@ fn cases() -> Vec<Case> {
             "not a usable name",
         ),
         ("reserved name", "[[environments]]\nname = \"All\"\ncontext = \"c\"\n".into(), 2, 8, "environments[0].name", None, "is reserved"),
-        ("duplicate", format!("{}{}", with(""), with("").replace("dev", "DEV")), 6, 8, "environments[1].name", None, "called `dev`, too"),
+        ("duplicate", format!("{}{}", with(""), with("").replace("dev", "DEV")), 6, 8, "environments[1].name", None, "has the same name"),
         ("empty context", "[[environments]]\nname = \"a\"\ncontext = \" \"\n".into(), 3, 11, "environments[0].context", None, "is empty"),
         ("no namespaces", with("namespaces = []"), 4, 14, "environments[0].namespaces", None, "nothing would be seen"),
         ("bad namespace", with("namespaces = [\"ok\", \"Team_A\"]"), 4, 21, "environments[0].namespaces[1]", None, "cannot be the name"),
@@ -359,6 +359,52 @@ fn every_error_names_file_line_column_key_and_the_nearest_valid_key() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn no_error_repeats_a_value() {
+    const CANARY: &str = "cAnArY-7f3a";
+    let line = |line: &str| format!("{}{line}\n", with(""));
+    let texts = [
+        "[[environments]]\nname = \"CANARY:\"\ncontext = \"c\"\n".to_owned(),
+        "[[environments]]\nname = \"a\"\ncontext = CANARY\n".to_owned(),
+        "[[environments]]\nname = \"a\"\ncontext = \"CANARY\n".to_owned(),
+        "[[environments]]\nname = \"a\"\ncontext = \"CANARY\" CANARY\n".to_owned(),
+        "[[environments]]\nname = \"a\"\ncontext = [\"CANARY\"]\n".to_owned(),
+        "[[environments]]\nname = \"a\"\ncontext = \"CANARY\\q\"\n".to_owned(),
+        line("read_only = \"CANARY\""),
+        line("tier = \"CANARY\""),
+        line("gitops = \"CANARY\""),
+        line("namespaces = [\"CANARY_\"]"),
+        line("freeze = [{ from = \"CANARY\", until = \"CANARY\", reason = \"x\" }]"),
+        line("git = { repo = \"r\", path = \"/CANARY\" }"),
+        line("git = { repo = \"r\", branch = \"CANARY^\" }"),
+        line("git = { repo = \"r\", push = \"CANARY\" }"),
+        line("prometheus = { url = \"CANARY\" }"),
+        line("prometheus = { url = \"https://u:CANARY@p\" }"),
+        line("prometheus = { url = \"https://p?token=CANARY\" }"),
+        line("prometheus = { url = \"https://p\", matchers = \"CANARY\" }"),
+        line("prometheus = { url = \"https://p\", matchers = \"{CANARY\" }"),
+        line("prometheus = { url = \"https://p\", matchers = \"a='b' CANARY\" }"),
+        line("prometheus = { url = \"https://p\", token_env = \"CANARY\" }"),
+        line("prometheus = { url = \"https://p\", tenant = \"CANARY x\" }"),
+        line("steps = [{ mode = \"CANARY\" }]"),
+        line("steps = [{ mode = \"audit\", soak = \"CANARY\" }]"),
+        line("rules = { deny = [\"CANARY\"] }"),
+        "[history]\nkeep = \"CANARY\"\n".to_owned(),
+        "[exceptions]\nticket = \"CANARY!\"\n".to_owned(),
+        "[ui]\ncolor = \"CANARY\"\n".to_owned(),
+        "[gates]\nevidence = \"CANARY\"\nmax_blocked = \"CANARY\"\n".to_owned(),
+        "[keys]\nquit = \"CANARY\"\npromote = \"CANARY\"\n".to_owned(),
+    ];
+    for text in texts {
+        let text = text.replace("CANARY", CANARY);
+        let problems = problems(&text);
+        for problem in &problems {
+            assert!(!problem.to_string().contains(CANARY), "{text}\n{problem}");
+        }
+        assert!(!problems.is_empty(), "{text}");
+    }
 }
 
 #[test]

@@ -9,13 +9,13 @@ pub fn rfc3339(at: Timestamp) -> String {
 
 /// Reads `7d`, `1w`, `36h`, `1d 12h`, `90s`: a length of time that is not negative. A day has 24 hours and a week seven days.
 ///
-/// The error is a sentence without a full stop.
+/// The error is the rest of a sentence that names the value, without a full stop.
 pub fn parse_duration(text: &str) -> Result<SignedDuration, String> {
-    let unreadable = || format!("`{text}` is not a length of time such as `30s`, `36h`, `7d` or `1w`");
+    let unreadable = || "is not a length of time such as `30s`, `36h`, `7d` or `1w`".to_owned();
     let span: Span = text.trim().parse().map_err(|_| unreadable())?;
     let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| unreadable())?;
     if duration.is_negative() {
-        return Err(format!("`{text}` is a negative length of time"));
+        return Err("is a negative length of time".to_owned());
     }
     Ok(duration)
 }

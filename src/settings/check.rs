@@ -123,7 +123,7 @@ impl Walk<'_, '_> {
             ("string", DeValue::Datetime(_)) if schema.get("format").and_then(Schema::as_str) == Some("instant") => {}
             ("integer", DeValue::Integer(number)) => {
                 if u64::from_str_radix(number.as_str(), number.radix()).is_err() {
-                    self.wrong(&span, path, format!("{} is not a whole number from 0 up", number.as_str()), "Write 0 or more.".into());
+                    self.wrong(&span, path, "is not a whole number from 0 up".into(), "Write 0 or more.".into());
                 }
             }
             (wanted, other) => {
@@ -138,7 +138,7 @@ impl Walk<'_, '_> {
         match value.as_str() {
             Some(text) if words.contains(&text) => {}
             Some(text) => {
-                self.wrong(&span, path, format!("`{text}` is not valid"), format!("Write {valid}."));
+                self.wrong(&span, path, "is not valid".into(), format!("Write {valid}."));
                 if let Some(problem) = self.out.problems.last_mut() {
                     problem.nearest = nearest(text, words.iter().copied()).map(str::to_owned);
                 }

@@ -31,7 +31,10 @@ impl Contexts {
                 continue;
             }
             // The parser's own message may quote the text around the error, and that may be a token.
-            let read: File = serde_saphyr::from_str(text).map_err(|_| format!("{file} is not a kubeconfig"))?;
+            let read: File = serde_saphyr::from_str(text).map_err(|error| match error.location() {
+                Some(at) => format!("{file}:{}:{}: not a kubeconfig: no valid YAML, or a field of another type", at.line(), at.column()),
+                None => format!("{file}: not a kubeconfig"),
+            })?;
             merged.add(&read);
         }
         Ok(merged)
@@ -119,7 +122,8 @@ mod tests {
 
     #[test]
     fn what_is_no_kubeconfig_is_said_without_its_text() {
-        let error = Contexts::parse([("/k", "users: [token: hunter2")]).unwrap_err();
-        assert_eq!(error, "/k is not a kubeconfig");
+        let error = Contexts::parse([("/k", "contexts:\n- name: [hunter2]\n")]).unwrap_err();
+        assert_eq!(error, "/k:2:9: not a kubeconfig: no valid YAML, or a field of another type");
+        assert!(!Contexts::parse([("/k", "users: [token: hunter2")]).unwrap_err().contains("hunter2"));
     }
 }

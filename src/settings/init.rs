@@ -3,7 +3,7 @@
 use super::contexts::{Context, Contexts};
 use super::model::{Step, StepMode};
 use super::road::{self, Stage, Stop};
-use crate::domain::Tier;
+use crate::domain::{Tier, clean, secret};
 use std::collections::HashSet;
 use std::fmt::Write as _;
 
@@ -79,7 +79,7 @@ fn environment(out: &mut String, context: &Context, names: &mut HashSet<String>)
     let tier = if production { Tier::Production } else { Tier::Normal };
     let _ = write!(out, "\n[[environments]]");
     if let Some(server) = &context.server {
-        let _ = write!(out, "                   # {}", crate::domain::clean(server));
+        let _ = write!(out, "                   # {}", secret::mask(&clean(server)));
     }
     let _ = writeln!(out, "\nname = {}\ncontext = {}", quoted(&name), quoted(&context.name));
     if production {

@@ -62,7 +62,8 @@ pub fn parse(file: &str, text: &str, actions: &[&str]) -> Result<Loaded, Problem
     }
     let file: ConfigFile = toml::from_str(text).map_err(|error| {
         let span = error.span().unwrap_or(0..0);
-        Problems(vec![places.error(&span, "", error.message(), "")])
+        // The words of the library repeat the value, which may be a secret in the wrong place.
+        Problems(vec![places.error(&span, "", "is not valid here", "See `policydeck config schema`.")])
     })?;
     let mut resolver = resolve::Resolver { places: &places, spans: &checked.spans, actions, problems: Vec::new() };
     let settings = resolver.settings(file);

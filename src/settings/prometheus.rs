@@ -89,22 +89,31 @@ fn matchers(text: &str) -> Result<String, String> {
         let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(rest.len());
         let (label, after) = rest.split_at(end);
         if label.is_empty() || label.starts_with(|c: char| c.is_ascii_digit()) {
-            return Err(format!("`{rest}` does not begin with a label"));
+            return Err(format!("the {} does not begin with a label", ordinal(out.len())));
         }
         let after = after.trim_start();
         let operator = ["=~", "!~", "!=", "="].into_iter().find(|operator| after.starts_with(operator));
-        let operator = operator.ok_or_else(|| format!("after `{label}` comes none of `=`, `!=`, `=~`, `!~`"))?;
-        let (value, left) =
-            quoted(after[operator.len()..].trim_start()).ok_or_else(|| format!("the value of `{label}` is not in quotes"))?;
+        let operator = operator.ok_or_else(|| format!("in the {}, none of `=`, `!=`, `=~`, `!~` follows the label", ordinal(out.len())))?;
+        let value = quoted(after[operator.len()..].trim_start());
+        let (value, left) = value.ok_or_else(|| format!("the value of the {} is not in quotes", ordinal(out.len())))?;
         out.push(format!("{label}{operator}{value}"));
         rest = left.trim_start();
         rest = match rest.strip_prefix(',') {
             Some(more) => more.trim_start(),
             None if rest.is_empty() => rest,
-            None => return Err(format!("between `{label}` and `{rest}` a comma is missing")),
+            None => return Err(format!("after the {}, a comma is missing", ordinal(out.len() - 1))),
         };
     }
     Ok(out.join(","))
+}
+
+/// Which matcher, without its text: that may be a token in the wrong place.
+fn ordinal(before: usize) -> String {
+    match before {
+        0 => "first matcher".to_owned(),
+        1 => "second matcher".to_owned(),
+        more => format!("matcher {}", more + 1),
+    }
 }
 
 /// A text in double or single quotes at the beginning, with its quotes, and what comes after it.
@@ -167,12 +176,12 @@ mod tests {
             (r#" cluster = "staging" "#, Ok(r#"cluster="staging""#)),
             (r#"a="x",b!~'y|z' ,"#, Ok(r#"a="x",b!~'y|z'"#)),
             (r#"a="x\"},b",_c=~".*""#, Ok(r#"a="x\"},b",_c=~".*""#)),
-            ("cluster=staging", Err("the value of `cluster` is not in quotes")),
-            (r#"{cluster="a"}"#, Err(r#"`{cluster="a"}` does not begin with a label"#)),
-            (r#"a="x" b="y""#, Err(r#"between `a` and `b="y"` a comma is missing"#)),
-            (r#"a="x"#, Err("the value of `a` is not in quotes")),
-            (r#"a>"x""#, Err("after `a` comes none of `=`, `!=`, `=~`, `!~`")),
-            (r#"1a="x""#, Err(r#"`1a="x"` does not begin with a label"#)),
+            ("cluster=staging", Err("the value of the first matcher is not in quotes")),
+            (r#"{cluster="a"}"#, Err("the first matcher does not begin with a label")),
+            (r#"a="x" b="y""#, Err("after the first matcher, a comma is missing")),
+            (r#"a="x"#, Err("the value of the first matcher is not in quotes")),
+            (r#"a>"x""#, Err("in the first matcher, none of `=`, `!=`, `=~`, `!~` follows the label")),
+            (r#"1a="x""#, Err("the first matcher does not begin with a label")),
         ] {
             assert_eq!(matchers(text).as_deref().map_err(String::as_str), expected, "{text}");
         }

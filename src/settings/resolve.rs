@@ -73,12 +73,12 @@ impl Resolver<'_> {
             let fits = name.len() <= 63 && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
             if !(starts_well && fits) {
                 let remedy = "Use up to 63 letters, digits, `-`, `_` and `.`, beginning with a letter or digit: names become parts of commands and file names.";
-                self.wrong(&path, format!("`{name}` is not a usable name"), remedy);
+                self.wrong(&path, "is not a usable name", remedy);
             } else if is_reserved(name) {
-                self.wrong(&path, format!("`{name}` is reserved"), format!("Choose another name than {}.", RESERVED.join(", ")));
+                self.wrong(&path, "is reserved", format!("Choose another name than {}.", RESERVED.join(", ")));
             }
             if let Some(first) = seen.insert(name.to_lowercase(), index) {
-                let message = format!("environments[{first}] is called `{}`, too", environments[first].name);
+                let message = format!("environments[{first}] has the same name");
                 self.wrong(&path, message, "Names must differ by more than capital letters.");
             }
         }
@@ -140,7 +140,7 @@ impl Resolver<'_> {
             let fits = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '*' | '?'));
             if name.is_empty() || name.len() > 63 || !fits {
                 let remedy = "Use lower-case letters, digits and `-`; `*` and `?` stand for any letters.";
-                self.wrong(&format!("{path}[{index}]"), format!("`{name}` cannot be the name of a namespace"), remedy);
+                self.wrong(&format!("{path}[{index}]"), "cannot be the name of a namespace", remedy);
             }
         }
         namespaces
@@ -176,7 +176,7 @@ impl Resolver<'_> {
             return Some(zoned.timestamp());
         }
         let remedy = "Write a day, `2026-12-20`, or a time with its offset, `2026-12-20T18:00:00+01:00`.";
-        self.wrong(path, format!("`{text}` is not a day or a time with its offset"), remedy);
+        self.wrong(path, "is not a day or a time with its offset", remedy);
         None
     }
 
@@ -186,16 +186,12 @@ impl Resolver<'_> {
         }
         let folder = entry.path.unwrap_or_default();
         if folder.starts_with('/') || folder.split('/').any(|part| part == "..") {
-            self.wrong(
-                &format!("{path}.path"),
-                format!("`{folder}` leaves the repository"),
-                "Name a folder relative to the repository's top.",
-            );
+            self.wrong(&format!("{path}.path"), "leaves the repository", "Name a folder relative to the repository's top.");
         }
         let branch = entry.branch.unwrap_or_else(|| "main".into());
         if !is_branch(&branch) {
             let remedy = "Write it without `refs/heads/`, as `git branch` shows it: `main` or `env/prod`.";
-            self.wrong(&format!("{path}.branch"), format!("`{branch}` cannot be the name of a branch"), remedy);
+            self.wrong(&format!("{path}.branch"), "cannot be the name of a branch", remedy);
         }
         let push = entry.push.unwrap_or(if tier == Tier::Production { Push::Proposal } else { Push::Branch });
         Git { repo: entry.repo, path: folder.trim_start_matches("./").trim_matches('/').to_owned(), branch, push }
@@ -277,7 +273,7 @@ impl Resolver<'_> {
             if key.trim().is_empty() {
                 self.wrong(&path, "names no key", "Write for example `\"ctrl-p\"`.");
             } else if let Some(other) = taken.insert(key, action) {
-                self.wrong(&path, format!("`{key}` is the key of `{other}`, too"), "Choose another key for one of them.");
+                self.wrong(&path, format!("is the key of `{other}`, too"), "Choose another key for one of them.");
             }
         }
     }
@@ -299,8 +295,7 @@ impl Resolver<'_> {
         match parse_duration(&entry.keep) {
             Ok(keep) if keep >= KEEP_AT_LEAST => HistorySettings { keep, ..default },
             Ok(_) => {
-                let message = format!("`{}` is less than a day", entry.keep);
-                self.wrong("history.keep", message, "Write for example `400d`; to record nothing, `record = false`.");
+                self.wrong("history.keep", "is less than a day", "Write for example `400d`; to record nothing, `record = false`.");
                 default
             }
             Err(message) => {
@@ -314,7 +309,7 @@ impl Resolver<'_> {
         for (name, key) in [("ticket", &entry.ticket), ("owner", &entry.owner), ("expiry", &entry.expiry), ("reviewer", &entry.reviewer)] {
             if !is_annotation_key(key) {
                 let remedy = "Write it as Kubernetes does: `example.com/ticket` or `ticket`.";
-                self.wrong(&format!("exceptions.{name}"), format!("`{key}` cannot be an annotation's key"), remedy);
+                self.wrong(&format!("exceptions.{name}"), "cannot be an annotation's key", remedy);
             }
         }
         ExceptionKeys { ticket: entry.ticket, owner: entry.owner, expiry: entry.expiry, reviewer: entry.reviewer }

@@ -161,7 +161,7 @@ mod tests {
             (&[("sort", "u")], &["keys.sort", "`u`", "`raw`"]),
             (&[("sort", "7")], &["keys.sort", "`7`", "`environment`"]),
             (&[("raw", "f2"), ("sort", "f2")], &["keys.raw", "`f2`", "`sort`"]),
-            (&[("sort", "hyper-x")], &["keys.sort", "hyper-x"]),
+            (&[("sort", "hyper-x")], &["keys.sort: no such key"]),
             (&[("sort", "ctrl-i")], &["keys.sort", "`tab`"]),
             (&[("environment", "x")], &["keys.environment", "no such action"]),
         ] {

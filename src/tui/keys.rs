@@ -99,7 +99,7 @@ impl FromStr for Chord {
             let (modifier, tail) = [("ctrl-", KeyModifiers::CONTROL), ("alt-", KeyModifiers::ALT), ("shift-", KeyModifiers::SHIFT)]
                 .into_iter()
                 .find_map(|(name, modifier)| rest.strip_prefix(name).map(|tail| (modifier, tail)))
-                .ok_or_else(|| format!("no such key: {text}"))?;
+                .ok_or_else(|| "no such key".to_owned())?;
             modifiers |= modifier;
             rest = tail;
         }
