@@ -80,7 +80,9 @@ fn dispatch(args: Args, arguments: &[OsString]) -> Result<Exit, Problem> {
         Some(Command::History(command)) => history::history(&command, &globals),
         None => {
             // Without a home folder there is no place for what is kept.
-            let data = Paths::find().ok().map(|paths| Data::of(&paths));
+            let paths = Paths::find().ok();
+            paths.iter().try_for_each(Paths::check_own).map_err(|error| failed(&error))?;
+            let data = paths.as_ref().map(Data::of);
             with_runtime(&globals, |log| run_screen(&globals, None, log, data))
         }
     }
@@ -149,6 +151,9 @@ async fn run_show(command: &Show, globals: &Globals) -> Result<Exit, Problem> {
         writeln!(err, "{warning}")?;
     }
     let terminal = io::stdout().is_terminal() && !is_dumb();
+    // Without a home folder there are no records; records that others can change are none to judge by.
+    let paths = Paths::find().ok();
+    paths.iter().try_for_each(Paths::check_own).map_err(|error| failed(&error))?;
     let request = Request {
         scope: Scope { namespace: globals.namespace.clone(), filter: globals.filter.clone() },
         style: style(globals, &loaded, terminal),
@@ -157,9 +162,9 @@ async fn run_show(command: &Show, globals: &Globals) -> Result<Exit, Problem> {
         road: wiring::road(&loaded),
         into: chosen,
         // The demo's own history ends with it, so that a command on it finds none.
-        history: wiring::history_file().ok().map(HistoryReader::new),
-        git: Paths::find().ok().map(|paths| GitRoad::new(paths.repositories(), GIT_FOLLOW)),
-        journal: Paths::find().ok().map(|paths| JournalReader::new(paths.journal())),
+        history: paths.as_ref().map(|paths| HistoryReader::new(History::path(&paths.data))),
+        git: paths.as_ref().map(|paths| GitRoad::new(paths.repositories(), GIT_FOLLOW)),
+        journal: paths.as_ref().map(|paths| JournalReader::new(paths.journal())),
         terminal,
     };
     let engine = wiring::start_engine(&loaded, false);

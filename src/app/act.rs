@@ -14,7 +14,7 @@ use crate::domain::journal::StepResult;
 use crate::domain::{Gate, PolicyId, clean};
 use crate::engine::JournalReader;
 use crate::engine::operations::{Declined, GitRoad, Operator, Outcome, Request, StepOutcome, UNACKNOWLEDGED, Undone};
-use crate::files::{self, Paths};
+use crate::files;
 use crate::fleet::view::FleetView;
 use crate::ops::plan::{ConfirmLevel, Plan, Step, from_file, to_file};
 use crate::settings::EnvironmentSettings;
@@ -32,7 +32,7 @@ pub(super) async fn run(act: &Act, globals: &Globals) -> Result<Exit, Problem> {
         writeln!(io::stderr(), "{warning}")?;
     }
     let engine = wiring::start_engine(&loaded, false);
-    let paths = Paths::find().map_err(|error| Problem::failed(error.what))?;
+    let paths = wiring::own_paths()?;
     if let Some(trouble) = JournalReader::new(paths.journal()).trouble().await {
         writeln!(io::stderr(), "{}", clean(&trouble))?;
     }

@@ -10,7 +10,7 @@ use crate::domain::clean;
 use crate::domain::journal::{Checked, Phase, Record, StepResult};
 use crate::engine::operations::{Compared, Shown};
 use crate::files::journal::Journal;
-use crate::files::{self, FileError, Paths};
+use crate::files::{self, FileError};
 use jiff::Timestamp;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -44,7 +44,7 @@ pub(super) async fn run_with_clusters(command: &AuditCommand, globals: &Globals)
 }
 
 fn journal() -> Result<Journal, Problem> {
-    Ok(Journal::open(&Paths::find().map_err(failed)?.journal()))
+    Ok(Journal::open(&wiring::own_paths()?.journal()))
 }
 
 /// What the clusters show, by the intents' numbers.

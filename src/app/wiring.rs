@@ -15,6 +15,7 @@ use crate::ops::road::Road;
 use crate::settings::EnvironmentSettings;
 use crate::tui::{self, ColorDepth, Keymap, Operations, Saver, TuiOptions};
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -90,10 +91,16 @@ fn timing() -> Timing {
     }
 }
 
+/// Where things are kept, if nobody else can change what is there.
+pub(super) fn own_paths() -> Result<Paths, Problem> {
+    let paths = Paths::find().map_err(|error| Problem::failed(error.what))?;
+    paths.check_own().map_err(|error| Problem::failed(error.what))?;
+    Ok(paths)
+}
+
 /// Where the history of this user is kept.
 pub(super) fn history_file() -> Result<PathBuf, Problem> {
-    let paths = Paths::find().map_err(|error| Problem::failed(error.what))?;
-    Ok(History::path(&paths.data))
+    Ok(History::path(&own_paths()?.data))
 }
 
 /// Starts recording what `engine` sees to `file`. `name` tells what kind of recorder it is.
@@ -205,7 +212,7 @@ async fn run_screen(engine: EngineHandle, style: ScreenStyle) -> Result<Exit, Pr
         history: style.history,
         journal: style.journal,
         operations: style.operations,
-        save: Some(Saver::new(save)),
+        save: Paths::find().is_ok().then(|| Saver::new(save)),
         records: Some(records),
         trouble: style.log,
         ..TuiOptions::default()
@@ -240,13 +247,16 @@ fn watch_records(history: Option<HistoryReader>, journal: Option<JournalReader>)
     told
 }
 
-/// Keeps a screen's text in the folder the program was started in, under the time of day; says where.
+/// Keeps a screen's text in the data folder, under the time of day; says where.
 fn save(text: &str) -> Result<String, String> {
-    let name = jiff::Zoned::now().strftime("policydeck-%Y%m%d-%H%M%S.txt").to_string();
-    let folder = std::env::current_dir().map_err(|error| format!("the current folder cannot be told: {error}"))?;
-    let path = folder.join(name);
-    // The cause first: a long path may be cut off.
-    files::write_atomic(&path, text.as_bytes()).map_err(|error| format!("{} in {}", error.kind, folder.display()))?;
+    let stem = jiff::Zoned::now().strftime("policydeck-%Y%m%d-%H%M%S").to_string();
+    let folder = Paths::find().map_err(|error| error.what)?.saved();
+    let path = files::save_new(&folder, &stem, "txt", text).map_err(|error| match error.kind {
+        // Others could change that folder: the remedy is in the words.
+        ErrorKind::InvalidInput => error.what,
+        // The cause first: a long path may be cut off.
+        kind => format!("{kind} in {}", folder.display()),
+    })?;
     Ok(path.to_string_lossy().into_owned())
 }
 

@@ -169,7 +169,7 @@ fn userinfo(text: &str, at: usize) -> Option<Range<usize>> {
             scheme.strip_suffix(known).is_some_and(|before| !before.ends_with(|c: char| c.is_ascii_alphanumeric() || c == '+'))
         });
         match end {
-            Some(end) if end > 0 && !(by_key && !word.get(..end).unwrap_or_default().contains(':')) => return Some(start..start + end),
+            Some(end) if end > 0 && (!by_key || word.get(..end).unwrap_or_default().contains(':')) => return Some(start..start + end),
             _ => from_here = start,
         }
     }

@@ -4,6 +4,7 @@
 //! What does not: what is in the lines (`log`).
 
 use super::FileError;
+use super::atomic::open_private;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -49,7 +50,7 @@ impl Daily {
     /// Opens the file, unless it is open; a new day takes the oldest ones away.
     fn file(&mut self, path: PathBuf) -> io::Result<&mut File> {
         if self.open.as_ref().is_none_or(|(open, _)| *open != path) {
-            let file = File::options().append(true).create(true).open(&path)?;
+            let file = open_private(File::options().append(true).create(true), &path)?;
             self.open = None;
             self.prune();
             return Ok(&mut self.open.insert((path, file)).1);
@@ -118,6 +119,19 @@ mod tests {
         assert_eq!(fs::read_to_string(new).unwrap(), "one\ntwo\n");
         assert_eq!(names(root.path()).len(), FILES + 1, "{:?}", names(root.path()));
         assert!(root.path().join("notes.txt").exists() && daily.trouble().borrow().is_none());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn only_its_owner_reads_it_also_where_an_earlier_version_wrote_it() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let root = tempfile::tempdir().unwrap();
+        let path = Daily::open(root.path()).unwrap().path();
+        let mode = || fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(), 0o600);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        drop(Daily::open(root.path()).unwrap());
+        assert_eq!(mode(), 0o600);
     }
 
     #[cfg(target_os = "linux")]

@@ -1,7 +1,7 @@
 //! The log: lines on their way to a file a day (`daily`), nothing in them that drives a terminal or opens a door.
 
 use super::FileError;
-use super::atomic::make_folder;
+use super::atomic::own_folder;
 use super::daily::{Daily, Trouble};
 use crate::domain::clean;
 use crate::domain::secret::mask;
@@ -23,7 +23,7 @@ pub struct LogGuard {
 ///
 /// Fails where the folder cannot be written, or where something else already receives the log; the program runs on without it.
 pub fn start(folder: &Path, verbosity: u8, directives: Option<&str>) -> Result<LogGuard, FileError> {
-    make_folder(folder)?;
+    own_folder(folder)?;
     let daily = Daily::open(folder)?;
     let trouble = daily.trouble();
     // Bounded, and lossy: where the disk hangs, lines are dropped, not kept.

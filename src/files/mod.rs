@@ -15,7 +15,7 @@ mod paths;
 mod stamp;
 mod who;
 
-pub use atomic::{LARGEST_PLAN, exists, read_regular, read_text, write_atomic};
+pub use atomic::{LARGEST_PLAN, check_own, exists, read_regular, read_text, save_new, write_atomic};
 pub use daily::Trouble;
 pub use paths::{Paths, expand, kubeconfigs};
 pub use stamp::{Stamp, content, readable, stamp};
@@ -57,12 +57,8 @@ impl TemporaryFolder {
     pub fn new() -> Result<Self, FileError> {
         let mut builder = tempfile::Builder::new();
         builder.prefix("policydeck-");
-        // Files are private by themselves, folders are not.
-        #[cfg(unix)]
-        let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
-        #[cfg(unix)]
-        builder.permissions(private);
-        builder.tempdir().map(Self).map_err(|error| FileError::new("make a folder in", &std::env::temp_dir(), &error))
+        let made = builder.tempdir().and_then(|folder| atomic::close_folder(folder.path()).map(|()| folder));
+        made.map(Self).map_err(|error| FileError::new("make a folder in", &std::env::temp_dir(), &error))
     }
 
     /// Writes a file into it and returns its path.

@@ -1,6 +1,7 @@
 //! Where things are kept on this platform.
 
 use super::FileError;
+use super::atomic::check_own;
 use directories::{BaseDirs, ProjectDirs};
 use std::ffi::OsStr;
 use std::io::ErrorKind;
@@ -28,6 +29,19 @@ impl Paths {
     /// The folder of archives, unless the configuration names another.
     pub fn archives(&self) -> PathBuf {
         self.data.join("archives")
+    }
+
+    /// The folder of saved screens.
+    pub fn saved(&self) -> PathBuf {
+        self.data.join("saved")
+    }
+
+    /// Whether the folders where records are kept belong to this user alone. Those that are missing are made when they are needed.
+    ///
+    /// # Errors
+    /// The folder that others could change, and the remedy.
+    pub fn check_own(&self) -> Result<(), FileError> {
+        [&self.data, &self.journal(), &self.archives()].into_iter().try_for_each(|folder| check_own(folder))
     }
 
     /// The folder of private copies of git repositories.

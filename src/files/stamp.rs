@@ -1,5 +1,6 @@
 //! Whether a file is still the one that was read.
 
+use super::atomic::{is_null, open_regular, read_regular};
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -12,15 +13,18 @@ pub fn stamp(path: &Path) -> Stamp {
     Some((metadata.modified().ok()?, metadata.len()))
 }
 
-/// What is in a file; `None` where it cannot be read.
+/// The largest file that is looked into, in bytes.
+const LARGEST: u64 = 64 << 20;
+
+/// What is in a file; `None` where it cannot be read, or is no regular file.
 pub fn content(path: &Path) -> Option<Vec<u8>> {
-    std::fs::read(path).ok()
+    read_regular(path, LARGEST).ok()
 }
 
-/// Whether a file can be opened for reading.
+/// Whether a regular file is there that can be opened for reading; or the null device, which is empty.
 ///
 /// # Errors
 /// Why it cannot.
 pub fn readable(path: &Path) -> std::io::Result<()> {
-    std::fs::File::open(path).map(|_| ())
+    if is_null(path) { Ok(()) } else { open_regular(path).map(|_| ()) }
 }

@@ -17,7 +17,7 @@ mod tests;
 pub use manifest::{Archived, Manifest};
 
 use super::FileError;
-use super::atomic::{LARGEST_PLAN, make_folder, read_regular};
+use super::atomic::{LARGEST_PLAN, close_folder, open_private, own_folder, read_regular};
 use crate::domain::journal::Who;
 use crate::domain::yaml;
 use jiff::Timestamp;
@@ -95,17 +95,13 @@ pub fn archived(object: &Value) -> Value {
 ///
 /// `plan` is the text of the plan's file, to be kept in it.
 pub fn write_undo(folder: &Path, undo: &UndoArchive, plan: Option<&str>) -> Result<PathBuf, FileError> {
-    make_folder(folder)?;
+    own_folder(folder)?;
     let files = files(folder, undo, plan)?;
     let write = || {
         let mut builder = tempfile::Builder::new();
         builder.prefix(".policydeck-");
-        // Files are private by themselves, folders are not.
-        #[cfg(unix)]
-        let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
-        #[cfg(unix)]
-        builder.permissions(private);
         let temporary = builder.tempdir_in(folder)?;
+        close_folder(temporary.path())?;
         for (name, content) in &files {
             write_file(&temporary.path().join(name), content)?;
         }
@@ -245,11 +241,7 @@ fn settle(temporary: &Path, folder: &Path, name: &str) -> io::Result<PathBuf> {
 }
 
 fn write_file(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut options = File::options();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path)?;
+    let mut file = open_private(File::options().write(true).create_new(true), path)?;
     file.write_all(content)?;
     file.sync_all()
 }

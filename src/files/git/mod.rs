@@ -12,7 +12,7 @@ mod run;
 pub use run::Git;
 
 use super::FileError;
-use super::atomic::{make_folder, write_atomic};
+use super::atomic::{make_folder, open_private, own_folder, write_atomic};
 use crate::domain::secret::mask;
 use remote::Remote;
 use run::{Answer, Call};
@@ -120,14 +120,14 @@ pub struct Repository {
 impl Repository {
     /// Opens the private copy of the repository at `url` below `folder`, or makes it. Nothing is fetched yet.
     pub async fn open(git: Git, folder: &Path, url: &str, shown: &str) -> Result<Self, GitError> {
-        make_folder(folder)?;
+        own_folder(folder)?;
         let name = name_of(url);
         let lock = exclusive(&folder.join(format!("{name}.lock"))).await?;
         let repository = Self { git, url: url.to_owned(), shown: shown.to_owned(), folder: folder.join(&name), _lock: lock };
-        if !repository.folder.join("HEAD").exists() {
-            repository.make().await?;
-        } else {
+        if repository.folder.join("HEAD").exists() {
             repository.write_config()?;
+        } else {
+            repository.make().await?;
         }
         // What an interrupted commit left.
         for left in std::fs::read_dir(&repository.folder).into_iter().flatten().flatten() {
@@ -373,11 +373,8 @@ fn name_of(url: &str) -> String {
 
 /// Waits until nobody else uses the copy. The lock is gone with the process, however it ends.
 async fn exclusive(path: &Path) -> Result<File, GitError> {
-    let mut options = File::options();
-    options.append(true).create(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let file = options.open(path).map_err(|error| FileError::new("open", path, &error))?;
+    let file = open_private(File::options().append(true).create(true), path);
+    let file = file.map_err(|error| FileError::new("open", path, &error))?;
     let start = Instant::now();
     loop {
         match file.try_lock() {

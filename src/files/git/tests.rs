@@ -216,14 +216,14 @@ fn closed_server() -> (std::net::SocketAddr, std::thread::JoinHandle<String>) {
 async fn a_password_reaches_the_server_and_no_command_line() {
     use base64::Engine as _;
     let ground = Ground::new();
-    let (server, served) = closed_server();
+    let (server, credentials) = closed_server();
     let trace = ground.path("trace");
     let git = ground.ours().with("GIT_TRACE", &trace).with("GIT_TRACE_REDACT", "0");
     let url = format!("http://jane:hun%40ter2@{server}/p.git");
     let repository = ground.open_with(git.clone(), &url).await;
     let error = repository.fetch("main").await.unwrap_err().to_string();
     assert!(!error.contains("ter2"), "{error}");
-    let sent = base64::engine::general_purpose::STANDARD.decode(served.join().unwrap()).unwrap();
+    let sent = base64::engine::general_purpose::STANDARD.decode(credentials.join().unwrap()).unwrap();
     assert_eq!(String::from_utf8(sent).unwrap(), "jane:hun@ter2");
     let trace = std::fs::read_to_string(trace).unwrap();
     assert!(trace.contains("remote-http") && !trace.contains("ter2"), "{trace}");

@@ -20,11 +20,12 @@ pub use keep::Pruned;
 pub use write::Taken;
 
 use super::FileError;
-use super::atomic::make_folder;
+use super::atomic::{be_regular, open_private, own_folder};
 use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::fmt;
 use std::fs::File;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -101,21 +102,18 @@ impl History {
     /// A damaged file and one of a newer version are refused and left as they are.
     pub fn open(path: &Path) -> Result<Self, HistoryError> {
         if let Some(folder) = path.parent() {
-            make_folder(folder)?;
+            own_folder(folder)?;
         }
         // SQLite gives the files beside it the permissions of this one.
-        let mut options = File::options();
-        options.append(true).create(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options.open(path).map_err(|error| FileError::new("open the history", path, &error))?;
+        let file = open_private(File::options().append(true).create(true), path).and_then(|file| be_regular(&file).map(|()| file));
+        let file = file.map_err(|error| FileError::new("open the history", path, &error))?;
         let is_new = file.metadata().is_ok_and(|metadata| metadata.len() == 0);
         let mut history = Self::connect(path)?;
         history.prepare()?;
         // The history itself is what matters; where its witness cannot be written it is as before.
         let begun = witness(path);
         if (is_new || !begun.exists())
-            && let Err(error) = std::fs::write(&begun, format!("{}\n", Timestamp::now()))
+            && let Err(error) = write_witness(&begun)
         {
             tracing::warn!("cannot write {}: {error}", begun.display());
         }
@@ -128,6 +126,10 @@ impl History {
     /// As [`History::open`]; and where one was begun that is gone.
     pub fn open_existing(path: &Path) -> Result<Option<Self>, HistoryError> {
         match std::fs::metadata(path) {
+            Ok(metadata) if !metadata.is_file() => {
+                let why = std::io::Error::new(std::io::ErrorKind::InvalidInput, "it is not a regular file");
+                return Err(FileError::new("open the history", path, &why).into());
+            }
             Ok(metadata) if metadata.len() > 0 => {}
             Ok(_) => return removed(path).map_or(Ok(None), Err),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return removed(path).map_or(Ok(None), Err),
@@ -149,6 +151,10 @@ impl History {
     fn failed(&self, verb: &str, error: &rusqlite::Error) -> HistoryError {
         explain(verb, &self.path, error)
     }
+}
+
+fn write_witness(path: &Path) -> std::io::Result<()> {
+    writeln!(open_private(File::options().write(true).create(true).truncate(true), path)?, "{}", Timestamp::now())
 }
 
 fn witness(path: &Path) -> PathBuf {

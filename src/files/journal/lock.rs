@@ -1,6 +1,7 @@
 //! One at a time: an advisory lock that the system takes back from processes that end, however they end.
 
 use crate::files::FileError;
+use crate::files::atomic::{open_private, open_regular};
 use std::fs::{File, TryLockError};
 use std::io;
 use std::path::Path;
@@ -18,11 +19,8 @@ const PAUSE: Duration = Duration::from_millis(2);
 /// Waits until nobody else appends. The lock is gone when the file is dropped.
 pub(super) fn exclusive(folder: &Path) -> Result<File, FileError> {
     let path = folder.join(NAME);
-    let mut options = File::options();
-    options.append(true).create(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let file = options.open(&path).map_err(|error| FileError::new("open", &path, &error))?;
+    let file = open_private(File::options().append(true).create(true), &path);
+    let file = file.map_err(|error| FileError::new("open", &path, &error))?;
     wait(&path, || file.try_lock())?;
     Ok(file)
 }
@@ -31,7 +29,7 @@ pub(super) fn exclusive(folder: &Path) -> Result<File, FileError> {
 pub(super) fn shared(folder: &Path) -> Result<Option<File>, FileError> {
     let path = folder.join(NAME);
     // Whoever may only read the folder reads all the same.
-    let Ok(file) = File::open(&path) else { return Ok(None) };
+    let Ok(file) = open_regular(&path) else { return Ok(None) };
     wait(&path, || file.try_lock_shared())?;
     Ok(Some(file))
 }

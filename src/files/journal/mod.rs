@@ -24,11 +24,11 @@ mod tests;
 pub use read::Entries;
 
 use super::FileError;
-use super::atomic::{make_folder, write_atomic};
+use super::atomic::{be_regular, open_private, open_regular, own_folder, write_atomic};
 use crate::domain::journal::{Entry, HEAD_FILE, Head, Phase, Record, StepResult, Verb, seal};
 use jiff::Timestamp;
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use tail::Tail;
 
@@ -72,7 +72,7 @@ impl Journal {
     /// Fails where the folder cannot be written, the disk is full, or another process holds the journal for too long. After a failure there is
     /// no such entry: the file is as it was.
     pub fn append(&mut self, record: Record) -> Result<Entry, FileError> {
-        make_folder(&self.folder)?;
+        own_folder(&self.folder)?;
         let _lock = lock::exclusive(&self.folder)?;
         let mut end = self.end(record.at)?;
         for note in std::mem::take(&mut end.notes) {
@@ -153,11 +153,8 @@ impl Journal {
 
     /// Appends a line to a file, all of it or nothing.
     fn line(&self, path: &Path, line: &[u8]) -> io::Result<()> {
-        let mut options = File::options();
-        options.append(true).create(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut file = options.open(path)?;
+        let mut file = open_private(File::options().append(true).create(true), path)?;
+        be_regular(&file)?;
         let before = file.metadata()?.len();
         let named = || if before == 0 { sync_folder(&self.folder) } else { Ok(()) };
         let written = self.write(&mut file, line).and_then(|()| file.sync_all()).and_then(|()| named());
@@ -215,11 +212,12 @@ fn files(folder: &Path) -> Result<Vec<String>, FileError> {
 fn read_head(folder: &Path) -> Result<Option<Head>, FileError> {
     let path = folder.join(HEAD_FILE);
     let told = |error: io::Error| FileError::new("read", &path, &error);
-    let text = match fs::read(&path) {
-        Ok(text) => text,
+    let mut text = Vec::new();
+    match open_regular(&path).and_then(|mut file| file.read_to_end(&mut text)) {
+        Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(told(error)),
-    };
+    }
     serde_json::from_slice(&text).map(Some).map_err(|error| told(io::Error::new(io::ErrorKind::InvalidData, error)))
 }
 

@@ -7,7 +7,8 @@
 use super::{Journal, files};
 use crate::domain::journal::{Entry, Found, Mark, News, Page, Spot, Verified, Whole, unseal};
 use crate::files::FileError;
-use std::fs::{self, File};
+use crate::files::atomic::open_regular;
+use std::fs;
 use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
 use std::sync::Arc;
 
@@ -64,7 +65,7 @@ impl Journal {
     pub fn whole(&self, spot: &Spot) -> Result<Whole, FileError> {
         let path = self.folder().join(&*spot.file);
         let told = |error: &io::Error| FileError::new("read", &path, error);
-        let mut reader = BufReader::new(File::open(&path).map_err(|error| told(&error))?);
+        let mut reader = BufReader::new(open_regular(&path).map_err(|error| told(&error))?);
         let mut line = 1;
         let mut left = spot.offset;
         while left > 0 {
@@ -104,7 +105,7 @@ impl Journal {
     fn bytes(&self, name: &str, from: u64, to: u64) -> Result<Vec<u8>, FileError> {
         let path = self.folder().join(name);
         let read = || {
-            let mut file = File::open(&path)?;
+            let mut file = open_regular(&path)?;
             file.seek(SeekFrom::Start(from))?;
             let mut bytes = vec![0; to.saturating_sub(from) as usize];
             file.read_exact(&mut bytes)?;

@@ -3,6 +3,7 @@
 use super::{Journal, file_name, files, lock, read_head};
 use crate::domain::journal::{Check, Checked, Entry, HEAD_FILE, Phase, unseal};
 use crate::files::FileError;
+use crate::files::atomic::open_regular;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
@@ -95,7 +96,7 @@ struct Lines {
 
 impl Lines {
     fn open(path: &Path) -> Result<Self, FileError> {
-        let file = File::open(path).map_err(|error| FileError::new("read", path, &error))?;
+        let file = open_regular(path).map_err(|error| FileError::new("read", path, &error))?;
         Ok(Self { path: path.to_owned(), reader: BufReader::new(file), line: 0 })
     }
 

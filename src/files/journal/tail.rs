@@ -6,7 +6,7 @@
 use super::{files, sync_folder};
 use crate::domain::journal::{Link, link};
 use crate::files::FileError;
-use crate::files::atomic::make_folder;
+use crate::files::atomic::{make_folder, open_private, open_regular};
 use jiff::Timestamp;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
@@ -43,7 +43,7 @@ pub(super) fn settle(folder: &Path, at: Timestamp) -> Result<Tail, FileError> {
 fn settle_file(folder: &Path, name: &str, at: Timestamp) -> Result<Option<Link>, FileError> {
     let path = folder.join(name);
     let told = |error: io::Error| FileError::new("read the end of", &path, &error);
-    let mut file = File::open(&path).map_err(told)?;
+    let mut file = open_regular(&path).map_err(told)?;
     let length = file.metadata().map_err(told)?.len();
     let (end, last) = last_entry(&mut file, length).map_err(told)?;
     if end < length {
@@ -104,11 +104,7 @@ fn keep(folder: &Path, name: &str, offset: u64, bytes: &[u8], at: Timestamp) -> 
     let stem = format!("{}-at-{offset}-{}", name.trim_end_matches(".jsonl"), at.as_second());
     let path = free(&folder, &stem, FRESH);
     let write = || {
-        let mut options = File::options();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut file = options.open(&path)?;
+        let mut file = open_private(File::options().write(true).create_new(true), &path)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         sync_folder(&folder)

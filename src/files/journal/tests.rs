@@ -4,6 +4,7 @@ mod generated;
 
 use super::*;
 use crate::domain::journal::{FlawKind, Mark, News, Page, Who};
+use crate::files::atomic::make_folder;
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tempfile::TempDir;
