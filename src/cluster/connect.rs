@@ -6,8 +6,9 @@ use super::ClusterSpec;
 use super::client::Clients;
 use super::kubeconfig::{Concern, choose, is_in_cluster};
 use super::plugin;
-use super::refusal::{Refusal, deepest};
+use super::refusal::{Refusal, outline};
 use super::requests::Requests;
+use crate::domain::secret;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
@@ -29,7 +30,7 @@ pub(super) struct Connection {
     pub(super) server: String,
     /// Address of the proxy on the way there.
     pub(super) proxy: Option<String>,
-    /// The exec plugin that gets the credentials, as a command line.
+    /// The program of the exec plugin that gets the credentials.
     pub(super) plugin: Option<String>,
     /// The kubeconfig's context.
     pub(super) context: Option<String>,
@@ -54,7 +55,7 @@ pub(super) async fn connect(spec: &ClusterSpec) -> Result<Connection, Refusal> {
     }
     let (mut plugin, mut renew_at) = (None, None);
     if let Some(exec) = take_plugin(&mut config) {
-        plugin = Some(plugin::command_line(&exec));
+        plugin = Some(plugin::program(&exec));
         let credentials = plugin::run(&exec).await?;
         renew_at = credentials.expires.map(|expires| Instant::now() + until_renewal(expires, Timestamp::now()));
         config.auth_info.token = credentials.token.map(Into::into);
@@ -64,7 +65,7 @@ pub(super) async fn connect(spec: &ClusterSpec) -> Result<Connection, Refusal> {
         }
     }
     let proxy = config.proxy_url.as_ref().map(address);
-    let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
+    let server = secret::address(config.cluster_url.to_string().trim_end_matches('/'));
     // Files are read, and old kinds of plugins are run.
     let runtime = tokio::runtime::Handle::current();
     let built = tokio::task::spawn_blocking(move || {
@@ -73,7 +74,8 @@ pub(super) async fn connect(spec: &ClusterSpec) -> Result<Connection, Refusal> {
     });
     let clients = match timeout(LIMIT, built).await {
         Ok(Ok(clients)) => clients.map_err(|error| match Refusal::from_kube(&error) {
-            Refusal::Unreachable(why) => Refusal::Invalid(why),
+            // The text of a certificate or a key that cannot be read is not repeated.
+            Refusal::Unreachable(_) => Refusal::Invalid(outline(&error)),
             other => other,
         })?,
         Ok(Err(_)) => return Err(Refusal::Invalid("building the client failed".to_owned())),
@@ -98,7 +100,7 @@ fn until_renewal(expires: Timestamp, now: Timestamp) -> Duration {
 
 async fn configure(spec: &ClusterSpec) -> Result<(Config, Option<(String, Concern)>), Refusal> {
     if is_in_cluster(spec) {
-        return Ok((Config::incluster().map_err(|error| Refusal::Invalid(deepest(&error)))?, None));
+        return Ok((Config::incluster().map_err(|error| Refusal::Invalid(outline(&error)))?, None));
     }
     let spec = spec.clone();
     let chosen = tokio::task::spawn_blocking(move || {
@@ -113,7 +115,7 @@ async fn configure(spec: &ClusterSpec) -> Result<(Config, Option<(String, Concer
     let names_proxy = chosen.names_proxy();
     let options = KubeConfigOptions { context: Some(chosen.context.clone()), ..KubeConfigOptions::default() };
     let config = Config::from_custom_kubeconfig(chosen.kubeconfig, &options).await;
-    let mut config = config.map_err(|error| Refusal::Invalid(deepest(&error)))?;
+    let mut config = config.map_err(|error| Refusal::Invalid(outline(&error)))?;
     // kube 5.0 holds NO_PROXY against the proxy's own address instead of the server's (config/file_loader.rs, `proxy_url`).
     if !names_proxy && config.proxy_url.is_some() && bypasses_proxy(config.cluster_url.host().unwrap_or_default()) {
         config.proxy_url = None;

@@ -3,7 +3,7 @@
 //! What lives here: reading and choosing, and a task that looks at the files every few seconds. What does not: clients ([`super::connect`]).
 
 use super::ClusterSpec;
-use super::refusal::deepest;
+use super::refusal::{deepest, outline};
 use crate::files::{Stamp, content, readable, stamp};
 use kube::config::{AuthInfo, Cluster, Kubeconfig, KubeconfigError};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -65,10 +65,11 @@ fn read(spec: &ClusterSpec) -> Result<Kubeconfig, String> {
 fn merged(files: &[PathBuf], is_named: bool) -> Result<Kubeconfig, String> {
     let mut merged: Option<Kubeconfig> = None;
     for path in files {
-        let wrong = |error: KubeconfigError| format!("{}: {}", path.display(), deepest(&error));
-        let next = match Kubeconfig::read_from(path) {
-            Err(KubeconfigError::ReadConfig(error, _)) if error.kind() == ErrorKind::NotFound && !is_named => continue,
-            read => read.map_err(wrong)?,
+        let wrong = |error: KubeconfigError| unread(path, &error);
+        let next = match readable(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound && !is_named => continue,
+            Err(error) => return Err(format!("{}: {}", path.display(), deepest(&error))),
+            Ok(()) => Kubeconfig::read_from(path).map_err(wrong)?,
         };
         merged = Some(match merged {
             Some(before) => before.merge(next).map_err(wrong)?,
@@ -82,6 +83,18 @@ fn merged(files: &[PathBuf], is_named: bool) -> Result<Kubeconfig, String> {
             if files.is_empty() { "no home folder".to_owned() } else { format!("no file {}", files.join(", ")) }
         )
     })
+}
+
+/// Why a kubeconfig cannot be read: the place in the file, never its text, which may be a token.
+fn unread(path: &Path, error: &KubeconfigError) -> String {
+    let path = path.display();
+    match error {
+        KubeconfigError::Parse(error) => match error.location() {
+            Some(at) => format!("{path}:{}:{}: not a kubeconfig: no valid YAML, or a field of another type", at.line(), at.column()),
+            None => format!("{path}: not a kubeconfig"),
+        },
+        error => format!("{path}: {}", outline(error)),
+    }
 }
 
 impl Chosen {
@@ -296,8 +309,18 @@ mod tests {
         }
         let path = |name: &str| at(name).display().to_string();
         assert_eq!(of(&["missing", "none"]).unwrap_err(), format!("there is no kubeconfig: no file {}, {}", path("missing"), path("none")));
-        let wrong = of(&["good", "bad"]).unwrap_err();
-        assert!(wrong.starts_with(&format!("{}: ", path("bad"))), "{wrong}");
+        let place = |text: &str| {
+            std::fs::write(at("bad"), text).unwrap();
+            of(&["good", "bad"]).unwrap_err().strip_prefix(&path("bad")).map(str::to_owned).unwrap()
+        };
+        for (text, expected) in
+            [("contexts: 7\n", ":1:11: "), ("a: b\nusers: hunter2\n", ":2:8: "), ("users:\n- name: u\n  user: {token: [hunter2]}\n", ":3:")]
+        {
+            let wrong = place(text);
+            assert!(wrong.starts_with(expected) && wrong.contains(": not a kubeconfig") && !wrong.contains("hunter2"), "{wrong}");
+        }
+        let odd = place("users: [{name: u, user: {token: hunter2\n");
+        assert!(!odd.contains("hunter2"), "{odd}");
         let named = merged(&[at("missing")], true).unwrap_err();
         assert!(named.starts_with(&path("missing")), "a file that was named must be there: {named}");
     }

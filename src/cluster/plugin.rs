@@ -6,6 +6,7 @@
 
 use super::refusal::Refusal;
 use crate::domain::clean;
+use crate::domain::secret::{mask, mask_values};
 use crate::files::child::{self, Group};
 use jiff::Timestamp;
 use kube::config::ExecConfig;
@@ -45,10 +46,17 @@ struct Status {
     expiration_timestamp: Option<String>,
 }
 
-/// The plugin as a command line, for people.
-pub(super) fn command_line(exec: &ExecConfig) -> String {
-    let words = exec.command.iter().chain(exec.args.iter().flatten());
-    clean(&words.map(String::as_str).collect::<Vec<_>>().join(" ")).into_owned()
+/// The plugin's program, for people. Its arguments stay out: they may hold a password, and the kubeconfig has them.
+pub(super) fn program(exec: &ExecConfig) -> String {
+    mask(&clean(exec.command.as_deref().unwrap_or_default())).into_owned()
+}
+
+/// What the kubeconfig gives to the plugin that may be a secret: the values of variables, and of the arguments all that is more than a word.
+fn given(exec: &ExecConfig) -> Vec<&str> {
+    let is_more = |word: &&str| word.len() >= 6 && word.contains(|c: char| c.is_ascii_digit() || c.is_ascii_uppercase());
+    let words = |argument| str::split(argument, |c: char| c.is_whitespace() || matches!(c, '=' | '"' | '\'' | ';' | ',')).filter(is_more);
+    let values = exec.env.iter().flatten().filter_map(|variable| variable.get("value")).map(String::as_str);
+    values.chain(exec.args.iter().flatten().map(String::as_str).flat_map(words)).collect()
 }
 
 /// Runs the plugin once.
@@ -57,10 +65,10 @@ pub(super) async fn run(exec: &ExecConfig) -> Result<Credentials, Refusal> {
 }
 
 async fn run_within(limit: Duration, exec: &ExecConfig) -> Result<Credentials, Refusal> {
-    let line = command_line(exec);
-    let refuse = |why: String| Refusal::Unauthorized(format!("no credentials: the exec plugin ({line}) {why}"));
+    let program = program(exec);
+    let refuse = |why: String| Refusal::Unauthorized(format!("no credentials: the exec plugin ({program}) {why}"));
     let (mut child, group) = start(exec).map_err(|error| {
-        let hint = exec.install_hint.as_ref().map(|hint| format!(". {}", clean(hint.trim()))).unwrap_or_default();
+        let hint = exec.install_hint.as_ref().map(|hint| format!(". {}", mask(&clean(hint.trim())))).unwrap_or_default();
         refuse(format!("cannot be run: {}{hint}", super::refusal::deepest(&error)))
     })?;
     let ended = timeout(limit, output(&mut child)).await;
@@ -75,7 +83,7 @@ async fn run_within(limit: Duration, exec: &ExecConfig) -> Result<Credentials, R
         Err(_) => return Err(refuse(format!("gave none within {} s; it was ended", limit.as_secs()))),
     };
     if !status.success() {
-        return Err(refuse(format!("failed ({status}){}", last_words(&err))));
+        return Err(refuse(format!("failed ({status}){}", last_words(&err, &given(exec)))));
     }
     read(&out).map_err(refuse)
 }
@@ -116,11 +124,11 @@ async fn read_all(from: Option<impl AsyncRead + Unpin>, into: &mut Vec<u8>) {
     }
 }
 
-/// The end of what a plugin complained about, on one line.
-fn last_words(err: &[u8]) -> String {
+/// The end of what a plugin complained about, on one line, without what it was given in confidence.
+fn last_words(err: &[u8], given: &[&str]) -> String {
     let text = String::from_utf8_lossy(err);
     let line = text.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
-    let line: String = clean(line).chars().take(200).collect();
+    let line: String = mask(&mask_values(&clean(line), given)).chars().take(200).collect();
     if line.is_empty() { String::new() } else { format!(": {line}") }
 }
 
@@ -207,12 +215,24 @@ mod tests {
         ];
         for (text, expected) in table {
             let said = why(&script(text)).await;
-            assert!(said.starts_with("no credentials: the exec plugin (sh -c ") && said.ends_with(expected), "{said}");
+            assert!(said.starts_with("no credentials: the exec plugin (sh) ") && said.ends_with(expected), "{said}");
         }
         let mut missing = script("");
         (missing.command, missing.install_hint) = (Some("no-such-plugin".to_owned()), Some("Install it from there.\n".to_owned()));
         let said = why(&missing).await;
         assert!(said.ends_with("cannot be run: no such file or directory. Install it from there."), "{said}");
+    }
+
+    #[tokio::test]
+    async fn what_a_plugin_was_given_is_not_said() {
+        let text = "printf '%s' \"secret-is hunTer3; $FROM_CONFIG --token hunter4 eyJhbGciOi.x\" >&2; exit 1";
+        let mut exec = script(text);
+        exec.env = serde_json::from_value(json!([{"name": "FROM_CONFIG", "value": "hunter1"}])).ok();
+        let said = why(&exec).await;
+        assert!(said.ends_with("failed (exit status: 1): secret-is …; … --token … …"), "{said}");
+        let mut missing = script("hunTer3");
+        missing.command = Some("no-such-plugin".to_owned());
+        assert!(!why(&missing).await.contains("hunTer3"));
     }
 
     #[tokio::test]

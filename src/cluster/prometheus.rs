@@ -5,7 +5,9 @@
 //! and never part of what is said.
 
 use super::client::Clients;
-use super::refusal::deepest;
+use super::refusal::{deepest, outline};
+use crate::domain::clean;
+use crate::domain::secret::mask;
 use crate::files;
 use crate::kinds::metrics::{Labels, Scraped};
 use crate::settings::{Prometheus, TokenSource};
@@ -72,6 +74,9 @@ impl PrometheusClient {
         let url: Uri = settings.url.parse().map_err(|_| invalid("its URL cannot be read"))?;
         let mut config = Config::new(url);
         config.connect_timeout = Some(CONNECT);
+        if let Some(file) = &settings.ca_file {
+            files::readable(file).map_err(|error| invalid(&format!("ca_file: cannot read {}: {}", file.display(), deepest(&error))))?;
+        }
         config.root_cert_file.clone_from(&settings.ca_file);
         let mut headers = Vec::new();
         if let Some(token) = settings.token.as_ref().map(token).transpose()? {
@@ -84,7 +89,7 @@ impl PrometheusClient {
             let value = HeaderValue::from_str(tenant).map_err(|_| invalid("its tenant cannot be sent as a header"))?;
             headers.push((HeaderName::from_static("x-scope-orgid"), value));
         }
-        let clients = Clients::new(&config).map_err(|error| invalid(&deepest(&error)))?;
+        let clients = Clients::new(&config).map_err(|error| invalid(&outline(&error)))?;
         Ok(Self { client: clients.bulk, headers, patience: PATIENCE })
     }
 
@@ -234,7 +239,7 @@ fn time(seconds: f64) -> Option<Timestamp> {
 }
 
 fn short(text: &str) -> String {
-    crate::domain::clean(text).chars().take(WORDS).collect()
+    mask(&clean(text)).chars().take(WORDS).collect()
 }
 
 #[cfg(test)]

@@ -148,7 +148,7 @@ impl Station {
             _ => refusal.to_string(),
         };
         let link = match (refusal, &connection.plugin) {
-            (Refusal::Unauthorized(_), Some(plugin)) if !why.contains(plugin.as_str()) => {
+            (Refusal::Unauthorized(_), Some(plugin)) if !why.contains(&format!("exec plugin ({plugin})")) => {
                 Link::LoginNeeded { why: format!("{why}; log in again for the kubeconfig's exec plugin ({plugin}), then ctrl-r") }
             }
             (Refusal::Unauthorized(_), Some(_)) => Link::LoginNeeded { why: format!("{why}; log in, then ctrl-r") },

@@ -1,5 +1,7 @@
 //! What a failed request means, in the few ways that matter for what to do next.
 
+use crate::domain::clean;
+use crate::domain::secret::mask;
 use http::StatusCode;
 use jiff::Timestamp;
 use std::error::Error;
@@ -68,7 +70,7 @@ struct Status {
 impl Refusal {
     /// From an answer that is no success.
     pub(super) fn from_response(status: StatusCode, retry_after: Option<Duration>, body: &[u8]) -> Self {
-        let said = serde_json::from_slice::<Status>(body).map(|status| status.message).unwrap_or_default();
+        let said = serde_json::from_slice::<Status>(body).map(|status| mask(&status.message).into_owned()).unwrap_or_default();
         let words = |fallback: &str| if said.is_empty() { fallback.to_owned() } else { said.clone() };
         match status.as_u16() {
             401 => Self::Unauthorized("the API server refused the credentials (401 Unauthorized)".to_owned()),
@@ -124,7 +126,7 @@ pub(super) fn deepest(error: &(dyn Error + 'static)) -> String {
     }
     let text = at.to_string();
     let text = text.split(" (os error").next().unwrap_or_default();
-    let line = crate::domain::clean(text).chars().take(300).collect::<String>();
+    let line = mask(&clean(text)).chars().take(300).collect::<String>();
     let mut letters = line.chars();
     // "Connection refused" reads better in the middle of a sentence with a small letter; names in capitals stay.
     match (letters.next(), line.chars().nth(1)) {
@@ -133,9 +135,32 @@ pub(super) fn deepest(error: &(dyn Error + 'static)) -> String {
     }
 }
 
+/// What could not be used, without why in detail: parsers quote the text that they could not read, and that text may be a key. An error of the
+/// operating system is whole, it names a file at most.
+pub(super) fn outline(error: &(dyn Error + 'static)) -> String {
+    let chain: Vec<&(dyn Error + 'static)> =
+        std::iter::successors(Some(error), |error: &&(dyn Error + 'static)| (*error).source()).collect();
+    match chain.as_slice() {
+        [.., last] if last.is::<std::io::Error>() => deepest(error),
+        [.., outer, _] => {
+            let text = outer.to_string();
+            mask(&clean(text.split(": ").next().unwrap_or_default())).into_owned()
+        }
+        _ => deepest(error),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn words_of_servers_and_libraries_are_masked() {
+        let body = br#"{"message":"webhook https://u:hunter2@h failed: token=hunter2"}"#;
+        let said = Refusal::from_response(StatusCode::INTERNAL_SERVER_ERROR, None, body).to_string();
+        assert_eq!(said, "the API server answered 500: webhook https://…@h failed: token=…");
+        assert_eq!(deepest(&std::io::Error::other("Bearer hunter22 was rejected")), "bearer … was rejected");
+    }
 
     #[test]
     fn answers_mean_what_to_do_next() {
