@@ -3,7 +3,7 @@
 //! What lives here: the shape of JSON and YAML. How they are made from views is in `status`, `violations`, `findings` and
 //! `policies`; how they look as a table in `rows`.
 
-use crate::domain::{Force, InForce, ManagedBy, Mode, Pending, PolicyId, ResourceRef, Revision, Severity, Tally, Tier};
+use crate::domain::{Force, InForce, Insecure, ManagedBy, Mode, Pending, PolicyId, ResourceRef, Revision, Severity, Tally, Tier};
 use jiff::Timestamp;
 use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
@@ -34,6 +34,8 @@ pub struct StatusItem {
     pub complete: bool,
     /// All, or the namespaces it is limited to: what is complete is complete for these.
     pub scope: Vec<String>,
+    /// What of the connection is open to others: `tls` (not verified), `plainHttp` (carries credentials).
+    pub insecure: Vec<Insecure>,
     /// Last sign of life.
     pub last_seen: Option<Timestamp>,
     /// How far the API server's clock is ahead of this machine's.

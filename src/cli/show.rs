@@ -116,6 +116,9 @@ async fn one_status(args: &StatusArgs, source: &impl Source, request: &Request, 
         if let Some(message) = &item.message {
             writeln!(streams.err, "{}: {message}", item.name)?;
         }
+        for insecure in &item.insecure {
+            writeln!(streams.err, "{}: {}", item.name, insecure.in_words())?;
+        }
         for pending in item.pending.iter().flatten() {
             let mode = pending.mode.map(|mode| format!(" ({mode})")).unwrap_or_default();
             let short: String = pending.commit.chars().take(10).collect();

@@ -26,6 +26,7 @@ pub fn item(view: &EnvironmentView) -> StatusItem {
         state: view.link.as_str(),
         complete: view.is_certain(),
         scope: scope(view),
+        insecure: view.insecure.clone(),
         last_seen: view.last_seen,
         clock_skew_seconds: view.skew.map(|skew| skew.as_secs()),
         kinds: view.kinds.iter().map(kind).collect(),

@@ -8,11 +8,12 @@ use super::kubeconfig::{Concern, choose, is_in_cluster};
 use super::plugin;
 use super::refusal::{Refusal, outline};
 use super::requests::Requests;
-use crate::domain::secret;
+use crate::domain::{Insecure, secret};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use kube::config::{Config, ExecConfig, KubeConfigOptions};
+use std::net::IpAddr;
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
@@ -30,6 +31,8 @@ pub(super) struct Connection {
     pub(super) server: String,
     /// Address of the proxy on the way there.
     pub(super) proxy: Option<String>,
+    /// What of the way there others could read or answer.
+    pub(super) insecure: Vec<Insecure>,
     /// The program of the exec plugin that gets the credentials.
     pub(super) plugin: Option<String>,
     /// The kubeconfig's context.
@@ -66,6 +69,7 @@ pub(super) async fn connect(spec: &ClusterSpec) -> Result<Connection, Refusal> {
     }
     let proxy = config.proxy_url.as_ref().map(address);
     let server = secret::address(config.cluster_url.to_string().trim_end_matches('/'));
+    let insecure = insecure(&config);
     // Files are read, and old kinds of plugins are run.
     let runtime = tokio::runtime::Handle::current();
     let built = tokio::task::spawn_blocking(move || {
@@ -81,7 +85,7 @@ pub(super) async fn connect(spec: &ClusterSpec) -> Result<Connection, Refusal> {
         Ok(Err(_)) => return Err(Refusal::Invalid("building the client failed".to_owned())),
         Err(_) => return Err(Refusal::Unauthorized(format!("the credentials did not arrive within {} s", LIMIT.as_secs()))),
     };
-    Ok(Connection { requests: Requests::new(clients, spec.request_timeout), server, proxy, plugin, context, concern, renew_at })
+    Ok(Connection { requests: Requests::new(clients, spec.request_timeout), server, proxy, insecure, plugin, context, concern, renew_at })
 }
 
 /// Takes the exec plugin out, if nothing else is configured that comes before it: we run it ourselves.
@@ -123,6 +127,17 @@ async fn configure(spec: &ClusterSpec) -> Result<(Config, Option<(String, Concer
     Ok((config, Some((chosen.context, concern))))
 }
 
+/// What of a connection is open to others. Plain HTTP within this machine is not.
+fn insecure(config: &Config) -> Vec<Insecure> {
+    let (url, auth) = (&config.cluster_url, &config.auth_info);
+    let is_http = url.scheme_str() == Some("http");
+    let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
+    let is_here = host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    let sends = auth.token.is_some() || auth.token_file.is_some() || auth.password.is_some() || auth.auth_provider.is_some();
+    let unverified = (config.accept_invalid_certs && !is_http).then_some(Insecure::Tls);
+    unverified.into_iter().chain((is_http && sends && !is_here).then_some(Insecure::PlainHttp)).collect()
+}
+
 /// Scheme, host and port of a proxy, without the credentials that its URL may hold.
 fn address(proxy: &http::Uri) -> String {
     let port = proxy.port_u16().map(|port| format!(":{port}")).unwrap_or_default();
@@ -162,6 +177,26 @@ mod tests {
         ];
         for (host, list, expected) in table {
             assert_eq!(matches_no_proxy(host, list), expected, "{host} in {list:?}");
+        }
+    }
+
+    #[test]
+    fn a_way_that_others_can_read_is_named() {
+        for (url, unverified, token, expected) in [
+            ("https://h", false, true, &[][..]),
+            ("https://h", true, false, &[Insecure::Tls]),
+            ("https://127.0.0.1:6443", true, true, &[Insecure::Tls]),
+            ("http://h", false, true, &[Insecure::PlainHttp]),
+            ("http://h", true, true, &[Insecure::PlainHttp]),
+            ("http://h", false, false, &[]),
+            ("http://127.0.0.1:8001", false, true, &[]),
+            ("http://[::1]:8001", false, true, &[]),
+            ("http://localhost:8001", false, true, &[]),
+        ] {
+            let mut config = Config::new(url.parse().unwrap());
+            config.accept_invalid_certs = unverified;
+            config.auth_info.token = token.then(|| "t".to_owned().into());
+            assert_eq!(insecure(&config), expected, "{url}");
         }
     }
 

@@ -363,6 +363,7 @@ impl Station {
             cluster_uid: uid.or(self.facts.cluster_uid.take()),
             kubernetes: (!version.git_version.is_empty()).then(|| Arc::from(version.git_version.as_str())),
             events_kept: events_kept.or(self.facts.events_kept),
+            insecure: connection.insecure.clone(),
         };
         self.tell(Delta::Server(self.facts.clone())).await?;
         self.tell_clock().await?;

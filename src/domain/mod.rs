@@ -10,6 +10,7 @@ mod gate;
 pub mod history;
 mod hold;
 mod in_force;
+mod insecure;
 pub mod journal;
 mod mode;
 pub mod near;
@@ -27,6 +28,7 @@ pub use finding::{FindingResult, Severity, Tally};
 pub use gate::{Amount, Condition, ConditionName, ConditionState, Gate, Pending, Proof, Stop, Verdict};
 pub use hold::{Hold, RolledBack};
 pub use in_force::{Force, Gap, InForce};
+pub use insecure::Insecure;
 pub use mode::{Action, Mode};
 pub use policy::{
     Cel, Entered, EnteredBy, LabelSelector, ManagedBy, MatchedResource, Matches, NAMESPACE_NAME, NamespaceFilter, Override, Policy,

@@ -2,7 +2,7 @@
 //!
 //! Objects are bytes here, so that they are parsed once, where they are folded in, and off every screen's thread.
 
-use crate::domain::{InForce, Link, Sync, Tally};
+use crate::domain::{InForce, Insecure, Link, Sync, Tally};
 use crate::kinds::KindId;
 use crate::kinds::mode::Kyverno;
 use crate::kinds::served::ServedResources;
@@ -51,6 +51,8 @@ pub struct ServerFacts {
     pub kubernetes: Option<Arc<str>>,
     /// How long it keeps events, where its flags show it.
     pub events_kept: Option<SignedDuration>,
+    /// What of the connection to it is open to others.
+    pub insecure: Vec<Insecure>,
 }
 
 /// What could be found out about a cluster's Kyverno.

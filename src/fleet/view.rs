@@ -5,7 +5,7 @@
 
 use crate::domain::history::{EVENTS_KEPT, Made};
 use crate::domain::time::brief;
-use crate::domain::{InForce, Link, Mode, PolicyId, PolicyKey, Readiness, Revision, Severity, Sync, Tally, Tier};
+use crate::domain::{InForce, Insecure, Link, Mode, PolicyId, PolicyKey, Readiness, Revision, Severity, Sync, Tally, Tier};
 use crate::kinds::KindId;
 use crate::kinds::report::source_of_kind;
 use jiff::{SignedDuration, Timestamp};
@@ -120,6 +120,8 @@ pub struct EnvironmentView {
     pub events_kept: Option<SignedDuration>,
     /// The namespaces that it is limited to, with wildcards; none where all are seen.
     pub namespaces: Arc<[String]>,
+    /// What of the connection to its API server is open to others.
+    pub insecure: Vec<Insecure>,
     /// Whether the server answers.
     pub link: Link,
     /// Whether every number below counts everything: all kinds that can exist are live.

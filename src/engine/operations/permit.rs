@@ -13,6 +13,10 @@ impl Operator {
         self.allowed(&plan)?;
         let environment = plan.steps.first().map(|step| step.environment.clone()).unwrap_or_default();
         plan.maker = Some(who(self.seen_as(&environment).await));
+        let fleet = self.engine.fleet().borrow().clone();
+        let insecure = fleet.environment(&environment).map(|view| view.insecure.clone()).unwrap_or_default();
+        // What was read and what will be written goes over this connection.
+        plan.warnings.splice(0..0, insecure.into_iter().map(|insecure| format!("{environment}: {}.", insecure.in_words())));
         Ok(plan)
     }
 

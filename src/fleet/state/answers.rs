@@ -72,6 +72,7 @@ impl EnvironmentState {
             answers: self.admission.answers().clone(),
             events_kept: self.server.events_kept.into_iter().chain(self.events_went).min(),
             namespaces: Arc::clone(&self.identity.namespaces),
+            insecure: self.server.insecure.clone(),
             link,
             complete,
             last_seen: self.last_seen,
@@ -229,7 +230,8 @@ impl EnvironmentState {
     }
 
     fn notes(&self, kinds: &[KindView]) -> Vec<Arc<str>> {
-        let mut notes = self.facts.notes.clone();
+        let mut notes: Vec<Arc<str>> = self.server.insecure.iter().map(|insecure| Arc::from(insecure.in_words())).collect();
+        notes.extend_from_slice(&self.facts.notes);
         if !self.identity.namespaces.is_empty() {
             notes.push(Arc::from(format!("limited to the namespaces {}: nothing else is looked at", self.identity.namespaces.join(", "))));
         }
