@@ -8,9 +8,10 @@ use super::kubeconfig::{Concern, choose, is_in_cluster};
 use super::plugin;
 use super::refusal::{Refusal, outline};
 use super::requests::Requests;
-use crate::domain::{Insecure, secret};
+use crate::domain::Insecure;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use http::Uri;
 use jiff::Timestamp;
 use kube::config::{Config, ExecConfig, KubeConfigOptions};
 use std::net::IpAddr;
@@ -68,7 +69,7 @@ pub(super) async fn connect(spec: &ClusterSpec) -> Result<Connection, Refusal> {
         }
     }
     let proxy = config.proxy_url.as_ref().map(address);
-    let server = secret::address(config.cluster_url.to_string().trim_end_matches('/'));
+    let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
     let insecure = insecure(&config);
     // Files are read, and old kinds of plugins are run.
     let runtime = tokio::runtime::Handle::current();
@@ -120,6 +121,7 @@ async fn configure(spec: &ClusterSpec) -> Result<(Config, Option<(String, Concer
     let options = KubeConfigOptions { context: Some(chosen.context.clone()), ..KubeConfigOptions::default() };
     let config = Config::from_custom_kubeconfig(chosen.kubeconfig, &options).await;
     let mut config = config.map_err(|error| Refusal::Invalid(outline(&error)))?;
+    config.cluster_url = without_userinfo(config.cluster_url);
     // kube 5.0 holds NO_PROXY against the proxy's own address instead of the server's (config/file_loader.rs, `proxy_url`).
     if !names_proxy && config.proxy_url.is_some() && bypasses_proxy(config.cluster_url.host().unwrap_or_default()) {
         config.proxy_url = None;
@@ -136,6 +138,19 @@ fn insecure(config: &Config) -> Vec<Insecure> {
     let sends = auth.token.is_some() || auth.token_file.is_some() || auth.password.is_some() || auth.auth_provider.is_some();
     let unverified = (config.accept_invalid_certs && !is_http).then_some(Insecure::Tls);
     unverified.into_iter().chain((is_http && sends && !is_here).then_some(Insecure::PlainHttp)).collect()
+}
+
+/// A URL as clients may see it: they log its authority, and send no userinfo anyway.
+fn without_userinfo(url: Uri) -> Uri {
+    let mut parts = url.clone().into_parts();
+    let host = parts.authority.as_ref().and_then(|authority| authority.as_str().rsplit_once('@')).and_then(|(_, host)| host.parse().ok());
+    match host {
+        Some(host) => {
+            parts.authority = Some(host);
+            Uri::from_parts(parts).unwrap_or(url)
+        }
+        None => url,
+    }
 }
 
 /// Scheme, host and port of a proxy, without the credentials that its URL may hold.
@@ -197,6 +212,17 @@ mod tests {
             config.accept_invalid_certs = unverified;
             config.auth_info.token = token.then(|| "t".to_owned().into());
             assert_eq!(insecure(&config), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_server_is_reached_without_the_userinfo_of_its_url() {
+        for (url, expected) in [
+            ("https://jane:secret@h:6443/k8s", "https://h:6443/k8s"),
+            ("https://h:6443/a@b", "https://h:6443/a@b"),
+            ("https://jane@[::1]:6443", "https://[::1]:6443/"),
+        ] {
+            assert_eq!(without_userinfo(url.parse().unwrap()).to_string(), expected);
         }
     }
 

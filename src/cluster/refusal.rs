@@ -135,24 +135,53 @@ pub(super) fn deepest(error: &(dyn Error + 'static)) -> String {
     }
 }
 
-/// What could not be used, without why in detail: parsers quote the text that they could not read, and that text may be a key. An error of the
-/// operating system is whole, it names a file at most.
+/// What could not be used, as far as no text of it is repeated: parsers quote what they could not read, and that may be a key. An error of the operating
+/// system is whole, it names a file at most.
 pub(super) fn outline(error: &(dyn Error + 'static)) -> String {
-    let chain: Vec<&(dyn Error + 'static)> =
-        std::iter::successors(Some(error), |error: &&(dyn Error + 'static)| (*error).source()).collect();
-    match chain.as_slice() {
-        [.., last] if last.is::<std::io::Error>() => deepest(error),
-        [.., outer, _] => {
-            let text = outer.to_string();
-            mask(&clean(text.split(": ").next().unwrap_or_default())).into_owned()
+    let mut parts: Vec<String> = Vec::new();
+    let mut at = Some(error);
+    while let Some(error) = at {
+        at = error.source();
+        if error.is::<std::io::Error>() {
+            return deepest(error);
         }
-        _ => deepest(error),
+        // It names the symbol that it stumbled over.
+        if error.is::<base64::DecodeError>() {
+            break;
+        }
+        let text = error.to_string();
+        let text = text.split([':', '(', '"', '\'']).next().unwrap_or_default();
+        let text = mask(&clean(text.trim())).into_owned();
+        if !parts.contains(&text) {
+            parts.push(text);
+        }
     }
+    parts.join(": ")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_cannot_be_used_is_named_without_its_text() {
+        #[derive(Debug)]
+        struct Outer(Box<dyn Error + 'static>);
+        impl fmt::Display for Outer {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "cannot load the key: {}", self.0)
+            }
+        }
+        impl Error for Outer {
+            fn source(&self) -> Option<&(dyn Error + 'static)> {
+                Some(&*self.0)
+            }
+        }
+        let decoded = base64::engine::Engine::decode(&base64::engine::general_purpose::STANDARD, "%hunter2").unwrap_err();
+        assert_eq!(outline(&Outer(Box::new(decoded))), "cannot load the key");
+        assert_eq!(outline(&Outer("an illegal line: hunter2".into())), "cannot load the key: an illegal line");
+        assert_eq!(outline(&Outer(Box::new(std::io::Error::other("No such file")))), "no such file");
+    }
 
     #[test]
     fn words_of_servers_and_libraries_are_masked() {

@@ -10,6 +10,7 @@ use super::pages::percent;
 use super::refusal::{Refusal, deepest};
 use super::requests::{AGENT, JSON, Requests, collect};
 use super::station::Named;
+use crate::domain::secret::mask;
 use crate::kinds::FIELD_MANAGER;
 use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT, WARNING};
 use http::{HeaderMap, Method, Request, StatusCode};
@@ -235,7 +236,7 @@ fn refused(status: StatusCode, body: &[u8]) -> WriteError {
         }
         // An API server says so before it begins; what stands before it may say so after it lost the connection.
         StatusCode::SERVICE_UNAVAILABLE if said.is_none() => WriteError::Unknown(refusal.to_string()),
-        StatusCode::CONFLICT => WriteError::Moved(words.unwrap_or("somebody else has changed it").to_owned()),
+        StatusCode::CONFLICT => WriteError::Moved(mask(words.unwrap_or("somebody else has changed it")).into_owned()),
         _ => WriteError::Refused(refusal),
     }
 }
@@ -243,7 +244,7 @@ fn refused(status: StatusCode, body: &[u8]) -> WriteError {
 /// The texts of `Warning: 299 - "text"` headers (RFC 7234 §5.5, as Kubernetes sends them: KEP-1693).
 fn warnings(headers: &HeaderMap) -> Vec<String> {
     let texts = headers.get_all(WARNING).iter().filter_map(|value| std::str::from_utf8(value.as_bytes()).ok());
-    texts.flat_map(quoted).collect()
+    texts.flat_map(quoted).map(|text| mask(&text).into_owned()).collect()
 }
 
 /// The quoted strings of a header, without their escapes.
