@@ -68,14 +68,14 @@ fn dispatch(args: Args, arguments: &[OsString]) -> Result<Exit, Problem> {
         Some(Command::Completion { shell }) => housekeeping::completion(shell, arguments),
         Some(Command::Paths) => housekeeping::paths(&globals),
         Some(Command::Audit(command)) if audit::asks_clusters(&command) => {
-            with_runtime(&globals, |_| audit::run_with_clusters(&command, &globals))
+            with_runtime(&globals, |_| until_interrupted(audit::run_with_clusters(&command, &globals)))
         }
         Some(Command::Audit(command)) => audit::run(&command, &globals),
         Some(Command::Config(command)) => housekeeping::config(&command, &globals),
         Some(Command::Demo(demo)) => run_demo(&demo, globals),
         Some(Command::Act(command)) => with_runtime(&globals, |_| act::run(&command, &globals)),
         Some(Command::Show(command)) => with_runtime(&globals, |_| run_show(&command, &globals)),
-        Some(Command::Timeline(args)) => with_runtime(&globals, |_| history::run_timeline(&args, &globals)),
+        Some(Command::Timeline(args)) => with_runtime(&globals, |_| until_interrupted(history::run_timeline(&args, &globals))),
         Some(Command::Observe(args)) => with_runtime(&globals, |_| observe::observe(&args, &globals)),
         Some(Command::History(command)) => history::history(&command, &globals),
         None => {
@@ -172,7 +172,7 @@ async fn run_show(command: &Show, globals: &Globals) -> Result<Exit, Problem> {
     let mut streams = Streams { out: &mut out, err: &mut err };
     tokio::select! {
         result = show(command, &engine, &request, &mut streams) => result,
-        _ = tokio::signal::ctrl_c() => Ok(Exit::Interrupted),
+        () = interrupted() => Ok(Exit::Interrupted),
         why = failure(&engine) => Err(Problem::failed(format!("a part of the program failed, so its numbers cannot be trusted: {why}"))),
     }
 }
@@ -287,6 +287,14 @@ async fn listen(kubeconfig: &Path) -> Result<Exit, Problem> {
     writeln!(io::stderr(), "# the demo's clusters answer kubectl until ctrl-c; `kubectl config get-contexts` lists them")?;
     interrupted().await;
     Ok(Exit::Done)
+}
+
+/// Work that ctrl-c and TERM end, and with it the programs that it has started: a signal that nothing listens for would end this program alone.
+async fn until_interrupted(work: impl Future<Output = Result<Exit, Problem>>) -> Result<Exit, Problem> {
+    tokio::select! {
+        result = work => result,
+        () = interrupted() => Ok(Exit::Interrupted),
+    }
 }
 
 #[cfg(unix)]

@@ -141,7 +141,7 @@ fn a_broken_kubeconfig_is_named_and_not_quoted() {
     let path = home.write("kube", "users: [{token: hunter2");
     let ran = home.run(&["status", "--kubeconfig", path.to_str().unwrap()]);
     assert_eq!(ran.status, 2);
-    assert!(ran.err.contains("is not a kubeconfig") && !ran.err.contains("hunter2"), "{}", ran.err);
+    assert!(ran.err.contains("kube:1:9: not a kubeconfig") && !ran.err.contains("hunter2"), "{}", ran.err);
 }
 
 #[test]
@@ -389,5 +389,130 @@ fn observing_needs_something_to_observe_and_a_place_to_listen() {
         let ran = home.run(args);
         assert_eq!(ran.status, 2, "{args:?} {}", ran.err);
         assert!(ran.err.contains(part), "{args:?} {}", ran.err);
+    }
+}
+
+/// The permissions of every file and folder that the program made below a folder.
+#[cfg(unix)]
+fn modes(folder: &Path, out: &mut Vec<(std::path::PathBuf, u32)>) {
+    use std::os::unix::fs::PermissionsExt as _;
+    for entry in std::fs::read_dir(folder).unwrap().flatten() {
+        let metadata = entry.metadata().unwrap();
+        out.push((entry.path(), metadata.permissions().mode() & 0o7777));
+        if metadata.is_dir() {
+            modes(&entry.path(), out);
+        }
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn what_is_written_belongs_to_its_owner_alone_whatever_the_umask() {
+    for umask in ["000", "022", "077", "777"] {
+        let home = Home::new();
+        home.write("home/.keep", "");
+        let script = format!("umask {umask}; \"$0\" timeline p --no-look --kubeconfig k; exec \"$0\" config init --kubeconfig k");
+        home.write("k", KUBECONFIG);
+        let ran = Ran::of(
+            home.command(Path::new("sh")).current_dir(home.0.path()).env("PATH", std::env::var_os("PATH").unwrap_or_default()).args([
+                "-c",
+                &script,
+                env!("CARGO_BIN_EXE_policydeck"),
+            ]),
+        );
+        assert_eq!(ran.status, 0, "{umask}: {}", ran.err);
+        let mut made = Vec::new();
+        for folder in ["config", "state"] {
+            modes(&home.path(folder), &mut made);
+        }
+        assert!(made.iter().any(|(path, _)| path.extension().is_some_and(|extension| extension == "log")), "{umask}: {made:?}");
+        assert!(made.iter().any(|(path, _)| path.ends_with("config.toml")), "{umask}: {made:?}");
+        for (path, mode) in made {
+            assert_eq!(mode, if path.is_dir() { 0o700 } else { 0o600 }, "umask {umask}: {} has {mode:o}", path.display());
+        }
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn records_that_others_can_change_are_rejected_with_the_remedy() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let home = Home::new();
+    let data = home.path(".local/share/policydeck");
+    std::fs::create_dir_all(&data).unwrap();
+    std::fs::set_permissions(&data, std::fs::Permissions::from_mode(0o777)).unwrap();
+    let kubeconfig = home.write("k", KUBECONFIG);
+    let kubeconfig = kubeconfig.to_str().unwrap();
+    for args in [
+        &["audit", "show"][..],
+        &["status", "--wait", "1s"],
+        &["gate", "--wait", "1s"],
+        &["timeline", "p", "--no-look"],
+        &["demote", "p", "--yes"],
+        &["history", "export"],
+        &["observe"],
+    ] {
+        let ran = home.run(&[args, &["--kubeconfig", kubeconfig]].concat());
+        let remedy = format!("other users may write to the folder {0} (mode 0777): chmod 700 {0}", data.display());
+        assert!(ran.status == 1 && ran.err.contains(&remedy), "{args:?}: {} {}", ran.status, ran.err);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn pipes_and_devices_are_not_read() {
+    let home = Home::new();
+    let pipe = home.path("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let (pipe, kubeconfig) = (pipe.to_str().unwrap(), home.write("k", KUBECONFIG));
+    for file in [pipe, "/dev/zero"] {
+        for args in [
+            &["status", "--config", file][..],
+            &["status", "--kubeconfig", file],
+            &["config", "check", file],
+            &["demote", "p", "--plan", file, "--wait", "1s", "--kubeconfig", kubeconfig.to_str().unwrap()],
+        ] {
+            let ran = home.run(args);
+            assert!(ran.status == 2 && ran.err.contains("it is not a regular file"), "{args:?}: {} {}", ran.status, ran.err);
+        }
+    }
+}
+
+/// A program that a kubeconfig names ends with the command that started it, together with what it has started itself.
+#[cfg(unix)]
+#[test]
+fn programs_end_with_their_command() {
+    use rustix::process::{Pid, Signal, kill_process};
+    use std::time::{Duration, Instant};
+    let until = |what: &str, holds: &dyn Fn() -> bool| {
+        let start = Instant::now();
+        while !holds() {
+            assert!(start.elapsed() < Duration::from_secs(60), "{what}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    let plugin = "{exec: {apiVersion: client.authentication.k8s.io/v1, command: sh, args: [-c, 'sleep 600 & echo $! >> \"$PIDS\"; echo $$ >> \"$PIDS\"; wait']}}";
+    for args in [&["status"][..], &["demote", "p", "--yes"], &["timeline", "p"], &["observe"]] {
+        for signal in [Signal::INT, Signal::TERM] {
+            let home = Home::new();
+            let kubeconfig = KUBECONFIG.replace("context: {cluster: d}", "context: {cluster: d, user: u}");
+            let kubeconfig = home.write("k", &format!("{kubeconfig}users:\n- {{name: u, user: {plugin}}}\n"));
+            let pids = home.path("pids");
+            let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_policydeck"));
+            command.env_clear().env("HOME", home.0.path()).env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("PIDS", &pids);
+            command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+            let mut child = command.args(args).arg("--kubeconfig").arg(&kubeconfig).spawn().unwrap();
+            let named = || std::fs::read_to_string(&pids).unwrap_or_default();
+            until("the plugin runs", &|| named().lines().count() >= 2);
+            kill_process(Pid::from_child(&child), signal).unwrap();
+            let status = child.wait().unwrap();
+            let expected = if args[0] == "observe" { 0 } else { 130 };
+            assert_eq!(status.code(), Some(expected), "{args:?} {signal:?}: {status}");
+            for pid in named().lines() {
+                // One whose parent has not asked for its status yet is dead, too.
+                let is_gone = || std::fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |stat| stat.contains(") Z "));
+                until(&format!("{args:?} {signal:?} left {pid} behind"), &is_gone);
+            }
+        }
     }
 }

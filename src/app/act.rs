@@ -3,7 +3,7 @@
 //! What lives here: the order of it, prompts, plan files. What does not: what a plan says (`ops`), how it is carried out (`engine::operations`), how either
 //! looks (`cli::preview`, `cli::outcome`).
 
-use super::{Loaded, failure, load, style, wiring};
+use super::{Loaded, failure, interrupted, load, style, wiring};
 use crate::cli::args::{Act, ActFlags, DryRun, Globals};
 use crate::cli::document::{self, Head};
 use crate::cli::findings::find;
@@ -20,6 +20,7 @@ use crate::ops::plan::{ConfirmLevel, Plan, Step, from_file, to_file};
 use crate::settings::EnvironmentSettings;
 use jiff::Timestamp;
 use serde_json::json;
+use std::cell::Cell;
 use std::io::{self, BufRead as _, BufWriter, IsTerminal as _, Write as _};
 use std::path::Path;
 
@@ -38,9 +39,11 @@ pub(super) async fn run(act: &Act, globals: &Globals) -> Result<Exit, Problem> {
     }
     let git = GitRoad::new(paths.repositories(), act.flags().follow);
     let operator = wiring::own_operator(&engine, &loaded, &paths).with_git(git.clone());
-    let asked = Asked { act, globals, loaded: &loaded, chosen: &chosen, operator: &operator, git: &git };
+    let writing = Cell::new(false);
+    let asked = Asked { act, globals, loaded: &loaded, chosen: &chosen, operator: &operator, git: &git, writing: &writing };
     tokio::select! {
         result = asked.run(&engine) => result,
+        () = interrupted_before(&writing) => Err(Problem { exit: Exit::Interrupted, message: "nothing was done".to_owned() }),
         () = tell(&git) => Ok(Exit::Failed),
         why = failure(&engine) => Err(Problem::failed(format!("a part of the program failed: {why}"))),
     }
@@ -70,6 +73,18 @@ struct Asked<'a> {
     chosen: &'a [String],
     operator: &'a Operator,
     git: &'a GitRoad,
+    /// Something may have been written: no interruption ends it.
+    writing: &'a Cell<bool>,
+}
+
+/// Becomes ready at ctrl-c and TERM while nothing is being written.
+async fn interrupted_before(writing: &Cell<bool>) {
+    loop {
+        interrupted().await;
+        if !writing.get() {
+            return;
+        }
+    }
 }
 
 impl Asked<'_> {
@@ -287,14 +302,15 @@ impl Asked<'_> {
         }
         // Nobody is asked for what would be refused.
         self.operator.permitted(plan).await.map_err(|declined| decline(&declined))?;
-        confirm(plan, flags)?;
+        confirm(plan, flags).await?;
+        self.writing.set(true);
         // From here on an interruption would leave open what was done: it waits until that is known.
         let carrying = self.operator.carry_out(plan);
         tokio::pin!(carrying);
         loop {
             tokio::select! {
                 done = &mut carrying => return done.map(Some).map_err(|declined| decline(&declined)),
-                _ = tokio::signal::ctrl_c() => {
+                () = interrupted() => {
                     self.git.stop_waiting();
                     writeln!(io::stderr(), "a write is under way; what becomes of it is being found out")?;
                 }
@@ -369,7 +385,7 @@ fn shut_gates(shut: &[Gate], open: usize) -> Problem {
 }
 
 /// Asks, unless the command line has answered already.
-fn confirm(plan: &Plan, flags: &ActFlags) -> Result<(), Problem> {
+async fn confirm(plan: &Plan, flags: &ActFlags) -> Result<(), Problem> {
     let name = match &plan.confirm {
         ConfirmLevel::Yes if flags.yes => return Ok(()),
         ConfirmLevel::Yes => None,
@@ -388,11 +404,22 @@ fn confirm(plan: &Plan, flags: &ActFlags) -> Result<(), Problem> {
         Some(name) => write!(io::stderr(), "Type {name} to go on: ")?,
         None => write!(io::stderr(), "Go on? [y/N] ")?,
     }
-    let mut line = String::new();
-    io::stdin().lock().read_line(&mut line)?;
+    let line = typed_line().await?;
     let agreed = match name {
         Some(name) => line.trim() == name,
         None => matches!(line.trim(), "y" | "Y" | "yes"),
     };
     if agreed { Ok(()) } else { Err(Problem { exit: Exit::Interrupted, message: "nothing was done".to_owned() }) }
+}
+
+/// A line of standard input. A thread of its own waits for it, so that ctrl-c and TERM are heard meanwhile; it ends with the program.
+async fn typed_line() -> io::Result<String> {
+    let (sender, line) = tokio::sync::oneshot::channel();
+    let read = move || {
+        let mut line = String::new();
+        // Nobody listens after an interruption.
+        let _ = sender.send(io::stdin().lock().read_line(&mut line).map(|_| line));
+    };
+    std::thread::Builder::new().name("confirmation".to_owned()).spawn(read)?;
+    line.await.unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into()))
 }
