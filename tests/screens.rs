@@ -97,6 +97,37 @@ fn starting_and_troubled() {
 }
 
 #[test]
+fn values_of_a_secret_are_shown_by_a_key_of_their_own_and_never_copied_or_saved() {
+    let options = TuiOptions { save: Some(Saver::new(|_| Ok(String::new()))), ..TuiOptions::default() };
+    let mut deck = Deck::with(options, fixture::one_lost(), (120, 40)).keys("right right down down down down enter end y");
+    let secrets = ["hunter2", "aHVudGVyMg"];
+    let holds = |text: &str| secrets.iter().any(|secret| text.contains(secret));
+    let hidden = deck.text();
+    assert!(
+        !holds(&hidden) && hidden.contains("password: \"7 bytes\"") && hidden.contains("last-applied-configuration: \"37 bytes\""),
+        "{hidden}"
+    );
+    deck.press("x");
+    let shown = deck.text();
+    assert!(shown.contains("password: hunter2") && shown.contains("x hides them"), "{shown}");
+    deck.press("ctrl-s");
+    assert!(deck.text().contains("not saved: the values of a Secret are on the screen"));
+    deck.press("c");
+    let copied = deck.effects.iter().map(|effect| if let Effect::Copy(text) = effect { text.clone() } else { panic!("{effect:?}") });
+    let copied: Vec<String> = copied.collect();
+    assert!(copied.len() == 1 && !holds(&copied[0]) && copied[0].contains("7 bytes"), "{copied:?}");
+    // Hidden again by the key, and by leaving.
+    deck.press("x");
+    assert!(!holds(&deck.text()));
+    deck.press("x");
+    deck.press("esc");
+    deck.press("y");
+    assert!(!holds(&deck.text()));
+    deck.press("ctrl-s");
+    assert!(matches!(deck.effects.last(), Some(Effect::Save(text)) if !holds(text)), "{:?}", deck.effects.last());
+}
+
+#[test]
 fn drilling_down_to_the_object() {
     let to_latest_tag = "right right down down down down";
     let mut deck = Deck::new(fixture::one_lost(), (120, 40)).keys(to_latest_tag).keys("enter");

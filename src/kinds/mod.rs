@@ -30,6 +30,7 @@ pub mod report;
 pub mod revision;
 pub mod rolled_back;
 mod scoped;
+pub mod secret;
 mod selector;
 pub mod served;
 pub mod set_mode;

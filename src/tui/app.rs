@@ -279,6 +279,9 @@ impl App {
             Verb::Filter => self.typing = Some(Typing::new(self.stage.screen().filter())),
             Verb::Pause => self.pause(effects),
             Verb::Save if self.options.save.is_none() => self.say("cannot save: no home folder".to_owned()),
+            Verb::Save if self.stage.screen().reveals() => {
+                self.say("not saved: the values of a Secret are on the screen; hide them first".to_owned());
+            }
             Verb::Save => {
                 let mut picture = Buffer::empty(self.area);
                 self.paint(self.area, &mut picture);

@@ -329,6 +329,11 @@ pub(crate) fn answer(fleet: &FleetView, ask: &Ask) -> Answer {
             what: "CronJob checkout/nightly no longer exists in the cluster".to_owned(),
             hint: "its results go away with the next report".to_owned(),
         })),
+        Ask::Object { reference, .. } if reference.name == "index" => Answer::Object(Ok(serde_json::json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": reference.name, "namespace": reference.namespace,
+                "annotations": {"kubectl.kubernetes.io/last-applied-configuration": "{\"stringData\":{\"password\":\"hunter2\"}}"}},
+            "data": {"password": "aHVudGVyMg=="}, "stringData": {"other": "hunter2"},
+        }))),
         Ask::Object { reference, .. } => Answer::Object(Ok(serde_json::json!({
             "apiVersion": reference.api_version, "kind": reference.kind,
             "metadata": {"name": reference.name, "namespace": reference.namespace, "uid": reference.uid, "labels": {"app": "web", "team": "checkout"}},

@@ -158,6 +158,11 @@ pub(crate) trait Screen {
     /// Why a verb cannot work here and now; `None` if it can.
     fn blocked(&self, verb: Verb, fleet: &FleetView) -> Option<&'static str>;
 
+    /// Whether values of a Secret are in sight: then nothing of the screen is saved.
+    fn reveals(&self) -> bool {
+        false
+    }
+
     /// The verbs worth naming in the footer, here and now, the most useful first.
     fn hints(&self) -> &'static [Verb];
 

@@ -8,6 +8,7 @@ use super::rows::{RowId, Target};
 use super::yaml::{self, Spot, YamlLine};
 use crate::engine::Failure;
 use crate::fleet::query::{BlockedRow, FindingRow};
+use crate::kinds::secret;
 use crate::tui::msg::{Answer, Ask, Elsewhere};
 use crate::tui::screens::Cx;
 use serde_json::Value;
@@ -20,7 +21,15 @@ pub(super) enum Object {
     /// Asked, under this number.
     Asked(u64),
     /// There it is.
-    Here { lines: Vec<YamlLine>, failing: Option<Spot>, path: Option<String>, replaced: bool },
+    Here {
+        /// Without the values of a Secret.
+        lines: Vec<YamlLine>,
+        failing: Option<Spot>,
+        path: Option<String>,
+        replaced: bool,
+        /// What is shown instead of `lines` while a Secret is revealed.
+        secret: Option<Vec<YamlLine>>,
+    },
     /// It could not be had.
     Failed(Failure),
 }
@@ -39,6 +48,8 @@ pub(super) struct Finding {
     pub(super) object: Object,
     /// Whether the object is shown instead of the finding.
     pub(super) showing_object: bool,
+    /// Whether the values of a Secret are shown.
+    revealed: bool,
     /// First line in sight, of the finding and of the object.
     pub(super) scroll: [usize; 2],
 }
@@ -55,6 +66,7 @@ impl Finding {
             elsewhere: None,
             object: Object::NotAsked,
             showing_object: false,
+            revealed: false,
             scroll: [0, 0],
         };
         finding.ask_elsewhere(cx);
@@ -72,6 +84,7 @@ impl Finding {
             elsewhere: Some(Vec::new()),
             object: Object::NotAsked,
             showing_object: false,
+            revealed: false,
             scroll: [0, 0],
         }
     }
@@ -97,7 +110,28 @@ impl Finding {
         let ask = Ask::Object { environment: self.target.environment.clone(), reference: (*self.row.resource).clone() };
         self.object = Object::Asked(cx.ask(ask));
         self.showing_object = true;
+        self.revealed = false;
         self.scroll[1] = 0;
+    }
+
+    /// Whether a Secret is in sight, with or without its values.
+    pub(super) fn shows_secret(&self) -> bool {
+        self.showing_object && matches!(&self.object, Object::Here { secret: Some(_), .. })
+    }
+
+    /// Whether the values of a Secret are in sight.
+    pub(super) fn reveals(&self) -> bool {
+        self.revealed && self.shows_secret()
+    }
+
+    /// Shows the values of a Secret, or hides them.
+    pub(super) fn reveal(&mut self) {
+        self.revealed = self.shows_secret() && !self.revealed;
+    }
+
+    /// Back from the object to the finding.
+    pub(super) fn close_object(&mut self) {
+        (self.showing_object, self.revealed) = (false, false);
     }
 
     /// Takes an answer, if it is one of this finding's.
@@ -114,14 +148,16 @@ impl Finding {
         self.object = match result {
             Err(failure) => Object::Failed(failure.clone()),
             Ok(value) => {
-                let lines = yaml::lines(value);
+                let is_secret = secret::is_secret(value);
+                let lines = if is_secret { yaml::lines(&secret::veiled(value)) } else { yaml::lines(value) };
+                let secret = is_secret.then(|| yaml::lines(&secret::revealed(value)));
                 let path = yaml::failing_path(&self.row.message);
                 let failing = path.as_ref().and_then(|p| yaml::spot_of(&lines, p));
                 let uid = value.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default();
                 let replaced = !uid.is_empty() && !self.row.resource.uid.is_empty() && uid != self.row.resource.uid;
                 // The failing line in sight, with what leads to it above.
                 self.scroll[1] = failing.as_ref().map_or(0, |spot| spot.line.saturating_sub(4));
-                Object::Here { lines, failing, path, replaced }
+                Object::Here { lines, failing, path, replaced, secret }
             }
         };
     }

@@ -189,7 +189,7 @@ fn object(finding: &mut Finding, production: bool, view: &View<'_>, body: Rect, 
     let note = |buffer: &mut Buffer, line: u16, text: &str, role: Role| {
         Pen::new(buffer, view.theme, body, line).put(" ", Role::Text).rest_clean(text, role);
     };
-    let top = finding.scroll[1];
+    let (top, reveals) = (finding.scroll[1], finding.reveals());
     match &finding.object {
         Object::NotAsked => {}
         Object::Asked(_) => note(buffer, 0, &format!("fetching {} from the API server", reference(&finding.row.resource)), Role::Muted),
@@ -197,8 +197,19 @@ fn object(finding: &mut Finding, production: bool, view: &View<'_>, body: Rect, 
             note(buffer, 0, &failure.what, Role::Fault);
             note(buffer, 1, &failure.hint, Role::Text);
         }
-        Object::Here { lines, failing, path, replaced } => {
+        Object::Here { lines, failing, path, replaced, secret } => {
             let mut head = 0;
+            if secret.is_some() {
+                let key = view.keys.of(super::REVEAL);
+                let (text, role) = if reveals {
+                    (format!("The values of this Secret are shown; they are not copied or saved. {key} hides them."), Role::Attention)
+                } else {
+                    (format!("The values of this Secret are hidden. {key} shows them."), Role::Muted)
+                };
+                note(buffer, head, &text, role);
+                head += 1;
+            }
+            let lines = secret.as_ref().filter(|_| reveals).unwrap_or(lines);
             if *replaced {
                 note(buffer, head, "Another object of the same name: the one that was judged no longer exists.", Role::Attention);
                 head += 1;

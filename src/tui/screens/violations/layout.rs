@@ -3,7 +3,8 @@
 //! What lives here: the [`Screen`] of violations. What does not: what its verbs change (`super`).
 
 use super::columns;
-use super::{Focus, OBJECT, RAW, Violations, finding_view, hits::Hit, matrix, overview, rows_view, states};
+use super::finding::Finding;
+use super::{Focus, OBJECT, RAW, REVEAL, Violations, finding_view, hits::Hit, matrix, overview, rows_view, states};
 use crate::domain::PolicyKey;
 use crate::fleet::view::FleetView;
 use crate::tui::filter::Filter;
@@ -70,6 +71,9 @@ impl Screen for Violations {
             OBJECT if self.finding.is_none() && self.rows.selected().is_none() => {
                 Some("select a finding first: then its object can be shown")
             }
+            REVEAL if !self.finding.as_ref().is_some_and(Finding::shows_secret) => {
+                Some("there is no Secret here whose values could be shown")
+            }
             Verb::Open if !lower && self.policy().is_none() => Some("there is nothing to open"),
             Verb::Open if lower && self.finding.is_none() && self.environment.is_some() && self.rows.lines.is_empty() => {
                 Some("there are no rows behind this number")
@@ -81,12 +85,17 @@ impl Screen for Violations {
         }
     }
 
+    fn reveals(&self) -> bool {
+        self.finding.as_ref().is_some_and(Finding::reveals)
+    }
+
     fn hints(&self) -> &'static [Verb] {
         match (self.focus, &self.finding) {
             (Focus::Matrix, _) => &[Verb::Open, Verb::Filter, SORT, ALL, RAW, Verb::Messages, PROMOTE, DEMOTE, Verb::Pause, Verb::Palette],
             (Focus::Lower, None) if self.environment.is_none() => &[Verb::Open, Verb::Back, ALL, RAW, Verb::Copy],
             (Focus::Lower, None) => &[Verb::Open, Verb::Back, OBJECT, Verb::Filter, ALL, RAW, Verb::Copy],
             (Focus::Lower, Some(f)) if f.refused.is_some() => &[Verb::Back, Verb::Copy],
+            (Focus::Lower, Some(f)) if f.shows_secret() => &[Verb::Back, OBJECT, REVEAL, Verb::Copy],
             (Focus::Lower, Some(f)) if f.showing_object => &[Verb::Back, OBJECT, Verb::Copy],
             (Focus::Lower, Some(_)) => &[OBJECT, Verb::Back, Verb::Copy],
         }

@@ -38,6 +38,7 @@ use std::sync::Arc;
 
 const RAW: Verb = Verb::Own("raw");
 const OBJECT: Verb = Verb::Own("object");
+const REVEAL: Verb = Verb::Own("reveal");
 
 /// The screen's own keys.
 pub(super) const KEYS: &[Binding] = &[
@@ -47,6 +48,7 @@ pub(super) const KEYS: &[Binding] = &[
     Binding::new(SORT_BACK, &["<"], "sort back", "Sort by the previous column."),
     Binding::new(REVERSE, &["S"], "reverse", "Reverse the order."),
     Binding::new(OBJECT, &["y"], "yaml", "The live object behind the finding, fetched now, with the failing path marked."),
+    Binding::new(REVEAL, &["x"], "reveal", "Show the values of a Secret, or hide them; they are never copied or saved."),
     PROMOTE_KEY,
     DEMOTE_KEY,
     ROLLBACK_KEY,
@@ -278,6 +280,12 @@ impl Violations {
                 }
                 return;
             }
+            REVEAL => {
+                if let Some(finding) = &mut self.finding {
+                    finding.reveal();
+                }
+                return;
+            }
             _ => return,
         }
         self.list(Because::News, cx);
@@ -296,8 +304,9 @@ impl Violations {
     fn copy(&self, cx: &mut Cx<'_>) {
         if let Some(finding) = self.finding.as_ref().filter(|_| self.focus == Focus::Lower) {
             match &finding.object {
-                finding::Object::Here { lines, .. } if finding.showing_object => {
-                    cx.copy("the object", yaml::text(lines));
+                finding::Object::Here { lines, secret, .. } if finding.showing_object => {
+                    let what = if secret.is_some() { "the object without the values" } else { "the object" };
+                    cx.copy(what, yaml::text(lines));
                 }
                 _ => cx.copy("the message", crate::domain::clean(&finding.row.message).into_owned()),
             }

@@ -64,7 +64,7 @@ impl Violations {
         if self.focus == Focus::Lower {
             if let Some(finding) = &mut self.finding {
                 if finding.showing_object {
-                    finding.showing_object = false;
+                    finding.close_object();
                 } else {
                     self.finding = None;
                     self.want(cx);
