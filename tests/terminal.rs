@@ -205,7 +205,7 @@ fn the_demo_from_the_matrix_down_to_an_object_and_out() {
     }
     session.keys("\u{13}");
     session.until_text("saved as ");
-    let files = std::fs::read_dir(demo.home.path()).unwrap();
+    let files = std::fs::read_dir(demo.home.path().join("data/policydeck/saved")).unwrap();
     let saved = files.map(|entry| entry.unwrap().path()).find(|p| p.extension().is_some_and(|e| e == "txt"));
     assert!(std::fs::read_to_string(saved.unwrap()).unwrap().contains("POLICY ↓ faults"));
     session.keys(":q\r");

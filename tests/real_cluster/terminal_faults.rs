@@ -338,7 +338,7 @@ fn same_above_and_below(session: &Session) {
     });
 }
 
-/// A full disk under the log and under the folder the program was started in.
+/// A full disk under the log and under the folder of saved screens.
 fn full_disk(desk: &Desk, fleet: &Fleet, seeded: &mut Seeded<'_>) {
     let day = jiff::Timestamp::now().strftime("%Y-%m-%d");
     let logs = desk.home().join("state/policydeck/logs");
@@ -373,10 +373,10 @@ fn full_disk(desk: &Desk, fleet: &Fleet, seeded: &mut Seeded<'_>) {
     std::fs::remove_file(&log).unwrap();
 }
 
-/// Has the command start in a folder on a disk without room, where that can be made: a file system of its own in a name space of its own.
+/// Gives the command a folder of saved screens on a disk without room, where that can be made: a file system of its own in a name space of its own.
 fn in_full_folder(command: &mut CommandBuilder, desk: &Desk) -> bool {
-    let mount = "mount -t tmpfs -o size=16k none \"$1\" && cd \"$1\" && shift && { head -c 64k /dev/zero > filler 2> /dev/null; ! echo x > more; } 2> /dev/null";
-    let folder = desk.home().join("full");
+    let mount = "mount -t tmpfs -o size=16k,mode=700 none \"$1\" && cd \"$1\" && shift && { head -c 64k /dev/zero > filler 2> /dev/null; ! echo x > more; } 2> /dev/null";
+    let folder = desk.home().join("data/policydeck/saved");
     std::fs::create_dir_all(&folder).unwrap();
     let try_out = Command::new("unshare").args(["-rm", "sh", "-c", mount, "sh"]).arg(&folder).stdout(Stdio::null()).status();
     if !try_out.is_ok_and(|status| status.success()) {
