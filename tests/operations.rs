@@ -128,6 +128,23 @@ impl World {
 }
 
 #[test]
+fn a_way_that_others_can_read_is_named_in_status_and_previews() {
+    let world = World::new(ROAD);
+    // The same address in a form that does not show that it is this machine.
+    let kubeconfig = world.demo.kubeconfig().replace("127.0.0.1", "127.1");
+    std::fs::write(world.home.path().join("kubeconfig"), kubeconfig).unwrap();
+    world.make("dev", "p");
+    let status = world.run(&["status", "-o", "json"]);
+    let words = "credentials are sent over plain HTTP";
+    assert!(status.items().iter().all(|item| item["insecure"] == json!(["plainHttp"])), "{status:?}");
+    assert!(status.items()[0]["notes"].to_string().contains(words) && status.err.contains(&format!("dev: {words}")), "{status:?}");
+    let plan = world.home.path().join("plan.json");
+    let preview = world.ends(0, &["hold", "p", "-e", "dev", "--reason", "x", "--plan-out", plan.to_str().unwrap()]);
+    assert!(preview.err.contains(&format!("dev: {words}")), "{preview:?}");
+    assert!(std::fs::read_to_string(plan).unwrap().contains(words));
+}
+
+#[test]
 fn a_policy_goes_back_to_what_it_was() {
     let world = World::new(ROAD);
     world.make("dev", "p");
