@@ -188,6 +188,12 @@ pub(super) fn own_folder(folder: &Path) -> Result<(), FileError> {
 /// Rejects a folder that belongs to another user, or that others may write to: what is in it could be anyone's. One that is missing passes.
 #[cfg(unix)]
 pub fn check_own(folder: &Path) -> Result<(), FileError> {
+    check_owner(folder, std::env::var_os("KUBERNETES_SERVICE_HOST").is_some())
+}
+
+/// The same; in a pod a group may write: the kubelet gives whatever is on a volume to the group of `fsGroup`, and no other user is there.
+#[cfg(unix)]
+fn check_owner(folder: &Path, in_pod: bool) -> Result<(), FileError> {
     use std::os::unix::fs::MetadataExt as _;
     let Ok(there) = fs::metadata(folder) else { return Ok(()) };
     let (me, place) = (rustix::process::geteuid().as_raw(), folder.display());
@@ -199,7 +205,7 @@ pub fn check_own(folder: &Path) -> Result<(), FileError> {
             "the folder {place} belongs to another user (uid {owner}). Run policydeck as that user, or make the folder yours: chown -R {me} {place}"
         ));
     }
-    if there.mode() & 0o022 != 0 {
+    if there.mode() & if in_pod { 0o002 } else { 0o022 } != 0 {
         let mode = there.mode() & 0o7777;
         return rejected(format!("other users may write to the folder {place} (mode {mode:04o}): chmod 700 {place}"));
     }
@@ -280,6 +286,10 @@ mod tests {
                     "{error}"
                 );
             }
+        }
+        for (mode, good) in [(0o2770, true), (0o777, false)] {
+            fs::set_permissions(&folder, fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(check_owner(&folder, true).is_ok(), good, "in a pod: {mode:o}");
         }
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).unwrap();
         // Only root can give a folder away.
