@@ -4,6 +4,7 @@
 //!
 //! One sign that it is gone is enough; so is one sign of life where the other cannot be read.
 
+use super::address::Path;
 use super::refusal::Refusal;
 use super::requests::{JSON, Requests};
 use crate::domain::{Force, Gap, InForce};
@@ -85,10 +86,11 @@ fn together(target: Sign, lease: Sign) -> InForce {
 async fn ask_target(requests: &Requests, target: &Target, server: &str) -> Result<Sign, Refusal> {
     match target {
         Target::Service { namespace, name } => {
-            let path = format!(
-                "/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices?resourceVersion=0&labelSelector=kubernetes.io%2Fservice-name%3D{name}"
-            );
-            let slices: Result<Value, Refusal> = requests.json(&path, JSON).await;
+            let slices: Result<Value, Refusal> = async {
+                let slices = Path::list("discovery.k8s.io", "v1", namespace, "endpointslices")?.with("resourceVersion", "0");
+                requests.json(&slices.with("labelSelector", &format!("kubernetes.io/service-name={name}")), JSON).await
+            }
+            .await;
             said(slices.map(|slices| {
                 if has_ready_endpoint(&slices) {
                     Sign::Alive
@@ -115,9 +117,13 @@ async fn ask_target(requests: &Requests, target: &Target, server: &str) -> Resul
 }
 
 async fn ask_lease(requests: &Requests, namespace: &str) -> Result<Sign, Refusal> {
-    let path = format!("/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases/{LEASE}");
     let lease = format!("{namespace}/{LEASE}");
-    match requests.json::<Value>(&path, JSON).await {
+    let object: Result<Value, Refusal> = async {
+        let path = Path::list("coordination.k8s.io", "v1", namespace, "leases")?.name(LEASE)?;
+        requests.json(&path, JSON).await
+    }
+    .await;
+    match object {
         Ok(object) => Ok(of_lease(&object, lease, requests.now())),
         Err(Refusal::NotFound(_)) => Ok(Sign::Gone(Gap::NoLease { lease })),
         Err(refusal) => said(Err(refusal)),

@@ -2,6 +2,7 @@
 //!
 //! Always from discovery, never from CRDs: reports may be served by an aggregated API server without any CRD (kyverno/reports-server).
 
+use super::address::{InvalidSegment, Path};
 use super::refusal::Refusal;
 use super::requests::Requests;
 use crate::kinds::served::{ServedResource, ServedResources};
@@ -122,7 +123,9 @@ impl Discovery {
         if let Some(answer) = self.ahead.take() {
             return answer;
         }
-        let Some((body, tag)) = requests.if_changed("/apis", AGGREGATED, self.tag.as_deref()).await? else { return Ok(self.last.clone()) };
+        let Some((body, tag)) = requests.if_changed(&Path::fixed("/apis"), AGGREGATED, self.tag.as_deref()).await? else {
+            return Ok(self.last.clone());
+        };
         let answer: Answer =
             serde_json::from_slice(&body).map_err(|error| Refusal::Server(format!("discovery cannot be read: {error}")))?;
         // JSON from somebody else would read as a server without any kinds.
@@ -196,7 +199,8 @@ async fn plain(requests: &Requests, answer: &Answer) -> Result<(Plurals, BTreeSe
     let (mut plurals, mut silent) = (Plurals::new(), BTreeSet::new());
     for group in answer.groups.iter().filter(|group| ours.contains(group.name.as_str())) {
         for version in &group.versions {
-            let path = format!("/apis/{}/{}", group.name, version.version);
+            // A version that no API server can have is not one of ours.
+            let Ok(path) = Path::version(&group.name, &version.version) else { continue };
             let list: ResourceList = match requests.json(&path, super::requests::JSON).await {
                 Ok(list) => list,
                 Err(Refusal::NotFound(_)) => continue,
@@ -242,12 +246,10 @@ fn unread(plurals: &Plurals, kind: &Kind) -> Option<String> {
     (!versions.is_empty()).then(|| format!("{} serves {served}, which {verb} not read ({} can be)", kind.group, kind.versions.join(", ")))
 }
 
-/// The URL path of a kind's collection.
-pub(super) fn path(id: KindId, version: &str, namespace: &str) -> String {
+/// The path of a kind's collection.
+pub(super) fn path(id: KindId, version: &str, namespace: &str) -> Result<Path, InvalidSegment> {
     let kind = id.kind();
-    let root = if kind.group.is_empty() { format!("/api/{version}") } else { format!("/apis/{}/{version}", kind.group) };
-    let namespace = if namespace.is_empty() || !kind.namespaced { String::new() } else { format!("/namespaces/{namespace}") };
-    format!("{root}{namespace}/{}", kind.plural)
+    Path::list(kind.group, version, if kind.namespaced { namespace } else { "" }, kind.plural)
 }
 
 /// Whether a kind is only asked for when findings need its owners.
@@ -352,6 +354,7 @@ mod tests {
     #[test]
     fn paths_are_those_of_the_api() {
         let id = |kind: &str| KindId::all().find(|id| id.kind().kind == kind).unwrap();
+        let path = |id, version, namespace| path(id, version, namespace).unwrap().to_string();
         assert_eq!(path(id("Pod"), "v1", "a"), "/api/v1/namespaces/a/pods");
         assert_eq!(path(id("ClusterPolicy"), "v1", "a"), "/apis/kyverno.io/v1/clusterpolicies");
         assert_eq!(path(id("PolicyReport"), "v1alpha2", ""), "/apis/wgpolicyk8s.io/v1alpha2/policyreports");

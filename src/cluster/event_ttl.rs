@@ -2,6 +2,7 @@
 //!
 //! They are visible where the control plane runs as Pods (kubeadm, kind). Elsewhere only events that are deleted early show it (`fleet::state`).
 
+use super::address::Path;
 use super::flags::Flags;
 use super::requests::{JSON, Requests};
 use crate::domain::history::EVENTS_KEPT;
@@ -9,13 +10,14 @@ use crate::domain::time::parse_duration;
 use jiff::SignedDuration;
 use serde_json::Value;
 
-/// Kubeadm's static Pods.
-const PODS: &str = "/api/v1/namespaces/kube-system/pods?resourceVersion=0&labelSelector=component%3Dkube-apiserver";
+/// The label of kubeadm's static Pods.
+const PODS: &str = "component=kube-apiserver";
 const PROGRAM: &str = "kube-apiserver";
 
 /// The shortest time of all API servers; `None` where they do not show it.
 pub(super) async fn ask(requests: &Requests) -> Option<SignedDuration> {
-    of(&requests.json::<Value>(PODS, JSON).await.ok()?)
+    let pods = Path::list("", "v1", "kube-system", "pods").ok()?.with("resourceVersion", "0").with("labelSelector", PODS);
+    of(&requests.json::<Value>(&pods, JSON).await.ok()?)
 }
 
 fn of(pods: &Value) -> Option<SignedDuration> {

@@ -2,6 +2,7 @@
 //!
 //! Nothing of it is needed to read reports; modes depend on it. What may not be read is assumed to be a default installation, and said.
 
+use super::address::Path;
 use super::answers::{Location, Target, target_of};
 use super::discover::Served;
 use super::flags::Flags;
@@ -17,7 +18,7 @@ use serde_json::Value;
 use std::sync::Arc;
 
 /// Labels of the admission and reports controllers' Deployments, the same from Kyverno 1.10 on (`charts/kyverno/templates/*/_helpers.tpl`).
-const DEPLOYMENTS: &str = "/apis/apps/v1/deployments?resourceVersion=0&labelSelector=app.kubernetes.io%2Fcomponent%20in%20(admission-controller%2Creports-controller)";
+const DEPLOYMENTS: &str = "app.kubernetes.io/component in (admission-controller,reports-controller)";
 /// How often the reports controller scans unless told otherwise (kyverno/kyverno `cmd/reports-controller/main.go`).
 const SCAN_INTERVAL: &str = "1h";
 /// The reason of events that tell of blocked requests: the admission controller's `--omitEvents` can name it (kyverno/kyverno `cmd/kyverno/main.go`).
@@ -115,14 +116,16 @@ fn place(of_webhooks: Option<String>, deployments: &[Value]) -> (String, bool) {
 
 /// A webhook configuration, if it exists and may be read.
 async fn configuration(requests: &Requests, name: &str, faults: &mut Faults) -> Option<Value> {
-    let path = format!("/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/{name}");
-    requests.json(&path, JSON).await.map_err(|refusal| faults.note(&refusal)).ok()
+    let path = Path::list("admissionregistration.k8s.io", "v1", "", "validatingwebhookconfigurations").and_then(|list| list.name(name));
+    requests.json(&path.ok()?, JSON).await.map_err(|refusal| faults.note(&refusal)).ok()
 }
 
 /// Kyverno's Deployments: in the namespace that its webhooks lead to, under whatever name and labels; else wherever the chart's labels are.
 async fn deployments(requests: &Requests, namespace: Option<&str>, faults: &mut Faults) -> Result<Vec<Value>, String> {
-    let mut list = async |path: &str| -> Result<Vec<Value>, String> {
-        let list: Value = requests.json(path, JSON).await.map_err(|refusal| {
+    let mut list = async |namespace: &str, label: Option<&str>| -> Result<Vec<Value>, String> {
+        let path = Path::list("apps", "v1", namespace, "deployments").map_err(|invalid| invalid.to_string())?.with("resourceVersion", "0");
+        let path = label.map_or_else(|| path.clone(), |label| path.clone().with("labelSelector", label));
+        let list: Value = requests.json(&path, JSON).await.map_err(|refusal| {
             faults.note(&refusal);
             match refusal {
                 Refusal::Forbidden(_) => "you may not list deployments".to_owned(),
@@ -132,12 +135,12 @@ async fn deployments(requests: &Requests, namespace: Option<&str>, faults: &mut 
         Ok(list.get("items").and_then(Value::as_array).cloned().unwrap_or_default())
     };
     if let Some(namespace) = namespace {
-        let there = list(&format!("/apis/apps/v1/namespaces/{namespace}/deployments?resourceVersion=0")).await?;
+        let there = list(namespace, None).await?;
         if there.iter().any(|one| is_controller(one, "admission-controller", ADMISSION)) {
             return Ok(there);
         }
     }
-    let labelled = list(DEPLOYMENTS).await?;
+    let labelled = list("", Some(DEPLOYMENTS)).await?;
     let is_kyverno = |item: &Value| {
         text(item, &["metadata", "labels", "app.kubernetes.io/part-of"]).is_some_and(|v| v.contains("kyverno"))
             || image(item).is_some_and(|image| image.contains("kyverno"))
@@ -211,7 +214,10 @@ fn tag(image: &str) -> Option<&str> {
 async fn from_api(requests: &Requests, served: &Served) -> Release {
     let versions: Vec<(&str, &str)> = served.versions.iter().map(|(group, version)| (group.as_str(), version.as_str())).collect();
     // The rule's own action came with 1.13 (kyverno/kyverno `config/crds`, measured over all releases).
-    let schema = requests.get("/openapi/v3/apis/kyverno.io/v1", JSON).await.ok();
+    let schema = match Path::schema("kyverno.io", "v1") {
+        Ok(path) => requests.get(&path, JSON).await.ok(),
+        Err(_) => None,
+    };
     let knows = schema.map(|schema| memchr::memmem::find(&schema, b"\"failureAction\"").is_some());
     Release::from_served(&versions, knows)
 }
@@ -225,8 +231,11 @@ async fn exclusions(
     notes: &mut Vec<Arc<str>>,
     faults: &mut Faults,
 ) -> Kyverno {
-    let path = format!("/api/v1/namespaces/{namespace}/configmaps/{name}");
-    let config: Result<Value, Refusal> = requests.json(&path, JSON).await;
+    let config: Result<Value, Refusal> = async {
+        let path = Path::list("", "v1", namespace, "configmaps")?.name(name)?;
+        requests.json(&path, JSON).await
+    }
+    .await;
     let kyverno = match config.map(|config| kyverno.clone().with_config_map(&config)) {
         Ok(Ok(configured)) => configured,
         Ok(Err(unreadable)) => {

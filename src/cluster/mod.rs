@@ -6,6 +6,7 @@
 //! The machine is our own, because the stock watcher holds whole objects, never relists on an HTTP 410, retries without delay when a
 //! stream ends at once, and cannot fall back from streaming lists. Bytes are split here and parsed where they are folded in.
 
+mod address;
 mod answers;
 mod client;
 mod clock;
@@ -35,13 +36,14 @@ mod tests;
 mod timing;
 mod write;
 
+pub use address::Address;
 pub use clock::ServerClock;
 pub use object::read_object;
 pub use prometheus::{PrometheusClient, Unanswered};
 pub use refusal::Refusal;
 pub use station::{Signals, Station};
 pub use timing::Timing;
-pub use write::{Address, Write, WriteError, Written, cluster_uid, read, schema, whoami, write};
+pub use write::{Write, WriteError, Written, cluster_uid, read, schema, whoami, write};
 
 use crate::domain::Tier;
 use std::path::PathBuf;

@@ -77,28 +77,3 @@ pub(super) async fn read_page(context: &StreamContext, mut body: Arriving) -> Re
     }
     Ok(Page { objects, bytes, metadata: envelope.metadata })
 }
-
-/// A value as part of a query string.
-pub(super) fn percent(text: &str) -> String {
-    use std::fmt::Write as _;
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            // Writing to a String cannot fail.
-            let _ = write!(out, "%{byte:02X}");
-        }
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tokens_are_escaped() {
-        assert_eq!(percent("a/b=c+d~"), "a%2Fb%3Dc%2Bd~");
-    }
-}

@@ -4,6 +4,7 @@
 //! failures mean. What does not: what is asked for and what it means (`kinds::metrics`), when (`engine`). A token is read for each round of questions
 //! and never part of what is said.
 
+use super::address::Path;
 use super::client::Clients;
 use super::refusal::{deepest, outline};
 use crate::domain::clean;
@@ -99,7 +100,7 @@ impl PrometheusClient {
     /// There is no answer to work with.
     pub async fn samples(&self, selector: &str, until: Timestamp, span: SignedDuration) -> Result<Vec<Scraped>, Unanswered> {
         let query = format!("{selector}[{}s]", span.as_secs().max(1));
-        self.ask("query", &[("query", &query), ("time", &seconds(until))]).await
+        self.ask(&Path::fixed("/api/v1/query").with("query", &query).with("time", &seconds(until))).await
     }
 
     /// What a query says between two times, every `step`.
@@ -108,21 +109,20 @@ impl PrometheusClient {
     /// There is no answer to work with.
     pub async fn over_time(&self, query: &str, from: Timestamp, to: Timestamp, step: SignedDuration) -> Result<Vec<Scraped>, Unanswered> {
         let step = step.as_secs().max(1).to_string();
-        self.ask("query_range", &[("query", query), ("start", &seconds(from)), ("end", &seconds(to)), ("step", &step)]).await
+        let path = Path::fixed("/api/v1/query_range").with("query", query).with("start", &seconds(from)).with("end", &seconds(to));
+        self.ask(&path.with("step", &step)).await
     }
 
-    async fn ask(&self, endpoint: &str, parameters: &[(&str, &str)]) -> Result<Vec<Scraped>, Unanswered> {
-        let asked = timeout(self.patience, self.fetch(endpoint, parameters)).await;
+    async fn ask(&self, path: &Path) -> Result<Vec<Scraped>, Unanswered> {
+        let asked = timeout(self.patience, self.fetch(path)).await;
         let (status, body) =
             asked.map_err(|_| Unanswered(format!("does not answer: nothing came within {} s", self.patience.as_secs())))??;
         read(status, &body)
     }
 
-    async fn fetch(&self, endpoint: &str, parameters: &[(&str, &str)]) -> Result<(StatusCode, Bytes), Unanswered> {
-        let query: Vec<String> = parameters.iter().map(|(name, value)| format!("{name}={}", encoded(value))).collect();
-        let mut request = Request::get(format!("/api/v1/{endpoint}?{}", query.join("&")))
-            .header(ACCEPT, "application/json")
-            .header(USER_AGENT, super::requests::AGENT);
+    async fn fetch(&self, path: &Path) -> Result<(StatusCode, Bytes), Unanswered> {
+        let uri = path.uri().map_err(|error| Unanswered(format!("cannot be asked: {error}")))?;
+        let mut request = Request::get(uri).header(ACCEPT, "application/json").header(USER_AGENT, super::requests::AGENT);
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }
@@ -164,22 +164,6 @@ fn token(source: &TokenSource) -> Result<String, Unanswered> {
 fn seconds(at: Timestamp) -> String {
     let millis = at.as_millisecond();
     format!("{}.{:03}", millis.div_euclid(1_000), millis.rem_euclid(1_000))
-}
-
-/// A text as a part of a URL's query.
-fn encoded(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() * 2);
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-            out.push(char::from(byte));
-        } else {
-            out.push('%');
-            for digit in [byte >> 4, byte & 15] {
-                out.push(char::from_digit(u32::from(digit), 16).unwrap_or('0').to_ascii_uppercase());
-            }
-        }
-    }
-    out
 }
 
 /// The envelope of every answer.

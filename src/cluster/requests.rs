@@ -1,5 +1,6 @@
 //! Plain requests: an answer as bytes or as a stream of bytes, or a [`Refusal`]. Nothing here waits for ever.
 
+use super::address::Path;
 use super::client::Clients;
 use super::clock::ServerClock;
 use super::refusal::{Refusal, retry_after};
@@ -80,8 +81,8 @@ impl Requests {
 
     /// Opens a GET and returns the body as it arrives. `whole` allows compression, where the server is not near; a stream of events must not be
     /// compressed, since Kubernetes 1.37 sends each event as a gzip member of its own and only the first would be read.
-    pub(super) async fn open(&self, path: &str, accept: &str, whole: bool) -> Result<Arriving, Refusal> {
-        let mut request = Request::get(path).header(ACCEPT, accept);
+    pub(super) async fn open(&self, path: &Path, accept: &str, whole: bool) -> Result<Arriving, Refusal> {
+        let mut request = Request::get(path.uri()?).header(ACCEPT, accept);
         if !whole || self.clients().is_near() {
             request = request.header(ACCEPT_ENCODING, "identity");
         }
@@ -89,12 +90,12 @@ impl Requests {
     }
 
     /// The whole answer.
-    pub(super) async fn get(&self, path: &str, accept: &str) -> Result<Bytes, Refusal> {
+    pub(super) async fn get(&self, path: &Path, accept: &str) -> Result<Bytes, Refusal> {
         timeout(self.limit, async { collect(self.open(path, accept, true).await?).await }).await.map_err(|_| self.too_slow())?
     }
 
     /// The whole answer, read as JSON.
-    pub(super) async fn json<T: DeserializeOwned>(&self, path: &str, accept: &str) -> Result<T, Refusal> {
+    pub(super) async fn json<T: DeserializeOwned>(&self, path: &Path, accept: &str) -> Result<T, Refusal> {
         let body = self.get(path, accept).await?;
         serde_json::from_slice(&body).map_err(|error| Refusal::Server(format!("{path}: the answer cannot be read: {error}")))
     }
@@ -105,8 +106,13 @@ impl Requests {
     }
 
     /// The whole answer and its entity tag, or `None` if it is still the one with `tag`.
-    pub(super) async fn if_changed(&self, path: &str, accept: &str, tag: Option<&str>) -> Result<Option<(Bytes, Option<String>)>, Refusal> {
-        let mut request = Request::get(path).header(ACCEPT, accept);
+    pub(super) async fn if_changed(
+        &self,
+        path: &Path,
+        accept: &str,
+        tag: Option<&str>,
+    ) -> Result<Option<(Bytes, Option<String>)>, Refusal> {
+        let mut request = Request::get(path.uri()?).header(ACCEPT, accept);
         if let Some(tag) = tag {
             request = request.header(IF_NONE_MATCH, tag);
         }

@@ -3,6 +3,7 @@
 //! What lives here: starting and stopping them as discovery, namespaces and needs change. What does not: the connection itself
 //! ([`super::station`]) and what a stream does ([`super::stream`]).
 
+use super::address::Path;
 use super::connect::Connection;
 use super::discover::{Discovery, Served, is_on_demand, path};
 use super::refusal::Refusal;
@@ -165,7 +166,12 @@ impl Station {
             let stream = StreamId { kind: id, namespace };
             if !running.handles.contains_key(&stream) {
                 self.known.insert(stream.clone());
-                self.start(connection, stream, version, running, place());
+                match path(id, version, &stream.namespace) {
+                    Ok(path) => self.start(connection, stream, (version, path), running, place()),
+                    Err(invalid) => {
+                        let _ = self.tell(Delta::Stream(stream, StreamEvent::Unread { why: invalid.to_string() })).await;
+                    }
+                }
             }
         }
     }
@@ -207,9 +213,9 @@ impl Station {
         !gone
     }
 
-    fn start(&self, connection: &Connection, id: StreamId, version: &'static str, running: &mut Running, place: Place) {
+    fn start(&self, connection: &Connection, id: StreamId, (version, path): (&'static str, Path), running: &mut Running, place: Place) {
         let context = StreamContext {
-            path: path(id.kind, version, &id.namespace),
+            path,
             id: id.clone(),
             requests: if id.kind.kind().family == Family::Report { connection.requests.in_bulk() } else { connection.requests.clone() },
             deltas: self.deltas.clone(),
@@ -248,7 +254,8 @@ impl Station {
             self.spec.namespaces.iter().filter(|name| !is_pattern(name)).map(|name| Arc::from(name.as_str())).collect();
         let patterns: Vec<&String> = self.spec.namespaces.iter().filter(is_pattern).collect();
         if !patterns.is_empty()
-            && let Ok(list) = connection.requests.within(LOOK_LIMIT).json::<NamedList>("/api/v1/namespaces", METADATA_LIST).await
+            && let Ok(list) =
+                connection.requests.within(LOOK_LIMIT).json::<NamedList>(&Path::fixed("/api/v1/namespaces"), METADATA_LIST).await
         {
             let matching = |name: &str| patterns.iter().any(|pattern| crate::kinds::matches_wildcard(pattern, name));
             scopes.extend(list.items.into_iter().map(|item| item.metadata.name).filter(|name| matching(name)).map(Arc::from));

@@ -11,6 +11,7 @@
 //! down is in [`super::recovery`].
 
 use super::ClusterSpec;
+use super::address::Path;
 use super::answers::{self, Location};
 use super::clock::ServerClock;
 use super::connect::{Connection, connect};
@@ -34,6 +35,8 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
+/// The namespace whose uid tells one cluster from another.
+pub(super) const KUBE_SYSTEM: &str = "/api/v1/namespaces/kube-system";
 /// How often a quiet server is asked for a sign of life.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 /// How long a sign of life may take.
@@ -311,7 +314,8 @@ impl Station {
     /// Asks for a sign of life.
     pub(super) async fn ask_version(&mut self, connection: &Connection) -> Result<Version, Refusal> {
         let is_new = self.seen.is_none() || self.failures > 0;
-        let version = timeout(HEARTBEAT_LIMIT, connection.requests.json::<Version>("/version", JSON));
+        let version = Path::fixed("/version");
+        let version = timeout(HEARTBEAT_LIMIT, connection.requests.json::<Version>(&version, JSON));
         let ready = async { if is_new { self.ask_ready(connection).await } else { Ok(()) } };
         let (asked, ready) = tokio::join!(version, ready);
         let answer = asked.unwrap_or_else(|_| Err(Refusal::Unreachable(format!("no answer within {} s", HEARTBEAT_LIMIT.as_secs()))));
@@ -333,7 +337,7 @@ impl Station {
     /// whoever could ask before it is refused, as all else is, until the server has read the roles.
     async fn ask_ready(&mut self, connection: &Connection) -> Result<(), Refusal> {
         let starting = || Refusal::Server("the API server is starting (not ready)".to_owned());
-        match timeout(HEARTBEAT_LIMIT, connection.requests.get("/readyz", "*/*")).await {
+        match timeout(HEARTBEAT_LIMIT, connection.requests.get(&Path::fixed("/readyz"), "*/*")).await {
             Ok(Err(Refusal::Server(_))) => Err(starting()),
             Ok(Err(Refusal::Unreachable(why))) => Err(Refusal::Unreachable(why)),
             Ok(Err(Refusal::Forbidden(_))) if self.roles_unread > 0 => {
@@ -457,7 +461,7 @@ pub(super) struct NamedMetadata {
 
 /// What tells one cluster from another: the uid of its namespace kube-system; `None` where it is not told.
 async fn ask_uid(requests: &Requests) -> Option<Arc<str>> {
-    let kube_system = requests.json::<Named>("/api/v1/namespaces/kube-system", JSON).await;
+    let kube_system = requests.json::<Named>(&Path::fixed(KUBE_SYSTEM), JSON).await;
     kube_system.ok().map(|named| Arc::from(named.metadata.uid.as_str()))
 }
 

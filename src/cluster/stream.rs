@@ -14,7 +14,7 @@
 //!
 //! A new list never blanks what is held: `ListStarted` and `ListEnded` bracket it, and the state sweeps at the end.
 
-use super::pages::{percent, read_page};
+use super::pages::read_page;
 use super::portion::Portion;
 use super::reader::{News, Reader};
 use super::refusal::Refusal;
@@ -240,13 +240,9 @@ impl Machine {
 
     /// List and watch in one request (KEP-3157): the objects, a bookmark that says "that was all", then changes.
     async fn streaming_list(&mut self, context: &StreamContext) -> Result<Turned, Trouble> {
-        let path = format!(
-            "{}?{}watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&resourceVersion={}&allowWatchBookmarks=true&timeoutSeconds={}",
-            context.path,
-            context.selector(),
-            if self.complete { "" } else { "0" },
-            context.watch_seconds()
-        );
+        let path = context.wanted().with("watch", "true").with("sendInitialEvents", "true").with("resourceVersionMatch", "NotOlderThan");
+        let path = path.with("resourceVersion", if self.complete { "" } else { "0" }).with("allowWatchBookmarks", "true");
+        let path = path.with("timeoutSeconds", &context.watch_seconds().to_string());
         let body = context.requests.open(&path, context.accept(false), false).await?;
         context.tell(StreamEvent::ListStarted).await?;
         let mut reader = Reader::new(body, true);
@@ -258,12 +254,8 @@ impl Machine {
     }
 
     async fn watch(&mut self, context: &StreamContext, version: &str) -> Result<Watched, Trouble> {
-        let path = format!(
-            "{}?{}watch=true&resourceVersion={version}&allowWatchBookmarks=true&timeoutSeconds={}",
-            context.path,
-            context.selector(),
-            context.watch_seconds()
-        );
+        let path = context.wanted().with("watch", "true").with("resourceVersion", version).with("allowWatchBookmarks", "true");
+        let path = path.with("timeoutSeconds", &context.watch_seconds().to_string());
         let body = context.requests.open(&path, context.accept(false), false).await?;
         context.state(Sync::Live).await?;
         self.watching = Some(Instant::now());
@@ -360,12 +352,11 @@ impl Machine {
         context.tell(StreamEvent::ListStarted).await?;
         let mut token = String::new();
         loop {
-            let page = match limit {
-                Some(limit) => format!("limit={limit}&continue={token}"),
-                None if self.complete => String::new(),
-                None => "resourceVersion=0".to_owned(),
+            let path = match limit {
+                Some(limit) => context.wanted().with("limit", &limit.to_string()).with("continue", &token),
+                None if self.complete => context.wanted(),
+                None => context.wanted().with("resourceVersion", "0"),
             };
-            let path = format!("{}?{}{page}", context.path, context.selector());
             let body = context.requests.open(&path, context.accept(true), true).await?;
             let page = read_page(context, body).await?;
             if let Some(each) = page.bytes.checked_div(page.objects) {
@@ -378,7 +369,7 @@ impl Machine {
                 self.resume = Some(page.metadata.resource_version);
                 return Ok(Turned::Listed);
             }
-            token = percent(&page.metadata.next);
+            token = page.metadata.next;
         }
     }
 

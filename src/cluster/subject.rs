@@ -1,5 +1,6 @@
 //! What a stream is about and whom it tells: what all of [`super::stream`] and [`super::pages`] share.
 
+use super::address::Path;
 use super::refusal::Refusal;
 use super::requests::{JSON, METADATA, METADATA_LIST, Requests};
 use super::timing::Timing;
@@ -19,8 +20,8 @@ const WATCH_SECONDS: u64 = 290;
 pub(super) struct StreamContext {
     pub(super) id: StreamId,
     pub(super) requests: Requests,
-    /// URL path of the collection.
-    pub(super) path: String,
+    /// Path of the collection.
+    pub(super) path: Path,
     pub(super) deltas: mpsc::Sender<Delta>,
     /// Whether the link is up; streams wait while it is not.
     pub(super) up: watch::Receiver<bool>,
@@ -71,8 +72,13 @@ impl StreamContext {
         self.whole && self.id.kind.kind().family == Family::Report
     }
 
-    pub(super) fn selector(&self) -> &'static str {
-        self.id.kind.kind().selector
+    /// Path of the objects that are wanted of the collection.
+    pub(super) fn wanted(&self) -> Path {
+        let path = self.path.clone();
+        match self.id.kind.kind().selector {
+            Some((parameter, value)) => path.with(parameter, value),
+            None => path,
+        }
     }
 
     pub(super) fn accept(&self, list: bool) -> &'static str {

@@ -3,6 +3,7 @@
 //! A Table of 12,500 reports is 2.8 MB where the reports are 96 MB. The columns are the CRD's `additionalPrinterColumns`
 //! (wgpolicyk8s.io v1alpha2 and openreports.io v1alpha1: PASS FAIL WARN ERROR SKIP).
 
+use super::address::Path;
 use super::refusal::Refusal;
 use super::requests::{Requests, TABLE};
 use crate::domain::{FindingResult, Tally};
@@ -128,8 +129,8 @@ impl<'de, T: Loose> Visitor<'de> for PartVisitor<T> {
 }
 
 /// The sum of all reports' summaries under `path`; `None` if the server prints no such columns.
-pub(super) async fn summaries(requests: &Requests, path: &str) -> Result<Option<Tally>, Refusal> {
-    let path = format!("{path}?resourceVersion=0&includeObject=None");
+pub(super) async fn summaries(requests: &Requests, path: &Path) -> Result<Option<Tally>, Refusal> {
+    let path = path.clone().with("resourceVersion", "0").with("includeObject", "None");
     let body = requests.get(&path, TABLE).await?;
     read(&body).map_err(|error| Refusal::Server(format!("{path}: the answer cannot be read: {error}")))
 }

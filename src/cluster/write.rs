@@ -6,10 +6,10 @@
 //! Every write says `fieldValidation=Strict`: a field that this server does not know is refused instead of dropped (Kubernetes 1.25 and later; Kyverno
 //! has no conversion between its versions, so a dropped field may be the mode).
 
-use super::pages::percent;
+use super::address::{Address, Path};
 use super::refusal::{Refusal, deepest};
 use super::requests::{AGENT, JSON, Requests, collect};
-use super::station::Named;
+use super::station::{KUBE_SYSTEM, Named};
 use crate::domain::secret::mask;
 use crate::kinds::FIELD_MANAGER;
 use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT, WARNING};
@@ -23,43 +23,6 @@ use tokio::time::timeout;
 
 /// A write that meets webhooks may take as long as these may (Kyverno's `webhookTimeout` is 10 s; 30 s is the most that Kubernetes allows).
 const LIMIT: Duration = Duration::from_secs(35);
-
-/// Where an object is.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Address {
-    /// API group; empty for the core group.
-    pub group: String,
-    /// Version.
-    pub version: String,
-    /// Plural, as in URLs.
-    pub plural: String,
-    /// Namespace; empty for cluster-wide objects.
-    pub namespace: String,
-    /// Name.
-    pub name: String,
-}
-
-impl Address {
-    fn collection(&self) -> String {
-        let root = if self.group.is_empty() { format!("/api/{}", self.version) } else { format!("/apis/{}/{}", self.group, self.version) };
-        let namespace = if self.namespace.is_empty() { String::new() } else { format!("/namespaces/{}", percent(&self.namespace)) };
-        format!("{root}{namespace}/{}", self.plural)
-    }
-
-    fn object(&self) -> String {
-        format!("{}/{}", self.collection(), percent(&self.name))
-    }
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/", self.plural)?;
-        if !self.namespace.is_empty() {
-            write!(f, "{}/", self.namespace)?;
-        }
-        f.write_str(&self.name)
-    }
-}
 
 /// What is written.
 #[derive(Debug, Clone, PartialEq)]
@@ -125,8 +88,11 @@ pub async fn write(signals: &super::Signals, address: &Address, write: &Write, d
 /// A [`Refusal`], also while the environment is not connected.
 pub async fn read(signals: &super::Signals, address: &Address) -> Result<Option<Value>, Refusal> {
     let requests = connected(signals)?;
-    match requests.json::<Value>(&address.object(), JSON).await {
-        Ok(object) => Ok(Some(object)),
+    match requests.json::<Value>(&address.object()?, JSON).await {
+        Ok(object) => match address.mismatch(&object) {
+            None => Ok(Some(object)),
+            Some(why) => Err(Refusal::Server(why)),
+        },
         Err(Refusal::NotFound(_)) => Ok(None),
         Err(refusal) => Err(refusal),
     }
@@ -137,7 +103,7 @@ pub async fn read(signals: &super::Signals, address: &Address) -> Result<Option<
 /// # Errors
 /// A [`Refusal`], also while the environment is not connected.
 pub async fn cluster_uid(signals: &super::Signals) -> Result<String, Refusal> {
-    let named: Named = connected(signals)?.json("/api/v1/namespaces/kube-system", JSON).await?;
+    let named: Named = connected(signals)?.json(&Path::fixed(KUBE_SYSTEM), JSON).await?;
     Ok(named.metadata.uid)
 }
 
@@ -161,7 +127,7 @@ pub async fn whoami(signals: &super::Signals) -> Option<String> {
 /// # Errors
 /// A [`Refusal`], also while the environment is not connected.
 pub async fn schema(signals: &super::Signals, group: &str, version: &str) -> Result<Value, Refusal> {
-    connected(signals)?.json(&format!("/openapi/v3/apis/{group}/{version}"), JSON).await
+    connected(signals)?.json(&Path::schema(group, version)?, JSON).await
 }
 
 fn connected(signals: &super::Signals) -> Result<Requests, Refusal> {
@@ -181,29 +147,34 @@ async fn send(requests: &Requests, address: &Address, write: &Write, dry_run: bo
         return Err(refused(head.status, &body));
     }
     let object = serde_json::from_slice(&body).map_err(|error| WriteError::Unknown(format!("the answer cannot be read: {error}")))?;
+    // A deletion is answered with the object or with a Status, a review with no name.
+    let is_named = !matches!(write, Write::Delete { .. }) && !address.name.is_empty();
+    if let Some(why) = is_named.then(|| address.mismatch(&object)).flatten() {
+        return Err(WriteError::Unknown(why));
+    }
     Ok(Written { object, warnings: warnings(&head.headers) })
 }
 
 fn request(address: &Address, write: &Write, dry_run: bool) -> Result<Request<Body>, Box<dyn Error + Send + Sync>> {
     let (method, path, kind, body) = match write {
-        Write::Create(object) => (Method::POST, address.collection(), JSON, object.clone()),
-        Write::Patch(patch) => (Method::PATCH, address.object(), "application/json-patch+json", patch.clone()),
-        Write::Replace(object) => (Method::PUT, address.object(), JSON, object.clone()),
+        Write::Create(object) => (Method::POST, address.collection()?, JSON, object.clone()),
+        Write::Patch(patch) => (Method::PATCH, address.object()?, "application/json-patch+json", patch.clone()),
+        Write::Replace(object) => (Method::PUT, address.object()?, JSON, object.clone()),
         Write::Delete { uid, resource_version } => {
             // Where a deletion has a body, API servers read its options from there alone (kubernetes/apiserver pkg/endpoints/handlers/delete.go):
             // `dryRun` in the query would be overlooked, and the object deleted.
             let dry_run: &[&str] = if dry_run { &["All"] } else { &[] };
             let preconditions = json!({"uid": uid, "resourceVersion": resource_version});
             let options = json!({"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": preconditions, "dryRun": dry_run});
-            (Method::DELETE, address.object(), JSON, options)
+            (Method::DELETE, address.object()?, JSON, options)
         }
     };
-    let query = match (&method, dry_run) {
-        (&Method::DELETE, _) => String::new(),
-        (_, false) => format!("?fieldManager={FIELD_MANAGER}&fieldValidation=Strict"),
-        (_, true) => format!("?fieldManager={FIELD_MANAGER}&fieldValidation=Strict&dryRun=All"),
+    let path = match (&method, dry_run) {
+        (&Method::DELETE, _) => path,
+        (_, false) => path.with("fieldManager", FIELD_MANAGER).with("fieldValidation", "Strict"),
+        (_, true) => path.with("fieldManager", FIELD_MANAGER).with("fieldValidation", "Strict").with("dryRun", "All"),
     };
-    let request = Request::builder().method(method).uri(format!("{path}{query}"));
+    let request = Request::builder().method(method).uri(path.uri()?);
     let request = request.header(ACCEPT, JSON).header(CONTENT_TYPE, kind).header(USER_AGENT, AGENT);
     Ok(request.body(Body::from(serde_json::to_vec(&body)?))?)
 }
@@ -271,7 +242,7 @@ mod tests {
 
     fn address() -> Address {
         let text = str::to_owned;
-        Address { group: text("kyverno.io"), version: text("v1"), plural: text("policies"), namespace: text("team a"), name: text("p") }
+        Address { group: text("kyverno.io"), version: text("v1"), plural: text("policies"), namespace: text("team-a"), name: text("p:q") }
     }
 
     #[test]
@@ -281,12 +252,12 @@ mod tests {
             format!("{} {}", request.method(), request.uri())
         };
         let names = "fieldManager=policydeck&fieldValidation=Strict";
-        let root = "/apis/kyverno.io/v1/namespaces/team%20a/policies";
+        let root = "/apis/kyverno.io/v1/namespaces/team-a/policies";
         assert_eq!(of(Write::Create(json!({})), true), format!("POST {root}?{names}&dryRun=All"));
-        assert_eq!(of(Write::Patch(json!([])), false), format!("PATCH {root}/p?{names}"));
-        assert_eq!(of(Write::Replace(json!({})), false), format!("PUT {root}/p?{names}"));
+        assert_eq!(of(Write::Patch(json!([])), false), format!("PATCH {root}/p%3Aq?{names}"));
+        assert_eq!(of(Write::Replace(json!({})), false), format!("PUT {root}/p%3Aq?{names}"));
         let delete = Write::Delete { uid: "u".to_owned(), resource_version: "7".to_owned() };
-        assert_eq!(of(delete, true), format!("DELETE {root}/p"));
+        assert_eq!(of(delete, true), format!("DELETE {root}/p%3Aq"));
     }
 
     #[test]

@@ -87,8 +87,8 @@ pub struct Kind {
     pub namespaced: bool,
     /// What its objects are to us.
     pub family: Family,
-    /// Narrows what is asked for: a query parameter that ends with `&`; empty for all objects.
-    pub selector: &'static str,
+    /// Narrows what is requested: a query parameter and its value; `None` for all objects.
+    pub selector: Option<(&'static str, &'static str)>,
     reader: Reader,
 }
 
@@ -125,7 +125,7 @@ const KYVERNO: &str = "kyverno.io";
 const CEL: &str = "policies.kyverno.io";
 const ADMISSION: &str = "admissionregistration.k8s.io";
 /// What Kyverno generates carries this label (Kyverno `pkg/admissionpolicy/builder.go`).
-const GENERATED: &str = "labelSelector=app.kubernetes.io%2Fmanaged-by%3Dkyverno&";
+const GENERATED: &str = "app.kubernetes.io/managed-by=kyverno";
 
 // `kyverno.io/v2beta1` of the policies lacks fields that v1 has, and none that v1 lacks: it is read only where nothing else is served.
 const V1: &[&str] = &["v1", "v2beta1"];
@@ -164,16 +164,17 @@ pub static REGISTRY: &[Kind] = &[
     other("openreports.io", "Report", "reports", &["v1alpha1"], NAMESPACED, Family::Report),
     other("openreports.io", "ClusterReport", "clusterreports", &["v1alpha1"], CLUSTER, Family::Report),
     // Of events only Kyverno's admission controller's: they tell refused admissions.
-    other("", "Event", "events", &["v1"], NAMESPACED, Family::Event).only("fieldSelector=reportingComponent%3Dkyverno-admission&"),
+    other("", "Event", "events", &["v1"], NAMESPACED, Family::Event).only("fieldSelector", "reportingComponent=kyverno-admission"),
     other("", "Namespace", "namespaces", &["v1"], CLUSTER, Family::Namespace),
     // Each by its name, so that a right to that one object is enough.
     other(ADMISSION, "ValidatingWebhookConfiguration", "validatingwebhookconfigurations", &["v1"], CLUSTER, Family::Webhooks)
-        .only("fieldSelector=metadata.name%3Dkyverno-resource-validating-webhook-cfg&"),
+        .only("fieldSelector", "metadata.name=kyverno-resource-validating-webhook-cfg"),
     other(ADMISSION, "MutatingWebhookConfiguration", "mutatingwebhookconfigurations", &["v1"], CLUSTER, Family::Webhooks)
-        .only("fieldSelector=metadata.name%3Dkyverno-resource-mutating-webhook-cfg&"),
-    other(ADMISSION, "ValidatingAdmissionPolicy", "validatingadmissionpolicies", &["v1"], CLUSTER, Family::Native).only(GENERATED),
+        .only("fieldSelector", "metadata.name=kyverno-resource-mutating-webhook-cfg"),
+    other(ADMISSION, "ValidatingAdmissionPolicy", "validatingadmissionpolicies", &["v1"], CLUSTER, Family::Native)
+        .only("labelSelector", GENERATED),
     other(ADMISSION, "ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings", &["v1"], CLUSTER, Family::Binding)
-        .only(GENERATED),
+        .only("labelSelector", GENERATED),
     other("", "Pod", "pods", &["v1"], NAMESPACED, Family::Owner),
     other("apps", "ReplicaSet", "replicasets", &["v1"], NAMESPACED, Family::Owner),
     other("batch", "Job", "jobs", &["v1"], NAMESPACED, Family::Owner),
@@ -191,7 +192,7 @@ const fn policy(
     namespaced: bool,
     read: fn(&Kind, &Value) -> Result<Policy, Unreadable>,
 ) -> Kind {
-    Kind { group, kind, plural, versions, namespaced, family: Family::Policy, selector: "", reader: Reader::Policy(read) }
+    Kind { group, kind, plural, versions, namespaced, family: Family::Policy, selector: None, reader: Reader::Policy(read) }
 }
 
 const fn exception(
@@ -201,7 +202,16 @@ const fn exception(
     versions: &'static [&'static str],
     read: fn(&Kind, &Value) -> Result<Exception, Unreadable>,
 ) -> Kind {
-    Kind { group, kind, plural, versions, namespaced: NAMESPACED, family: Family::Exception, selector: "", reader: Reader::Exception(read) }
+    Kind {
+        group,
+        kind,
+        plural,
+        versions,
+        namespaced: NAMESPACED,
+        family: Family::Exception,
+        selector: None,
+        reader: Reader::Exception(read),
+    }
 }
 
 const fn other(
@@ -212,7 +222,7 @@ const fn other(
     namespaced: bool,
     family: Family,
 ) -> Kind {
-    Kind { group, kind, plural, versions, namespaced, family, selector: "", reader: Reader::None }
+    Kind { group, kind, plural, versions, namespaced, family, selector: None, reader: Reader::None }
 }
 
 /// A kind of the registry, as one byte: its place there.
@@ -263,8 +273,8 @@ impl KindId {
 
 impl Kind {
     /// The same, narrowed to some objects.
-    const fn only(mut self, selector: &'static str) -> Self {
-        self.selector = selector;
+    const fn only(mut self, parameter: &'static str, value: &'static str) -> Self {
+        self.selector = Some((parameter, value));
         self
     }
 

@@ -98,7 +98,7 @@ impl Admission {
     /// Everything that policies are judged by.
     pub(super) fn path(&self, streams: &Streams) -> AdmissionPath<'_> {
         let webhooks = |name: &str| {
-            let kind = KindId::of_family(Family::Webhooks).find(|kind| kind.kind().selector.contains(name));
+            let kind = KindId::of_family(Family::Webhooks).find(|kind| kind.kind().selector.is_some_and(|(_, value)| value.contains(name)));
             let Some(kind) = kind else { return Seen::Missing };
             seen(streams, kind, || self.webhooks.get(kind, "", name))
         };
