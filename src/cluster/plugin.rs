@@ -89,7 +89,7 @@ async fn run_within(limit: Duration, exec: &ExecConfig) -> Result<Credentials, R
 }
 
 fn start(exec: &ExecConfig) -> std::io::Result<(Child, Group)> {
-    let mut command = child::detached(exec.command.as_deref().unwrap_or_default());
+    let mut command = child::detached(exec.command.as_deref().unwrap_or_default())?;
     command.args(exec.args.iter().flatten());
     for variable in exec.env.iter().flatten() {
         if let (Some(name), Some(value)) = (variable.get("name"), variable.get("value")) {

@@ -81,7 +81,7 @@ impl Git {
     }
 
     pub(super) async fn call(&self, call: Call<'_>) -> Result<Answer, GitError> {
-        let mut command = Command::new(&self.program);
+        let mut command = self.command()?;
         command.args(["-c", "user.useConfigOnly=true", "-c", "gc.autoDetach=false", "-c", "advice.pushUpdateRejected=false"]);
         command.args(call.args).current_dir(call.folder);
         for variable in THEIRS {
@@ -101,9 +101,14 @@ impl Git {
         run(command, &call).await
     }
 
+    /// The program, not one that happens to be in the folder where it is run.
+    fn command(&self) -> Result<Command, GitError> {
+        child::find(&self.program).map(Command::new).map_err(|error| cannot_run(&error))
+    }
+
     /// Whether the user has configured their own ssh.
     async fn has_ssh(&self, folder: &Path) -> bool {
-        let mut command = Command::new(&self.program);
+        let Ok(mut command) = self.command() else { return false };
         command
             .args(["config", "--get", "core.sshCommand"])
             .current_dir(folder)
@@ -119,10 +124,7 @@ impl Git {
 async fn run(mut command: Command, call: &Call<'_>) -> Result<Answer, GitError> {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let what = call.args.iter().find(|word| !word.starts_with('-')).copied().unwrap_or("git");
-    let (mut child, group) = Group::start(command).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => GitError::Missing,
-        _ => GitError::Lost(format!("git {what} cannot be run: {error}")),
-    })?;
+    let (mut child, group) = Group::start(command).map_err(|error| cannot_run(&error))?;
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let (mut out, mut err) = (Kept::new(call.most), Kept::new(COMPLAINTS));
     let pipes = async {
@@ -138,6 +140,13 @@ async fn run(mut command: Command, call: &Call<'_>) -> Result<Answer, GitError> 
         return Err(GitError::Said { tried: format!("git {what}"), words: format!("it says more than {} MiB", call.most >> 20) });
     }
     Ok(Answer { ok: status.success(), out: out.bytes, words: words(&err.bytes) })
+}
+
+fn cannot_run(error: &std::io::Error) -> GitError {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => GitError::Missing,
+        _ => GitError::Lost(format!("git cannot be run: {error}")),
+    }
 }
 
 async fn feed(stdin: Option<impl AsyncWrite + Unpin>, input: &[u8]) {
