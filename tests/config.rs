@@ -408,6 +408,20 @@ fn no_error_repeats_a_value() {
 }
 
 #[test]
+fn a_repository_is_an_address_and_no_command() {
+    let of = |repo: &str| {
+        settings::parse("f", &with(&format!("git = {{ repo = \"{repo}\" }}")), &[]).map(drop).map_err(|problems| problems.to_string())
+    };
+    for good in ["git@example.com:p.git", "https://example.com/p.git", "../p", "/srv/p", "codecommit::eu-west-1://p"] {
+        assert_eq!(of(good), Ok(()), "{good}");
+    }
+    for bad in ["--upload-pack=x", "-p", "ext::sh -c x", " ext::sh -c x", "fd::3", "a\\nb", "a\\u0000b"] {
+        let said = of(bad).unwrap_err();
+        assert!(said.contains("environments[0].git.repo") && said.contains("is not the address of a repository"), "{bad}: {said}");
+    }
+}
+
+#[test]
 fn several_errors_are_reported_at_once_in_the_order_of_the_file() {
     let found = problems(
         "[[environments]]\nname = \"all\"\ncontext = \"c\"\nspeed = 1\nsteps = [{ mode = \"enforce\", soak = \"x\" }]\n[keys]\nx = \"\"\n",

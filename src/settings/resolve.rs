@@ -184,6 +184,11 @@ impl Resolver<'_> {
         if entry.repo.trim().is_empty() {
             self.wrong(&format!("{path}.repo"), "is empty", "Name the repository's URL or path.");
         }
+        // What git would take for an option, or run as a command (gitremote-helpers(7)).
+        let is_command = ["ext::", "fd::"].iter().any(|helper| entry.repo.trim_start().starts_with(helper));
+        if is_command || entry.repo.starts_with('-') || entry.repo.contains(char::is_control) {
+            self.wrong(&format!("{path}.repo"), "is not the address of a repository", "Name the repository's URL or path.");
+        }
         let folder = entry.path.unwrap_or_default();
         if folder.starts_with('/') || folder.split('/').any(|part| part == "..") {
             self.wrong(&format!("{path}.path"), "leaves the repository", "Name a folder relative to the repository's top.");
