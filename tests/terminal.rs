@@ -372,3 +372,13 @@ fn a_panic_in_the_engine_gives_the_terminal_back_and_is_reported() {
     // The report came after the screen was left, and nothing of the screen came after it.
     assert!(!complaints.contains("\u{1b}[?") && !screen.contains("POLICY"), "{complaints}\n{screen}");
 }
+
+#[test]
+#[cfg(debug_assertions)]
+fn a_panic_in_one_environment_is_shown_and_leaves_the_screen_and_the_others() {
+    let mut demo = Demo::start(&[("POLICYDECK_REHEARSE_PANIC", "1500@station/dev")]);
+    demo.session.until("dev has ended", |screen| screen.contents().contains("internal error in src/cluster/contained.rs"));
+    demo.session.keys(":q\r");
+    let (_, status, complaints) = demo.ended();
+    assert_eq!((status, complaints.as_str()), (0, ""));
+}

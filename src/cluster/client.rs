@@ -6,18 +6,20 @@
 //! Over HTTP/2, as kubectl speaks it, they share one, which is also asked for a sign of life while nothing arrives. Reports stay on connections of
 //! their own: a Go server needs about a tenth more time to send a big list in the frames of HTTP/2, and a slow reader of one holds up nothing else.
 
+use super::contained::{Executor, contain};
 use http::Uri;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
-use kube::client::{Body, ConfigExt};
+use hyper_util::rt::TokioTimer;
+use kube::client::{Body, ClientBuilder, ConfigExt};
 use kube::{Client, Config};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
+use tower::layer::layer_fn;
 use tower::{BoxError, Service, ServiceBuilder};
 use tower_http::decompression::DecompressionLayer;
 
@@ -42,12 +44,12 @@ pub(super) struct Clients {
 }
 
 impl Clients {
-    /// From a configuration whose credentials are at hand.
-    pub(super) fn new(config: &Config) -> kube::Result<Self> {
-        let distance = Distance::default();
+    /// From a configuration whose credentials are at hand, for the environment of that name.
+    pub(super) fn new(config: &Config, environment: &Arc<str>) -> kube::Result<Self> {
+        let (distance, executor) = (Distance::default(), Executor(Arc::clone(environment)));
         if config.proxy_url.is_some() || config.tls_server_name.is_some() {
             // Tunnels and other names are kube's business.
-            let client = Client::try_from(config.clone())?;
+            let client = ClientBuilder::try_from((config.clone(), executor))?.with_layer(&layer_fn(Careful)).build();
             return Ok(Self { shared: client.clone(), bulk: client, distance });
         }
         let tls = config.rustls_client_config()?;
@@ -57,7 +59,7 @@ impl Clients {
         tcp.set_connect_timeout(config.connect_timeout);
         let tcp = Timed { tcp, distance: distance.clone() };
         let connector = || HttpsConnectorBuilder::new().with_tls_config(tls.clone()).https_or_http();
-        let mut builder = legacy::Client::builder(TokioExecutor::new());
+        let mut builder = legacy::Client::builder(executor);
         builder.timer(TokioTimer::new()).pool_timer(TokioTimer::new());
         builder.http2_initial_stream_window_size(WINDOW).http2_initial_connection_window_size(WINDOWS);
         builder.http2_keep_alive_interval(PING).http2_keep_alive_timeout(PONG);
@@ -77,6 +79,7 @@ type Http = legacy::Client<HttpsConnector<Timed>, Body>;
 /// Address, credentials and headers around a client, and answers decompressed.
 fn layered(config: &Config, http: Http) -> kube::Result<Client> {
     let service = ServiceBuilder::new()
+        .layer_fn(Careful)
         .layer(config.base_uri_layer())
         .layer(DecompressionLayer::new())
         .option_layer(config.auth_layer()?)
@@ -84,6 +87,31 @@ fn layered(config: &Config, http: Http) -> kube::Result<Client> {
         .map_err(BoxError::from)
         .service(http);
     Ok(Client::new(service, config.default_namespace.clone()))
+}
+
+/// Takes requests for a service that may panic over them: kube calls it in a task of its own, which serves all requests of the client.
+#[derive(Debug, Clone)]
+struct Careful<S>(S);
+
+impl<S, R> Service<R> for Careful<S>
+where
+    S: Service<R, Error = BoxError>,
+    S::Future: Send + 'static,
+{
+    type Response = S::Response;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<S::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        contain(|| self.0.poll_ready(cx)).unwrap_or_else(|error| Poll::Ready(Err(error.into())))
+    }
+
+    fn call(&mut self, request: R) -> Self::Future {
+        match contain(|| self.0.call(request)) {
+            Ok(answer) => Box::pin(answer),
+            Err(error) => Box::pin(async move { Err(error.into()) }),
+        }
+    }
 }
 
 /// How long the fastest connection attempt took, in microseconds; the most there is before the first.

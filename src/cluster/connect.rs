@@ -4,6 +4,7 @@
 
 use super::ClusterSpec;
 use super::client::Clients;
+use super::contained::{contain, contained};
 use super::kubeconfig::{Concern, choose, is_in_cluster};
 use super::plugin;
 use super::refusal::{Refusal, outline};
@@ -15,6 +16,7 @@ use http::Uri;
 use jiff::Timestamp;
 use kube::config::{Config, ExecConfig, KubeConfigOptions};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
@@ -46,6 +48,10 @@ pub(super) struct Connection {
 
 /// Builds the client of an environment.
 pub(super) async fn connect(spec: &ClusterSpec) -> Result<Connection, Refusal> {
+    contained("login", &spec.name, build(spec)).await.unwrap_or_else(|error| Err(error.into()))
+}
+
+async fn build(spec: &ClusterSpec) -> Result<Connection, Refusal> {
     let (mut config, chosen) = configure(spec).await?;
     let (context, concern) = chosen.unzip();
     config.connect_timeout = Some(spec.request_timeout.min(Duration::from_secs(10)));
@@ -72,13 +78,13 @@ pub(super) async fn connect(spec: &ClusterSpec) -> Result<Connection, Refusal> {
     let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
     let insecure = insecure(&config);
     // Files are read, and old kinds of plugins are run.
-    let runtime = tokio::runtime::Handle::current();
+    let (runtime, name) = (tokio::runtime::Handle::current(), Arc::clone(&spec.name));
     let built = tokio::task::spawn_blocking(move || {
         let _entered = runtime.enter();
-        Clients::new(&config)
+        contain(|| Clients::new(&config, &name))
     });
     let clients = match timeout(LIMIT, built).await {
-        Ok(Ok(clients)) => clients.map_err(|error| match Refusal::from_kube(&error) {
+        Ok(Ok(clients)) => clients?.map_err(|error| match Refusal::from_kube(&error) {
             // The text of a certificate or a key that cannot be read is not repeated.
             Refusal::Unreachable(_) => Refusal::Invalid(outline(&error)),
             other => other,
@@ -109,14 +115,16 @@ async fn configure(spec: &ClusterSpec) -> Result<(Config, Option<(String, Concer
     }
     let spec = spec.clone();
     let chosen = tokio::task::spawn_blocking(move || {
-        let mut chosen = choose(&spec)?;
-        chosen.check_files()?;
-        let concern = chosen.concern();
-        chosen.take_untidy_token();
-        Ok((concern, chosen))
+        contain(|| {
+            let mut chosen = choose(&spec)?;
+            chosen.check_files()?;
+            let concern = chosen.concern();
+            chosen.take_untidy_token();
+            Ok((concern, chosen))
+        })
     });
     let chosen = timeout(LIMIT, chosen).await.map_err(|_| Refusal::Invalid("the kubeconfig cannot be read: no answer".to_owned()))?;
-    let (concern, chosen) = chosen.map_err(|_| Refusal::Invalid("the kubeconfig cannot be read".to_owned()))?.map_err(Refusal::Invalid)?;
+    let (concern, chosen) = chosen.map_err(|_| Refusal::Invalid("the kubeconfig cannot be read".to_owned()))??.map_err(Refusal::Invalid)?;
     let names_proxy = chosen.names_proxy();
     let options = KubeConfigOptions { context: Some(chosen.context.clone()), ..KubeConfigOptions::default() };
     let config = Config::from_custom_kubeconfig(chosen.kubeconfig, &options).await;

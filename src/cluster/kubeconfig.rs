@@ -3,6 +3,7 @@
 //! What lives here: reading and choosing, and a task that looks at the files every few seconds. What does not: clients ([`super::connect`]).
 
 use super::ClusterSpec;
+use super::contained::contain;
 use super::refusal::{deepest, outline};
 use crate::files::{Stamp, content, readable, stamp};
 use kube::config::{AuthInfo, Cluster, Kubeconfig, KubeconfigError};
@@ -251,7 +252,8 @@ pub(super) async fn follow(spec: ClusterSpec, concern: watch::Sender<Option<Conc
         }
         // A home folder may be on a network that hangs: nothing waits for it but this.
         let look = tokio::task::spawn_blocking(move || {
-            let seen = looker.look();
+            // What cannot be read is no news.
+            let seen = contain(|| looker.look()).ok().flatten();
             (looker, seen)
         });
         let Ok((back, seen)) = look.await else { return };

@@ -11,6 +11,7 @@ mod answers;
 mod client;
 mod clock;
 mod connect;
+mod contained;
 mod discover;
 mod event_ttl;
 mod flags;
@@ -38,10 +39,11 @@ mod write;
 
 pub use address::Address;
 pub use clock::ServerClock;
+pub use contained::{InternalError, contained, is_contained, watch};
 pub use object::read_object;
 pub use prometheus::{PrometheusClient, Unanswered};
 pub use refusal::Refusal;
-pub use station::{Signals, Station};
+pub use station::Signals;
 pub use timing::Timing;
 pub use write::{Write, WriteError, Written, cluster_uid, read, schema, whoami, write};
 

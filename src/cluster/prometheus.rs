@@ -6,6 +6,7 @@
 
 use super::address::Path;
 use super::client::Clients;
+use super::contained::{InternalError, contain};
 use super::refusal::{deepest, outline};
 use crate::domain::clean;
 use crate::domain::secret::mask;
@@ -21,6 +22,7 @@ use kube::Config;
 use kube::client::Body;
 use serde::Deserialize;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -64,10 +66,11 @@ impl PrometheusClient {
     /// The token or the certificates cannot be read.
     pub async fn connect(settings: &Prometheus) -> Result<Self, Unanswered> {
         let settings = settings.clone();
-        let built = tokio::task::spawn_blocking(move || Self::build(&settings));
+        let built = tokio::task::spawn_blocking(move || contain(|| Self::build(&settings)));
         let stopped = |_| Unanswered("is not asked any more: the program ends".to_owned());
         let late = |_| Unanswered("cannot be asked: the files of token or certificates cannot be read in time".to_owned());
-        timeout(PATIENCE, built).await.map_err(late)?.map_err(stopped)?
+        let broken = |error: InternalError| Unanswered(format!("cannot be asked: {error}"));
+        timeout(PATIENCE, built).await.map_err(late)?.map_err(stopped)?.map_err(broken)?
     }
 
     fn build(settings: &Prometheus) -> Result<Self, Unanswered> {
@@ -90,7 +93,7 @@ impl PrometheusClient {
             let value = HeaderValue::from_str(tenant).map_err(|_| invalid("its tenant cannot be sent as a header"))?;
             headers.push((HeaderName::from_static("x-scope-orgid"), value));
         }
-        let clients = Clients::new(&config).map_err(|error| invalid(&outline(&error)))?;
+        let clients = Clients::new(&config, &Arc::from("prometheus")).map_err(|error| invalid(&outline(&error)))?;
         Ok(Self { client: clients.bulk, headers, patience: PATIENCE })
     }
 

@@ -44,6 +44,12 @@ impl fmt::Display for Refusal {
     }
 }
 
+impl From<super::contained::InternalError> for Refusal {
+    fn from(error: super::contained::InternalError) -> Self {
+        Self::Invalid(error.to_string())
+    }
+}
+
 /// The longest wait that is taken from a server; more is a mistake, and would look like a loss.
 const LONGEST_WAIT: Duration = Duration::from_secs(600);
 

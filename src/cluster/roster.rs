@@ -5,6 +5,7 @@
 
 use super::address::Path;
 use super::connect::Connection;
+use super::contained::{InternalError, contained};
 use super::discover::{Discovery, Served, is_on_demand, path};
 use super::refusal::Refusal;
 use super::requests::METADATA_LIST;
@@ -20,7 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::Instant;
 
 /// How long a kind that was served must stay away before it counts as gone. An API server that restarts answers before it serves its
@@ -28,7 +29,7 @@ use tokio::time::Instant;
 const GONE_AFTER: Duration = Duration::from_secs(8);
 /// Streams that run.
 pub(super) struct Running {
-    pub(super) tasks: JoinSet<(StreamId, Ended)>,
+    pub(super) tasks: JoinSet<(StreamId, Result<Ended, InternalError>)>,
     pub(super) handles: BTreeMap<StreamId, (AbortHandle, &'static str)>,
     /// Kinds that were found not served, and told so; with why, where they are served in other versions.
     pub(super) missing: BTreeMap<KindId, Option<String>>,
@@ -226,21 +227,21 @@ impl Station {
             summaries: self.spec.summaries,
             timing: self.spec.timing,
         };
-        let named = id.clone();
-        let handle = running.tasks.spawn(async move { (named, run(context, place).await) });
+        let (named, environment) = (id.clone(), Arc::clone(&self.spec.name));
+        let handle = running.tasks.spawn(async move { (named, contained("stream", &environment, run(context, place)).await) });
         running.handles.insert(id, (handle, version));
     }
 
     /// A stream ended: its kind is not served any more, which discovery will confirm or correct.
-    pub(super) async fn stream_ended(&mut self, running: &mut Running, ended: Result<(StreamId, Ended), tokio::task::JoinError>) {
+    pub(super) async fn stream_ended(&mut self, running: &mut Running, ended: Result<(StreamId, Result<Ended, InternalError>), JoinError>) {
         match ended {
-            Ok((id, Ended::NotServed)) => {
+            Ok((id, Ok(Ended::NotServed))) => {
                 running.handles.remove(&id);
                 running.vanished.entry(id.kind).or_insert_with(Instant::now);
                 let _ = self.tell(Delta::Stream(id, StreamEvent::State(Sync::Stale { since: now() }))).await;
             }
-            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            Ok((_, Ended::Unwanted)) | Err(_) => {}
+            Ok((_, Err(error))) => std::panic::resume_unwind(Box::new(error)),
+            Ok((_, Ok(Ended::Unwanted))) | Err(_) => {}
         }
     }
 

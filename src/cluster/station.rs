@@ -15,6 +15,7 @@ use super::address::Path;
 use super::answers::{self, Location};
 use super::clock::ServerClock;
 use super::connect::{Connection, connect};
+use super::contained::contained;
 use super::discover::{Discovery, Served};
 use super::event_ttl;
 use super::kubeconfig::{Concern, follow, is_in_cluster};
@@ -90,7 +91,7 @@ impl std::fmt::Debug for Requests {
 }
 
 /// See the module.
-pub struct Station {
+pub(super) struct Station {
     pub(super) spec: ClusterSpec,
     pub(super) deltas: mpsc::Sender<Delta>,
     pub(super) signals: Signals,
@@ -145,7 +146,7 @@ pub(super) struct Version {
 
 impl Station {
     /// A station that will tell `deltas`.
-    pub fn new(spec: ClusterSpec, deltas: mpsc::Sender<Delta>, signals: Signals) -> Self {
+    pub(super) fn new(spec: ClusterSpec, deltas: mpsc::Sender<Delta>, signals: Signals) -> Self {
         Self {
             spec,
             deltas,
@@ -166,13 +167,18 @@ impl Station {
     /// Runs until nobody listens any more.
     ///
     /// # Panics
-    /// A panic in a stream is passed on: it must end the program, not leave one kind silently dead.
-    pub async fn run(mut self) {
+    /// A panic in a stream is passed on: it must end the environment, not leave one kind silently dead.
+    pub(super) async fn run(mut self) {
         let mut looking = JoinSet::new();
         if !is_in_cluster(&self.spec) {
             let concern = watch::Sender::new(None);
             self.kubeconfig = concern.subscribe();
-            looking.spawn(follow(self.spec.clone(), concern));
+            let (spec, name) = (self.spec.clone(), Arc::clone(&self.spec.name));
+            looking.spawn(async move {
+                if let Err(error) = contained("kubeconfig", &name, follow(spec, concern)).await {
+                    tracing::error!(environment = %name, %error, "the kubeconfig is not followed any more");
+                }
+            });
             // The first look is no news. Where it hangs, so does what comes next, which says so.
             let _ = timeout(Duration::from_secs(1), self.kubeconfig.changed()).await;
         }

@@ -1,6 +1,6 @@
 //! The task that owns one environment's state: folds deltas in, publishes views, answers questions.
 
-use crate::cluster::Signals;
+use crate::cluster::{Signals, contained};
 use crate::domain::{Exception, Mode, Policy, PolicyKey};
 use crate::fleet::delta::Delta;
 use crate::fleet::query::{BlockedRow, ExceptionUses, FindingQuery, FindingRow, OldestResult, PolicyRow, WouldBlock};
@@ -41,6 +41,19 @@ pub(super) enum Question {
     ExceptionsAlone(oneshot::Sender<Vec<Arc<Exception>>>),
 }
 
+/// Runs a task until the station or all handles are gone. A panic in it ends this environment: what was known stays, and the view says why it is old.
+pub(super) async fn attend(task: EnvironmentTask, name: Arc<str>, deltas: mpsc::Receiver<Delta>, questions: mpsc::Receiver<Question>) {
+    let (place, fleet) = (task.place, task.fleet.clone());
+    if let Err(error) = contained("state", &name, task.run(deltas, questions)).await {
+        tracing::error!(environment = %name, %error, "the environment ended");
+        fleet.send_modify(|fleet| {
+            if let Some(view) = Arc::make_mut(fleet).environments.get_mut(place) {
+                *view = Arc::new(view.ended(format!("{error}. Start policydeck again"), Timestamp::now()));
+            }
+        });
+    }
+}
+
 /// See the module.
 pub(super) struct EnvironmentTask {
     place: usize,
@@ -69,7 +82,7 @@ impl EnvironmentTask {
     }
 
     /// Runs until the station or all handles are gone.
-    pub(super) async fn run(mut self, mut deltas: mpsc::Receiver<Delta>, mut questions: mpsc::Receiver<Question>) {
+    async fn run(mut self, mut deltas: mpsc::Receiver<Delta>, mut questions: mpsc::Receiver<Question>) {
         let mut batch = Vec::with_capacity(BATCH);
         loop {
             let due = self.due.unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));

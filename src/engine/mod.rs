@@ -17,17 +17,18 @@ mod journal;
 pub mod operations;
 pub mod recorder;
 
+pub use crate::cluster::is_contained;
 pub use history::HistoryReader;
 pub use journal::{JournalAnswer, JournalQuestion, JournalReader};
 
-use crate::cluster::{Address, ClusterSpec, Refusal, Signals, Station, read, read_object};
+use crate::cluster::{Address, ClusterSpec, Refusal, Signals, read, read_object, watch as watch_cluster};
 use crate::domain::{Exception, Mode, Policy, PolicyId, PolicyKey, ResourceRef};
 use crate::fleet::query::{BlockedRow, ExceptionUses, FindingQuery, FindingRow, OldestResult, PolicyRow, WouldBlock};
 use crate::fleet::state::{EnvironmentState, Identity};
 use crate::fleet::view::FleetView;
 use crate::kinds::KindId;
 use crate::kinds::mode::Kyverno;
-use environment::{EnvironmentTask, Question};
+use environment::{EnvironmentTask, Question, attend};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -106,8 +107,8 @@ pub fn start(clusters: Vec<ClusterSpec>) -> EngineHandle {
         let signals = Signals::default();
         environments.push(EnvironmentHandle { name: Arc::clone(&spec.name), questions, signals: signals.clone() });
         let task = EnvironmentTask::new(place, state, fleet.clone(), signals.clone(), started);
-        tasks.spawn(task.run(told, asked));
-        tasks.spawn(Station::new(spec, deltas, signals).run());
+        tasks.spawn(attend(task, Arc::clone(&spec.name), told, asked));
+        tasks.spawn(watch_cluster(spec, deltas, signals));
     }
     rehearse_panic(&mut tasks);
     let failed = watch::Sender::new(None);
@@ -132,8 +133,8 @@ fn rehearse_panic(tasks: &mut JoinSet<()>) {
     }
 }
 
-/// Waits for tasks that should never end. A panic in any of them is told to the face, which ends the program: numbers that have
-/// silently stopped moving are worse than none.
+/// Waits for tasks that should never end. A panic in an environment's task is caught in the task itself. Any other is told to the face, which ends the
+/// program: numbers that have silently stopped moving are worse than none.
 async fn supervise(mut tasks: JoinSet<()>, failed: watch::Sender<Option<Arc<str>>>) {
     while let Some(ended) = tasks.join_next().await {
         if let Err(error) = ended
@@ -169,7 +170,11 @@ impl EngineHandle {
     }
 
     async fn ask<T>(&self, environment: &str, question: impl FnOnce(oneshot::Sender<T>) -> Question) -> Result<T, Failure> {
-        let stopped = || Failure { what: format!("{environment}: the engine has stopped"), hint: String::new() };
+        let stopped = || {
+            let view = self.fleet.borrow().environment(environment).cloned();
+            let why = view.as_ref().and_then(|view| view.link.why()).unwrap_or("the engine has stopped");
+            Failure { what: format!("{environment}: {why}"), hint: String::new() }
+        };
         let (answer, answered) = oneshot::channel();
         self.environment(environment)?.questions.send(question(answer)).await.map_err(|_| stopped())?;
         answered.await.map_err(|_| stopped())
@@ -291,3 +296,6 @@ fn object_failure(environment: &str, reference: &ResourceRef, refusal: &Refusal)
     };
     Failure { what, hint }
 }
+
+#[cfg(test)]
+mod tests;

@@ -36,6 +36,11 @@ pub enum Delta {
     Answers(InForce),
     /// Which resources the server serves.
     Resources(Arc<ServedResources>),
+    /// Watching ended because of an error of our own: nothing that is held is of now any more.
+    Ended {
+        /// What happened, in words.
+        why: String,
+    },
     /// News of one stream.
     Stream(StreamId, StreamEvent),
 }

@@ -61,6 +61,15 @@ impl EnvironmentView {
         self.complete && self.cells.iter().all(|cell| cell.doubt.is_none())
     }
 
+    /// The same after the task behind it has ended because of an error of our own: nothing in it is of now any more.
+    #[must_use]
+    pub fn ended(&self, why: String, now: Timestamp) -> Self {
+        let stale = |sync: &Sync| if *sync == Sync::Live { Sync::Stale { since: now } } else { sync.clone() };
+        let kinds = self.kinds.iter().map(|kind| KindView { sync: stale(&kind.sync), ..kind.clone() }).collect();
+        let cells = self.cells.iter().map(|cell| PolicyCell { complete: false, ..cell.clone() }).collect();
+        Self { link: Link::Unreachable { why }, complete: false, kinds, cells, generation: self.generation + 1, ..self.clone() }
+    }
+
     /// The cell of a policy by who reports on it; cells are sorted by that key.
     pub fn cell(&self, key: &PolicyKey) -> Option<&PolicyCell> {
         let at = self.cells.binary_search_by(|cell| cell.key.cmp(key)).ok()?;

@@ -6,6 +6,7 @@
 use super::event_loop::Host;
 use super::msg::Msg;
 use super::outlet::{Outlet, Taken};
+use crate::engine::is_contained;
 use crossterm::clipboard::CopyToClipboard;
 use crossterm::cursor::{Hide, Show};
 use crossterm::event::{self, DisableBracketedPaste, DisableMouseCapture, EnableBracketedPaste, EnableMouseCapture, Event};
@@ -111,6 +112,11 @@ impl Guard {
         let before: Hook = std::panic::take_hook();
         let its = outlet.clone();
         std::panic::set_hook(Box::new(move |info| {
+            // It ends one environment, which the screen goes on to show.
+            if is_contained() {
+                before(info);
+                return;
+            }
             let ours = TAKEN.load(Ordering::SeqCst);
             leave(&its);
             if ours {

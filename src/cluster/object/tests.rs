@@ -29,7 +29,7 @@ async fn serve(answers: Vec<(&'static str, Value)>) -> (Requests, Arc<Mutex<Vec<
             let _ = stream.write_all(format!("{head}{body}").as_bytes()).await;
         }
     });
-    let clients = Clients::new(&kube::Config::new(url.parse().unwrap())).unwrap();
+    let clients = Clients::new(&kube::Config::new(url.parse().unwrap()), &Arc::from("e")).unwrap();
     (Requests::new(clients, Duration::from_secs(20)), asked)
 }
 

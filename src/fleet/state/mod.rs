@@ -192,6 +192,13 @@ impl EnvironmentState {
                 }
                 self.link = link;
             }
+            Delta::Ended { why } => {
+                self.link = Link::Unreachable { why };
+                self.changes.visible = true;
+                for id in self.streams.live() {
+                    self.set_sync(&id, Sync::Stale { since: now });
+                }
+            }
             Delta::Alive => self.last_seen = Some(now),
             Delta::Clock(skew) => {
                 self.changes.visible |= self.skew != skew;

@@ -114,6 +114,11 @@ impl Streams {
         }
     }
 
+    /// The streams that are followed now.
+    pub(super) fn live(&self) -> Vec<StreamId> {
+        self.streams.iter().filter(|(_, stream)| stream.sync == Sync::Live).map(|(id, _)| id.clone()).collect()
+    }
+
     pub(super) fn remove(&mut self, id: &StreamId) {
         self.streams.remove(id);
     }

@@ -155,10 +155,11 @@ fn sync(dice: &mut Dice) -> Sync {
 }
 
 fn link(dice: &mut Dice) -> Link {
-    match dice.below(4) {
+    match dice.below(5) {
         0 => Link::Live,
         1 => Link::Retrying { since: None, next: now(), why: "no".into() },
         2 => Link::LoginNeeded { why: "no".into() },
+        3 => Link::Unreachable { why: "no".into() },
         _ => Link::Listing,
     }
 }
@@ -188,6 +189,7 @@ impl Act {
     pub(super) fn deltas(&self, model: &Model, streams: &[StreamId]) -> Vec<Delta> {
         match self {
             Self::Settle | Self::Tidy => Vec::new(),
+            Self::Link(Link::Unreachable { why }) => vec![Delta::Ended { why: why.clone() }],
             Self::Link(link) => vec![Delta::Link(link.clone())],
             Self::Kyverno(minor) => vec![kyverno(*minor)],
             Self::AllLive => {

@@ -2,6 +2,7 @@
 //!
 //! Nothing here asks the code under test; what is counted follows docs/counting.md.
 
+use super::acts::now;
 use super::world::RESOURCES;
 use crate::domain::{Link, Sync};
 use crate::fleet::delta::{Change, Delta, StreamEvent, StreamId};
@@ -45,6 +46,11 @@ impl Model {
     pub(super) fn apply(&mut self, delta: &Delta) {
         match delta {
             Delta::Link(link) => self.link = Some(link.clone()),
+            Delta::Ended { why } => {
+                self.link = Some(Link::Unreachable { why: why.clone() });
+                let live = self.streams.values_mut().filter(|stream| stream.sync == Sync::Live);
+                live.for_each(|stream| stream.set(&Sync::Stale { since: now() }));
+            }
             Delta::Kyverno(_) => self.kyverno = Some(delta.clone()),
             Delta::Alive | Delta::Server(_) | Delta::Clock(_) | Delta::Answers(_) | Delta::Resources(_) => {}
             Delta::Stream(id, event) => self.stream(id, event),

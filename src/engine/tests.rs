@@ -1,0 +1,58 @@
+//! A panic in one environment's work ends that environment with words, and nothing else.
+
+use super::*;
+use crate::cluster::Timing;
+use crate::demo::{Demo, DemoOptions, Pace, Scenario};
+use crate::domain::{Link, Tier};
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// How long anything may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_ends_one_environment() {
+    let hour = Duration::from_secs(3600);
+    let pace = Pace { reports: Duration::from_millis(100), ready: Duration::from_millis(100), scan: hour };
+    let demo = Demo::start(DemoOptions { listen_port: None, scenario: Scenario::none(), pace }).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let kubeconfig = folder.path().join("kubeconfig");
+    std::fs::write(&kubeconfig, demo.kubeconfig()).unwrap();
+    let spec = |name: &str| ClusterSpec {
+        name: Arc::from(name),
+        tier: Tier::Normal,
+        context: Some("dev".to_owned()),
+        kubeconfig: Some(kubeconfig.clone()),
+        namespaces: Vec::new(),
+        request_timeout: Duration::from_secs(5),
+        impersonate_user: None,
+        impersonate_groups: Vec::new(),
+        summaries: false,
+        timing: Timing::default(),
+    };
+    // What follows the kubeconfig is missed only when that changes.
+    let (dead, alive) = (["station", "stream", "login", "state"], ["panics-in-kubeconfig", "fine"]);
+    let names = dead.iter().map(|part| format!("panics-in-{part}")).chain(alive.map(str::to_owned));
+    let engine = start(names.map(|name| spec(&name)).collect());
+    let ended = |view: &FleetView, part: &str| {
+        let view = view.environment(&format!("panics-in-{part}")).unwrap();
+        let why = view.link.why().unwrap_or_default();
+        matches!(view.link, Link::Unreachable { .. }) && why.contains("internal error in src/cluster/contained.rs:") && !view.complete
+    };
+    let settled =
+        |view: &FleetView| dead.iter().all(|part| ended(view, part)) && alive.iter().all(|name| view.environment(name).unwrap().complete);
+    let mut fleet = engine.fleet();
+    let seen = timeout(PATIENCE, fleet.wait_for(|view| settled(view))).await.map(drop);
+    let links: Vec<_> =
+        engine.fleet().borrow().environments.iter().map(|view| (view.name.clone(), view.link.clone(), view.complete)).collect();
+    assert!(seen.is_ok(), "{links:?}");
+    assert_eq!(*engine.failed().borrow(), None, "the program goes on");
+    for name in alive {
+        assert!(!engine.findings(name, FindingQuery::default()).await.unwrap().is_empty());
+    }
+    // What an environment held before the others' panics is still told; what its own task held is gone, and that is said.
+    assert!(engine.findings("panics-in-stream", FindingQuery::default()).await.is_ok());
+    let gone = engine.findings("panics-in-state", FindingQuery::default()).await.unwrap_err().what;
+    assert!(gone.starts_with("panics-in-state: internal error in "), "{gone}");
+    assert!(gone.ends_with("; please report it. Start policydeck again"), "{gone}");
+}
