@@ -145,6 +145,54 @@ fn a_broken_kubeconfig_is_named_and_not_quoted() {
 }
 
 #[test]
+#[cfg(unix)]
+fn a_program_of_the_current_folder_is_not_run_for_credentials() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let script = |home: &Home, name: &str| {
+        let marks = home.path("ran").display().to_string();
+        let path = home.write(name, &format!("#!/bin/sh\necho $0 >> {marks}\necho 'a reason' >&2\nexit 1\n"));
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    let relative = "PATH finds it in the relative folder";
+    for (path, user, runs, says) in [
+        (".:/usr/bin:/bin", "exec: {apiVersion: client.authentication.k8s.io/v1, command: plugin}", false, relative),
+        (":/usr/bin:/bin", "exec: {apiVersion: client.authentication.k8s.io/v1, command: plugin}", false, relative),
+        ("/usr/bin:/bin:", "exec: {apiVersion: client.authentication.k8s.io/v1, command: plugin}", false, relative),
+        ("kube:/usr/bin:/bin", "exec: {apiVersion: client.authentication.k8s.io/v1, command: plugin}", false, relative),
+        ("/usr/bin:/bin", "exec: {apiVersion: client.authentication.k8s.io/v1, command: plugin}", false, "no such file or directory"),
+        (".:/usr/bin:/bin", "exec: {apiVersion: client.authentication.k8s.io/v1, command: ./plugin}", true, "a reason"),
+        (
+            ".:/usr/bin:/bin",
+            "auth-provider: {name: gcp, config: {cmd-path: plugin}}",
+            false,
+            "the command of the auth provider gcp is not run",
+        ),
+        (
+            "/usr/bin:/bin",
+            "auth-provider: {name: gcp, config: {cmd-path: ./plugin}}",
+            false,
+            "the command of the auth provider gcp is not run",
+        ),
+    ] {
+        let home = Home::new();
+        // The one beside the kubeconfig is what `./plugin` means; the others are where the command is started.
+        for name in ["plugin", "setsid", "kube/plugin"] {
+            script(&home, name);
+        }
+        let kubeconfig = format!("{KUBECONFIG}users:\n- {{name: u, user: {{{user}}}}}\n").replace("{cluster: d}", "{cluster: d, user: u}");
+        let kubeconfig = home.write("kube/config", &kubeconfig);
+        let mut command = home.command(Path::new(env!("CARGO_BIN_EXE_policydeck")));
+        command.env("PATH", path).current_dir(home.0.path());
+        let ran = Ran::of(command.args(["status", "-o", "json", "--wait", "20s", "--kubeconfig", kubeconfig.to_str().unwrap()]));
+        assert!(ran.out.contains(says), "{path} {user}: {}{}", ran.out, ran.err);
+        let marks = std::fs::read_to_string(home.path("ran")).unwrap_or_default();
+        let expected = home.path("kube/./plugin").display().to_string();
+        assert!(marks.lines().all(|line| line == expected), "{path} {user}: {marks}");
+        assert_eq!(!marks.is_empty(), runs, "{path} {user}");
+    }
+}
+
+#[test]
 fn a_wrong_configuration_stops_every_command_with_its_place() {
     let home = Home::new();
     let path = home.write("config/policydeck/config.toml", "[[environments]]\nname = \"dev\"\ncontxt = \"kind-dev\"\n");

@@ -9,6 +9,7 @@ use super::kubeconfig::{Concern, choose, is_in_cluster};
 use super::plugin;
 use super::refusal::{Refusal, outline};
 use super::requests::Requests;
+use super::usable::usable;
 use crate::domain::Insecure;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -22,6 +23,8 @@ use tokio::time::{Instant, timeout};
 
 /// How long a client may take to build, without an exec plugin, which has its own limit.
 const LIMIT: Duration = Duration::from_secs(30);
+/// Maximum number of characters of an error, which may repeat names of a kubeconfig.
+const LONGEST: usize = 1000;
 /// How long before their end credentials are renewed, if they last long enough.
 const BEFORE_EXPIRY: Duration = Duration::from_secs(60);
 /// The shortest time between two renewals: a plugin may give the same credentials again until they have run out.
@@ -74,6 +77,7 @@ async fn build(spec: &ClusterSpec) -> Result<Connection, Refusal> {
             config.auth_info.client_key_data = Some(STANDARD.encode(key).into());
         }
     }
+    usable(&config)?;
     let proxy = config.proxy_url.as_ref().map(address);
     let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
     let insecure = insecure(&config);
@@ -124,7 +128,9 @@ async fn configure(spec: &ClusterSpec) -> Result<(Config, Option<(String, Concer
         })
     });
     let chosen = timeout(LIMIT, chosen).await.map_err(|_| Refusal::Invalid("the kubeconfig cannot be read: no answer".to_owned()))?;
-    let (concern, chosen) = chosen.map_err(|_| Refusal::Invalid("the kubeconfig cannot be read".to_owned()))??.map_err(Refusal::Invalid)?;
+    let (concern, chosen) = chosen
+        .map_err(|_| Refusal::Invalid("the kubeconfig cannot be read".to_owned()))??
+        .map_err(|why: String| Refusal::Invalid(why.chars().take(LONGEST).collect()))?;
     let names_proxy = chosen.names_proxy();
     let options = KubeConfigOptions { context: Some(chosen.context.clone()), ..KubeConfigOptions::default() };
     let config = Config::from_custom_kubeconfig(chosen.kubeconfig, &options).await;

@@ -13,6 +13,7 @@ mod clock;
 mod connect;
 mod contained;
 mod discover;
+mod entries;
 mod event_ttl;
 mod flags;
 mod kubeconfig;
@@ -35,6 +36,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod timing;
+mod usable;
 mod write;
 
 pub use address::Address;

@@ -1,6 +1,8 @@
 //! The contexts of a kubeconfig: just enough to choose from. Logging in with them is `cluster`'s business.
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 /// One context.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,10 +33,15 @@ impl Contexts {
                 continue;
             }
             // The parser's own message may quote the text around the error, and that may be a token.
-            let read: File = serde_saphyr::from_str(text).map_err(|error| match error.location() {
-                Some(at) => format!("{file}:{}:{}: not a kubeconfig: no valid YAML, or a field of another type", at.line(), at.column()),
-                None => format!("{file}: not a kubeconfig"),
-            })?;
+            let read: File = match serde_saphyr::from_str(text) {
+                Ok(read) => read,
+                Err(error) => one_by_one(text).ok_or_else(|| match error.location() {
+                    Some(at) => {
+                        format!("{file}:{}:{}: not a kubeconfig: no valid YAML, or a field of another type", at.line(), at.column())
+                    }
+                    None => format!("{file}: not a kubeconfig"),
+                })?,
+            };
             merged.add(&read);
         }
         Ok(merged)
@@ -58,6 +65,39 @@ impl Contexts {
             self.current = file.current.clone().filter(|name| !name.is_empty());
         }
     }
+}
+
+/// The documents of a kubeconfig with numbers as texts, for reading its entries one by one; `None` where it is no YAML.
+pub fn loose_documents(text: &str) -> Option<Vec<Value>> {
+    fn number_to_text(value: &mut Value) {
+        match value {
+            Value::Number(number) => *value = Value::String(number.to_string()),
+            Value::Array(all) => all.iter_mut().for_each(number_to_text),
+            Value::Object(all) => all.values_mut().for_each(number_to_text),
+            _ => {}
+        }
+    }
+    let mut documents: Vec<Value> = serde_saphyr::from_multiple(text).ok()?;
+    documents.iter_mut().for_each(number_to_text);
+    Some(documents)
+}
+
+/// What of a file can be read, entry by entry; `None` where it is no kubeconfig.
+fn one_by_one(text: &str) -> Option<File> {
+    fn entries<T: DeserializeOwned>(document: &Value, section: &str) -> Option<Vec<T>> {
+        match document.get(section) {
+            None | Some(Value::Null) => Some(Vec::new()),
+            Some(all) => Some(all.as_array()?.iter().filter_map(|entry| serde_json::from_value(entry.clone()).ok()).collect()),
+        }
+    }
+    let mut file = File { contexts: None, clusters: None, current: None };
+    for document in loose_documents(text)?.into_iter().filter(|document| !document.is_null()) {
+        document.as_object()?;
+        file.contexts.get_or_insert_default().extend(entries(&document, "contexts")?);
+        file.clusters.get_or_insert_default().extend(entries(&document, "clusters")?);
+        file.current = file.current.or_else(|| document.get("current-context").and_then(Value::as_str).map(str::to_owned));
+    }
+    Some(file)
 }
 
 #[derive(Deserialize)]
@@ -121,9 +161,19 @@ mod tests {
     }
 
     #[test]
+    fn an_entry_that_cannot_be_read_costs_only_itself() {
+        let text = "contexts:\n- {name: [1], context: {cluster: c}}\n- 7\n- {name: 5, context: {cluster: c, namespace: {}}}\n- {name: 12, context: {cluster: c}}\n\
+                    clusters:\n- {name: c, cluster: {server: 's'}}\n- {cluster: 7}\ncurrent-context: a\n";
+        let read = Contexts::parse([("k", text)]).unwrap();
+        assert_eq!(read.all, [Context { name: "12".into(), server: Some("s".into()), namespace: None }]);
+        assert_eq!(read.current.as_deref(), Some("a"));
+        assert!(Contexts::parse([("k", "contexts: {a: b}")]).unwrap_err().starts_with("k:1:11: not a kubeconfig"));
+    }
+
+    #[test]
     fn what_is_no_kubeconfig_is_said_without_its_text() {
-        let error = Contexts::parse([("/k", "contexts:\n- name: [hunter2]\n")]).unwrap_err();
-        assert_eq!(error, "/k:2:9: not a kubeconfig: no valid YAML, or a field of another type");
+        let error = Contexts::parse([("/k", "contexts: hunter2\n")]).unwrap_err();
+        assert_eq!(error, "/k:1:11: not a kubeconfig: no valid YAML, or a field of another type");
         assert!(!Contexts::parse([("/k", "users: [token: hunter2")]).unwrap_err().contains("hunter2"));
     }
 }

@@ -17,7 +17,7 @@ mod schema;
 #[cfg(test)]
 mod tests;
 
-pub use contexts::{Context, Contexts};
+pub use contexts::{Context, Contexts, loose_documents};
 pub use init::first_config;
 pub use model::{
     ColorChoice, Deniable, EnvironmentSettings, Evidence, ExceptionKeys, Freeze, Git, GitOps, HistorySettings, Prometheus, Push, Rules,
