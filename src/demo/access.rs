@@ -88,7 +88,9 @@ impl Secret {
 pub(crate) fn is_here(host: Option<&str>) -> bool {
     let name =
         host.map(|host| host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit())).map_or(host, |(name, _)| name));
-    matches!(name, Some("127.0.0.1" | "localhost" | "[::1]"))
+    // What is written in digits is an address, and no name of anyone.
+    let is_address = |name: &str| name.starts_with("127.") && name.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    name.is_some_and(|name| matches!(name, "localhost" | "[::1]") || is_address(name))
 }
 
 impl Caller {
@@ -332,6 +334,7 @@ mod tests {
         for (host, here) in [
             (Some("127.0.0.1:8001"), true),
             (Some("localhost"), true),
+            (Some("127.1:8001"), true),
             (Some("[::1]:8001"), true),
             (Some("rebound.example:8001"), false),
             (Some("127.0.0.1.example:80"), false),
