@@ -6,6 +6,11 @@
 #[path = "demo_server/client.rs"]
 #[allow(dead_code, reason = "other tests use the rest")]
 mod client;
+#[path = "../src/testing/dice.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+mod dice;
+#[path = "operations/mutations.rs"]
+mod mutations;
 
 use assert_cmd::Command;
 use client::{CPOL, ask, pod, policy, until};
