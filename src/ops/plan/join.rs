@@ -84,12 +84,28 @@ fn renamed(plan: Plan, id: &str) -> Plan {
     renamed
 }
 
-/// Puts `is` in place of every text that is `was`: an id is a hash of what it names, and stands nowhere by chance.
+/// Puts `is` in place of `was` in every text, the messages of commits among them: an id is a hash of what it names, and stands nowhere by chance.
 fn replace(value: &mut Value, was: &str, is: &str) {
     match value {
-        Value::String(text) if text == was => is.clone_into(text),
+        Value::String(text) if text.contains(was) => *text = text.replace(was, is),
         Value::Array(items) => items.iter_mut().for_each(|item| replace(item, was, is)),
         Value::Object(members) => members.values_mut().for_each(|member| replace(member, was, is)),
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_commit_of_several_plans_names_the_plan_that_is_in_the_journal() {
+        let mut step =
+            json!({"commit": {"message": "demote p\n\nPolicydeck-Plan: 0123456789ab\n"}, "patch": [{"value": "0123456789ab"}], "n": 1});
+        replace(&mut step, "0123456789ab", "ba9876543210");
+        let expected =
+            json!({"commit": {"message": "demote p\n\nPolicydeck-Plan: ba9876543210\n"}, "patch": [{"value": "ba9876543210"}], "n": 1});
+        assert_eq!(step, expected);
     }
 }
