@@ -89,12 +89,13 @@ fn operator(world: &World, engine: &EngineHandle) -> Operator {
 /// All places in a document.
 fn places(value: &Value, at: &str, found: &mut Vec<String>) {
     found.push(at.to_owned());
-    match value {
-        Value::Array(all) => all.iter().enumerate().for_each(|(n, one)| places(one, &format!("{at}/{n}"), found)),
-        Value::Object(all) => {
-            all.iter().for_each(|(key, one)| places(one, &format!("{at}/{}", key.replace('~', "~0").replace('/', "~1")), found))
-        }
-        _ => {}
+    let inside: Vec<(String, &Value)> = match value {
+        Value::Array(all) => all.iter().enumerate().map(|(place, one)| (place.to_string(), one)).collect(),
+        Value::Object(all) => all.iter().map(|(key, one)| (key.replace('~', "~0").replace('/', "~1"), one)).collect(),
+        _ => Vec::new(),
+    };
+    for (key, one) in inside {
+        places(one, &format!("{at}/{key}"), found);
     }
 }
 
