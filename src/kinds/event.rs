@@ -13,8 +13,6 @@ use serde_json::Value;
 
 /// Where API servers keep events about what is in no namespace.
 const DEFAULT_NAMESPACE: &str = "default";
-/// How long Kyverno may take to write an event: its queue is worked off within seconds, and clocks of nodes differ.
-const DELAY: SignedDuration = SignedDuration::from_mins(10);
 /// How far Kyverno's clock may be ahead of the API server's.
 const AHEAD: SignedDuration = SignedDuration::from_mins(1);
 /// How many requests an event that stands for several may count before a second has passed (client-go `tools/record/events_cache.go`, `defaultSpamBurst`).
@@ -30,7 +28,7 @@ pub struct BlockedAdmission {
     pub policy: PolicyId,
     /// The resource that was refused. Its UID belongs to no object, if it was refused indeed.
     pub resource: ResourceRef,
-    /// When it happened last: what the event says, or when it was created if that does not fit.
+    /// When it happened last: what the event says, or when it was created if that was earlier.
     pub at: Option<Timestamp>,
     /// How often: 1, or what the API aggregated (Kyverno ≤ 1.11), but never more than one each second.
     pub count: u64,
@@ -129,13 +127,10 @@ fn count(event: &Value) -> u64 {
     counts.max().unwrap_or(1).clamp(1, most)
 }
 
-/// When it happened, as far as the event can know: about when it was created, which the API server says, or later where it was counted up.
+/// When it happened, as far as the event can know: before it was created, which the API server says, or later where it was counted up.
 fn believable_time(event: &Value) -> Option<Timestamp> {
     let Some(created) = json::time(event, CREATED) else { return event_time(event) };
-    let fits = |at: &Timestamp| {
-        let late = created.duration_since(*at);
-        late <= DELAY && (is_counted_up(event) || late >= -AHEAD)
-    };
+    let fits = |at: &Timestamp| is_counted_up(event) || created.duration_since(*at) >= -AHEAD;
     event_time(event).filter(fits).or(Some(created))
 }
 
@@ -296,14 +291,14 @@ mod tests {
     #[test]
     fn a_time_that_does_not_fit_is_when_the_event_was_created() {
         let at = |time: &str| with(|event| drop(event.insert("eventTime".into(), json!(time)))).and_then(|event| event.at);
-        let (fits, created) = ("2026-08-21T09:58:00Z", "2026-08-21T10:00:00Z".parse().ok());
-        assert_eq!(at(fits), fits.parse().ok());
-        for strange in ["2026-08-21T09:00:00Z", "2026-08-21T10:02:00Z", "2031-01-01T00:00:00Z", "1970-01-01T00:00:00Z"] {
-            assert_eq!(at(strange), created, "{strange}");
+        for fits in ["2026-08-21T09:58:00Z", "2026-08-21T10:00:30Z", "2026-01-01T00:00:00Z"] {
+            assert_eq!(at(fits), fits.parse().ok(), "{fits}");
         }
-        // One that is counted up may go on for hours, but began no earlier.
+        for strange in ["2026-08-21T10:02:00Z", "2031-01-01T00:00:00Z"] {
+            assert_eq!(at(strange), "2026-08-21T10:00:00Z".parse().ok(), "{strange}");
+        }
+        // One that is counted up may go on for hours.
         let last = |time: &str| with(|event| drop(event.insert("lastTimestamp".into(), json!(time)))).and_then(|event| event.at);
         assert_eq!(last("2026-08-21T15:00:00Z"), "2026-08-21T15:00:00Z".parse().ok());
-        assert_eq!(last("2026-08-21T09:00:00Z"), created);
     }
 }
