@@ -277,6 +277,14 @@ fn the_tool_is_away(fleet: &Fleet, desk: &Desk, dev: &Cluster, git: &Git) {
     let stopped = run(desk, &["demote", policy, "-e", "dev", "--yes", "--follow", "1s"], 0);
     assert!(stopped.stderr.contains("enforce here, audit there"), "{stopped:?}");
     assert_eq!((git.manifests().as_str(), action(dev, policy).as_str()), (git.first().trim(), "Audit"));
+    // Taken back, the repository would say enforce again, which the cluster never did since: its gate is asked.
+    let file = desk.home().join("undo.json");
+    let asked = desk.run(&["undo", "--last", "-e", "dev", "--plan-out", file.to_str().unwrap()]);
+    let is_gated = match asked.status {
+        Some(0) => !serde_json::from_str::<Value>(&std::fs::read_to_string(&file).unwrap()).unwrap()["plan"]["gate"].is_null(),
+        status => matches!(status, Some(3 | 4)),
+    };
+    assert!(is_gated, "{asked:?}");
     // The journal knows the first of them as applied by now: the cluster is at audit, as it was to be.
     let compared = document(&run(desk, &["audit", "show", "--compare", "-o", "json"], 0));
     let open =

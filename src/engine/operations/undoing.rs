@@ -96,7 +96,9 @@ impl Operator {
         let facts = self.facts(at, request, &gate);
         let mut plan = match done.steps.as_slice() {
             [step] if matches!(step.verb, Verb::Commit { .. }) && self.goes_through_git(seen.place().settings) => {
-                self.reverted(done, step, seen.place(), live.first().copied().flatten(), direction, &facts).await?
+                let live = live.first().copied().flatten();
+                let plan = self.reverted(done, step, seen.place(), live, direction, &facts).await?;
+                return Ok((self.signed(self.gated(plan, done, step, &seen, live, request).await?).await?, left_out));
             }
             _ => undo(done, &[seen.place()], &live, &facts)?,
         };
@@ -105,6 +107,33 @@ impl Operator {
             plan.impact = self.impact(&plan, seen.place().kyverno).await;
         }
         Ok((self.signed(plan).await?, left_out))
+    }
+
+    /// A commit that takes another one back, with the gate where it makes the cluster refuse more. What the repository said before may be more than what the
+    /// cluster showed then: a promotion that was committed and never applied.
+    async fn gated(
+        &self,
+        plan: Plan,
+        done: &Plan,
+        step: &Step,
+        seen: &super::Seen,
+        live: Option<&Value>,
+        request: &Request,
+    ) -> Result<Plan, Declined> {
+        let kyverno = seen.place().kyverno;
+        let after = plan.steps.first().and_then(|step| step.after.clone());
+        let mut plan = plan;
+        if plan.gate.is_null() && more_after(step, live, after.as_ref(), kyverno) {
+            let back = Plan { steps: vec![Step { before: after, ..step.clone() }], ..done.clone() };
+            let gate = self.gates_back(&back, &[live], kyverno, request).await?;
+            let facts = self.facts(Timestamp::now(), request, &gate);
+            plan = self.reverted(done, step, seen.place(), live, Direction::Up, &facts).await?;
+            plan.direction = Direction::Up;
+        }
+        if plan.direction == Direction::Up {
+            plan.impact = self.impact(&plan, kyverno).await;
+        }
+        Ok(plan)
     }
 
     /// The gates before what the policies come back to, where they come back to refusing more.
