@@ -4,8 +4,10 @@
 
 use super::Operator;
 use crate::domain::{Mode, PolicyId};
+use crate::fleet::view::PolicyCell;
 use crate::kinds::KindId;
 use crate::kinds::revision::revision;
+use crate::ops::gate::evaluated;
 use crate::ops::plan::Step;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -54,13 +56,7 @@ impl Operator {
         let cell = view.as_ref().and_then(|view| view.cell_of(policy));
         match (reached, cell) {
             (true, Some(cell)) => {
-                let oldest = self.engine.oldest_results(environment, Some(cell.key.clone())).await.unwrap_or_default();
-                let results = Results {
-                    violations: cell.owners.fail + cell.owners.error,
-                    evaluated: cell.owners.total(),
-                    complete: cell.complete,
-                    oldest: oldest.first().and_then(|oldest| oldest.at),
-                };
+                let results = self.results(environment, cell).await;
                 Ok(Effect::of(mode, results, change(step), sent))
             }
             (_, Some(cell)) if cell.mode == Mode::NotReady => {
@@ -70,6 +66,19 @@ impl Operator {
             (_, Some(cell)) => Err(format!("written, but {environment} shows {} after {} s", cell.mode, FOLLOW.as_secs())),
             (_, None) => Err(format!("written, but {environment} does not show it after {} s", FOLLOW.as_secs())),
         }
+    }
+
+    /// The results of a policy in the numbers of its gate.
+    async fn results(&self, environment: &str, cell: &PolicyCell) -> Results {
+        let key = || Some(cell.key.clone());
+        let oldest = self.engine.oldest_results(environment, key()).await.unwrap_or_default();
+        let judged = self.engine.would_block(environment, key()).await.unwrap_or_default().into_iter().next();
+        let (violations, evaluated) = match judged {
+            Some((_, judged)) => (judged.counted, evaluated(cell, judged.tolerated, judged.left_alone + judged.audited).unwrap_or(0)),
+            // With too many to look at each, all of them may be where it blocks.
+            None => (cell.owners.faults(), cell.owners.total()),
+        };
+        Results { violations, evaluated, complete: cell.complete, oldest: oldest.first().and_then(|oldest| oldest.at) }
     }
 }
 
