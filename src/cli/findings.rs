@@ -31,6 +31,7 @@ pub fn item(environment: &Arc<str>, row: FindingRow) -> FindingItem {
         exception: unless_empty(row.exception),
         stale: row.stale,
         foreign: row.foreign,
+        written_by: row.written_by,
         idle: None,
         properties: row.properties.iter().cloned().collect(),
     }
@@ -142,6 +143,7 @@ impl Item for FindingItem {
             "exception",
             "stale",
             "foreign",
+            "writtenBy",
         ]);
         columns
     }
@@ -153,6 +155,7 @@ impl Item for FindingItem {
         row.extend(reference(Some(&self.resource)));
         row.extend(reference(self.owner.as_deref()));
         row.extend([maybe(self.evaluated_at), maybe(self.exception.as_ref()), self.stale.to_string(), self.foreign.to_string()]);
+        row.push(maybe(self.written_by.as_ref()));
         vec![row]
     }
 

@@ -146,6 +146,10 @@ pub struct CellItem {
     pub stale: Option<u64>,
     /// Results that speak for another namespace than their report's: in no tally.
     pub foreign: Option<u64>,
+    /// Results that somebody else than Kyverno wrote last. They count.
+    pub unverified: Option<u64>,
+    /// Failing results that no report has any more, although the resource was not deleted, as far as it shows.
+    pub disappeared: Option<u64>,
     /// Newest evaluation.
     pub evaluated_at: Option<Timestamp>,
     /// Whether the numbers count everything.
@@ -189,6 +193,9 @@ pub struct FindingItem {
     pub stale: bool,
     /// Its report speaks for another namespace here: it counts nowhere.
     pub foreign: bool,
+    /// The field manager of a result of Kyverno's that Kyverno has not written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub written_by: Option<Arc<str>>,
     /// The old ReplicaSet, where only such violate and their Deployment itself passes.
     pub idle: Option<Arc<ResourceRef>>,
     /// The result's properties.

@@ -184,7 +184,7 @@ async fn violations_have_a_cell_for_every_environment() {
     assert_eq!((&latest["policy"], &latest["source"]), (&expected, &json!("kyverno")));
     assert_eq!(owner["policy"]["namespace"], "team-a");
     let zeros = json!({"pass": 0, "fail": 0, "warn": 0, "error": 0, "skip": 0});
-    let absent = json!({"mode": "absent", "ready": null, "inForce": {"state": "no", "reason": "the policy does not exist"}, "native": false, "revision": null, "findings": zeros, "owners": zeros, "blocked": 0, "stale": 0, "foreign": 0, "evaluatedAt": null, "complete": true});
+    let absent = json!({"mode": "absent", "ready": null, "inForce": {"state": "no", "reason": "the policy does not exist"}, "native": false, "revision": null, "findings": zeros, "owners": zeros, "blocked": 0, "stale": 0, "foreign": 0, "unverified": 0, "disappeared": 0, "evaluatedAt": null, "complete": true});
     assert_eq!(owner["environments"]["dev"], absent);
     assert_eq!(latest["environments"]["production"]["owners"]["fail"], 2);
     assert_eq!(latest["environments"]["production"]["evaluatedAt"], "2026-11-23T11:00:00Z");
@@ -196,7 +196,7 @@ async fn in_an_incomplete_environment_a_policy_that_is_not_seen_is_unknown() {
     let ran = run(&Show::Violations, &fixture, &request(Format::Json)).await;
     assert_eq!(ran.exit, Ok(Exit::Unknown));
     let cell = &ran.json()["items"][0]["environments"]["production"];
-    let unknown = json!({"mode": "unknown", "ready": null, "inForce": {"state": "unknown", "reason": "the policy was not seen"}, "native": false, "revision": null, "findings": null, "owners": null, "blocked": null, "stale": null, "foreign": null, "evaluatedAt": null, "complete": false});
+    let unknown = json!({"mode": "unknown", "ready": null, "inForce": {"state": "unknown", "reason": "the policy was not seen"}, "native": false, "revision": null, "findings": null, "owners": null, "blocked": null, "stale": null, "foreign": null, "unverified": null, "disappeared": null, "evaluatedAt": null, "complete": false});
     assert_eq!(cell, &unknown);
 }
 

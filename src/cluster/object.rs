@@ -4,10 +4,15 @@
 
 use super::address::{Expected, Path, shown};
 use super::refusal::Refusal;
-use super::requests::{JSON, Requests};
+use super::requests::{JSON, METADATA, Requests};
+use super::station::Named;
 use crate::domain::ResourceRef;
+use crate::fleet::delta::Existence;
 use serde::Deserialize;
 use serde_json::Value;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 #[derive(Deserialize)]
 struct GroupList {
@@ -40,8 +45,16 @@ struct Resource {
     namespaced: bool,
 }
 
-/// The object as it is now, whole but for `managedFields`.
-pub(super) async fn fetch(requests: &Requests, reference: &ResourceRef) -> Result<Value, Refusal> {
+/// Where objects of a kind are.
+struct Place {
+    group: String,
+    version: String,
+    plural: String,
+    namespaced: bool,
+}
+
+/// Where the objects are that a reference calls so.
+async fn locate(requests: &Requests, reference: &ResourceRef) -> Result<Place, Refusal> {
     let unserved = || {
         let version = if reference.api_version.is_empty() { "v1" } else { &reference.api_version };
         Refusal::Invalid(format!("the cluster does not serve {} in {}", shown(&reference.kind), shown(version)))
@@ -51,22 +64,76 @@ pub(super) async fn fetch(requests: &Requests, reference: &ResourceRef) -> Resul
         Err(Refusal::NotFound(_)) => return Err(unserved()),
         list => list?,
     };
-    let resource = list.resources.iter().find(|resource| resource.kind == reference.kind && !resource.name.contains('/'));
-    let resource = resource.ok_or_else(unserved)?;
-    if resource.namespaced && reference.namespace.is_empty() {
-        return Err(Refusal::Invalid(format!("{} is namespaced, and no namespace is named", shown(&reference.kind))));
+    let resource = list.resources.into_iter().find(|resource| resource.kind == reference.kind && !resource.name.contains('/'));
+    let Resource { name, namespaced, .. } = resource.ok_or_else(unserved)?;
+    Ok(Place { group, version, plural: name, namespaced })
+}
+
+impl Place {
+    /// The object of that name as it is now.
+    async fn get(&self, requests: &Requests, reference: &ResourceRef) -> Result<Value, Refusal> {
+        let namespace = self.namespace_of(reference)?;
+        let object: Value = requests.json(&self.path(reference)?, JSON).await?;
+        let (group, kind) = (self.group.as_str(), Some(reference.kind.as_str()));
+        let expected = Expected { group, kind, namespace, name: &reference.name, uid: &reference.uid };
+        expected.mismatch(&object).map_or(Ok(object), |why| Err(Refusal::Server(why)))
     }
-    let namespace = if resource.namespaced { reference.namespace.as_str() } else { "" };
-    let path = Path::list(&group, &version, namespace, &resource.name)?.name(&reference.name)?;
-    let mut object: Value = requests.json(&path, JSON).await?;
-    let expected = Expected { group: &group, kind: Some(&resource.kind), namespace, name: &reference.name, uid: &reference.uid };
-    if let Some(why) = expected.mismatch(&object) {
-        return Err(Refusal::Server(why));
+
+    /// Whether it exists; another object of its name is not it.
+    async fn existence(&self, requests: &Requests, reference: &ResourceRef) -> Result<Existence, Refusal> {
+        let Named { metadata } = requests.json(&self.path(reference)?, METADATA).await?;
+        if metadata.name != reference.name {
+            return Err(Refusal::Server(format!("the API server answered with another object: name \"{}\"", shown(&metadata.name))));
+        }
+        let is_another = !reference.uid.is_empty() && reference.uid != metadata.uid;
+        Ok(if is_another { Existence::Gone } else { Existence::Exists })
     }
+
+    fn path(&self, reference: &ResourceRef) -> Result<Path, Refusal> {
+        Ok(Path::list(&self.group, &self.version, self.namespace_of(reference)?, &self.plural)?.name(&reference.name)?)
+    }
+
+    fn namespace_of<'a>(&self, reference: &'a ResourceRef) -> Result<&'a str, Refusal> {
+        match (self.namespaced, reference.namespace.as_str()) {
+            (true, "") => Err(Refusal::Invalid(format!("{} is namespaced, and no namespace is named", shown(&reference.kind)))),
+            (true, namespace) => Ok(namespace),
+            (false, _) => Ok(""),
+        }
+    }
+}
+
+/// The object as it is now, whole but for `managedFields`.
+pub(super) async fn fetch(requests: &Requests, reference: &ResourceRef) -> Result<Value, Refusal> {
+    let mut object = locate(requests, reference).await?.get(requests, reference).await?;
     if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.remove("managedFields");
     }
     Ok(object)
+}
+
+/// Whether resources exist, one after the other.
+pub(super) async fn existence(requests: &Requests, resources: BTreeSet<Arc<ResourceRef>>) -> Vec<(Arc<ResourceRef>, Existence)> {
+    let mut places: HashMap<(String, String), Place> = HashMap::new();
+    let mut all = Vec::with_capacity(resources.len());
+    for resource in resources {
+        let existence = match exists(requests, &resource, &mut places).await {
+            Ok(existence) => existence,
+            Err(Refusal::NotFound(_)) => Existence::Gone,
+            Err(refusal) => Existence::NotRead { why: Arc::from(refusal.to_string()) },
+        };
+        all.push((resource, existence));
+    }
+    all
+}
+
+/// Whether one exists; `places` are those that are known.
+async fn exists(requests: &Requests, resource: &ResourceRef, places: &mut HashMap<(String, String), Place>) -> Result<Existence, Refusal> {
+    let kind = (resource.api_version.clone(), resource.kind.clone());
+    let place = match places.entry(kind) {
+        Entry::Occupied(known) => known.into_mut(),
+        Entry::Vacant(new) => new.insert(locate(requests, resource).await?),
+    };
+    place.existence(requests, resource).await
 }
 
 /// The group and version that the server calls so; `None` where it serves none of that name. An empty one is the core group's.

@@ -20,11 +20,12 @@ use super::discover::{Discovery, Served};
 use super::event_ttl;
 use super::kubeconfig::{Concern, follow, is_in_cluster};
 use super::kyverno;
+use super::object;
 use super::recovery::{News, jitter};
 use super::refusal::Refusal;
 use super::requests::{JSON, Requests};
 use super::roster::Running;
-use crate::domain::{Link, Sync};
+use crate::domain::{Link, ResourceRef, Sync};
 use crate::fleet::delta::{Delta, ServerFacts, StreamEvent, StreamId};
 use crate::kinds::KindId;
 use jiff::{SignedDuration, Timestamp};
@@ -67,6 +68,8 @@ pub struct Signals {
     pub needed_owners: watch::Sender<BTreeSet<KindId>>,
     /// The version that each kind is served in, as of the last look around.
     pub served: watch::Sender<BTreeMap<KindId, &'static str>>,
+    /// Resources of which it should be found out whether they exist.
+    pub to_ask: watch::Sender<BTreeSet<Arc<ResourceRef>>>,
     /// The server's time.
     pub clock: ServerClock,
     pub(super) current: watch::Sender<Option<Requests>>,
@@ -78,6 +81,7 @@ impl Default for Signals {
             reconnect: Arc::new(Notify::new()),
             needed_owners: watch::Sender::new(BTreeSet::new()),
             served: watch::Sender::new(BTreeMap::new()),
+            to_ask: watch::Sender::new(BTreeSet::new()),
             clock: ServerClock::default(),
             current: watch::Sender::new(None),
         }
@@ -259,6 +263,9 @@ impl Station {
         at_kyverno.reset();
         let mut at_webhooks = ticks(ASK_WHETHER_KYVERNO_ANSWERS);
         at_webhooks.reset();
+        let mut to_ask = self.signals.to_ask.subscribe();
+        to_ask.mark_changed();
+        let mut asking: JoinSet<()> = JoinSet::new();
         let mut renewals: JoinSet<Result<Connection, Refusal>> = JoinSet::new();
         loop {
             let doubt = tokio::select! {
@@ -285,6 +292,11 @@ impl Station {
                     self.stream_ended(&mut running, ended).await;
                     None
                 }
+                Ok(()) = to_ask.changed(), if asking.is_empty() => {
+                    self.ask_for(connection, to_ask.borrow_and_update().clone(), &mut asking);
+                    None
+                }
+                Some(_) = asking.join_next() => None,
                 _ = around.tick() => self.look_around(connection, &mut discovery, &mut served, &mut running).await.err().map(Doubt::OfOurOwn),
                 Ok(()) = needed.changed() => {
                     self.look_around(connection, &mut discovery, &mut served, &mut running).await.err().map(Doubt::OfOurOwn)
@@ -412,6 +424,24 @@ impl Station {
         // If nobody listens, the session's next turn notices.
         let _ = self.tell(Delta::Answers(asked)).await;
         Ok(())
+    }
+
+    /// Asks in the background whether resources exist, and tells.
+    fn ask_for(&self, connection: &Connection, resources: BTreeSet<Arc<ResourceRef>>, asking: &mut JoinSet<()>) {
+        if resources.is_empty() {
+            return;
+        }
+        let (requests, deltas, name) = (connection.requests.within(LOOK_LIMIT), self.deltas.clone(), Arc::clone(&self.spec.name));
+        asking.spawn(async move {
+            let asked = async {
+                let answers = object::existence(&requests, resources).await;
+                // If nobody listens, the session's next turn notices.
+                let _ = deltas.send(Delta::Existence(answers)).await;
+            };
+            if let Err(error) = contained("existence", &name, asked).await {
+                tracing::error!(environment = %name, %error, "whether resources exist is not known");
+            }
+        });
     }
 
     /// Tells how far the server's clock is from the one here, where that is news.

@@ -124,6 +124,12 @@ impl EnvironmentTask {
             }
             changed
         });
+        let to_ask = self.state.to_ask();
+        self.signals.to_ask.send_if_modified(|asked| {
+            let changed = *asked != to_ask;
+            *asked = to_ask;
+            changed
+        });
         let wanted = match self.state.take_changes() {
             Changes { visible: true, .. } if self.has_become_complete() => Instant::now(),
             Changes { visible: true, .. } => self.published + FRAME,

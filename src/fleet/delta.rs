@@ -2,7 +2,7 @@
 //!
 //! Objects are bytes here, so that they are parsed once, where they are folded in, and off every screen's thread.
 
-use crate::domain::{InForce, Insecure, Link, Sync, Tally};
+use crate::domain::{InForce, Insecure, Link, ResourceRef, Sync, Tally};
 use crate::kinds::KindId;
 use crate::kinds::mode::Kyverno;
 use crate::kinds::served::ServedResources;
@@ -36,6 +36,8 @@ pub enum Delta {
     Answers(InForce),
     /// Which resources the server serves.
     Resources(Arc<ServedResources>),
+    /// Whether resources that were asked for exist.
+    Existence(Vec<(Arc<ResourceRef>, Existence)>),
     /// Watching ended because of an error of our own: nothing that is held is of now any more.
     Ended {
         /// What happened, in words.
@@ -43,6 +45,20 @@ pub enum Delta {
     },
     /// News of one stream.
     Stream(StreamId, StreamEvent),
+}
+
+/// Whether a resource exists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Existence {
+    /// It does, or one of that name where its uid is not known.
+    Exists,
+    /// It does not (any more).
+    Gone,
+    /// The API server does not say.
+    NotRead {
+        /// In words.
+        why: Arc<str>,
+    },
 }
 
 /// Identity of an API server.

@@ -87,6 +87,8 @@ pub enum Field {
     Stale,
     /// Whether a report of one namespace speaks for another.
     Foreign,
+    /// Somebody else than Kyverno wrote the result.
+    Unverified,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -255,6 +257,7 @@ impl Term {
                     Field::Age => ordered(*op, values, row.evaluated_at.map(|at| Value::Age(now.duration_since(at)))),
                     Field::Stale => ordered(*op, values, Some(Value::Flag(row.stale))),
                     Field::Foreign => ordered(*op, values, Some(Value::Flag(row.foreign))),
+                    Field::Unverified => ordered(*op, values, Some(Value::Flag(row.written_by.is_some()))),
                 }
             }
         };
@@ -290,6 +293,11 @@ impl Term {
                     (true, 0) if cell.complete => Verdict::No,
                     (true, _) => Verdict::Unknown,
                     (false, _) => Verdict::Yes,
+                },
+                Field::Unverified => match (ordered(*op, values, Some(Value::Flag(true))) != self.negated, cell.unverified) {
+                    (true, 0) if cell.complete => Verdict::No,
+                    (false, 0) if cell.complete => Verdict::Yes,
+                    _ => Verdict::Unknown,
                 },
                 Field::Stale => match (ordered(*op, values, Some(Value::Flag(true))) != self.negated, cell.stale) {
                     (true, 0) if cell.complete => Verdict::No,

@@ -55,6 +55,8 @@ pub struct FindingRow {
     pub stale: bool,
     /// A namespaced report of Kyverno's speaks for another namespace here: it counts nowhere.
     pub foreign: bool,
+    /// The field manager of a result of Kyverno's that Kyverno has not written, as far as the report tells.
+    pub written_by: Option<Arc<str>>,
     /// With `by_owner`: where a Deployment itself passes and only ReplicaSets of it violate, one of them. It is an old one, kept for a rollback, unless
     /// the rollout is still going on.
     pub idle: Option<Arc<ResourceRef>>,

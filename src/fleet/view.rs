@@ -5,7 +5,11 @@
 
 use crate::domain::history::{EVENTS_KEPT, Made};
 use crate::domain::time::brief;
-use crate::domain::{InForce, Insecure, Link, Mode, PolicyId, PolicyKey, Readiness, Revision, Severity, Sync, Tally, Tier};
+use crate::domain::{
+    InForce, Insecure, Link, Mode, PolicyId, PolicyKey, Readiness, ResourceRef, Revision, Severity, Sync, Tally, Tier, clean,
+};
+use crate::fleet::delta::Existence;
+use crate::fleet::query::ReportRef;
 use crate::kinds::KindId;
 use crate::kinds::report::source_of_kind;
 use jiff::{SignedDuration, Timestamp};
@@ -217,6 +221,47 @@ impl KindView {
     }
 }
 
+/// Failing results that no report has any more. A report is deleted with its resource; where the resource stays, nothing was evaluated, and nothing passed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Disappeared {
+    /// How many.
+    pub results: u64,
+    /// The first of them.
+    pub resource: Arc<ResourceRef>,
+    /// The report that had it.
+    pub report: ReportRef,
+    /// When it disappeared.
+    pub since: Timestamp,
+    /// Whether its resource exists; `None` where that is being read.
+    pub existence: Option<Existence>,
+    /// When Kyverno will have evaluated all of them again, if they still violate; `None` where it does not scan.
+    pub until: Option<Timestamp>,
+}
+
+impl Disappeared {
+    /// For people, without a full stop.
+    pub fn in_words(&self) -> String {
+        let results = if self.results == 1 { "a failing result".to_owned() } else { format!("{} failing results", self.results) };
+        let at = self.since.strftime("%H:%M UTC");
+        let place = Some(&self.resource.namespace).filter(|namespace| !namespace.is_empty());
+        let place = place.map_or_else(String::new, |namespace| format!(" in {}", clean(namespace)));
+        let resource = format!("{}{place}", clean(&self.resource.to_string()));
+        let report = &self.report;
+        match &self.existence {
+            None => format!("{results} disappeared at {at}; whether {resource} still exists is being read"),
+            Some(Existence::NotRead { why }) => {
+                format!("{results} disappeared from {report} at {at}, and whether {resource} still exists cannot be read: {}", clean(why))
+            }
+            // One that is gone is none of these.
+            Some(Existence::Exists | Existence::Gone) => {
+                let scan =
+                    self.until.map_or_else(String::new, |until| format!("; the next scan shows, by {}", until.strftime("%H:%M UTC")));
+                format!("{results} disappeared from {report} at {at}, and {resource} still exists{scan}")
+            }
+        }
+    }
+}
+
 /// One policy in one environment: a cell of the violations screen.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct PolicyCell {
@@ -248,6 +293,10 @@ pub struct PolicyCell {
     pub stale: u64,
     /// Results of this policy that speak for another namespace than their report's: they are in no tally.
     pub foreign: u64,
+    /// Results of this policy that somebody else than Kyverno wrote last, as far as their reports tell. They count.
+    pub unverified: u64,
+    /// Failing results of this policy that no report has any more, although what they were about was not deleted, as far as it shows.
+    pub disappeared: Option<Arc<Disappeared>>,
     /// Newest evaluation among its results.
     pub evaluated_at: Option<Timestamp>,
     /// Results that an exception excused.

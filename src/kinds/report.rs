@@ -9,9 +9,11 @@
 
 mod naming;
 mod repeated;
+mod writer;
 
 pub use naming::{Twin, cel_rule, cel_sources, generated_from, is_cel, is_kyverno, may_be_generated, own_rule, policy_of_source};
 pub(crate) use repeated::Repeated;
+pub use writer::Writer;
 
 use serde::Deserialize;
 use serde::de::{self, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -80,6 +82,9 @@ pub struct Metadata<'a> {
     /// UID.
     #[serde(borrow, default)]
     pub uid: Text<'a>,
+    /// Who wrote the results last.
+    #[serde(borrow, default, rename = "managedFields", deserialize_with = "writer::read")]
+    pub writer: Writer<'a>,
 }
 
 /// A `corev1.ObjectReference`: the report's `scope`, or one of a result's `resources`.

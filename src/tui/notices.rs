@@ -188,6 +188,17 @@ fn of_environment(environment: &EnvironmentView, zone: &TimeZone, keys: &Keymap)
         say(Role::Attention, format!(": {what} not counted: their reports are in another namespace than the resources they are about"));
     }
     for cell in environment.cells.iter() {
+        if cell.unverified > 0 {
+            let what = words::counted(cell.unverified, "result was", "results were");
+            say(
+                Role::Attention,
+                format!(": {what} not written by Kyverno; unverified=yes shows them: {}", clean(&cell.key.id.to_string())),
+            );
+        }
+        if let Some(disappeared) = &cell.disappeared {
+            let policy = clean(&cell.key.id.to_string()).into_owned();
+            say(Role::Attention, format!(": {policy}: {}", disappeared.in_words()));
+        }
         if let Some(doubt) = &cell.doubt {
             say(Role::Attention, format!(": the numbers of {} are unknown: {}", clean(&cell.key.id.to_string()), clean(doubt)));
         }

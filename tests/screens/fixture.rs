@@ -242,6 +242,7 @@ fn row(key: &PolicyKey, namespace: &str, kind: &str, name: &str, result: Finding
         exception: "".into(),
         stale: false,
         foreign: false,
+        written_by: None,
         idle: None,
         properties: vec![("process".into(), "background scan".into())].into(),
         resources: if name == "nightly" { 4 } else { 1 },

@@ -201,6 +201,7 @@ pub(super) fn finding(result: FindingResult, namespace: &str, name: &str, uid: &
         exception: "".into(),
         stale: false,
         foreign: false,
+        written_by: None,
         idle: None,
         properties: Arc::new([("process".into(), "background scan".into())]),
         resources: 1,

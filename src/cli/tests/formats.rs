@@ -67,7 +67,7 @@ async fn findings_as_csv_and_names() {
     let command = Show::Findings { policy: None };
     let ran = run(&command, &Fixture::two(), &errors(Format::Csv)).await;
     let row = "production,kyverno,kyverno.io,ClusterPolicy,,disallow-latest-tag,validate-image-tag,error,medium,,Using a mutable image tag \
-               e.g. 'latest' is not allowed.,v1,Pod,search,index-1,u4,,,,,,2026-11-23T11:00:00Z,,false,false";
+               e.g. 'latest' is not allowed.,v1,Pod,search,index-1,u4,,,,,,2026-11-23T11:00:00Z,,false,false,";
     assert_eq!(ran.out.lines().skip(1).collect::<Vec<_>>(), [row]);
     let ran = run(&command, &Fixture::two(), &errors(Format::Name)).await;
     assert_eq!(ran.out, "production/ClusterPolicy/disallow-latest-tag/validate-image-tag/Pod/search/index-1\n");

@@ -28,7 +28,7 @@ impl fmt::Display for FilterError {
 impl std::error::Error for FilterError {}
 
 /// Every field with the names it goes by; the first is printed.
-const FIELDS: [(Field, &[&str]); 18] = [
+const FIELDS: [(Field, &[&str]); 19] = [
     (Field::Env, &["env", "environment"]),
     (Field::Tier, &["tier"]),
     (Field::Ns, &["ns", "namespace"]),
@@ -47,6 +47,7 @@ const FIELDS: [(Field, &[&str]); 18] = [
     (Field::Age, &["age"]),
     (Field::Stale, &["stale"]),
     (Field::Foreign, &["foreign"]),
+    (Field::Unverified, &["unverified"]),
 ];
 
 /// Longer ones first, so that `>=` is not read as `>`.
@@ -73,7 +74,7 @@ impl Field {
             Self::Result => FindingResult::ALL.iter().rev().map(|r| r.as_str()).collect(),
             Self::Mode => MODES.iter().map(|m| m.as_str()).collect(),
             Self::Tier => vec!["normal", "production"],
-            Self::Stale | Self::Foreign => vec!["yes", "no"],
+            Self::Stale | Self::Foreign | Self::Unverified => vec!["yes", "no"],
             _ => Vec::new(),
         }
     }
@@ -82,7 +83,7 @@ impl Field {
         match self {
             Self::Sev | Self::Result => op != Op::Has,
             Self::Age => matches!(op, Op::Lt | Op::Le | Op::Gt | Op::Ge),
-            Self::Mode | Self::Tier | Self::Stale | Self::Foreign => matches!(op, Op::Eq | Op::Ne),
+            Self::Mode | Self::Tier | Self::Stale | Self::Foreign | Self::Unverified => matches!(op, Op::Eq | Op::Ne),
             _ => matches!(op, Op::Eq | Op::Ne | Op::Has),
         }
     }
@@ -98,7 +99,7 @@ impl Field {
                 "production" => Some(Value::Tier(Tier::Production)),
                 _ => None,
             },
-            Self::Stale | Self::Foreign => match word.as_str() {
+            Self::Stale | Self::Foreign | Self::Unverified => match word.as_str() {
                 "yes" | "true" => Some(Value::Flag(true)),
                 "no" | "false" => Some(Value::Flag(false)),
                 _ => None,

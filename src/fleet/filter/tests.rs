@@ -34,6 +34,7 @@ fn row() -> FindingRow {
         exception: "".into(),
         stale: false,
         foreign: false,
+        written_by: None,
         idle: None,
         properties: Arc::new([]),
         resources: 1,
@@ -120,6 +121,8 @@ fn findings_pass_as_the_words_say() {
         ("stale=yes", false),
         ("foreign=no", true),
         ("foreign=yes", false),
+        ("unverified=yes", false),
+        ("unverified=no", true),
         ("mode=audit", true),
         ("LATEST", true),
         ("größe", true),
@@ -172,6 +175,8 @@ fn cells_tell_what_they_know_and_ask_for_the_rest() {
         ("stale=yes", No, No, Unknown),
         ("foreign=no", Yes, Yes, Yes),
         ("foreign=yes", No, No, Unknown),
+        ("unverified=no", Yes, Yes, Unknown),
+        ("unverified=yes", No, No, Unknown),
         ("ns=checkout mode=audit", No, No, No),
     ] {
         let filter = Filter::parse(text).unwrap();

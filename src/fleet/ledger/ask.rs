@@ -221,6 +221,14 @@ impl Ledger {
         Some(ReportRef { kind, namespace: self.text(namespace).to_owned(), name: name.to_text(&self.strings) })
     }
 
+    /// Who wrote a row of Kyverno's, where that is not Kyverno.
+    fn other_writer(&self, row: &Row) -> Option<Arc<str>> {
+        let holds =
+            |report: &&u32| self.reports.rows_about(row.resource, std::slice::from_ref(*report)).any(|held| std::ptr::eq(held, row));
+        let other = self.writers.other(self.reports.writer(*self.resources.reports(row.resource).iter().find(holds)?))?;
+        self.checks.is_bounded(row.check).then(|| Arc::from(other))
+    }
+
     /// The row that counts for each check of a resource: the newest, then the worse.
     fn winners(&self, id: ResourceId, wanted: &[bool]) -> Vec<&Row> {
         let mut winners: Vec<&Row> = Vec::new();
@@ -368,6 +376,7 @@ impl Ledger {
             exception: self.shared_text(detail.map_or(StrId::EMPTY, |d| d.exception), shared),
             stale: self.checks.is_stale(row.check),
             foreign: self.checks.is_foreign(row),
+            written_by: self.other_writer(row),
             idle: None,
             properties: self.properties(row.detail, shared),
             resources,

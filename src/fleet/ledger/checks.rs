@@ -30,6 +30,8 @@ struct Check {
     tally: Tally,
     /// Results that speak for another namespace.
     foreign: u64,
+    /// Results that somebody else than Kyverno wrote.
+    unverified: u64,
     excepted: u64,
     newest: u32,
     severity: Option<Severity>,
@@ -107,6 +109,7 @@ impl Checks {
             shared: false,
             tally: Tally::default(),
             foreign: 0,
+            unverified: 0,
             excepted: 0,
             newest: 0,
             severity: None,
@@ -218,7 +221,7 @@ impl Checks {
     }
 
     /// Whether its results speak for the namespace of their report only.
-    fn is_bounded(&self, check: u32) -> bool {
+    pub(super) fn is_bounded(&self, check: u32) -> bool {
         self.counting(check).is_some_and(|check| check.bounded)
     }
 
@@ -331,6 +334,14 @@ impl Checks {
         }
     }
 
+    /// Adds a result that somebody else than Kyverno wrote (or takes it away).
+    pub(super) fn count_unverified(&mut self, check: u32, add: bool) {
+        let means = self.meaning(check);
+        if let Some(check) = self.all.get_mut(means as usize) {
+            check.unverified = if add { check.unverified + 1 } else { check.unverified.saturating_sub(1) };
+        }
+    }
+
     /// Adds a finding of a check that counts (or takes it away). Returns the group it counts in, unless it is stale.
     pub(super) fn count(&mut self, check: u32, result: FindingResult, excepted: bool, add: bool) -> Option<u32> {
         let check = self.all.get_mut(check as usize)?;
@@ -372,7 +383,7 @@ impl Checks {
     /// All tallies to nothing.
     pub(super) fn reset(&mut self) {
         for check in &mut self.all {
-            (check.tally, check.foreign, check.excepted) = (Tally::default(), 0, 0);
+            (check.tally, check.foreign, check.unverified, check.excepted) = (Tally::default(), 0, 0, 0);
         }
         for group in &mut self.groups {
             group.tally = Tally::default();
@@ -438,6 +449,7 @@ impl Checks {
                 sum.excepted += check.excepted;
             }
             sum.foreign += check.foreign;
+            sum.unverified += check.unverified;
             if counting.tally.total() > 0 {
                 sum.newest = sum.newest.max(check.newest);
                 sum.severity = sum.severity.max(check.severity);

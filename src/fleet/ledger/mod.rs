@@ -16,28 +16,33 @@
 //! of Kyverno that speak for another namespace than their report's.
 
 mod ask;
+mod ceased;
 mod checks;
 mod existing;
 mod owners;
 mod resources;
 mod rows;
 mod tidy;
+mod writers;
 
 #[cfg(test)]
 pub(super) mod tests;
 
 pub(crate) use ask::seconds;
+pub(crate) use ceased::Ceased;
 pub(crate) use existing::{Existing, Known};
 
 use crate::domain::{FindingResult, PolicyKey, Severity, Tally};
 use crate::fleet::strings::{StrId, Strings};
 use crate::kinds::is_cluster_scoped;
-use crate::kinds::report::{RawResult, Reference, Repeated, Report, Twin, is_kyverno, read_report};
+use crate::kinds::report::{RawResult, Reference, Repeated, Report, Twin, Writer, is_kyverno, read_report};
+use ceased::Dropped;
 use checks::Checks;
 use hashbrown::{HashMap, HashSet};
 use resources::{ResourceId, Resources};
 use rows::{Details, ReportEntry, ReportName, Reports, Row};
 use std::cmp::Ordering;
+use writers::Writers;
 
 /// What one policy adds up to.
 #[derive(Debug, Clone)]
@@ -48,6 +53,8 @@ pub(crate) struct PolicySum {
     pub(crate) stale: u64,
     /// Results that speak for another namespace than their report's.
     pub(crate) foreign: u64,
+    /// Results of Kyverno's that somebody else wrote.
+    pub(crate) unverified: u64,
     /// Results, counted at whatever they name, that may be this policy's.
     pub(crate) doubtful: u64,
     pub(crate) excepted: u64,
@@ -65,6 +72,7 @@ impl PolicySum {
             owners: Tally::default(),
             stale: 0,
             foreign: 0,
+            unverified: 0,
             doubtful: 0,
             excepted: 0,
             newest: 0,
@@ -82,12 +90,17 @@ pub(crate) struct Ledger {
     details: Details,
     resources: Resources,
     reports: Reports,
+    writers: Writers,
     /// What results said that were read before.
     sayings: Repeated<Saying>,
     /// Roots of families whose contribution is taken out at the moment.
     open: HashSet<ResourceId>,
     /// Resources that a report has ceased to name in this batch.
     left: Vec<ResourceId>,
+    /// Failing results that a report has ceased to have in this batch.
+    dropped_faults: Vec<Dropped>,
+    /// Failing results that no report has any more, until they are taken.
+    ceased: Vec<Ceased>,
     scratch: Scratch,
     /// Results in all reports that could not be read.
     malformed: u64,
@@ -218,7 +231,7 @@ impl Ledger {
             let subject = scope.unwrap_or_else(|| self.report_itself(kind, namespace, name, position));
             rows.push(self.enter(saying, subject, time));
         }
-        self.put_rows(kind, namespace, name, rows, 0);
+        self.put_rows((kind, namespace, name), rows, 0, &report.metadata.writer);
         Ok(())
     }
 
@@ -246,14 +259,15 @@ impl Ledger {
     pub(crate) fn put_report(&mut self, kind: u8, report: &Report<'_>) {
         let (namespace, name) = self.name_of(report.metadata.namespace.as_str(), report.metadata.name.as_str());
         let rows = self.rows_of(kind, namespace, name, report);
-        self.put_rows(kind, namespace, name, rows, report.malformed);
+        self.put_rows((kind, namespace, name), rows, report.malformed, &report.metadata.writer);
     }
 
     fn name_of(&mut self, namespace: &str, name: &str) -> (StrId, ReportName) {
         (self.strings.intern(namespace), ReportName::new(name, &mut self.strings))
     }
 
-    fn put_rows(&mut self, kind: u8, namespace: StrId, name: ReportName, mut rows: Vec<Row>, malformed: u64) {
+    fn put_rows(&mut self, (kind, namespace, name): (u8, StrId, ReportName), mut rows: Vec<Row>, malformed: u64, writer: &Writer<'_>) {
+        let writer = self.writers.intern(writer);
         if self.guessing {
             for row in &rows {
                 self.guess_owner(row.resource);
@@ -262,6 +276,7 @@ impl Ledger {
         rows.sort_unstable_by_key(|row| (row.resource, row.check, row.time, row.result));
         let old = self.reports.find(kind, namespace, name);
         if let Some(id) = old
+            && self.reports.writer(id) == writer
             && self.only_times_differ(id, &rows, malformed)
         {
             self.retime(id, rows);
@@ -275,12 +290,14 @@ impl Ledger {
         }
         let id = match old {
             Some(id) => {
+                self.note_dropped(id, &rows);
                 self.detach(id);
                 id
             }
             None => self.reports.add(kind, namespace, name),
         };
         self.attach(id, rows, malformed);
+        self.reports.set_writer(id, writer);
         self.changed = true;
     }
 
@@ -289,6 +306,7 @@ impl Ledger {
         let Some(namespace) = self.strings.find(namespace) else { return };
         let Some(name) = ReportName::find(name, &self.strings) else { return };
         if let Some(id) = self.reports.find(kind, namespace, name) {
+            self.note_dropped(id, &[]);
             self.forget(id);
         }
     }
@@ -302,11 +320,24 @@ impl Ledger {
 
     /// The list is complete: what it did not name is gone.
     pub(crate) fn end_list(&mut self, kind: u8, namespace: &str) {
-        let scope = self.strings.intern(namespace);
-        let Some(round) = self.rounds.remove(&(kind, scope)) else { return };
-        for id in self.reports.older_than(kind, scope, round) {
+        for id in self.unlisted(kind, namespace) {
+            self.note_dropped(id, &[]);
             self.forget(id);
         }
+    }
+
+    /// The reports of a kind are not read any more: those that its list has not named are forgotten, which says nothing about what they said.
+    pub(crate) fn drop_list(&mut self, kind: u8, namespace: &str) {
+        for id in self.unlisted(kind, namespace) {
+            self.forget(id);
+        }
+    }
+
+    /// The reports that the list which ends now has not named.
+    fn unlisted(&mut self, kind: u8, namespace: &str) -> Vec<u32> {
+        let scope = self.strings.intern(namespace);
+        let round = self.rounds.remove(&(kind, scope));
+        round.map(|round| self.reports.older_than(kind, scope, round)).unwrap_or_default()
     }
 
     fn forget(&mut self, id: u32) {
@@ -462,6 +493,7 @@ impl Ledger {
         for root in roots {
             self.contribute(root, true);
         }
+        self.find_ceased();
         for id in open.into_iter().chain(std::mem::take(&mut self.left)) {
             self.resources.free_if_unused(id);
         }
@@ -476,10 +508,13 @@ impl Ledger {
         scratch.family.push(root);
         while let Some(id) = scratch.family.pop() {
             resources.push_children(id, &mut scratch.family);
-            for row in reports.rows_about(id, resources.reports(id)) {
+            for (row, by_other) in reports.rows_with_writers(id, resources.reports(id)) {
                 if checks.is_foreign(row) {
                     checks.count_foreign(row.check, add);
                     continue;
+                }
+                if by_other && checks.is_bounded(row.check) {
+                    checks.count_unverified(row.check, add);
                 }
                 let check = checks.meaning(row.check);
                 let Some(slot) = scratch.winners.get_mut(check as usize) else { continue };

@@ -95,6 +95,16 @@ impl Resources {
         self.find(Identity::Uid(strings.find(namespace)?, ReportName::find(uid, strings)?))
     }
 
+    /// The resource that is called so, if some report names it or its owner's stream does.
+    pub(super) fn find_ref(&self, resource: &ResourceRef, strings: &Strings) -> Option<ResourceId> {
+        let namespace = strings.find(&resource.namespace)?;
+        if resource.uid.is_empty() {
+            let [group, kind, name] = [group_of(&resource.api_version), &resource.kind, &resource.name].map(|text| strings.find(text));
+            return self.find(Identity::Named(namespace, group?, kind?, name?));
+        }
+        self.find(Identity::Uid(namespace, ReportName::find(&resource.uid, strings)?))
+    }
+
     /// The resource that a reference in a report (kind, namespace, name) names, new or known; without a namespace, it is in that of the report. A
     /// later reference that says more (a name to a bare UID) completes it.
     pub(super) fn named_in(&mut self, report: (u8, StrId, ReportName), reference: &Reference<'_>, strings: &mut Strings) -> ResourceId {

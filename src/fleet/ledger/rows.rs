@@ -1,6 +1,7 @@
 //! Rows of reports: what each report says, as numbers.
 
 use super::resources::ResourceId;
+use super::writers::WriterId;
 use crate::domain::{FindingResult, Severity};
 use crate::fleet::strings::{StrId, Strings};
 use crate::kinds::KindId;
@@ -102,6 +103,7 @@ pub(super) struct ReportEntry {
 struct Slot {
     kind: u8,
     used: bool,
+    writer: WriterId,
     namespace: StrId,
     name: ReportName,
     entry: ReportEntry,
@@ -143,7 +145,7 @@ impl Reports {
 
     /// A new, empty report.
     pub(super) fn add(&mut self, kind: u8, namespace: StrId, name: ReportName) -> u32 {
-        let slot = Slot { kind, used: true, namespace, name, entry: ReportEntry::default() };
+        let slot = Slot { kind, used: true, writer: WriterId::default(), namespace, name, entry: ReportEntry::default() };
         let id = if let Some(id) = self.free.pop() {
             if let Some(place) = self.slots.get_mut(id as usize) {
                 *place = slot;
@@ -197,6 +199,17 @@ impl Reports {
         }
     }
 
+    /// Who wrote its results.
+    pub(super) fn writer(&self, id: u32) -> WriterId {
+        self.slots.get(id as usize).map(|slot| slot.writer).unwrap_or_default()
+    }
+
+    pub(super) fn set_writer(&mut self, id: u32, writer: WriterId) {
+        if let Some(slot) = self.slots.get_mut(id as usize) {
+            slot.writer = writer;
+        }
+    }
+
     /// Kind, namespace and name of a report.
     pub(super) fn names(&self, id: u32) -> Option<(u8, StrId, ReportName)> {
         self.slots.get(id as usize).filter(|slot| slot.used).map(|slot| (slot.kind, slot.namespace, slot.name))
@@ -236,6 +249,15 @@ impl Reports {
     pub(super) fn older_than(&self, kind: u8, scope: StrId, round: u32) -> Vec<u32> {
         let old = |s: &Slot| s.used && s.kind == kind && (scope == StrId::EMPTY || s.namespace == scope) && s.entry.round < round;
         self.slots.iter().enumerate().filter(|(_, slot)| old(slot)).map(|(id, _)| id as u32).collect()
+    }
+
+    /// The rows about one resource in the reports that name it, each with whether somebody else than Kyverno wrote it.
+    pub(super) fn rows_with_writers<'a>(&'a self, resource: ResourceId, reports: &'a [u32]) -> impl Iterator<Item = (&'a Row, bool)> {
+        let of = move |id: &'a u32| {
+            let by_other = self.writer(*id).is_other();
+            self.rows_about(resource, std::slice::from_ref(id)).map(move |row| (row, by_other))
+        };
+        reports.iter().flat_map(of)
     }
 
     /// The rows about one resource in the reports that name it.

@@ -163,9 +163,11 @@ impl EnvironmentState {
     fn cells(&self, complete: bool) -> Vec<PolicyCell> {
         let mut sums: HashMap<_, PolicySum> = self.ledger.sums().into_iter().map(|sum| (sum.key.clone(), sum)).collect();
         let mut cells: Vec<PolicyCell> = Vec::with_capacity(sums.len() + self.policies.len() as usize);
+        let mut disappeared = self.missed.by_policy(self.facts.scan_interval);
         for kept in self.policies.values() {
             let sum = sums.remove(&kept.key);
-            cells.push(self.policy_cell(kept, sum.as_ref(), complete));
+            let disappeared = disappeared.remove(&kept.key);
+            cells.push(PolicyCell { disappeared, ..self.policy_cell(kept, sum.as_ref(), complete) });
         }
         for (_, sum) in sums {
             cells.push(self.bare_cell(sum, complete));
@@ -194,8 +196,10 @@ impl EnvironmentState {
             blocked: self.blocked_by(&kept.key.id).filter(|_| !native),
             stale: sum.map_or(0, |sum| sum.stale),
             foreign: sum.map_or(0, |sum| sum.foreign),
+            unverified: sum.map_or(0, |sum| sum.unverified),
             evaluated_at: sum.and_then(|sum| seconds(sum.newest)),
             excepted: sum.map_or(0, |sum| sum.excepted),
+            disappeared: None,
             complete: complete && doubt.is_none(),
             doubt,
         }
@@ -215,6 +219,7 @@ impl EnvironmentState {
             blocked: self.blocked_by(&sum.key.id),
             stale: sum.stale,
             foreign: sum.foreign,
+            unverified: sum.unverified,
             evaluated_at: seconds(sum.newest),
             excepted: sum.excepted,
             complete,

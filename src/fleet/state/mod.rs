@@ -5,6 +5,7 @@
 
 mod admission;
 mod answers;
+mod disappeared;
 mod kept;
 mod streams;
 #[cfg(test)]
@@ -14,12 +15,13 @@ mod would_block;
 use super::delta::{Change, Delta, KyvernoFacts, ServerFacts, StreamEvent, StreamId};
 use super::ledger::{Existing, Known, Ledger};
 use crate::domain::history::EVENTS_KEPT;
-use crate::domain::{Exception, InForce, Link, Policy, PolicyKey, Sync, Tier};
+use crate::domain::{Exception, InForce, Link, Policy, PolicyKey, ResourceRef, Sync, Tier};
 use crate::kinds::mode::{Kyverno, mode_in};
 use crate::kinds::report::{Reference, read_metadata};
 use crate::kinds::{BlockedAdmission, Family, KindId, Namespace, Release, event_time, read_event, read_exception, read_policy};
 use admission::Admission;
 use bytes::Bytes;
+use disappeared::Missed;
 use hashbrown::HashMap;
 use jiff::{SignedDuration, Timestamp};
 use kept::Kept;
@@ -87,6 +89,7 @@ pub struct EnvironmentState {
     /// Refused admissions by policy; rebuilt when events, policies or modes change.
     blocked: HashMap<crate::domain::PolicyId, u64>,
     ledger: Ledger,
+    missed: Missed,
     needed_owners: BTreeSet<KindId>,
     /// What exists has changed since the ledger was told.
     existing_changed: bool,
@@ -169,6 +172,7 @@ impl EnvironmentState {
             in_force_changed: true,
             blocked: HashMap::new(),
             ledger: Ledger::default(),
+            missed: Missed::default(),
             needed_owners: BTreeSet::new(),
             existing_changed: false,
             blocked_changed: false,
@@ -229,6 +233,10 @@ impl EnvironmentState {
                     self.content_changed();
                 }
             }
+            Delta::Existence(answers) => {
+                self.changes.visible = true;
+                self.missed.answered(&answers, now);
+            }
             Delta::Stream(id, event) => {
                 self.last_seen = Some(now);
                 // The server writes what it writes by its own clock.
@@ -283,19 +291,19 @@ impl EnvironmentState {
             }
             StreamEvent::NotInstalled => {
                 self.start_list(id);
-                self.end_list(id);
+                self.drop_list(id);
                 self.set_sync(id, Sync::NotInstalled);
             }
             StreamEvent::Unread { why } => {
                 self.start_list(id);
-                self.end_list(id);
+                self.drop_list(id);
                 if self.streams.unread(id, why) {
                     self.sync_changed(id);
                 }
             }
             StreamEvent::Dropped => {
                 self.start_list(id);
-                self.end_list(id);
+                self.drop_list(id);
                 self.streams.remove(id);
                 self.existing_changed = true;
                 self.sync_changed(id);
@@ -352,6 +360,14 @@ impl EnvironmentState {
                 }
             }
         }
+    }
+
+    /// What the stream held is not read any more.
+    fn drop_list(&mut self, id: &StreamId) {
+        if id.kind.kind().family == Family::Report {
+            self.ledger.drop_list(index(id.kind), &id.namespace);
+        }
+        self.end_list(id);
     }
 
     fn put(&mut self, id: &StreamId, object: &Bytes) {
@@ -494,6 +510,7 @@ impl EnvironmentState {
         let guessing = KindId::of_family(Family::Owner).any(|kind| self.needed_owners.contains(&kind) && self.streams.is_denied(kind));
         self.changes.visible |= self.ledger.set_guessing(guessing) || before != self.needed_owners.len();
         self.ledger.settle();
+        self.look_for_missed();
         let (changed, retimed) = self.ledger.take_changes();
         if changed {
             self.content += 1;
@@ -506,6 +523,25 @@ impl EnvironmentState {
         }
         self.changes.retimed |= retimed;
         self.changes.visible |= self.blocked_changed;
+    }
+
+    /// Takes up the failing results that no report has any more, and forgets those of which it is known by now what they mean.
+    fn look_for_missed(&mut self) {
+        let found = self.ledger.take_ceased();
+        let Some(now) = self.there.or(self.last_seen) else { return };
+        if found.is_empty() && self.missed.is_empty() {
+            return;
+        }
+        let revisions: HashMap<&PolicyKey, _> = self.policies.values().map(|kept| (&kept.key, kept.policy.revision.clone())).collect();
+        let revision = |key: &PolicyKey| revisions.get(key).cloned();
+        let is_new = !found.is_empty();
+        self.missed.add(found, revision, now);
+        self.changes.visible |= self.missed.settle(&self.ledger, revision, self.facts.scan_interval, now) || is_new;
+    }
+
+    /// Resources that should be asked for: whether they exist decides what it means that nothing is reported about them.
+    pub fn to_ask(&self) -> BTreeSet<Arc<ResourceRef>> {
+        self.last_seen.map(|now| self.missed.to_ask(now)).unwrap_or_default()
     }
 
     /// Gives back what churn has left behind, and makes exact what only grows meanwhile (newest evaluation, worst severity of a policy that is

@@ -4,6 +4,7 @@ pub(crate) mod generated;
 
 use super::*;
 use crate::domain::{Mode, Tally};
+use crate::fleet::delta::Existence;
 use crate::fleet::query::{FindingQuery, WouldBlock};
 use crate::fleet::view::EnvironmentView;
 use serde_json::json;
@@ -536,4 +537,127 @@ fn only_what_is_evaluated_where_a_policy_blocks_counts() {
         let found: Vec<_> = state.would_block(None).into_iter().map(|(_, found)| found).collect();
         assert_eq!(found, [expected], "{rows:?}");
     }
+}
+
+/// The failures that disappeared of the only policy, and whether their resource is known to exist.
+fn disappeared(state: &mut EnvironmentState) -> Option<(u64, Option<Existence>)> {
+    let view = state.view();
+    let disappeared = view.cells[0].disappeared.as_deref()?;
+    Some((disappeared.results, disappeared.existence.clone()))
+}
+
+fn answer(state: &mut EnvironmentState, existence: &Existence) {
+    let answers = state.to_ask().into_iter().map(|resource| (resource, existence.clone())).collect();
+    state.apply(Delta::Existence(answers), now());
+    state.settle();
+}
+
+#[test]
+fn a_failure_that_disappears_is_no_pass_until_its_resource_is_gone() {
+    let failing = report("x", "Pod", "u1", "fail");
+    let with_failure = || world(&[("ClusterPolicy", policy("p", "Audit")), ("PolicyReport", failing.clone())]);
+    let unread = Existence::NotRead { why: "pods is forbidden".into() };
+    for (answered, expected) in [
+        (None, Some((1, None))),
+        (Some(Existence::Exists), Some((1, Some(Existence::Exists)))),
+        (Some(unread.clone()), Some((1, Some(unread)))),
+        (Some(Existence::Gone), None),
+    ] {
+        let mut state = with_failure();
+        assert_eq!((disappeared(&mut state), state.to_ask().len()), (None, 0), "nothing is asked while it is reported");
+        change(&mut state, "PolicyReport", Change::Deleted, &failing);
+        assert_eq!(state.to_ask().iter().map(|resource| resource.uid.as_str()).collect::<Vec<_>>(), ["u1"]);
+        if let Some(answered) = &answered {
+            answer(&mut state, answered);
+            assert!(state.to_ask().is_empty(), "it was asked a moment ago");
+        }
+        assert_eq!(disappeared(&mut state), expected, "{answered:?}");
+        change(&mut state, "PolicyReport", Change::Put, &report("x", "Pod", "u1", "pass"));
+        assert_eq!(disappeared(&mut state), None, "it was evaluated again");
+    }
+}
+
+#[test]
+fn only_failures_that_nothing_explains_have_disappeared() {
+    let failing = report("x", "Pod", "u1", "fail");
+    let cases: [(&str, fn(&mut EnvironmentState), Option<u64>); 8] = [
+        (
+            "a report that names it no more",
+            |state| {
+                let mut emptied = report("x", "Pod", "u1", "fail");
+                emptied["results"] = json!([]);
+                change(state, "PolicyReport", Change::Put, &emptied);
+            },
+            Some(1),
+        ),
+        ("a list without it", |state| list(state, "PolicyReport", &[]), Some(1)),
+        ("another result", |state| change(state, "PolicyReport", Change::Put, &report("x", "Pod", "u1", "skip")), None),
+        (
+            "a report of another name in the same batch",
+            |state| {
+                let mut other = report("x", "Pod", "u1", "fail");
+                other["metadata"]["name"] = json!("other");
+                let news = [(Change::Deleted, report("x", "Pod", "u1", "fail")), (Change::Put, other)];
+                let news = news.into_iter().map(|(change, object)| (change, Bytes::from(object.to_string()))).collect();
+                state.apply(Delta::Stream(stream("PolicyReport"), StreamEvent::Changed(news)), now());
+                state.settle();
+            },
+            None,
+        ),
+        (
+            "reports are not read any more",
+            |state| {
+                state.apply(Delta::Stream(stream("PolicyReport"), StreamEvent::Dropped), now());
+                state.settle();
+            },
+            None,
+        ),
+        (
+            "their API was removed",
+            |state| {
+                state.apply(Delta::Stream(stream("PolicyReport"), StreamEvent::NotInstalled), now());
+                state.settle();
+            },
+            None,
+        ),
+        (
+            "the policy changes",
+            |state| {
+                change(state, "PolicyReport", Change::Deleted, &report("x", "Pod", "u1", "fail"));
+                let mut other = policy("p", "Audit");
+                other["spec"]["rules"][0]["match"] = json!({"any": [{"resources": {"kinds": ["Service"]}}]});
+                change(state, "ClusterPolicy", Change::Put, &other);
+            },
+            None,
+        ),
+        (
+            "a scan later",
+            |state| {
+                state.facts.scan_interval = Some(SignedDuration::from_hours(1));
+                change(state, "PolicyReport", Change::Deleted, &report("x", "Pod", "u1", "fail"));
+                assert_eq!(disappeared(state), Some((1, None)), "the scan has not reached it");
+                state.apply(Delta::Stream(stream("ClusterPolicy"), StreamEvent::State(Sync::Live)), now() + SignedDuration::from_mins(66));
+                state.settle();
+            },
+            None,
+        ),
+    ];
+    for (name, happens, expected) in cases {
+        let mut state = world(&[("ClusterPolicy", policy("p", "Audit")), ("PolicyReport", failing.clone())]);
+        happens(&mut state);
+        assert_eq!(disappeared(&mut state).map(|(results, _)| results), expected, "{name}");
+    }
+}
+
+#[test]
+fn more_failures_than_can_be_looked_at_are_counted() {
+    let reports: Vec<_> = (0..1_200).map(|n| report(&format!("x{n}"), "Pod", &format!("u{n}"), "fail")).collect();
+    let mut state = world(&[("ClusterPolicy", policy("p", "Audit"))]);
+    list(&mut state, "PolicyReport", &reports);
+    list(&mut state, "PolicyReport", &[]);
+    assert_eq!((disappeared(&mut state), state.to_ask().len()), (Some((1_200, None)), 64));
+    for _ in 0..20 {
+        answer(&mut state, &Existence::Gone);
+    }
+    assert_eq!(disappeared(&mut state).map(|(results, _)| results), Some(200), "of those nobody can say anything");
 }

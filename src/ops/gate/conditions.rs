@@ -42,6 +42,18 @@ fn own_only(cell: &PolicyCell) -> Result<(), String> {
     }
 }
 
+/// `; 2 results were not written by Kyverno: …`; nothing where Kyverno wrote all.
+fn by_others(cell: Option<&PolicyCell>) -> String {
+    let Some(cell) = cell.filter(|cell| cell.unverified > 0) else { return String::new() };
+    let results = if cell.unverified == 1 { "1 result was".to_owned() } else { format!("{} results were", cell.unverified) };
+    format!("; {results} not written by Kyverno: `policydeck findings {} --filter unverified=yes`", cell.key.id.name)
+}
+
+/// Whether every failing result that was seen is still there, or is known to be gone for good.
+fn all_there(cell: &PolicyCell) -> Result<(), String> {
+    cell.disappeared.as_ref().map_or(Ok(()), |disappeared| Err(disappeared.in_words()))
+}
+
 /// What is not counted among the violations, and what is under another name.
 fn beside(judged: &WouldBlock) -> String {
     let all = [
@@ -127,7 +139,7 @@ impl Asked<'_> {
         let seen = judged.map(|judged| judged.counted).or(faults);
         // What is seen is there, whatever else there may be.
         if let Some(seen) = seen.filter(|seen| *seen > self.step.max_violations) {
-            let reason = format!("failures and errors, by workload{}", judged.map(beside).unwrap_or_default());
+            let reason = format!("failures and errors, by workload{}{}", judged.map(beside).unwrap_or_default(), by_others(self.cell));
             return unmet(ConditionName::Violations, SOURCE, &reason).with(Some(Amount::Count(seen)), limit);
         }
         let known = self.whole().and_then(|cell| {
@@ -149,7 +161,8 @@ impl Asked<'_> {
             self.in_scope()?;
             self.readable()?;
             own_only(cell)?;
-            Ok(format!("of {evaluated} evaluated workloads{}", beside(judged)))
+            all_there(cell)?;
+            Ok(format!("of {evaluated} evaluated workloads{}{}", beside(judged), by_others(Some(cell))))
         });
         match known {
             Ok(reason) => met(ConditionName::Violations, SOURCE, &reason).with(seen.map(Amount::Count), limit),

@@ -1,9 +1,10 @@
 //! What design §4 implies, situation by situation; and that nothing opens a gate by not being known.
 
 use super::*;
-use crate::domain::{Force, Gap, InForce, Link, Readiness, Revision, Sync, Tally};
+use crate::domain::{Force, Gap, InForce, Link, Readiness, ResourceRef, Revision, Sync, Tally};
+use crate::fleet::delta::Existence;
 use crate::fleet::query::{ReportRef, UnseenException, WouldBlock};
-use crate::fleet::view::{FleetView, KindView};
+use crate::fleet::view::{Disappeared, FleetView, KindView};
 use crate::settings::{self, EnvironmentSettings, Step};
 use crate::testing::fleet;
 use proptest::prelude::*;
@@ -53,6 +54,18 @@ fn cell(mode: Mode) -> PolicyCell {
         owners: Tally { pass: 12, ..Tally::default() },
         evaluated_at: Some(now() - SignedDuration::from_mins(20)),
         ..fleet::cell("p", mode)
+    }
+}
+
+fn disappeared() -> Disappeared {
+    let resource = ResourceRef { kind: "Pod".into(), namespace: "shop".into(), name: "web".into(), ..ResourceRef::default() };
+    Disappeared {
+        results: 1,
+        resource: Arc::new(resource),
+        report: ReportRef { kind: "PolicyReport", namespace: "shop".into(), name: "web".into() },
+        since: minutes_ago(5),
+        existence: Some(Existence::Exists),
+        until: Some(now() + SignedDuration::from_hours(1)),
     }
 }
 
@@ -437,6 +450,20 @@ fn from_audit() -> Vec<Row> {
             Violations,
             Unmet,
             on(|s| s.cell(QAC, |c| (c.foreign, c.owners.fail) = (1, 1))),
+        ),
+        (
+            "a failing result disappeared, and its resource did not",
+            Unknown,
+            Violations,
+            Dark,
+            on(|s| s.cell(QAC, |c| c.disappeared = Some(Arc::new(disappeared())))),
+        ),
+        (
+            "it violates, and more disappeared",
+            Closed,
+            Violations,
+            Unmet,
+            on(|s| s.cell(QAC, |c| (c.disappeared, c.owners.fail) = (Some(Arc::new(disappeared())), 1))),
         ),
         (
             "results may be warnings that it would block, and nobody looked",
@@ -973,6 +1000,7 @@ fn forget(situation: &mut Situation, what: u8) {
         30 => situation.views[place].answers = InForce::default(),
         31 => situation.views[place].events_kept = Some(SignedDuration::from_mins(5)),
         32 => situation.cell(place, |cell| cell.foreign = 1),
+        33 => situation.cell(place, |cell| cell.disappeared = Some(Arc::new(disappeared()))),
         _ => situation.cell(place, |cell| (cell.owners, cell.findings) = (Tally::default(), Tally::default())),
     }
 }
@@ -988,7 +1016,7 @@ proptest! {
         old in 0_i64..300,
         interval in proptest::sample::select(vec![10_i64, 60, 360]),
         // Another kind of forgetting leaves numbers behind that say zero: it is only allowed where it also says that they are not complete.
-        forgotten in proptest::collection::vec((0_u8..32).prop_map(|what| if what < 22 { what } else { what + 1 }), 1..5),
+        forgotten in proptest::collection::vec((0_u8..33).prop_map(|what| if what < 22 { what } else { what + 1 }), 1..5),
     ) {
         let mut situation = if enforced { enforcing() } else { open() };
         let place = if enforced { STAGING } else { QAC };

@@ -198,7 +198,10 @@ fn everything(state: &mut EnvironmentState) -> Everything {
     for excuse in state.ledger.excuses().into_iter().filter(|excuse| !excuse.names.is_empty()) {
         *uses.entry(excuse.names.to_owned()).or_default() += excuse.uses;
     }
-    (essence(&view), rows(false), rows(true), state.blocked_rows(None), uses)
+    let mut essence = essence(&view);
+    // What was there before shows in no object of now.
+    essence.0.iter_mut().for_each(|cell| cell.disappeared = None);
+    (essence, rows(false), rows(true), state.blocked_rows(None), uses)
 }
 
 /// What is told, in the words of the count.

@@ -132,6 +132,7 @@ pub(super) fn as_finding(row: &BlockedRow) -> FindingRow {
         exception: Arc::default(),
         stale: false,
         foreign: false,
+        written_by: None,
         idle: None,
         properties: Arc::default(),
         resources: u32::try_from(row.count).unwrap_or(u32::MAX),

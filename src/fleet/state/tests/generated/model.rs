@@ -52,7 +52,7 @@ impl Model {
                 live.for_each(|stream| stream.set(&Sync::Stale { since: now() }));
             }
             Delta::Kyverno(_) => self.kyverno = Some(delta.clone()),
-            Delta::Alive | Delta::Server(_) | Delta::Clock(_) | Delta::Answers(_) | Delta::Resources(_) => {}
+            Delta::Alive | Delta::Server(_) | Delta::Clock(_) | Delta::Answers(_) | Delta::Resources(_) | Delta::Existence(_) => {}
             Delta::Stream(id, event) => self.stream(id, event),
         }
     }
