@@ -167,12 +167,13 @@ async fn run_show(command: &Show, globals: &Globals) -> Result<Exit, Problem> {
         journal: paths.as_ref().map(|paths| JournalReader::new(paths.journal())),
         terminal,
     };
+    let interrupted = interrupted();
     let engine = wiring::start_engine(&loaded, false);
     let mut out = BufWriter::new(io::stdout());
     let mut streams = Streams { out: &mut out, err: &mut err };
     tokio::select! {
         result = show(command, &engine, &request, &mut streams) => result,
-        () = interrupted() => Ok(Exit::Interrupted),
+        () = interrupted => Ok(Exit::Interrupted),
         why = failure(&engine) => Err(Problem::failed(format!("a part of the program failed, so its numbers cannot be trusted: {why}"))),
     }
 }
@@ -291,24 +292,34 @@ async fn listen(kubeconfig: &Path) -> Result<Exit, Problem> {
 
 /// Work that ctrl-c and TERM end, and with it the programs that it has started: a signal that nothing listens for would end this program alone.
 async fn until_interrupted(work: impl Future<Output = Result<Exit, Problem>>) -> Result<Exit, Problem> {
+    let interrupted = interrupted();
     tokio::select! {
         result = work => result,
-        () = interrupted() => Ok(Exit::Interrupted),
+        () = interrupted => Ok(Exit::Interrupted),
     }
 }
 
+/// Becomes ready at ctrl-c and TERM. Both are listened for from the call on, not from the first poll: call it before anything is started that would be
+/// left behind.
 #[cfg(unix)]
-async fn interrupted() {
+fn interrupted() -> impl Future<Output = ()> {
     use tokio::signal::unix::{SignalKind, signal};
-    // Where TERM cannot be listened for, ctrl-c still ends it.
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = tokio::signal::ctrl_c() => {}
-            }
+    let listeners = [SignalKind::interrupt(), SignalKind::terminate()].map(signal);
+    async move {
+        let [interrupt, terminate] = listeners.map(arrival);
+        tokio::select! {
+            () = interrupt => {}
+            () = terminate => {}
         }
-        Err(_) => drop(tokio::signal::ctrl_c().await),
+    }
+}
+
+/// Becomes ready when the signal arrives; never where it could not be listened for, and then the signal ends the program by itself.
+#[cfg(unix)]
+async fn arrival(listener: io::Result<tokio::signal::unix::Signal>) {
+    match listener {
+        Ok(mut signal) => drop(signal.recv().await),
+        Err(_) => std::future::pending().await,
     }
 }
 

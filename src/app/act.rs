@@ -32,6 +32,8 @@ pub(super) async fn run(act: &Act, globals: &Globals) -> Result<Exit, Problem> {
     for warning in &loaded.warnings {
         writeln!(io::stderr(), "{warning}")?;
     }
+    let writing = Cell::new(false);
+    let interrupted = interrupted_before(&writing);
     let engine = wiring::start_engine(&loaded, false);
     let paths = wiring::own_paths()?;
     if let Some(trouble) = JournalReader::new(paths.journal()).trouble().await {
@@ -39,11 +41,10 @@ pub(super) async fn run(act: &Act, globals: &Globals) -> Result<Exit, Problem> {
     }
     let git = GitRoad::new(paths.repositories(), act.flags().follow);
     let operator = wiring::own_operator(&engine, &loaded, &paths).with_git(git.clone());
-    let writing = Cell::new(false);
     let asked = Asked { act, globals, loaded: &loaded, chosen: &chosen, operator: &operator, git: &git, writing: &writing };
     tokio::select! {
         result = asked.run(&engine) => result,
-        () = interrupted_before(&writing) => Err(Problem { exit: Exit::Interrupted, message: "nothing was done".to_owned() }),
+        () = interrupted => Err(Problem { exit: Exit::Interrupted, message: "nothing was done".to_owned() }),
         () = tell(&git) => Ok(Exit::Failed),
         why = failure(&engine) => Err(Problem::failed(format!("a part of the program failed: {why}"))),
     }
@@ -77,12 +78,16 @@ struct Asked<'a> {
     writing: &'a Cell<bool>,
 }
 
-/// Becomes ready at ctrl-c and TERM while nothing is being written.
-async fn interrupted_before(writing: &Cell<bool>) {
-    loop {
-        interrupted().await;
-        if !writing.get() {
-            return;
+/// Becomes ready at ctrl-c and TERM while nothing is being written; both are listened for from the call on.
+fn interrupted_before(writing: &Cell<bool>) -> impl Future<Output = ()> {
+    let mut next = interrupted();
+    async move {
+        loop {
+            next.await;
+            if !writing.get() {
+                return;
+            }
+            next = interrupted();
         }
     }
 }

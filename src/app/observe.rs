@@ -40,6 +40,7 @@ pub(super) async fn observe(args: &ObserveArgs, globals: &Globals) -> Result<Exi
         }
         None => None,
     };
+    let interrupted = interrupted();
     let engine = wiring::start_engine(&loaded, false);
     let file = wiring::history_file()?;
     let recorder = wiring::start_recorder(&engine, &loaded, &file, "observe")?;
@@ -50,7 +51,7 @@ pub(super) async fn observe(args: &ObserveArgs, globals: &Globals) -> Result<Exi
     }
     let page = Page { fleet: engine.fleet(), status: recorder.status(), engine: engine.clone() };
     let result = tokio::select! {
-        () = interrupted() => Ok(Exit::Done),
+        () = interrupted => Ok(Exit::Done),
         why = failure(&engine) => Err(Problem::failed(format!("a part of the program failed, so nothing is recorded any more: {why}"))),
         () = serve(listener, page) => Ok(Exit::Failed),
         () = tell_trouble(&mut status) => Ok(Exit::Failed),
