@@ -54,6 +54,10 @@ pub struct StatusItem {
     pub stale: Option<u64>,
     /// Results of Kyverno that speak for another namespace than their report's.
     pub foreign: Option<u64>,
+    /// Results of Kyverno that somebody else wrote last. They count.
+    pub unverified: Option<u64>,
+    /// Failing results that no report has any more, although the resource was not deleted, as far as it shows.
+    pub disappeared: Option<u64>,
     /// Policies.
     pub policies: Option<u64>,
     /// Exceptions.

@@ -36,6 +36,8 @@ pub fn item(view: &EnvironmentView) -> StatusItem {
         malformed: reports.then_some(view.malformed),
         stale: reports.then_some(view.stale),
         foreign: reports.then_some(view.foreign),
+        unverified: reports.then_some(view.unverified),
+        disappeared: reports.then_some(view.disappeared),
         policies: policies.then_some(view.policies),
         exceptions: exceptions.then_some(view.exceptions),
         message: reason::message(view).or_else(|| doubts(view).next()),
@@ -63,6 +65,8 @@ pub fn narrow_to(item: &mut StatusItem, scoped: &Scoped) {
     item.owners = item.owners.map(|_| tally(|cell| cell.owners));
     item.stale = item.stale.map(|_| sum(|cell| cell.stale));
     item.foreign = item.foreign.map(|_| sum(|cell| cell.foreign));
+    item.unverified = item.unverified.map(|_| sum(|cell| cell.unverified));
+    item.disappeared = item.disappeared.map(|_| sum(|cell| cell.disappeared.as_ref().map_or(0, |one| one.results)));
     item.policies = item.policies.map(|_| scoped.cells.iter().filter(|cell| cell.revision.is_some()).count() as u64);
     item.blocked = scoped.cells.iter().map(PolicyCell::blocks).sum::<Option<u64>>().filter(|_| scoped.blocked_known.is_some());
     item.exceptions = None;

@@ -161,6 +161,10 @@ pub struct EnvironmentView {
     pub stale: u64,
     /// Results of Kyverno that speak for another namespace than their report's, and were left out.
     pub foreign: u64,
+    /// Results of Kyverno that somebody else wrote last. They count.
+    pub unverified: u64,
+    /// Failing results of policies that no report has any more, see [`PolicyCell::disappeared`].
+    pub disappeared: u64,
     /// Policies of all kinds.
     pub policies: u64,
     /// Exceptions of both groups.

@@ -33,5 +33,6 @@ mod rights;
 mod rollouts;
 mod shapes;
 mod situations;
+mod tampering;
 mod terminal_faults;
 mod truth;

@@ -48,7 +48,7 @@ impl EnvironmentState {
         let mut cells = self.cells(complete);
         let mut findings = Tally::default();
         let mut owners = Tally::default();
-        let (mut stale, mut foreign) = (0, 0);
+        let (mut stale, mut foreign, mut unverified, mut disappeared) = (0, 0, 0, 0);
         let blocks_held = self.events_are_read().then(|| self.blocked.values().sum());
         let blocked = blocks_held.filter(|held| self.makes_events() || *held > 0);
         let blocked = blocked.filter(|_| cells.iter().all(|cell| cell.blocks().is_some()));
@@ -57,6 +57,8 @@ impl EnvironmentState {
             owners += cell.owners;
             stale += cell.stale;
             foreign += cell.foreign;
+            unverified += cell.unverified;
+            disappeared += cell.disappeared.as_ref().map_or(0, |one| one.results);
         }
         notes.extend(cap(&mut cells).map(Arc::from));
         let mut view = EnvironmentView {
@@ -86,6 +88,8 @@ impl EnvironmentState {
             malformed: self.ledger.malformed() + self.streams.skipped_of_all(),
             stale,
             foreign,
+            unverified,
+            disappeared,
             policies: self.policies.len(),
             exceptions: self.exceptions.len(),
             notes,
