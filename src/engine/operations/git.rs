@@ -246,7 +246,14 @@ impl Operator {
             if let Some(why) = commit::moved(plan, &tree, &git.path, kind, &policy) {
                 return Err((StepResult::Refused, why.trim_end_matches('.').to_owned()));
             }
+            if let Some(why) = commit::beyond(plan, &tree, &git.path, kind, &policy) {
+                return Err((StepResult::Refused, why.trim_end_matches('.').to_owned()));
+            }
             let commit = repository.commit(&tree.head, &files, &plan.message).await.map_err(|error| no(&error))?;
+            let changed = repository.changed(&tree.head, &commit).await.map_err(|error| no(&error))?;
+            if let Some(other) = changed.iter().find(|path| !files.iter().any(|(planned, _)| planned == path)) {
+                return Err((StepResult::Refused, format!("the commit would change {other}, which the plan does not; nothing was pushed")));
+            }
             tracing::info!(commit, branch = plan.to, "committed");
             match repository.push(&commit, &plan.to).await {
                 Pushed::Done => return Ok(commit),

@@ -283,6 +283,14 @@ impl Repository {
         self.line(&args, message.as_bytes(), None).await
     }
 
+    /// The paths at which a commit differs from another, whatever the difference: content, mode or kind of entry.
+    pub async fn changed(&self, base: &str, commit: &str) -> Result<Vec<String>, GitError> {
+        let args = ["diff-tree", "-r", "-z", "--no-renames", "--name-only", base, commit];
+        let list = self.call(&args, b"", None, LOCAL, LIST).await?;
+        let list = self.succeeded(list, "comparing two commits of")?;
+        Ok(list.split(|byte| *byte == 0).filter(|path| !path.is_empty()).map(|path| String::from_utf8_lossy(path).into_owned()).collect())
+    }
+
     /// Pushes a commit to a branch, which must be where the commit's parent is, or not be there yet.
     pub async fn push(&self, commit: &str, branch: &str) -> Pushed {
         let refspec = format!("{commit}:refs/heads/{branch}");

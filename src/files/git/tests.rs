@@ -104,6 +104,18 @@ async fn a_commit_is_made_on_top_and_pushed() {
 }
 
 #[tokio::test]
+async fn every_path_that_a_commit_changes_is_told() {
+    let ground = Ground::new();
+    let repository = ground.open().await;
+    let base = repository.fetch("main").await.unwrap();
+    let files = [("prod/p.yaml", Some("mode: enforce\n")), ("prod/new.yaml", Some("a: 1\n")), ("prod/run.yml", None)];
+    let commit = repository.commit(&base, &files, "three").await.unwrap();
+    assert_eq!(repository.changed(&base, &commit).await.unwrap(), ["prod/new.yaml", "prod/p.yaml", "prod/run.yml"]);
+    let same = repository.commit(&base, &[("prod/p.yaml", Some("mode: audit\n"))], "nothing").await.unwrap();
+    assert_eq!(repository.changed(&base, &same).await.unwrap(), Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn the_last_changes_of_many_files_are_one_question() {
     let ground = Ground::new();
     // Of a repository that is a folder, git takes all.

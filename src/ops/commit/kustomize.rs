@@ -20,7 +20,7 @@ fn folder_of(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
-fn is_kustomization(path: &str) -> bool {
+pub(super) fn is_kustomization(path: &str) -> bool {
     path.rsplit('/').next().is_some_and(|name| NAMES.contains(&name))
 }
 
@@ -87,6 +87,23 @@ pub(super) fn listed(text: &str, name: &str) -> Result<(String, Manner), String>
         resources.push(Value::from(name));
     }
     edit::edited(text, 0, &value)
+}
+
+/// What a kustomization says besides listing these files among its resources; `None` where it cannot be read.
+pub(super) fn without_listed(text: &str, names: &[String]) -> Option<Value> {
+    let mut value = read_one(text)?;
+    let members = value.as_object_mut()?;
+    match members.get_mut("resources") {
+        Some(Value::Array(resources)) => {
+            resources.retain(|listed| !listed.as_str().is_some_and(|listed| names.iter().any(|name| name == listed)));
+        }
+        Some(Value::Null) | None => {}
+        Some(_) => return None,
+    }
+    if members.get("resources").is_some_and(is_empty) {
+        members.remove("resources");
+    }
+    Some(value)
 }
 
 /// Whether a text has a word in it that is not a part of a longer one.

@@ -9,6 +9,7 @@
 //!
 //! A policy may only go up from what the cluster shows: where the repository is ahead of it, nobody has watched what it says yet.
 
+mod bounds;
 mod edit;
 mod kustomize;
 mod message;
@@ -16,6 +17,7 @@ mod revert;
 mod search;
 mod yaml;
 
+pub use bounds::beyond;
 pub use revert::revert;
 pub use search::{RepoFile, Tree};
 
@@ -94,11 +96,14 @@ pub fn plan(input: &Input<'_>, make: impl Fn(Place<'_>, Option<&Value>) -> Resul
     plan.warnings.extend(warnings);
     let shown_diff = diff(before.as_ref(), Some(&after));
     let written = Step { diff: shown_diff, after: Some(after), ..step.clone() };
-    Ok(committed(input, plan, written, files, before))
+    committed(input, plan, written, files, before)
 }
 
 /// The plan whose one write is a commit of these files.
-fn committed(input: &Input<'_>, mut plan: Plan, step: Step, files: Vec<FileChange>, document: Option<Value>) -> Plan {
+///
+/// # Errors
+/// The files change more than the policy.
+fn committed(input: &Input<'_>, mut plan: Plan, step: Step, files: Vec<FileChange>, document: Option<Value>) -> Result<Plan, Refusal> {
     plan.undo = Undo::Plan(format!("a new commit in {} puts this policy's document back", address(&input.git.repo)));
     let to = match input.git.push {
         Push::Branch => input.git.branch.clone(),
@@ -113,9 +118,12 @@ fn committed(input: &Input<'_>, mut plan: Plan, step: Step, files: Vec<FileChang
         files,
         document,
     };
+    if let Some(why) = beyond(&commit, input.tree, &input.git.path, input.kind, input.policy) {
+        return Err(Refusal::new("forged", why));
+    }
     let verb = Verb::Commit { commit: Box::new(commit) };
     plan.steps = vec![Step { verb, managers: Vec::new(), gives_back: Vec::new(), ..step }];
-    plan
+    Ok(plan)
 }
 
 /// The plan against what is pushed and not applied yet, where the cluster itself needs nothing. It stops what would come.

@@ -81,7 +81,7 @@ fn put_back(input: &Input<'_>, found: &Found<'_>, was: Value, step: &Step, facts
     let diff = diff(Some(&found.value), Some(&was));
     let written = Step { diff, ..draft.step(step.verb.clone(), input.live, Some(was)) };
     let plan = draft.finish(id, Vec::new(), Direction::Down, Undo::Plan(String::new()));
-    Ok(committed(input, plan, written, files, Some(found.value.clone())))
+    committed(input, plan, written, files, Some(found.value.clone()))
 }
 
 /// The commit that removes the file which the first one added, and its line where it is listed.
@@ -115,5 +115,5 @@ fn removed(input: &Input<'_>, found: &Found<'_>, step: &Step, commit: &CommitPla
             step.object, step.environment
         ));
     }
-    Ok(committed(input, plan, gone, files, document))
+    committed(input, plan, gone, files, document)
 }

@@ -145,6 +145,11 @@ fn is_it(object: &Value, kind: &Kind, policy: &PolicyId) -> Is {
     }
 }
 
+/// Whether an object is the policy, by group, kind, namespace and name.
+pub(super) fn is_policy(object: &Value, kind: &Kind, policy: &PolicyId) -> bool {
+    matches!(is_it(object, kind, policy), Is::It)
+}
+
 fn is_list_with(object: &Value, kind: &Kind, policy: &PolicyId) -> bool {
     let is_list = object.get("kind").and_then(Value::as_str).is_some_and(|kind| kind.ends_with("List"));
     let items = object.get("items").and_then(Value::as_array).filter(|_| is_list);

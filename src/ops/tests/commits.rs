@@ -328,3 +328,90 @@ fn a_commit_that_added_a_policy_is_undone_by_one_that_removes_it() {
     assert_eq!(reverted(&[there[0], (list.path.as_str(), more.as_str())], None).unwrap_err().word, "changed");
     assert_eq!(reverted(&[], None).unwrap_err().word, "unchanged");
 }
+
+/// What was changed of a commit, how, and a part of the words.
+type Change<'a> = (&'a str, Box<dyn Fn(&mut CommitPlan)>, &'a str);
+
+#[test]
+fn a_commit_changes_nothing_but_the_policy() {
+    let world = fed();
+    let other = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n";
+    let before = format!("{MANIFEST}{other}");
+    let kustomization = "resources:\n- a.yaml\n";
+    let files = [("prod/a.yaml", before.as_str()), ("prod/kustomization.yaml", kustomization)];
+    let (kind, policy) = (cluster_policy(), policy());
+    let plan = promoted(&world, &tree(&files), Some(&kept_by_flux("Audit")), None).unwrap();
+    let beyond = |change: &dyn Fn(&mut CommitPlan)| {
+        let mut commit = commit_of(&plan).clone();
+        change(&mut commit);
+        commit::beyond(&commit, &tree(&files), "prod", kind, &policy)
+    };
+    let also = |path: &str, text: &str| {
+        let (path, text) = (path.to_owned(), text.to_owned());
+        move |commit: &mut CommitPlan| {
+            let mut file = commit.files[0].clone();
+            (file.path, file.text) = (path.clone(), text.clone());
+            commit.files.push(file);
+        }
+    };
+    assert_eq!(beyond(&|_| ()), None);
+    let table: [Change<'_>; 9] = [
+        (
+            "another document",
+            Box::new(|commit| commit.files[0].text = commit.files[0].text.replace("name: x", "name: other")),
+            "a change of ConfigMap/other",
+        ),
+        ("one document less", Box::new(|commit| commit.files[0].text = MANIFEST.to_owned()), "a change of ConfigMap/x"),
+        ("one more", Box::new(|commit| commit.files[0].text.push_str("---\nkind: Secret\nmetadata: {name: s}\n")), "a change of Secret/s"),
+        (
+            "another policy in its place",
+            Box::new(|commit| commit.files[0].text = commit.files[0].text.replace("name: p", "name: q")),
+            "a change of ClusterPolicy/q",
+        ),
+        ("twice", Box::new(|commit| commit.files[0].text = format!("{MANIFEST}---\n{}", commit.files[0].text)), "the policy 2 times"),
+        ("removed with what else is there", Box::new(|commit| commit.files[0].manner = Manner::Removed), "a change of ConfigMap/x"),
+        ("another file", Box::new(also("prod/b.yaml", MANIFEST)), "changes 2 manifests"),
+        ("elsewhere", Box::new(|commit| commit.files[0].path = "dev/a.yaml".to_owned()), "not in the folder `prod`"),
+        (
+            "a kustomization",
+            Box::new(also("prod/kustomization.yaml", "resources:\n- a.yaml\n- https://example.com/evil\n")),
+            "only its line `a.yaml` may change",
+        ),
+    ];
+    for (what, change, says) in table {
+        let why = beyond(&change).unwrap_or_else(|| panic!("{what} passes"));
+        assert!(why.contains(says), "{what}: {why}");
+    }
+    assert_eq!(beyond(&also("prod/kustomization.yaml", "resources: []\n")), None, "its own line");
+}
+
+#[test]
+fn what_an_archive_was_made_to_say_is_not_committed() {
+    let (dev, world) = (World::new("dev", 19), fed());
+    let git = world.settings.git.as_ref().unwrap();
+    let (kind, policy) = (cluster_policy(), policy());
+    let reverted = |files: &[(&str, &str)], done: &Plan| {
+        let tree = tree(files);
+        let live = live("Audit");
+        let input = commit::Input { kind, policy: &policy, place: world.place(), git, tree: &tree, live: Some(&live) };
+        commit::revert(&input, done, Direction::Down, &facts()).unwrap_err()
+    };
+    let forged = |done: &Plan, change: &dyn Fn(&mut CommitPlan)| {
+        let mut done = done.clone();
+        if let Verb::Commit { commit } = &mut done.steps[0].verb {
+            change(commit);
+        }
+        done
+    };
+    let done = promoted(&world, &tree(&[("prod/a.yaml", MANIFEST)]), Some(&kept_by_flux("Audit")), None).unwrap();
+    let after = commit_of(&done).files[0].text.clone();
+    let binding = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "p"}});
+    let refusal = reverted(&[("prod/a.yaml", &after)], &forged(&done, &|commit| commit.document = Some(binding.clone())));
+    assert!(refusal.word == "forged" && refusal.text.contains("a change of ClusterRoleBinding/p"), "{refusal}");
+
+    let list = "resources:\n- other.yaml\n";
+    let added = promoted(&world, &tree(&[("prod/kustomization.yaml", list)]), None, Some((&dev, &live("Audit")))).unwrap();
+    let there: Vec<(&str, &str)> = commit_of(&added).files.iter().map(|file| (file.path.as_str(), file.text.as_str())).collect();
+    let refusal = reverted(&there, &forged(&added, &|commit| commit.files[1].before = Some("resources: []\n".to_owned())));
+    assert!(refusal.word == "forged" && refusal.text.contains("only its line"), "{refusal}");
+}
