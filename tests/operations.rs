@@ -3,6 +3,8 @@
 //! The same against the real Kyverno is in `real_cluster/rollouts.rs` and `real_cluster/keeping.rs`.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
+#[path = "operations/archives.rs"]
+mod archives;
 #[path = "demo_server/client.rs"]
 #[allow(dead_code, reason = "other tests use the rest")]
 mod client;

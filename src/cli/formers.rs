@@ -126,6 +126,7 @@ mod tests {
             actor: None,
             kept,
             present: false,
+            doubt: None,
             object: whole.then_some(serde_json::Value::Null),
         };
         let archive = Kept::Archive { folder: "/a/b".into(), before: "promote".into() };

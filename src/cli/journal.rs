@@ -74,6 +74,8 @@ pub struct JournalItem {
     pub ticket: Option<String>,
     /// The archive that undoes it.
     pub undo: Option<String>,
+    /// SHA-256 of that archive's manifest.
+    pub undo_digest: Option<String>,
     /// Where the policy stood.
     pub before: Option<Standing>,
     /// Where it was meant to stand, or stands.
@@ -122,6 +124,7 @@ pub fn item(entry: Entry, open: bool, compared: Option<Compared>) -> JournalItem
         reason: record.reason,
         ticket: record.ticket,
         undo: record.undo,
+        undo_digest: record.undo_digest,
         before: record.before,
         after: record.after,
         cluster: compared.map(ShownItem::from),
@@ -182,6 +185,7 @@ impl Item for JournalItem {
             vec!["seq", "at", "who", "host", "environment", "clusterUid", "server", "verb", "group", "kind", "namespace", "name"];
         columns.extend(["plan", "gate", "phase", "intent", "result", "reason", "ticket", "undo"]);
         columns.extend(["beforeRevision", "beforeMode", "afterRevision", "afterMode", "clusterShows", "clusterText", "prev", "hash"]);
+        columns.push("undoDigest");
         columns
     }
 
@@ -201,6 +205,7 @@ impl Item for JournalItem {
         row.extend(standing(&self.after));
         row.extend([maybe(self.cluster.as_ref().map(|shown| shown.shown)), maybe(self.cluster.as_ref().map(|shown| &shown.text))]);
         row.extend([self.prev.clone(), self.hash.clone()]);
+        row.push(maybe(self.undo_digest.as_ref()));
         vec![row]
     }
 

@@ -218,11 +218,7 @@ impl Acting {
         let plan = match &wish.deed {
             Deed::Promote => operator.promote(policy()?, wish.environment.as_deref(), &request).await?,
             Deed::Demote => operator.demote(policy()?, here()?, &request).await?,
-            Deed::Rollback(Some(former)) => {
-                let object = former.object.as_ref();
-                let object = object.ok_or_else(|| Declined::Usage(format!("what revision {} said is not on record", former.revision)))?;
-                operator.rollback(policy()?, here()?, object, &request).await?
-            }
+            Deed::Rollback(Some(former)) => operator.rollback_to_former(policy()?, here()?, former, &request).await?,
             Deed::Rollback(None) => return Err(Declined::Usage("nothing to go back to was chosen".to_owned())),
             Deed::Hold(reason) => match (reason, operator.held(policy()?, here()?).await?) {
                 (None, None) => return Ok(None),

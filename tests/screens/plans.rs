@@ -226,6 +226,7 @@ pub(crate) fn formers(policy: &PolicyId) -> Vec<Former> {
         actor: Some("jane as jane@example.com".to_owned()),
         kept: Kept::Archive { folder: format!("/home/jane/.local/share/policydeck/archives/{hours}").into(), before: why.to_owned() },
         present: false,
+        doubt: None,
         object: Some(manifest(policy, action(mode))),
     };
     if policy.name == "require-probes" { Vec::new() } else { vec![of(29, Mode::Audit, "promote"), of(170, Mode::Enforce, "demote")] }

@@ -224,6 +224,9 @@ pub struct Record {
     /// The archive that undoes it: a path on the machine that did it.
     #[serde(default)]
     pub undo: Option<String>,
+    /// SHA-256 of that archive's manifest, which has the hashes of all its files; hex. None in entries of earlier releases.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undo_digest: Option<String>,
     /// Where the policy stood before.
     #[serde(default)]
     pub before: Option<Standing>,
@@ -251,6 +254,7 @@ impl Record {
             reason: None,
             ticket: None,
             undo: None,
+            undo_digest: None,
             before: None,
             after: None,
         }

@@ -87,8 +87,8 @@ impl Operator {
         let Some(after) = &step.after else { return Err(forged(operation, step)) };
         let wanted = revision(kind, after);
         let formers = self.formers(policy, environment).await?;
-        for former in formers.all.iter().filter(|former| former.revision == wanted).filter_map(|former| former.object.as_ref()) {
-            if let Ok(plan) = self.rollback(policy, environment, former, request).await
+        for former in formers.all.iter().filter(|former| former.revision == wanted && former.object.is_some()) {
+            if let Ok(plan) = self.rollback_to_former(policy, environment, former, request).await
                 && same_writes(operation, std::slice::from_ref(step), &plan.steps).is_ok()
             {
                 return Ok(plan);

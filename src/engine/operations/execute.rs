@@ -12,7 +12,7 @@ use crate::cluster::{self, Address, Refusal, Write, WriteError, Written};
 use crate::domain::journal::{Record, Standing, StepResult, Verb as Done};
 use crate::domain::{Link, Mode, PolicyId};
 use crate::engine::Failure;
-use crate::files::archive::{UndoArchive, write_undo};
+use crate::files::archive::{UndoArchive, digest, write_undo};
 use crate::files::journal::Journal;
 use crate::files::who;
 use crate::kinds::KindId;
@@ -25,13 +25,20 @@ use crate::settings::StepMode;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use tokio::time::Instant;
 
 /// What a write that was answered is noted with.
 const WRITTEN: &str = "written";
 /// How often a write is tried again where only the status had moved on.
 const TRIES: usize = 3;
+
+/// The archive of what was there before.
+struct Saved {
+    folder: PathBuf,
+    /// SHA-256 of its manifest, for the journal.
+    digest: String,
+}
 
 /// What of a plan goes.
 pub(super) struct Going {
@@ -117,7 +124,7 @@ impl Operator {
             stopped |= !matches!(done.result, StepResult::Done | StepResult::Unchanged) && !plan.goes_one_by_one();
             told.insert(place, done);
         }
-        Ok(Outcome { plan: plan.id, undo: Some(undo), dry_run: false, steps: told.into_values().collect() })
+        Ok(Outcome { plan: plan.id, undo: Some(undo.folder), dry_run: false, steps: told.into_values().collect() })
     }
 
     /// The gate as it is now, for a plan that makes a policy refuse more: a plan may lie in a file for days. What lets it through goes into the journal.
@@ -180,7 +187,7 @@ impl Operator {
     }
 
     /// Saves what is there before anything is written.
-    async fn archive(&self, plan: &Plan) -> Result<PathBuf, Declined> {
+    async fn archive(&self, plan: &Plan) -> Result<Saved, Declined> {
         let first = plan.basis.first().ok_or_else(|| Declined::Usage("the plan says nothing of what it was made from".to_owned()))?;
         let view = self.view(&first.environment);
         let undo = UndoArchive {
@@ -196,11 +203,15 @@ impl Operator {
         };
         let folder = self.keeping.archives.clone();
         let plan = to_file(plan).map_err(Declined::Usage)?;
-        blocking(move || write_undo(&folder, &undo, Some(&plan))).await
+        blocking(move || {
+            let folder = write_undo(&folder, &undo, Some(&plan))?;
+            Ok(Saved { digest: digest(&folder)?, folder })
+        })
+        .await
     }
 
     /// One write: intent on the disk, write, outcome on the disk, effect.
-    async fn step(&self, plan: &Plan, place: usize, undo: &Path, tell: Told<'_>) -> Result<StepOutcome, Declined> {
+    async fn step(&self, plan: &Plan, place: usize, undo: &Saved, tell: Told<'_>) -> Result<StepOutcome, Declined> {
         let step = &plan.steps[place];
         tell(Stage::Write { step: place });
         let mut intent = Record::intent(Timestamp::now(), who(self.seen_as(&step.environment).await), verb_of(plan.operation));
@@ -212,7 +223,8 @@ impl Operator {
         intent.plan = Some(plan.id.clone());
         intent.gate = plan.gate_of(step).cloned();
         intent.ticket.clone_from(&plan.ticket);
-        intent.undo = Some(undo.display().to_string());
+        intent.undo = Some(undo.folder.display().to_string());
+        intent.undo_digest = Some(undo.digest.clone());
         intent.reason = why(plan, step);
         intent.before = basis.and_then(|basis| basis.mode.map(|mode| Standing { revision: basis.revision.clone(), mode }));
         let landing = self.lands(step).await.ok().flatten();

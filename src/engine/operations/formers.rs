@@ -2,6 +2,7 @@
 //!
 //! What lives here: gathering it, and which one is meant. What does not: the plan of a rollback (`ops::rollback`), how the list looks (the faces).
 
+use super::bound::Recorded;
 use super::seen::Seen;
 use super::{Declined, Operator, Request, kind_of};
 use crate::domain::history::{EnvironmentKey, RevisionText};
@@ -50,6 +51,8 @@ pub struct Former {
     pub kept: Kept,
     /// It is what the policy is now.
     pub present: bool,
+    /// The warning of a preview where its archive cannot be verified.
+    pub doubt: Option<String>,
     /// The whole object; `None` where the history knows of the revision, but not what it said.
     pub object: Option<Value>,
 }
@@ -119,10 +122,21 @@ impl Operator {
         let past = Past { kind, policy, seen: &seen, present: present.as_ref() };
         let mut formers = Formers::default();
         let folder = self.keeping.archives.clone();
+        let recorded = self.recorded_archives().await.unwrap_or_else(|declined| {
+            formers.troubles.push(declined.to_string());
+            Recorded::default()
+        });
         match tokio::task::spawn_blocking(move || archives(&folder)).await {
             Ok((archives, troubles)) => {
                 formers.troubles.extend(troubles);
-                formers.all.extend(archives.into_iter().filter_map(|(folder, archive)| past.archived(folder, archive)));
+                for (folder, archive) in archives {
+                    let doubt = recorded.check(&folder, &archive);
+                    let Some(former) = past.archived(folder, archive) else { continue };
+                    match doubt {
+                        Ok(doubt) => formers.all.push(Former { doubt, ..former }),
+                        Err(why) => formers.troubles.push(why),
+                    }
+                }
             }
             Err(_) => formers.troubles.push("the archives were not read".to_owned()),
         }
@@ -165,9 +179,30 @@ impl Operator {
             let of = &archive.manifest.environment;
             return Err(Declined::Usage(format!("{} is an archive of {of}, not of {environment}", folder.display())));
         }
+        let doubt = self.check_archive(folder, &archive).await?;
         let former = archive.objects.into_iter().find(|object| is_policy(object, policy));
         let former = former.ok_or_else(|| Declined::Usage(format!("{} does not have {policy}", folder.display())))?;
-        self.rollback(policy, environment, &former, request).await
+        let mut plan = self.rollback(policy, environment, &former, request).await?;
+        plan.warnings.extend(doubt);
+        Ok(plan)
+    }
+
+    /// The plan that puts a policy back to a former state.
+    ///
+    /// # Errors
+    /// What it said is not on record, or the rollback to it is refused.
+    pub async fn rollback_to_former(
+        &self,
+        policy: &PolicyId,
+        environment: &str,
+        former: &Former,
+        request: &Request,
+    ) -> Result<Plan, Declined> {
+        let object = former.object.as_ref();
+        let object = object.ok_or_else(|| Declined::Usage(format!("what revision {} said is not on record", former.revision)))?;
+        let mut plan = self.rollback(policy, environment, object, request).await?;
+        plan.warnings.extend(former.doubt.clone());
+        Ok(plan)
     }
 
     /// The plan that puts a policy back to a revision, or, without one, to the newest state that differs from what it is.
@@ -184,13 +219,13 @@ impl Operator {
         let formers = self.formers(policy, environment).await?;
         if let Some(prefix) = prefix {
             let former = formers.revision(prefix).map_err(|why| Declined::Usage(format!("{policy} in {environment}: {why}")))?;
-            let object = former.object.as_ref().ok_or_else(|| {
-                Declined::Usage(format!(
+            if former.object.is_none() {
+                return Err(Declined::Usage(format!(
                     "{policy} in {environment}: revision {} is on record, but what it said could not be read in time; choose another one",
                     former.revision
-                ))
-            })?;
-            return self.rollback(policy, environment, object, request).await;
+                )));
+            }
+            return self.rollback_to_former(policy, environment, former, request).await;
         }
         if self.goes_through_git(self.settings(environment)?)
             && let Some(live) = self.engine.policy_object(environment, policy).await?
@@ -203,8 +238,8 @@ impl Operator {
         }
         // What says the same, or would come back as the same, is no way back.
         let others = formers.all.iter().filter(|former| !former.present).map(|former| formers.most_faithful(former));
-        for object in others.filter_map(|former| former.object.as_ref()) {
-            match self.rollback(policy, environment, object, request).await {
+        for former in others.filter(|former| former.object.is_some()) {
+            match self.rollback_to_former(policy, environment, former, request).await {
                 Err(Declined::Refused(refusal)) if refusal.needs_nothing() => {}
                 planned => return planned,
             }
@@ -270,6 +305,7 @@ impl Past<'_> {
             mode,
             actor: Some(manifest.who.to_string()),
             kept: Kept::Archive { folder, before: manifest.why },
+            doubt: None,
             object: Some(object),
         })
     }
@@ -295,6 +331,7 @@ impl Past<'_> {
             mode,
             actor: text.actor,
             kept: Kept::History { until: text.until },
+            doubt: None,
             object,
         }
     }
@@ -321,6 +358,7 @@ mod tests {
             mode: Mode::Audit,
             actor: None,
             kept: Kept::History { until: None },
+            doubt: None,
             present: false,
             object: whole.then_some(Value::Null),
         }

@@ -8,6 +8,7 @@
 //! ```
 
 mod again;
+mod bound;
 mod compare;
 mod effect;
 mod execute;

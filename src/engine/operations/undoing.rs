@@ -7,7 +7,7 @@ use super::fate::carries;
 use super::{Declined, Operator, Request, StepOutcome, kind_of, refused};
 use crate::domain::Mode;
 use crate::domain::journal::{Entry, Phase, Record, StepResult, Verb as Did};
-use crate::files::archive::read_archive;
+use crate::files::archive::{Archive, read_archive};
 use crate::files::journal::Journal;
 use crate::kinds::mode::Kyverno;
 use crate::kinds::revision::revision;
@@ -20,7 +20,7 @@ use crate::ops::undo;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Which plan is taken back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,8 +46,11 @@ impl Operator {
             Undone::Last => last(&carried, environment).await?,
         };
         let mut done = found.plan().await?;
-        done.steps.retain(|step| step.environment == environment && found.concerns(step));
-        self.taken_back(&done, environment, request).await
+        let doubt = self.check_archive(&done.folder, &done.archive).await?;
+        done.plan.steps.retain(|step| step.environment == environment && found.concerns(step));
+        let (mut plan, left_out) = self.taken_back(&done.plan, environment, request).await?;
+        plan.warnings.extend(doubt);
+        Ok((plan, left_out))
     }
 
     async fn taken_back(&self, done: &Plan, environment: &str, request: &Request) -> Result<(Plan, Vec<StepOutcome>), Declined> {
@@ -202,7 +205,7 @@ impl Carried {
     }
 
     /// The plan, from its archive.
-    async fn plan(&self) -> Result<Plan, Declined> {
+    async fn plan(&self) -> Result<Archived, Declined> {
         let id = &self.id;
         let Some(folder) = self.entries.values().find_map(|(_, record)| record.undo.clone()) else {
             return Err(Declined::Usage(format!("the journal names no archive of plan {id}: roll back instead")));
@@ -213,13 +216,24 @@ impl Carried {
             move || read_archive(&folder)
         });
         let archive = archive.await.map_err(|declined| Declined::Usage(format!("plan {id} cannot be taken back: {declined}")))?;
-        let Some(text) = archive.plan else {
+        let Some(text) = &archive.plan else {
             let why = format!("the archive {} does not hold plan {id}; roll back to what it holds: --archive {0}", folder.display());
             return Err(Declined::Usage(why));
         };
-        let plan = from_file(&text).map_err(|why| Declined::Usage(format!("{}: {why}", folder.display())))?;
-        if plan.id == *id { Ok(plan) } else { Err(Declined::Usage(format!("the archive {} is of plan {}", folder.display(), plan.id))) }
+        let plan = from_file(text).map_err(|why| Declined::Usage(format!("{}: {why}", folder.display())))?;
+        if plan.id == *id {
+            Ok(Archived { plan, archive, folder })
+        } else {
+            Err(Declined::Usage(format!("the archive {} is of plan {}", folder.display(), plan.id)))
+        }
     }
+}
+
+/// A plan with the archive that it comes from.
+struct Archived {
+    plan: Plan,
+    archive: Archive,
+    folder: PathBuf,
 }
 
 /// An intent without an outcome may have been carried out as well.
@@ -266,7 +280,7 @@ async fn last<'a>(plans: &'a [Carried], environment: &str) -> Result<&'a Carried
     for plan in plans {
         if plan.is_undo() {
             // Which one it took back stands in its archive; without that, nobody knows which one is the last.
-            undone.extend(plan.plan().await?.undoes);
+            undone.extend(plan.plan().await?.plan.undoes);
         } else if !undone.contains(&plan.id) {
             return Ok(plan);
         }

@@ -72,6 +72,8 @@ pub struct Archive {
     pub objects: Vec<Value>,
     /// The text of the plan's file, where there is one.
     pub plan: Option<String>,
+    /// SHA-256 of the manifest, which has the hashes of everything else; hex.
+    pub digest: String,
 }
 
 /// An object as an archive keeps it: whole but for the metadata that an API server fills in, and its status.
@@ -115,6 +117,14 @@ pub fn write_undo(folder: &Path, undo: &UndoArchive, plan: Option<&str>) -> Resu
     write().map_err(|error| FileError::new("write an archive into", folder, &error))
 }
 
+/// SHA-256 of an archive's manifest, as [`Archive::digest`] has it; hex.
+///
+/// # Errors
+/// It cannot be read.
+pub fn digest(path: &Path) -> Result<String, FileError> {
+    Ok(manifest::sha256(&read(&path.join(MANIFEST))?))
+}
+
 /// The archives in a folder, the newest first by their names, which begin with the time. Whether they are whole is found out by [`read_archive`].
 pub fn newest_first(folder: &Path) -> Result<Vec<PathBuf>, FileError> {
     let entries = match fs::read_dir(folder) {
@@ -129,7 +139,9 @@ pub fn newest_first(folder: &Path) -> Result<Vec<PathBuf>, FileError> {
 
 /// Reads an archive. Fails where it is not complete, or anything in it is not as it was written.
 pub fn read_archive(path: &Path) -> Result<Archive, FileError> {
-    let manifest = Manifest::parse(&read(&path.join(MANIFEST))?).map_err(|why| damaged(&path.join(MANIFEST), &why))?;
+    let text = read(&path.join(MANIFEST))?;
+    let digest = manifest::sha256(&text);
+    let manifest = Manifest::parse(&text).map_err(|why| damaged(&path.join(MANIFEST), &why))?;
     let mut contents = BTreeMap::new();
     for (name, sha256) in &manifest.files {
         // A name that leads elsewhere was not written by us.
@@ -150,7 +162,7 @@ pub fn read_archive(path: &Path) -> Result<Archive, FileError> {
     }
     let plan = contents.get(PLAN).map(|plan| String::from_utf8(plan.clone()));
     let plan = plan.transpose().map_err(|_| damaged(&path.join(PLAN), "it is no text"))?;
-    Ok(Archive { manifest, objects, plan })
+    Ok(Archive { manifest, objects, plan, digest })
 }
 
 /// The files' names and contents, the manifest last.
