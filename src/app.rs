@@ -10,6 +10,7 @@ mod housekeeping;
 mod load;
 mod observe;
 mod port;
+mod sign;
 mod wiring;
 
 use crate::cli::args::{self, Args, Color, Command, Demo, Format, Globals, Show};
@@ -73,6 +74,7 @@ fn dispatch(args: Args, arguments: &[OsString]) -> Result<Exit, Problem> {
         Some(Command::Audit(command)) => audit::run(&command, &globals),
         Some(Command::Config(command)) => housekeeping::config(&command, &globals),
         Some(Command::Demo(demo)) => run_demo(&demo, globals),
+        Some(Command::Plan(command)) => with_runtime(&globals, |_| sign::run(&command)),
         Some(Command::Act(command)) => with_runtime(&globals, |_| act::run(&command, &globals)),
         Some(Command::Show(command)) => with_runtime(&globals, |_| run_show(&command, &globals)),
         Some(Command::Timeline(args)) => with_runtime(&globals, |_| until_interrupted(history::run_timeline(&args, &globals))),
@@ -264,7 +266,7 @@ fn run_demo(demo: &Demo, mut globals: Globals) -> Result<Exit, Problem> {
     let folder = TemporaryFolder::new().map_err(|error| failed(&error))?;
     let kubeconfig = if demo.listen { fleet.kubeconfig_for_kubectl() } else { fleet.kubeconfig() };
     let kubeconfig = folder.write("kubeconfig", &kubeconfig).map_err(|error| failed(&error))?;
-    let config = folder.write("config.toml", &fleet.config_toml()).map_err(|error| failed(&error))?;
+    let config = folder.write("config.toml", fleet.config_toml()).map_err(|error| failed(&error))?;
     if demo.listen {
         return with_runtime(&globals, |_| listen(&kubeconfig));
     }

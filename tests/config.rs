@@ -66,6 +66,7 @@ deny = ["unblock", "rollback"]
 typed_name = true
 bulk = 5
 four_eyes = true
+allowed_signers = "signers"
 
 [gates]
 max_violations = 1
@@ -103,7 +104,13 @@ ticket = "example.com/ticket"
     assert_eq!((settings.acknowledge_unknown, settings.ui.ascii), (false, true));
     assert_eq!((settings.exceptions.ticket.as_str(), settings.exceptions.owner.as_str()), ("example.com/ticket", "policydeck.dev/owner"));
     assert_eq!(settings.keys["promote"], "ctrl-p");
-    let rules = settings::Rules { deny: vec![Deniable::Unblock, Deniable::Rollback], typed_name: true, bulk: Some(5), four_eyes: true };
+    let rules = settings::Rules {
+        deny: vec![Deniable::Unblock, Deniable::Rollback],
+        typed_name: true,
+        bulk: Some(5),
+        four_eyes: true,
+        allowed_signers: Some("signers".into()),
+    };
     assert_eq!(prod.rules, rules);
     assert_eq!(settings::parse("f", DESIGN, &[]).unwrap().settings.environments[3].rules, settings::Rules::default());
 }
@@ -318,6 +325,15 @@ fn cases() -> Vec<Case> {
             "has to be true or false",
         ),
         (
+            "no signers",
+            with("rules = { four_eyes = true, allowed_signers = \" \" }"),
+            4,
+            47,
+            "environments[0].rules.allowed_signers",
+            None,
+            "is empty",
+        ),
+        (
             "production without its name",
             with("tier = \"production\"\nrules = { typed_name = false }"),
             5,
@@ -446,6 +462,21 @@ fn a_production_without_tier_is_warned_about() {
     assert_eq!(loaded.warnings.0[0].level, Level::Warning);
     let said = settings::parse("f", "[[environments]]\nname = \"prod\"\ncontext = \"c\"\ntier = \"normal\"\n", &[]).unwrap();
     assert!(said.warnings.0.is_empty());
+}
+
+#[test]
+fn four_eyes_and_their_signers_belong_together() {
+    for (rules, key, says) in [
+        ("four_eyes = true", "environments[0].rules.four_eyes", "is set without `allowed_signers`"),
+        ("allowed_signers = \"s\"", "environments[0].rules.allowed_signers", "requires no signature"),
+    ] {
+        let warnings = settings::parse("f", &with(&format!("rules = {{ {rules} }}")), &[]).unwrap().warnings;
+        assert_eq!(warnings.0.len(), 1, "a warning, not an error: a demotion needs no signature");
+        let warning = &warnings.0[0];
+        assert!(warning.level == Level::Warning && warning.key == key && warning.message.contains(says), "{warning}");
+    }
+    let both = settings::parse("f", &with("rules = { four_eyes = true, allowed_signers = \"s\" }"), &[]).unwrap();
+    assert!(both.warnings.0.is_empty() && both.settings.environments[0].rules.allowed_signers == Some("s".into()));
 }
 
 #[test]

@@ -11,6 +11,9 @@ mod client;
 #[path = "../src/testing/dice.rs"]
 #[allow(dead_code, reason = "other tests use the rest")]
 mod dice;
+#[path = "operations/four_eyes.rs"]
+#[cfg(unix)]
+mod four_eyes;
 #[path = "operations/mutations.rs"]
 mod mutations;
 
@@ -80,6 +83,8 @@ impl World {
         let home = self.home.path();
         let mut command = Command::new(env!("CARGO_BIN_EXE_policydeck"));
         command.env_clear().env("HOME", home).env("XDG_DATA_HOME", home.join("data")).env("XDG_STATE_HOME", home.join("state"));
+        // Signatures are OpenSSH's work.
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.args(args).arg("--config").arg(home.join("config.toml")).arg("--kubeconfig").arg(home.join("kubeconfig"));
         let output = command.output().unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
@@ -719,10 +724,14 @@ fn rules_hold_for_plans_and_for_whoever_carries_them_out() {
     std::fs::write(file, &text).unwrap();
     as_if_made_by("ana", "admin", file);
     assert!(world.ends(1, &["promote", "--plan", file, "--yes"]).err.contains("ana as admin made this plan"), "one user of the cluster");
+    // That someone else made it has to be proven: see `operations/four_eyes.rs`.
     as_if_made_by("ana", "ana", file);
+    assert!(world.ends(1, &["promote", "--plan", file, "--yes"]).err.contains("no `allowed_signers` is configured"));
+    rule("");
     world.ends(0, &["promote", "--plan", file, "--yes"]);
     assert_eq!(world.action("dev", "a"), "Enforce");
-    // What goes wrong is stopped by whoever is there.
+    rule("four_eyes = true");
+    // What goes wrong is stopped by who is there.
     world.ends(0, &["demote", "a", "-e", "dev", "--yes"]);
     assert_eq!(world.action("dev", "a"), "Audit");
 }

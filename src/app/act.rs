@@ -3,7 +3,7 @@
 //! What lives here: the order of it, prompts, plan files. What does not: what a plan says (`ops`), how it is carried out (`engine::operations`), how either
 //! looks (`cli::preview`, `cli::outcome`).
 
-use super::{Loaded, failure, interrupted, load, style, wiring};
+use super::{Loaded, failure, interrupted, load, sign, style, wiring};
 use crate::cli::args::{Act, ActFlags, DryRun, Globals};
 use crate::cli::document::{self, Head};
 use crate::cli::findings::find;
@@ -13,10 +13,11 @@ use crate::cli::{Exit, Problem, flags, formers, gate, outcome, preview};
 use crate::domain::journal::StepResult;
 use crate::domain::{Gate, PolicyId, clean};
 use crate::engine::JournalReader;
-use crate::engine::operations::{Declined, GitRoad, Operator, Outcome, Request, StepOutcome, UNACKNOWLEDGED, Undone};
+use crate::engine::operations::{Declined, GitRoad, Operator, Outcome, PlanFile, Request, StepOutcome, UNACKNOWLEDGED, Undone};
 use crate::files;
 use crate::fleet::view::FleetView;
-use crate::ops::plan::{ConfirmLevel, Plan, Step, from_file, to_file};
+use crate::ops::plan::{ConfirmLevel, Plan, Step, to_file};
+use crate::ops::rules::needs_second_eyes;
 use crate::settings::EnvironmentSettings;
 use jiff::Timestamp;
 use serde_json::json;
@@ -111,7 +112,7 @@ impl Asked<'_> {
         let Planned { plan, shut, left_out } = match &self.flags().plan {
             Some(file) => {
                 let asked = self.read_plan(file)?;
-                let (plan, left_out) = self.operator.made_again(&asked).await.map_err(|declined| decline(&declined))?;
+                let (plan, left_out) = self.operator.of_file(&asked).await.map_err(|declined| decline(&declined))?;
                 Planned { left_out, ..Planned::of(plan) }
             }
             None => self.planned(&fleet).await?,
@@ -135,16 +136,33 @@ impl Asked<'_> {
     }
 
     /// The plan in a file, which has to do what is typed.
-    fn read_plan(&self, file: &Path) -> Result<Plan, Problem> {
-        let content = files::read_regular(file, files::LARGEST_PLAN).map_err(|error| Problem::usage(error.what))?;
-        let text = String::from_utf8(content).map_err(|_| Problem::usage(format!("{} is not text", file.display())))?;
-        let plan = from_file(&text).map_err(Problem::usage)?;
-        let (typed, does) = (flags::of_act(self.act), plan.operation.as_str());
+    fn read_plan(&self, path: &Path) -> Result<PlanFile, Problem> {
+        let file = PlanFile::read(path).map_err(Problem::usage)?;
+        let (typed, does) = (flags::of_act(self.act), file.plan().operation.as_str());
         if typed != does {
-            let file = file.display();
-            return Err(Problem::usage(format!("the plan in {file} does not {typed}, it does {does}: `policydeck {does} --plan {file}`")));
+            let path = path.display();
+            return Err(Problem::usage(format!("the plan in {path} does not {typed}, it does {does}: `policydeck {does} --plan {path}`")));
         }
-        Ok(plan)
+        Ok(file)
+    }
+
+    /// Writes the plan to a file for someone else, and signs it where that was asked for.
+    async fn hand_over(&self, plan: &Plan, file: &Path) -> Result<(), Problem> {
+        let text = to_file(plan).map_err(Problem::failed)?;
+        files::write_atomic(file, text.as_bytes()).map_err(|error| Problem::failed(error.what))?;
+        let shown = file.display();
+        writeln!(io::stderr(), "The plan is in {shown}. Somebody else can carry it out: --plan {shown}")?;
+        let needed = |settings: &EnvironmentSettings| {
+            plan.steps.iter().any(|step| step.environment == settings.name) && needs_second_eyes(plan, settings)
+        };
+        match &self.flags().sign_key {
+            Some(key) => sign::signed(&PlanFile::read(file).map_err(Problem::failed)?, key).await?,
+            None if self.environments().iter().any(needed) => {
+                writeln!(io::stderr(), "It has to be signed first: policydeck plan sign {shown} --key KEY")?;
+            }
+            None => {}
+        }
+        Ok(())
     }
 
     /// Whether everything is written where -e or --context say.
@@ -291,9 +309,7 @@ impl Asked<'_> {
         let rehearsed = if flags.dry_run == DryRun::Client { None } else { Some(self.operator.rehearse(plan).await) };
         write!(io::stderr(), "{}", preview::preview(plan, self.environments(), rehearsed.as_ref()))?;
         if let Some(file) = &flags.plan_out {
-            let text = to_file(plan).map_err(Problem::failed)?;
-            files::write_atomic(file, text.as_bytes()).map_err(|error| Problem::failed(error.what))?;
-            writeln!(io::stderr(), "The plan is in {}. Somebody else can carry it out: --plan {}", file.display(), file.display())?;
+            self.hand_over(plan, file).await?;
             return Ok(None);
         }
         match (flags.dry_run, rehearsed) {

@@ -62,6 +62,9 @@ pub(super) fn load(globals: &Globals, actions: &[&str]) -> Result<Loaded, Proble
         if let Some(written) = &environment.kubeconfig {
             environment.kubeconfig = Some(files::expand(written, base).map_err(usage)?);
         }
+        if let Some(written) = &environment.rules.allowed_signers {
+            environment.rules.allowed_signers = Some(files::expand(written, base).map_err(usage)?);
+        }
         if let Some(git) = environment.git.as_mut().filter(|git| is_path(&git.repo)) {
             let path = files::expand(Path::new(&git.repo), base).map_err(usage)?;
             git.repo = std::path::absolute(&path).unwrap_or(path).to_string_lossy().into_owned();

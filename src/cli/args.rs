@@ -88,6 +88,9 @@ pub enum Command {
     /// Commands that change something.
     #[command(flatten)]
     Act(Act),
+    /// Sign plan files
+    #[command(subcommand)]
+    Plan(PlanCommand),
     /// The journal: what was done, by whom, and what became of it
     #[command(subcommand)]
     Audit(AuditCommand),
@@ -198,6 +201,9 @@ pub struct ActFlags {
     /// Write the plan to a file, for somebody else to carry out
     #[arg(long, value_name = "FILE", conflicts_with = "plan")]
     pub plan_out: Option<PathBuf>,
+    /// Sign the file of --plan-out with this SSH key, as `plan sign` does
+    #[arg(long, value_name = "KEY", requires = "plan_out")]
+    pub sign_key: Option<PathBuf>,
     /// Carry out the plan in this file
     #[arg(long, value_name = "FILE")]
     pub plan: Option<PathBuf>,
@@ -411,6 +417,19 @@ pub struct Demo {
     /// A command to run on the demo instead of the screen
     #[command(subcommand)]
     pub show: Option<Show>,
+}
+
+/// Commands about plan files.
+#[derive(Debug, Clone, Subcommand)]
+pub enum PlanCommand {
+    /// Sign a plan file: the signature is written to FILE.sig, as `ssh-keygen -Y sign -n policydeck-plan -f KEY FILE` does
+    Sign {
+        /// The plan file
+        file: PathBuf,
+        /// The SSH key: a private key, or a public key whose private key is in ssh-agent
+        #[arg(long, value_name = "KEY")]
+        key: PathBuf,
+    },
 }
 
 /// Commands about the journal.

@@ -1,6 +1,6 @@
 //! What `-e`, `-n`, `-A`, `--context` and `--filter` mean for each command: one table. Where a flag means nothing it is rejected, never ignored.
 
-use super::args::{Act, Args, AuditCommand, Command, ConfigCommand, Demo, Globals, HistoryCommand, Show};
+use super::args::{Act, Args, AuditCommand, Command, ConfigCommand, Demo, Globals, HistoryCommand, PlanCommand, Show};
 use clap::error::ErrorKind;
 
 /// What `-e ENV` and `--context NAME` choose.
@@ -62,7 +62,7 @@ const fn meaning(command: &'static str, places: Places, namespaces: Namespaces, 
 }
 
 /// Every command.
-pub const MEANINGS: [Meaning; 27] = [
+pub const MEANINGS: [Meaning; 28] = [
     meaning("", Places::Shown, Namespaces::Read, Filters::Nothing),
     meaning("status", Places::Shown, Namespaces::Shown, Filters::Shown),
     meaning("violations", Places::Shown, Namespaces::Shown, Filters::Shown),
@@ -84,6 +84,7 @@ pub const MEANINGS: [Meaning; 27] = [
     meaning("history export", Places::Nothing, Namespaces::Nothing, Filters::Nothing),
     meaning("history prune", Places::Nothing, Namespaces::Nothing, Filters::Nothing),
     meaning("demo --listen", Places::Nothing, Namespaces::Nothing, Filters::Nothing),
+    meaning("plan sign", Places::Nothing, Namespaces::Nothing, Filters::Nothing),
     meaning("config init", Places::Nothing, Namespaces::Nothing, Filters::Nothing),
     meaning("config check", Places::Nothing, Namespaces::Nothing, Filters::Nothing),
     meaning("config schema", Places::Nothing, Namespaces::Nothing, Filters::Nothing),
@@ -109,6 +110,7 @@ fn name(command: Option<&Command>) -> &'static str {
         None => "",
         Some(Command::Show(show)) => of_show(show),
         Some(Command::Act(act)) => of_act(act),
+        Some(Command::Plan(PlanCommand::Sign { .. })) => "plan sign",
         Some(Command::Audit(AuditCommand::Show(_))) => "audit show",
         Some(Command::Audit(AuditCommand::Verify)) => "audit verify",
         Some(Command::Audit(AuditCommand::Export { .. })) => "audit export",
@@ -204,6 +206,7 @@ mod tests {
             "hold" => &["p", "--reason", "r"],
             "undo" => &["--last"],
             "audit export" => &["--out", "f"],
+            "plan sign" => &["f", "--key", "k"],
             "completion" => &["bash"],
             _ => &[],
         }

@@ -4,7 +4,7 @@ use super::document::Item;
 use super::findings::names;
 use super::rows::maybe;
 use super::table::{Cell, Column, Role};
-use crate::domain::journal::{Entry, Flaw, Phase, Standing, StepResult};
+use crate::domain::journal::{Entry, Flaw, Phase, Signer, Standing, StepResult};
 use crate::domain::{PolicyId, clean};
 use crate::engine::operations::Compared;
 use jiff::Timestamp;
@@ -76,6 +76,8 @@ pub struct JournalItem {
     pub undo: Option<String>,
     /// SHA-256 of that archive's manifest.
     pub undo_digest: Option<String>,
+    /// Who signed the plan file that was applied.
+    pub signer: Option<Signer>,
     /// Where the policy stood.
     pub before: Option<Standing>,
     /// Where it was meant to stand, or stands.
@@ -125,6 +127,7 @@ pub fn item(entry: Entry, open: bool, compared: Option<Compared>) -> JournalItem
         ticket: record.ticket,
         undo: record.undo,
         undo_digest: record.undo_digest,
+        signer: record.signer,
         before: record.before,
         after: record.after,
         cluster: compared.map(ShownItem::from),
@@ -185,7 +188,7 @@ impl Item for JournalItem {
             vec!["seq", "at", "who", "host", "environment", "clusterUid", "server", "verb", "group", "kind", "namespace", "name"];
         columns.extend(["plan", "gate", "phase", "intent", "result", "reason", "ticket", "undo"]);
         columns.extend(["beforeRevision", "beforeMode", "afterRevision", "afterMode", "clusterShows", "clusterText", "prev", "hash"]);
-        columns.push("undoDigest");
+        columns.extend(["undoDigest", "signer", "signerKey"]);
         columns
     }
 
@@ -205,7 +208,8 @@ impl Item for JournalItem {
         row.extend(standing(&self.after));
         row.extend([maybe(self.cluster.as_ref().map(|shown| shown.shown)), maybe(self.cluster.as_ref().map(|shown| &shown.text))]);
         row.extend([self.prev.clone(), self.hash.clone()]);
-        row.push(maybe(self.undo_digest.as_ref()));
+        let signer = self.signer.as_ref();
+        row.extend([self.undo_digest.as_ref(), signer.map(|signer| &signer.principal), signer.map(|signer| &signer.key)].map(maybe));
         vec![row]
     }
 

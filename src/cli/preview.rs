@@ -5,6 +5,7 @@ use super::rows::maybe;
 use crate::domain::{Condition, Gate, Tier, clean};
 use crate::engine::operations::Outcome;
 use crate::ops::plan::{CommitPlan, Plan, Step, Verb};
+use crate::ops::rules::needs_second_eyes;
 use crate::ops::written::Written;
 use crate::settings::EnvironmentSettings;
 use std::fmt::Write as _;
@@ -32,6 +33,9 @@ pub fn preview(plan: &Plan, environments: &[EnvironmentSettings], rehearsed: Opt
         line("where", &format!("context {context} · {} · cluster {}", basis.server, basis.cluster_uid));
     }
     line("by", &format!("{}{}", plan.made_by, plan.ticket.as_ref().map(|ticket| format!(" · ticket {ticket}")).unwrap_or_default()));
+    if let Some(words) = hands(plan, settings) {
+        line("signed", &words);
+    }
     let several = plan.gates().count() > 1;
     for words in plan.gates().filter_map(|one| gate(one, several)) {
         line("gate", &words);
@@ -62,6 +66,15 @@ pub fn preview(plan: &Plan, environments: &[EnvironmentSettings], rehearsed: Opt
     line("undo", plan.undo.words());
     line("plan", &plan.id);
     out
+}
+
+/// Who made the plan and who signed it, where an environment wants a second person.
+fn hands(plan: &Plan, settings: Option<&EnvironmentSettings>) -> Option<String> {
+    let maker = plan.maker.as_ref().map(|maker| format!("made by {maker} on {}", maker.host)).unwrap_or_default();
+    match &plan.signer {
+        Some(signer) => Some(format!("by {signer}; {maker}")),
+        None => settings.filter(|settings| needs_second_eyes(plan, settings)).map(|_| format!("no; {maker}")),
+    }
 }
 
 /// All of what a step writes to an object: as YAML, as a unified diff, or place by place where there is no object afterwards.

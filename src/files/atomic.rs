@@ -212,6 +212,31 @@ fn check_owner(folder: &Path, in_pod: bool) -> Result<(), FileError> {
     Ok(())
 }
 
+/// Rejects a file that belongs to another user, or that others may write to, where what it says is to be trusted. Files of root are accepted.
+#[cfg(unix)]
+pub(super) fn be_owned(file: &File, path: &Path) -> Result<(), FileError> {
+    use std::os::unix::fs::MetadataExt as _;
+    let there = file.metadata().map_err(|error| FileError::new("read", path, &error))?;
+    let (me, place) = (rustix::process::geteuid().as_raw(), path.display());
+    let rejected = |what: String| Err(FileError { what, kind: io::ErrorKind::InvalidInput });
+    if there.uid() != me && there.uid() != 0 {
+        return rejected(format!("the file {place} belongs to another user (uid {}): chown it to yourself or to root", there.uid()));
+    }
+    let in_pod = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
+    if there.mode() & if in_pod { 0o002 } else { 0o022 } != 0 {
+        let mode = there.mode() & 0o7777;
+        return rejected(format!("other users may write to the file {place} (mode {mode:04o}): chmod go-w {place}"));
+    }
+    Ok(())
+}
+
+/// Permissions are another matter here.
+#[cfg(not(unix))]
+#[expect(clippy::unnecessary_wraps, reason = "the same face as on unix")]
+pub(super) fn be_owned(_: &File, _: &Path) -> Result<(), FileError> {
+    Ok(())
+}
+
 /// Permissions are another matter here.
 #[cfg(not(unix))]
 #[expect(clippy::unnecessary_wraps, reason = "the same face as on unix")]

@@ -1,18 +1,27 @@
 //! Programs of the user's that run beside us: in a group of their own, and ended with everything they have started.
 //!
-//! What lives here: the group, and waiting for a program whose output somebody may hold open. What does not: which program, how long it may take, what
-//! its output means.
+//! What lives here: the group, waiting for a program whose output somebody may hold open, and its complaints as words. What does not: which program, how
+//! long it may take, what its output means.
 
+use crate::domain::clean;
+use crate::domain::secret::mask;
 use std::ffi::OsStr;
 use std::future::Future;
 use std::io;
 #[cfg(unix)]
 use std::path::Path;
 use std::path::PathBuf;
-use std::process::ExitStatus;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
+
+/// The most bytes that are kept of what a program complains about.
+const COMPLAINTS: usize = 64 << 10;
+/// The most lines of it that are shown, and characters.
+const LINES: usize = 12;
+const CHARACTERS: usize = 1_500;
 
 /// How long output may be in coming after the program has ended: a child of its own may hold the pipe open.
 const REST: Duration = Duration::from_secs(1);
@@ -132,6 +141,95 @@ pub async fn wait(child: &mut Child, pipes: impl Future<Output = ()>) -> io::Res
         let _ = timeout(REST, &mut pipes).await;
     }
     Ok(status)
+}
+
+/// What a program said until it ended.
+pub struct Said {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// Its output.
+    pub out: Vec<u8>,
+    /// The beginning of its complaints.
+    pub err: Vec<u8>,
+    /// The output is all of it.
+    pub whole: bool,
+}
+
+/// Why a program has no result.
+pub enum Lost {
+    /// It could not be started.
+    NotStarted(io::Error),
+    /// It took too long and was ended.
+    Late,
+    /// How it ended is unknown.
+    Gone(io::Error),
+}
+
+/// Runs a program in a group of its own with this input, and keeps at most `most` bytes of its output. After `limit` it is ended with all it has started.
+///
+/// # Errors
+/// See [`Lost`].
+pub async fn run(mut command: Command, input: &[u8], most: usize, limit: Duration) -> Result<Said, Lost> {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let (mut child, group) = Group::start(command).map_err(Lost::NotStarted)?;
+    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let (mut out, mut err) = (Kept::new(most), Kept::new(COMPLAINTS));
+    let pipes = async {
+        tokio::join!(feed(stdin, input), out.take(stdout), err.take(stderr));
+    };
+    let Ok(status) = timeout(limit, wait(&mut child, pipes)).await else {
+        drop(group);
+        return Err(Lost::Late);
+    };
+    group.let_go();
+    let status = status.map_err(Lost::Gone)?;
+    Ok(Said { status, out: out.bytes, err: err.bytes, whole: out.whole })
+}
+
+async fn feed(stdin: Option<impl AsyncWrite + Unpin>, input: &[u8]) {
+    if let Some(mut stdin) = stdin {
+        // A program that does not read on says why itself.
+        let _ = stdin.write_all(input).await;
+    }
+}
+
+/// What comes out of a pipe, up to so many bytes.
+struct Kept {
+    bytes: Vec<u8>,
+    most: usize,
+    /// Nothing was left out.
+    whole: bool,
+}
+
+impl Kept {
+    fn new(most: usize) -> Self {
+        Self { bytes: Vec::new(), most, whole: true }
+    }
+
+    /// Reads a pipe to its end, so that nobody waits for a reader.
+    async fn take(&mut self, from: Option<impl AsyncRead + Unpin>) {
+        let Some(mut from) = from else { return };
+        let mut part = vec![0; 16 << 10];
+        while let Ok(count @ 1..) = from.read(&mut part).await {
+            let room = self.most.saturating_sub(self.bytes.len());
+            self.whole &= count <= room;
+            self.bytes.extend_from_slice(part.get(..count.min(room)).unwrap_or_default());
+        }
+    }
+}
+
+/// The last lines of complaints, without hints for somebody at a prompt.
+pub fn words(err: &[u8]) -> String {
+    let text = String::from_utf8_lossy(err);
+    // Progress is drawn over itself.
+    let lines = text.lines().map(|line| line.rsplit('\r').find(|part| !part.trim().is_empty()).unwrap_or_default());
+    let lines: Vec<String> = lines
+        .map(|line| clean(line.trim()).into_owned())
+        .filter(|line| !line.is_empty() && !line.starts_with("hint:") && !line.starts_with("error: failed to push some refs"))
+        .collect();
+    let last = lines.get(lines.len().saturating_sub(LINES)..).unwrap_or_default().join("; ");
+    // The remote end has a part in these words, too.
+    mask(&last).chars().take(CHARACTERS).collect()
 }
 
 #[cfg(test)]

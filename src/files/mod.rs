@@ -1,7 +1,8 @@
 //! The only place that touches the disk.
 //!
 //! What lives here: where things are kept, reading, writing so that a crash leaves the old or the new file and nothing between,
-//! temporary folders, the log, the journal, archives, repositories through the user's git. What does not: what the files mean.
+//! temporary folders, the log, the journal, archives, repositories through the user's git, signatures
+//! through the user's ssh-keygen. What does not: what the files mean.
 
 pub mod archive;
 mod atomic;
@@ -12,6 +13,7 @@ pub mod history;
 pub mod journal;
 pub mod log;
 mod paths;
+pub mod signature;
 mod stamp;
 mod who;
 
@@ -62,9 +64,9 @@ impl TemporaryFolder {
     }
 
     /// Writes a file into it and returns its path.
-    pub fn write(&self, name: &str, text: &str) -> Result<PathBuf, FileError> {
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> Result<PathBuf, FileError> {
         let path = self.0.path().join(name);
-        write_atomic(&path, text.as_bytes())?;
+        write_atomic(&path, content.as_ref())?;
         Ok(path)
     }
 }

@@ -98,6 +98,7 @@ impl<'a> Draft<'a> {
             made_at: self.facts.at,
             made_by: self.facts.by.to_owned(),
             maker: None,
+            signer: None,
             ticket: self.facts.ticket.map(str::to_owned),
             reason: self.facts.reason.map(str::to_owned).filter(|reason| !reason.trim().is_empty()),
             undoes: None,

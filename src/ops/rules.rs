@@ -57,33 +57,77 @@ pub fn asks_enough(plan: &Plan, settings: &EnvironmentSettings) -> Result<(), Re
     Ok(())
 }
 
-/// Whether somebody may carry out a plan that was made by whom it says.
-///
-/// What makes policies refuse less needs no second pair of eyes: a bad rollout has to be stopped by whoever is there.
+/// Whether an environment requires a second person for a plan. What makes policies block less never does: a bad rollout is stopped by who is there.
+pub fn needs_second_eyes(plan: &Plan, settings: &EnvironmentSettings) -> bool {
+    settings.rules.four_eyes && plan.direction != Direction::Down
+}
+
+/// Who applies a plan.
+#[derive(Debug, Clone, Copy)]
+pub struct Applier<'a> {
+    /// The account, the user whom the cluster sees, and the machine.
+    pub who: &'a Who,
+    /// The fingerprints of the SSH keys that this person holds, as far as is known.
+    pub keys: &'a BTreeSet<String>,
+}
+
+/// Whether a plan that needs a second person says that someone else made it.
 ///
 /// # Errors
-/// The environment wants another pair of eyes, and it is the same person, or nobody can tell.
-pub fn second_eyes(plan: &Plan, settings: &EnvironmentSettings, who: &Who) -> Result<(), Refusal> {
-    if !settings.rules.four_eyes || plan.direction == Direction::Down {
+/// The maker and this person are the same, or who they are is unknown.
+pub fn another_person(plan: &Plan, settings: &EnvironmentSettings, who: &Who) -> Result<(), Refusal> {
+    if !needs_second_eyes(plan, settings) {
         return Ok(());
     }
-    let key = key("four_eyes", &settings.name);
-    let refused = |why: String| Refusal::new("four-eyes", format!("{} wants four eyes ({key}): {why}", settings.name));
+    let refused = |why: &str| four_eyes(settings, why);
     let Some(maker) = &plan.maker else {
-        return Err(refused("this plan does not say who made it. Make it again.".to_owned()));
+        return Err(refused("this plan does not say who made it. Make it again."));
     };
     if maker.user.is_empty() || who.user.is_empty() {
-        return Err(refused("nobody can tell who made this plan, or who you are.".to_owned()));
+        return Err(refused("who made this plan, or who you are, is unknown."));
     }
     let cluster_user = |who: &Who| who.kubeconfig_user.clone().filter(|user| !user.is_empty());
     let same_in_cluster = cluster_user(maker).is_some_and(|user| Some(user) == cluster_user(who));
-    if maker.user != who.user && !same_in_cluster {
+    if maker.user == who.user || same_in_cluster {
+        return Err(refused(&format!(
+            "{maker} made this plan, and you are {who}. Write it to a file with --plan-out FILE and sign it (`policydeck plan sign FILE --key KEY`); \
+             someone else, on an account and with a user of the cluster of their own, applies it with --plan FILE."
+        )));
+    }
+    Ok(())
+}
+
+/// Whether this person may apply a plan: a plan that needs a second person has to be signed by its maker, and applied by someone else.
+///
+/// # Errors
+/// The maker and the applier are the same person, or who they are is unknown, or nothing proves who the maker is.
+pub fn second_eyes(plan: &Plan, settings: &EnvironmentSettings, applier: Applier<'_>) -> Result<(), Refusal> {
+    if !needs_second_eyes(plan, settings) {
         return Ok(());
     }
-    Err(refused(format!(
-        "{maker} made this plan, and you are {who}. Write it to a file with --plan-out FILE; somebody else, on an account and with a user of the \
-         cluster of their own, carries it out with --plan FILE."
-    )))
+    let who = applier.who;
+    another_person(plan, settings, who)?;
+    let refused = |why: &str| four_eyes(settings, why);
+    if settings.rules.allowed_signers.is_none() {
+        return Err(refused(&format!(
+            "no `allowed_signers` is configured, so the maker's signature cannot be verified. Add `allowed_signers = \"FILE\"` next to {}, with the keys \
+             of the people who may make plans.",
+            key("four_eyes", &settings.name)
+        )));
+    }
+    let Some(signer) = &plan.signer else {
+        return Err(refused("this plan is not signed. Its maker signs the plan file: `policydeck plan sign FILE --key KEY`."));
+    };
+    if signer.is(who) || applier.keys.contains(&signer.key) {
+        let held = if applier.keys.contains(&signer.key) { ", and you hold that key" } else { "" };
+        return Err(refused(&format!("{signer} signed this plan, and you are {who}{held}. Someone else applies it with --plan FILE.")));
+    }
+    Ok(())
+}
+
+/// The refusal of a plan that needs a second person.
+pub fn four_eyes(settings: &EnvironmentSettings, why: &str) -> Refusal {
+    Refusal::new("four-eyes", format!("{} wants four eyes ({}): {why}", settings.name, key("four_eyes", &settings.name)))
 }
 
 /// A rule's key, as somebody finds it in the configuration.

@@ -78,8 +78,10 @@ pub struct Rules {
     pub typed_name: bool,
     /// The most policies in one plan; `None` for any number.
     pub bulk: Option<u64>,
-    /// Who carries a plan out must not be who made it.
+    /// A plan must be applied by someone other than its maker, who signs it.
     pub four_eyes: bool,
+    /// The keys that may sign plans, as written; the program makes it a whole path before the engine sees it.
+    pub allowed_signers: Option<PathBuf>,
 }
 
 impl EnvironmentSettings {

@@ -128,7 +128,29 @@ impl Resolver<'_> {
             let remedy = "Take it away, or change the tier.";
             self.wrong(&format!("{path}.typed_name"), "is `false`, but `production` always asks for its name", remedy);
         }
-        Rules { deny: entry.deny, typed_name: entry.typed_name.unwrap_or_default(), bulk: entry.bulk, four_eyes: entry.four_eyes }
+        if entry.allowed_signers.as_deref().is_some_and(|file| file.trim().is_empty()) {
+            self.wrong(&format!("{path}.allowed_signers"), "is empty", "Name a file, or leave the key out.");
+        }
+        match (entry.four_eyes, &entry.allowed_signers) {
+            (true, None) => self.warn(
+                &format!("{path}.four_eyes"),
+                "is set without `allowed_signers`, so every plan that needs a second person is rejected",
+                "Add `allowed_signers = \"FILE\"` with the keys of the people who may make plans (ssh-keygen(1), ALLOWED SIGNERS).",
+            ),
+            (false, Some(_)) => self.warn(
+                &format!("{path}.allowed_signers"),
+                "requires no signature, because `four_eyes` is not set",
+                "Add `four_eyes = true`, or leave the key out.",
+            ),
+            _ => {}
+        }
+        Rules {
+            deny: entry.deny,
+            typed_name: entry.typed_name.unwrap_or_default(),
+            bulk: entry.bulk,
+            four_eyes: entry.four_eyes,
+            allowed_signers: entry.allowed_signers.map(PathBuf::from),
+        }
     }
 
     fn namespaces(&mut self, path: &str, namespaces: Option<Vec<String>>) -> Vec<String> {

@@ -78,9 +78,12 @@ pub(super) struct RulesEntry {
     pub(super) typed_name: Option<bool>,
     /// The most policies that one plan may change here. Default: any number.
     pub(super) bulk: Option<u64>,
-    /// A plan has to be carried out by somebody else than who made it (`--plan-out FILE`, `--plan FILE`): another account, and another user of the
-    /// cluster. What makes policies refuse less is not held up by it.
+    /// A plan must be applied by someone other than its maker (`--plan-out FILE`, `--plan FILE`): another account, another user of the cluster, and another
+    /// key than the one that signed the plan file (`plan sign`). Needs `allowed_signers`. What makes policies block less needs no second person.
     pub(super) four_eyes: bool,
+    /// A file with the keys that may sign plans for this environment, relative to this file or starting with `~/`. Format: ALLOWED SIGNERS in
+    /// ssh-keygen(1), a line `PRINCIPAL namespaces="policydeck-plan" KEY` for each person.
+    pub(super) allowed_signers: Option<String>,
 }
 
 /// A time in which nothing may be promoted.

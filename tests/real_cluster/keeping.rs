@@ -151,7 +151,7 @@ fn back_and_forth_several_at_once_and_by_two_people() {
         });
     }
 
-    // Four eyes: down is nobody's to hold up, up is somebody else's to carry out.
+    // Four eyes: down is nobody's to hold up, up is somebody else's to apply. With two people: `four_eyes.rs`.
     std::fs::write(desk.config(), format!("{CONFIG}[environments.rules]\nfour_eyes = true\n")).unwrap();
     run(&desk, &["demote", no_latest, team_label, "-e", "dev", "--yes"], 0);
     assert_eq!(actions(dev, both_policies), ["Audit", "Audit"]);
@@ -164,6 +164,9 @@ fn back_and_forth_several_at_once_and_by_two_people() {
     let mut plan = from_file(&std::fs::read_to_string(file).unwrap()).unwrap();
     plan.maker = Some(Who { user: "somebody-else".into(), kubeconfig_user: Some("somebody-else".into()), host: "elsewhere".into() });
     std::fs::write(file, to_file(&plan).unwrap()).unwrap();
+    let unproven = run(&desk, &["promote", "--plan", file, "--yes"], 1);
+    assert!(unproven.stderr.contains("no `allowed_signers` is configured"), "{unproven:?}");
+    std::fs::write(desk.config(), CONFIG).unwrap();
     run(&desk, &["promote", "--plan", file, "--yes"], 0);
     assert_eq!(actions(dev, both_policies), ["Audit", "Enforce"]);
 

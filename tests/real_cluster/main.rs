@@ -13,6 +13,7 @@ mod counting;
 mod crash;
 mod evidence;
 mod faults;
+mod four_eyes;
 mod gaps;
 mod gates;
 mod gitops;

@@ -95,6 +95,7 @@ fn plan(fleet: &FleetView, policy: &PolicyId, environment: &str, operation: Oper
         made_at: now(),
         made_by: "jane@laptop".to_owned(),
         maker: None,
+        signer: None,
         ticket: wish.ticket.clone(),
         reason: None,
         undoes: None,

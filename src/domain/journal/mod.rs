@@ -10,12 +10,14 @@
 mod chain;
 mod check;
 mod page;
+mod signer;
 mod steps;
 mod verified;
 
 pub use chain::{Broken, GENESIS, Head, Link, link, seal, unseal};
 pub use check::{Check, Checked, Flaw, FlawKind};
 pub use page::{Found, Mark, News, Page, Spot, Whole};
+pub use signer::Signer;
 pub use steps::{Step, Steps};
 pub use verified::Verified;
 
@@ -227,6 +229,9 @@ pub struct Record {
     /// SHA-256 of that archive's manifest, which has the hashes of all its files; hex. None in entries of earlier releases.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undo_digest: Option<String>,
+    /// Who signed the plan's file, where a signature was verified.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signer: Option<Signer>,
     /// Where the policy stood before.
     #[serde(default)]
     pub before: Option<Standing>,
@@ -255,6 +260,7 @@ impl Record {
             ticket: None,
             undo: None,
             undo_digest: None,
+            signer: None,
             before: None,
             after: None,
         }

@@ -48,7 +48,10 @@ impl Operator {
         };
         let made = maker.together(plans)?;
         same_writes(asked.operation, &asked.steps, &made.steps)?;
-        Ok((Plan { made_at: file.made_at, made_by: file.made_by.clone(), maker: file.maker.clone(), ..made }, left_out))
+        Ok((
+            Plan { made_at: file.made_at, made_by: file.made_by.clone(), maker: file.maker.clone(), signer: file.signer.clone(), ..made },
+            left_out,
+        ))
     }
 
     /// The steps of a file whose objects are unchanged, and the outcome of the others. Steps that go only together must all be unchanged.

@@ -225,6 +225,7 @@ impl Operator {
         intent.ticket.clone_from(&plan.ticket);
         intent.undo = Some(undo.folder.display().to_string());
         intent.undo_digest = Some(undo.digest.clone());
+        intent.signer.clone_from(&plan.signer);
         intent.reason = why(plan, step);
         intent.before = basis.and_then(|basis| basis.mode.map(|mode| Standing { revision: basis.revision.clone(), mode }));
         let landing = self.lands(step).await.ok().flatten();

@@ -22,6 +22,7 @@ mod note;
 mod outcome;
 mod pending;
 mod permit;
+mod plan_file;
 mod seen;
 mod stage;
 mod undoing;
@@ -33,6 +34,7 @@ pub use formers::{Former, Formers, Kept};
 pub use git::GitRoad;
 pub use outcome::{Outcome, StepOutcome};
 pub use pending::{HOWEVER_LONG, pending};
+pub use plan_file::PlanFile;
 pub use stage::{Stage, Told};
 pub use undoing::Undone;
 

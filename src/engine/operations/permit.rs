@@ -1,9 +1,10 @@
 //! The rules of environments over plans: asked when one is made, and again, with whoever it is then, when it is carried out.
 
 use super::{Declined, Operator};
+use crate::files::signature::held_keys;
 use crate::files::who;
 use crate::ops::plan::Plan;
-use crate::ops::rules::{allow, asks_enough, second_eyes};
+use crate::ops::rules::{Applier, allow, asks_enough, needs_second_eyes, second_eyes};
 use crate::settings::EnvironmentSettings;
 use std::collections::BTreeSet;
 
@@ -35,8 +36,9 @@ impl Operator {
         self.allowed(plan)?;
         for settings in self.targets(plan)? {
             asks_enough(plan, settings)?;
-            if settings.rules.four_eyes {
-                second_eyes(plan, settings, &who(self.seen_as(&settings.name).await))?;
+            if needs_second_eyes(plan, settings) {
+                let keys = if plan.signer.is_some() { held_keys().await } else { BTreeSet::new() };
+                second_eyes(plan, settings, Applier { who: &who(self.seen_as(&settings.name).await), keys: &keys })?;
             }
         }
         Ok(())

@@ -1,22 +1,12 @@
 //! Running the user's own git: no shell, no terminal, bounded in time and words.
 
 use super::GitError;
-use crate::domain::clean;
-use crate::domain::secret::mask;
-use crate::files::child::{self, Group};
+use crate::files::child::{self, Lost, words};
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::process::Command;
-use tokio::time::timeout;
-
-/// The most that is kept of what git complains about.
-const COMPLAINTS: usize = 64 << 10;
-/// The most lines of it that are shown, and characters.
-const LINES: usize = 12;
-const CHARACTERS: usize = 1_500;
 
 /// Variables by which a git that runs us would tell its own children what to work on (git(1), as `git rev-parse --local-env-vars` lists them).
 const THEIRS: [&str; 11] = [
@@ -121,25 +111,17 @@ impl Git {
     }
 }
 
-async fn run(mut command: Command, call: &Call<'_>) -> Result<Answer, GitError> {
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+async fn run(command: Command, call: &Call<'_>) -> Result<Answer, GitError> {
     let what = call.args.iter().find(|word| !word.starts_with('-')).copied().unwrap_or("git");
-    let (mut child, group) = Group::start(command).map_err(|error| cannot_run(&error))?;
-    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    let (mut out, mut err) = (Kept::new(call.most), Kept::new(COMPLAINTS));
-    let pipes = async {
-        tokio::join!(feed(stdin, call.input), out.take(stdout), err.take(stderr));
-    };
-    let Ok(status) = timeout(call.limit, child::wait(&mut child, pipes)).await else {
-        drop(group);
-        return Err(GitError::Lost(format!("git {what} gave no answer within {} s and was ended", call.limit.as_secs())));
-    };
-    group.let_go();
-    let status = status.map_err(|error| GitError::Lost(format!("git {what} was lost: {error}")))?;
-    if !out.whole {
+    let said = child::run(command, call.input, call.most, call.limit).await.map_err(|lost| match lost {
+        Lost::NotStarted(error) => cannot_run(&error),
+        Lost::Late => GitError::Lost(format!("git {what} gave no answer within {} s and was ended", call.limit.as_secs())),
+        Lost::Gone(error) => GitError::Lost(format!("git {what} was lost: {error}")),
+    })?;
+    if !said.whole {
         return Err(GitError::Said { tried: format!("git {what}"), words: format!("it says more than {} MiB", call.most >> 20) });
     }
-    Ok(Answer { ok: status.success(), out: out.bytes, words: words(&err.bytes) })
+    Ok(Answer { ok: said.status.success(), words: words(&said.err), out: said.out })
 }
 
 fn cannot_run(error: &std::io::Error) -> GitError {
@@ -147,50 +129,4 @@ fn cannot_run(error: &std::io::Error) -> GitError {
         std::io::ErrorKind::NotFound => GitError::Missing,
         _ => GitError::Lost(format!("git cannot be run: {error}")),
     }
-}
-
-async fn feed(stdin: Option<impl AsyncWrite + Unpin>, input: &[u8]) {
-    if let Some(mut stdin) = stdin {
-        // A git that does not read on says why itself.
-        let _ = stdin.write_all(input).await;
-    }
-}
-
-/// What comes out of a pipe, up to so many bytes.
-struct Kept {
-    bytes: Vec<u8>,
-    most: usize,
-    /// Nothing was left out.
-    whole: bool,
-}
-
-impl Kept {
-    fn new(most: usize) -> Self {
-        Self { bytes: Vec::new(), most, whole: true }
-    }
-
-    /// Reads a pipe to its end, so that nobody waits for a reader.
-    async fn take(&mut self, from: Option<impl AsyncRead + Unpin>) {
-        let Some(mut from) = from else { return };
-        let mut part = vec![0; 16 << 10];
-        while let Ok(count @ 1..) = from.read(&mut part).await {
-            let room = self.most.saturating_sub(self.bytes.len());
-            self.whole &= count <= room;
-            self.bytes.extend_from_slice(part.get(..count.min(room)).unwrap_or_default());
-        }
-    }
-}
-
-/// The last lines of complaints, without hints for somebody at a prompt.
-fn words(err: &[u8]) -> String {
-    let text = String::from_utf8_lossy(err);
-    // Progress is drawn over itself.
-    let lines = text.lines().map(|line| line.rsplit('\r').find(|part| !part.trim().is_empty()).unwrap_or_default());
-    let lines: Vec<String> = lines
-        .map(|line| clean(line.trim()).into_owned())
-        .filter(|line| !line.is_empty() && !line.starts_with("hint:") && !line.starts_with("error: failed to push some refs"))
-        .collect();
-    let last = lines.get(lines.len().saturating_sub(LINES)..).unwrap_or_default().join("; ");
-    // The remote end has a part in these words, too.
-    mask(&last).chars().take(CHARACTERS).collect()
 }

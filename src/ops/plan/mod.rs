@@ -15,7 +15,7 @@ pub use join::join;
 
 use super::diff::Line;
 use crate::domain::PolicyId;
-use crate::domain::journal::Who;
+use crate::domain::journal::{Signer, Who};
 use crate::kinds::Kind;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -286,6 +286,9 @@ pub struct Plan {
     /// The same for those who have to tell people apart: the account, the user whom the cluster saw, and the machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub maker: Option<Who>,
+    /// Who signed the file that the plan comes from. Only a verified signature sets it: it is never read from a file.
+    #[serde(skip)]
+    pub signer: Option<Signer>,
     /// The ticket that allows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ticket: Option<String>,

@@ -1,10 +1,11 @@
 //! Rules of environments over plans.
 
 use super::*;
-use crate::domain::journal::Who;
-use crate::ops::plan::{Operation, join};
-use crate::ops::rules::{allow, asks_enough, confirmation, second_eyes};
+use crate::domain::journal::{Signer, Who};
+use crate::ops::plan::{Operation, from_file, join, to_file};
+use crate::ops::rules::{Applier, allow, asks_enough, confirmation, second_eyes};
 use crate::settings::{Deniable, Rules};
+use std::collections::BTreeSet;
 
 fn ruled(rules: Rules) -> World {
     let mut world = World::new("staging", 19);
@@ -79,11 +80,28 @@ fn a_name_is_typed_where_that_is_asked_for() {
     assert_eq!(asks_enough(&made(&typed), &production.settings), Ok(()));
 }
 
+/// Somebody without a key.
+fn without_keys(who: &Who) -> Applier<'_> {
+    static NONE: BTreeSet<String> = BTreeSet::new();
+    Applier { who, keys: &NONE }
+}
+
+fn signed_by(principal: &str) -> Signer {
+    Signer { principal: principal.to_owned(), key: "SHA256:ana".to_owned() }
+}
+
+/// An environment that wants four eyes and knows whose signatures count.
+fn four_eyed() -> World {
+    ruled(Rules { four_eyes: true, allowed_signers: Some("signers".into()), ..Rules::default() })
+}
+
 #[test]
 fn four_eyes_are_two_people() {
-    let world = ruled(Rules { four_eyes: true, ..Rules::default() });
+    let world = four_eyed();
     let mut plan = in_place(&world, &live("Audit"), StepMode::Enforce).unwrap();
-    assert!(second_eyes(&plan, &world.settings, &somebody("bob", None)).unwrap_err().text.contains("does not say who made it"));
+    plan.signer = Some(signed_by("maker@example.com"));
+    let bob = somebody("bob", None);
+    assert!(second_eyes(&plan, &world.settings, without_keys(&bob)).unwrap_err().text.contains("does not say who made it"));
     for (maker, who, may) in [
         (somebody("ana", Some("ana@x")), somebody("bob", Some("bob@x")), true),
         (somebody("ana", None), somebody("bob", Some("bob@x")), true),
@@ -94,34 +112,64 @@ fn four_eyes_are_two_people() {
         (somebody("ana", None), somebody("", None), false),
     ] {
         plan.maker = Some(maker.clone());
-        let judged = second_eyes(&plan, &world.settings, &who);
+        let judged = second_eyes(&plan, &world.settings, without_keys(&who));
         assert_eq!(judged.is_ok(), may, "{maker:?} {who:?}: {judged:?}");
         if let Err(refusal) = judged {
             assert!(refusal.word == "four-eyes" && refusal.text.contains("`rules.four_eyes` of the environment staging"), "{refusal}");
         }
-        assert_eq!(second_eyes(&plan, &ruled(Rules::default()).settings, &who), Ok(()), "nobody asked for it");
+        assert_eq!(second_eyes(&plan, &ruled(Rules::default()).settings, without_keys(&who)), Ok(()), "nobody asked for it");
     }
-    plan.maker = Some(somebody("ana", None));
-    let refusal = second_eyes(&plan, &world.settings, &somebody("ana", None)).unwrap_err();
+    let ana = somebody("ana", None);
+    plan.maker = Some(ana.clone());
+    let refusal = second_eyes(&plan, &world.settings, without_keys(&ana)).unwrap_err();
     assert!(refusal.text.contains("--plan-out FILE") && refusal.text.contains("--plan FILE"), "{refusal}");
-    // A bad rollout is stopped by whoever is there.
+    // A bad rollout is stopped by who is there.
     let mut down = demoted(&world, &live("Enforce")).unwrap();
-    down.maker = Some(somebody("ana", None));
-    assert_eq!(second_eyes(&down, &world.settings, &somebody("ana", None)), Ok(()));
+    down.maker = Some(ana.clone());
+    assert_eq!(second_eyes(&down, &world.settings, without_keys(&ana)), Ok(()));
 }
 
 #[test]
-fn who_made_a_plan_cannot_be_changed_in_its_file() {
-    let world = ruled(Rules::default());
+fn the_maker_is_proven_by_a_signature_of_another_person() {
+    let world = four_eyed();
+    let (ana, bob) = (somebody("ana", Some("ana@example.com")), somebody("bob", Some("oidc:bob@example.com")));
     let mut plan = in_place(&world, &live("Audit"), StepMode::Enforce).unwrap();
-    plan.maker = Some(somebody("ana", Some("ana@x")));
-    let file = plan::to_file(&plan).unwrap();
-    assert_eq!(plan::from_file(&file).unwrap(), plan);
-    for (was, is) in [("\"ana\"", "\"eve\""), ("ana@x", "eve@x"), ("jane@example.com", "eve@example.com")] {
-        assert!(file.contains(was), "{was}: {file}");
-        assert!(plan::from_file(&file.replacen(was, is, 1)).unwrap_err().contains("was changed after it was made"), "{was}");
+    plan.maker = Some(ana);
+    let key = |name: &str| BTreeSet::from([format!("SHA256:{name}")]);
+    for (signer, keys, says) in [
+        (Some(signed_by("ana@example.com")), key("bob"), None),
+        (None, key("bob"), Some("this plan is not signed")),
+        // Who writes another name into a file and signs it is still who signed it.
+        (Some(signed_by("bob@example.com")), key("bob"), Some("bob@example.com (SHA256:ana) signed this plan, and you are bob")),
+        (Some(signed_by("bob")), key("bob"), Some("signed this plan, and you are bob")),
+        (Some(signed_by("ana@example.com,bob")), key("bob"), Some("signed this plan")),
+        (Some(signed_by("ana@example.com")), key("ana"), Some("and you hold that key")),
+    ] {
+        plan.signer = signer.clone();
+        let judged = second_eyes(&plan, &world.settings, Applier { who: &bob, keys: &keys });
+        match says {
+            None => assert_eq!(judged, Ok(())),
+            Some(says) => {
+                let refusal = judged.unwrap_err();
+                assert!(refusal.word == "four-eyes" && refusal.text.contains(says), "{signer:?}: {refusal}");
+            }
+        }
     }
-    let mut document: Value = serde_json::from_str(&file).unwrap();
-    document["plan"].as_object_mut().unwrap().remove("maker");
-    assert!(plan::from_file(&document.to_string()).unwrap_err().contains("was changed after it was made"), "nor be left out");
+    plan.signer = Some(signed_by("ana@example.com"));
+    let unproven = ruled(Rules { four_eyes: true, ..Rules::default() });
+    let refusal = second_eyes(&plan, &unproven.settings, without_keys(&bob)).unwrap_err();
+    assert!(refusal.text.contains("Add `allowed_signers = \"FILE\"`"), "{refusal}");
+    let mut down = demoted(&world, &live("Enforce")).unwrap();
+    down.maker = Some(somebody("ana", None));
+    assert_eq!(second_eyes(&down, &unproven.settings, without_keys(&bob)), Ok(()), "down needs no signature");
+}
+
+#[test]
+fn a_plan_file_says_nothing_of_who_signed_it() {
+    let world = four_eyed();
+    let mut plan = in_place(&world, &live("Audit"), StepMode::Enforce).unwrap();
+    plan.signer = Some(signed_by("ana@example.com"));
+    let text = to_file(&plan).unwrap();
+    assert!(!text.contains("SHA256:ana"));
+    assert_eq!(from_file(&text).unwrap().signer, None);
 }

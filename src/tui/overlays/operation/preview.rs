@@ -9,6 +9,7 @@ use super::{environment_of, policy_of, text_of, type_into};
 use crate::domain::{Amount, Condition, ConditionName, ConditionState, Mode, clean};
 use crate::fleet::view::FleetView;
 use crate::ops::plan::{ConfirmLevel, Operation, Plan, to_file, too_old};
+use crate::ops::rules::needs_second_eyes;
 use crate::tui::acting::Prepared;
 use crate::tui::screens::View;
 use crate::tui::screens::rollout::wording::{self, Spans};
@@ -391,6 +392,11 @@ fn place(prepared: &Prepared, page: &mut Page<'_>) {
     let seen = prepared.seen_as.as_ref().map(|seen| format!(" (cluster user {seen})")).unwrap_or_default();
     let ticket = plan.ticket.as_ref().map(|ticket| format!(", ticket {ticket}")).unwrap_or_default();
     page.say("who", &format!("{}{seen}{ticket}", plan.made_by), Role::Text);
+    if let Some(signer) = &plan.signer {
+        page.say("signed", &format!("by {signer}"), Role::Text);
+    } else if settings.is_some_and(|settings| needs_second_eyes(plan, settings)) {
+        page.say("signed", "no: someone else has to apply this plan, from a file that you sign (`policydeck plan sign`)", Role::Attention);
+    }
 }
 
 /// `OPEN  ✓ soak 7d 04h of 7d  ✓ violations 0, limit 0  …`; what is not known with its reason.

@@ -138,6 +138,7 @@ fn facts(opened: &Opened, entries: &[Whole], drawing: &Drawing<'_>, page: &mut P
     }
     page.say("who", &first.who.to_string(), Role::Text);
     page.maybe("host", Some(&first.who.host));
+    page.maybe("signed", first.signer.as_ref().map(ToString::to_string).as_deref());
     if let Some(name) = &first.environment {
         let (label, role) = environment(name, view);
         page.out.push(vec![(format!("   {:LEAD$}", "where"), Role::Muted), (label, role)]);
