@@ -1,8 +1,10 @@
 //! Four eyes: a plan is signed by its maker and applied by someone else. Two accounts and two users of a real cluster are in `real_cluster/four_eyes.rs`.
 
 use super::{KNOWN, Ran, World, as_if_made_by};
+use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 /// One environment that wants four eyes, with a policy that may be promoted, and the keys of some people.
 struct Desk {
@@ -163,4 +165,49 @@ fn what_its_maker_signed_is_applied_by_someone_else() {
     assert!(desk.world.ends(2, &[&["promote", "a", "--sign-key", &ana], &KNOWN[..]].concat()).err.contains("--plan-out"));
     let missing = desk.world.ends(1, &["plan", "sign", &file, "--key", "/nonexistent/key"]);
     assert!(missing.err.contains("ssh-keygen cannot sign with /nonexistent/key"), "{missing:?}");
+}
+
+#[test]
+fn a_passphrase_is_asked_for_on_the_terminal() {
+    if !has_openssh() {
+        println!("SKIPPED: there is no ssh-keygen");
+        return;
+    }
+    let desk = Desk::new();
+    let file = desk.plan();
+    desk.keygen(&["-q", "-t", "ed25519", "-N", "correct horse", "-C", "kim", "-f", "kim"]);
+    desk.signers(&[("kim@example.com", "kim")]);
+    let key = desk.at("kim");
+    let without = desk.world.ends(1, &["plan", "sign", &file, "--key", key.to_str().unwrap()]);
+    assert!(without.err.contains("ssh-keygen cannot sign with") && without.err.contains("incorrect passphrase"), "{without:?}");
+
+    let pair = portable_pty::native_pty_system().openpty(portable_pty::PtySize::default()).unwrap();
+    let mut command = portable_pty::CommandBuilder::new(env!("CARGO_BIN_EXE_policydeck"));
+    command.args(["plan", "sign", &file, "--key"]);
+    command.arg(&key);
+    command.env("HOME", desk.world.home.path());
+    let mut child = pair.slave.spawn_command(command).unwrap();
+    drop(pair.slave);
+    let (mut reader, mut writer) = (pair.master.try_clone_reader().unwrap(), pair.master.take_writer().unwrap());
+    let (sender, said) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut part = [0; 1024];
+        // A terminal whose last program has ended gives an error instead of an end.
+        while let Ok(count @ 1..) = reader.read(&mut part) {
+            if sender.send(String::from_utf8_lossy(&part[..count]).into_owned()).is_err() {
+                return;
+            }
+        }
+    });
+    let (mut screen, mut typed) = (String::new(), false);
+    while let Ok(part) = said.recv_timeout(Duration::from_secs(60)) {
+        screen.push_str(&part);
+        if !typed && screen.contains("Enter passphrase") {
+            writer.write_all(b"correct horse\n").unwrap();
+            typed = true;
+        }
+    }
+    assert!(typed && child.wait().unwrap().success(), "{screen}");
+    assert!(!screen.contains("horse"), "{screen}");
+    desk.apply(0, &file);
 }
