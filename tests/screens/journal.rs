@@ -3,7 +3,7 @@
 
 use super::deck::{Deck, event};
 use super::fixture::{self, journals, past};
-use policydeck::domain::journal::{StepResult, Verb};
+use policydeck::domain::journal::{Signer, StepResult, Verb};
 use policydeck::engine::JournalReader;
 use policydeck::files::journal::Journal;
 use policydeck::tui::{Ask, ColorDepth, Effect, Msg, Role, TuiOptions};
@@ -157,6 +157,17 @@ fn what_is_written_meanwhile_appears_and_the_cursor_stays() {
     assert!(deck.text().contains("held now") && !deck.text().contains("nobody wrote down"), "{}", deck.text());
     let mut deck = deck.keys("esc");
     assert!(deck.text().contains("2 steps") && deck.text().contains("1 unknown"), "{}", deck.text());
+}
+
+#[test]
+fn an_entry_of_a_signed_plan_names_the_signer_and_the_key() {
+    let (_folder, mut journal, mut deck) = own();
+    let mut record = journals::record(60, "bob", Verb::Promote, "qac", "second");
+    record.signer = Some(Signer { principal: "ana@example.com".to_owned(), key: "SHA256:i1c24OOVosFQCoXJeNQDG61yzyRj".to_owned() });
+    journal.append(record).unwrap();
+    deck.later(1_600);
+    let mut deck = deck.keys("home enter");
+    assert!(deck.text().contains("ana@example.com (SHA256:i1c24OOVosFQCoXJeNQDG61yzyRj)"), "{}", deck.text());
 }
 
 #[test]
