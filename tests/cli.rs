@@ -508,6 +508,26 @@ fn records_that_others_can_change_are_rejected_with_the_remedy() {
 
 #[cfg(unix)]
 #[test]
+fn records_that_others_can_replace_are_rejected_with_the_remedy() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let home = Home::new();
+    let (share, data) = (home.path(".local/share"), home.path(".local/share/policydeck"));
+    std::fs::create_dir_all(&data).unwrap();
+    std::fs::set_permissions(&data, std::fs::Permissions::from_mode(0o700)).unwrap();
+    for (mode, is_rejected) in [(0o777, true), (0o1777, false)] {
+        std::fs::set_permissions(&share, std::fs::Permissions::from_mode(mode)).unwrap();
+        let ran = home.run(&["audit", "show"]);
+        let remedy = format!(
+            "other users may write to the folder {0} (mode 0777) and can replace {1}: chmod go-w {0}",
+            share.display(),
+            data.display()
+        );
+        assert_eq!((ran.status == 1, ran.err.contains(&remedy)), (is_rejected, is_rejected), "{mode:o}: {} {}", ran.status, ran.err);
+    }
+}
+
+#[cfg(unix)]
+#[test]
 fn pipes_and_devices_are_not_read() {
     let home = Home::new();
     let pipe = home.path("pipe");

@@ -1,6 +1,7 @@
 //! Reading whole files, and replacing them so that nobody ever sees half of one.
 
 use super::FileError;
+use super::owned::check_own;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -185,65 +186,6 @@ pub(super) fn own_folder(folder: &Path) -> Result<(), FileError> {
     check_own(folder)
 }
 
-/// Rejects a folder that belongs to another user, or that others may write to: what is in it could be anyone's. One that is missing passes.
-#[cfg(unix)]
-pub fn check_own(folder: &Path) -> Result<(), FileError> {
-    check_owner(folder, std::env::var_os("KUBERNETES_SERVICE_HOST").is_some())
-}
-
-/// The same; in a pod a group may write: the kubelet gives whatever is on a volume to the group of `fsGroup`, and no other user is there.
-#[cfg(unix)]
-fn check_owner(folder: &Path, in_pod: bool) -> Result<(), FileError> {
-    use std::os::unix::fs::MetadataExt as _;
-    let Ok(there) = fs::metadata(folder) else { return Ok(()) };
-    let (me, place) = (rustix::process::geteuid().as_raw(), folder.display());
-    let rejected = |what: String| Err(FileError { what, kind: io::ErrorKind::InvalidInput });
-    // root can change everything anyway, and owns volumes that are mounted.
-    if there.uid() != me && there.uid() != 0 {
-        let owner = there.uid();
-        return rejected(format!(
-            "the folder {place} belongs to another user (uid {owner}). Run policydeck as that user, or make the folder yours: chown -R {me} {place}"
-        ));
-    }
-    if there.mode() & if in_pod { 0o002 } else { 0o022 } != 0 {
-        let mode = there.mode() & 0o7777;
-        return rejected(format!("other users may write to the folder {place} (mode {mode:04o}): chmod 700 {place}"));
-    }
-    Ok(())
-}
-
-/// Rejects a file that belongs to another user, or that others may write to, where what it says is to be trusted. Files of root are accepted.
-#[cfg(unix)]
-pub(super) fn be_owned(file: &File, path: &Path) -> Result<(), FileError> {
-    use std::os::unix::fs::MetadataExt as _;
-    let there = file.metadata().map_err(|error| FileError::new("read", path, &error))?;
-    let (me, place) = (rustix::process::geteuid().as_raw(), path.display());
-    let rejected = |what: String| Err(FileError { what, kind: io::ErrorKind::InvalidInput });
-    if there.uid() != me && there.uid() != 0 {
-        return rejected(format!("the file {place} belongs to another user (uid {}): chown it to yourself or to root", there.uid()));
-    }
-    let in_pod = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
-    if there.mode() & if in_pod { 0o002 } else { 0o022 } != 0 {
-        let mode = there.mode() & 0o7777;
-        return rejected(format!("other users may write to the file {place} (mode {mode:04o}): chmod go-w {place}"));
-    }
-    Ok(())
-}
-
-/// Permissions are another matter here.
-#[cfg(not(unix))]
-#[expect(clippy::unnecessary_wraps, reason = "the same face as on unix")]
-pub(super) fn be_owned(_: &File, _: &Path) -> Result<(), FileError> {
-    Ok(())
-}
-
-/// Permissions are another matter here.
-#[cfg(not(unix))]
-#[expect(clippy::unnecessary_wraps, reason = "the same face as on unix")]
-pub fn check_own(_: &Path) -> Result<(), FileError> {
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -291,38 +233,6 @@ mod tests {
         assert_eq!(save_new(&folder, "screen", "txt", "one").unwrap(), folder.join("screen-2.txt"));
         assert_eq!(save_new(&folder, "screen", "txt", "two").unwrap(), folder.join("screen-3.txt"));
         assert_eq!((read_text(&other).unwrap().as_str(), read_text(&folder.join("screen-2.txt")).unwrap().as_str()), ("as it was", "one"));
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn folders_that_others_can_change_are_rejected() {
-        use std::os::unix::fs::PermissionsExt as _;
-        let root = tempfile::tempdir().unwrap();
-        let folder = root.path().join("data");
-        assert!(check_own(&folder).is_ok(), "one that is missing is made");
-        own_folder(&folder).unwrap();
-        for (mode, good) in [(0o700, true), (0o755, true), (0o750, true), (0o770, false), (0o775, false), (0o702, false), (0o1777, false)] {
-            fs::set_permissions(&folder, fs::Permissions::from_mode(mode)).unwrap();
-            let checked = own_folder(&folder);
-            assert_eq!(checked.is_ok(), good, "{mode:o}: {checked:?}");
-            if let Err(error) = checked {
-                assert!(
-                    error.what.ends_with(&format!("chmod 700 {}", folder.display())) && error.what.contains(&format!("{mode:04o}")),
-                    "{error}"
-                );
-            }
-        }
-        for (mode, good) in [(0o2770, true), (0o777, false)] {
-            fs::set_permissions(&folder, fs::Permissions::from_mode(mode)).unwrap();
-            assert_eq!(check_owner(&folder, true).is_ok(), good, "in a pod: {mode:o}");
-        }
-        fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).unwrap();
-        // Only root can give a folder away.
-        if rustix::process::geteuid().is_root() {
-            std::os::unix::fs::chown(&folder, Some(12_345), None).unwrap();
-            let error = own_folder(&folder).unwrap_err();
-            assert!(error.what.contains("belongs to another user (uid 12345)") && error.what.contains("chown -R 0"), "{error}");
-        }
     }
 
     /// A FIFO in a folder.

@@ -12,13 +12,15 @@ pub mod git;
 pub mod history;
 pub mod journal;
 pub mod log;
+mod owned;
 mod paths;
 pub mod signature;
 mod stamp;
 mod who;
 
-pub use atomic::{LARGEST_PLAN, check_own, exists, read_regular, read_text, save_new, write_atomic};
+pub use atomic::{LARGEST_PLAN, exists, read_regular, read_text, save_new, write_atomic};
 pub use daily::Trouble;
+pub use owned::check_own;
 pub use paths::{Paths, expand, kubeconfigs};
 pub use stamp::{Stamp, content, readable, stamp};
 pub use who::who;

@@ -1,7 +1,7 @@
 //! Where things are kept on this platform.
 
 use super::FileError;
-use super::atomic::check_own;
+use super::owned::check_own;
 use directories::{BaseDirs, ProjectDirs};
 use std::ffi::OsStr;
 use std::io::ErrorKind;

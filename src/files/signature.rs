@@ -5,7 +5,8 @@
 //!
 //! Formats: ssh-keygen(1), `-Y sign`, `-Y verify` and ALLOWED SIGNERS; OpenSSH `PROTOCOL.sshsig`.
 
-use super::atomic::{be_owned, read_regular};
+use super::atomic::read_regular;
+use super::owned::be_owned;
 use super::child::{self, Lost, words};
 use super::{FileError, TemporaryFolder};
 use crate::domain::clean;
