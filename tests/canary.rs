@@ -140,11 +140,17 @@ impl Machine {
 
     /// Looks for every canary in what was printed and in every file that the program wrote; the printed text, and the files' texts together.
     fn looked_through(&self) -> (String, String) {
+        self.looked_through_without("nothing")
+    }
+
+    /// The same, without the folders of a name.
+    fn looked_through_without(&self, whole: &str) -> (String, String) {
         let mut files = Vec::new();
         // The private copies of repositories hold the passwords that git needs; they are in `git::tests`.
         for folder in ["data", "state"] {
             gather(&self.path(folder), &mut files);
         }
+        files.retain(|path| !path.components().any(|part| part.as_os_str() == whole));
         assert!(!files.is_empty(), "nothing was written");
         let mut all = String::new();
         for path in &files {
@@ -267,4 +273,50 @@ fn what_operations_keep_holds_no_secret() {
     }
     let (printed, written) = machine.looked_through();
     assert!(printed.contains("\"http://127.0.0.1:") && written.contains("http://127.0.0.1:"), "the server is named without its userinfo");
+}
+
+#[test]
+fn the_secret_of_a_generate_rule_is_whole_only_where_it_is_written() {
+    let pace = Pace { reports: Duration::from_millis(50), ready: Duration::from_millis(50), scan: Duration::from_secs(3600) };
+    let demo = Demo::start(DemoOptions { listen_port: None, scenario: Scenario::none(), pace }).unwrap();
+    let mut machine = Machine::new();
+    machine.write("kubeconfig", &demo.kubeconfig());
+    machine.write("config.toml", "[[environments]]\nname = \"dev\"\ncontext = \"dev\"\n");
+    let rules = |machine: &mut Machine, state: &str| {
+        let values = ["data", "stringData", "literal"].map(|place| machine.canary(&format!("{state} {place}")));
+        json!({"rules": [{
+            "name": "r", "match": {"any": [{"resources": {"kinds": ["Namespace"]}}]},
+            "generate": {"apiVersion": "v1", "kind": "Secret", "name": "s", "namespace": "default", "synchronize": true,
+                "data": {"kind": "Secret", "type": "Opaque", "data": {"a": STANDARD.encode(&values[0])}, "stringData": {"b": values[1]}}},
+        }, {
+            "name": "cel", "match": {"any": [{"resources": {"kinds": ["Pod"]}}]},
+            "validate": {"cel": {"expressions": [{"expression": format!("[{{'kind': 'Secret', 'data': {{'c': '{}'}}}}] != []", values[2])}]}},
+        }]})
+    };
+    let (before, after) = (rules(&mut machine, "old"), rules(&mut machine, "new"));
+    let object = json!({"apiVersion": "kyverno.io/v1", "kind": "ClusterPolicy", "metadata": {"name": "p"}, "spec": before});
+    let (code, answer) = ask(&demo, "dev").post(CPOL, &object);
+    assert_eq!(code, 201, "{answer}");
+    // The archive of this has the former state.
+    assert_eq!(machine.run(&["hold", "p", "-e", "dev", "--reason", "x", "--yes"]), 0, "{}", machine.printed);
+    let (code, answer) = ask(&demo, "dev").merge(&format!("{CPOL}/p"), &json!({"spec": after}));
+    assert_eq!(code, 200, "{answer}");
+    let plan = machine.path("plan.json").display().to_string();
+    for args in [
+        &["rollback", "p", "-e", "dev", "--reason", "x", "--plan-out", &plan][..],
+        &["rollback", "p", "-e", "dev", "--reason", "x", "--dry-run=client"],
+        &["rollback", "p", "-e", "dev", "--list"],
+    ] {
+        assert_eq!(machine.run(args), 0, "{args:?}: {}", machine.printed);
+    }
+    assert_eq!(machine.run(&["rollback", "p", "-e", "dev", "--reason", "x", "--yes"]), 0, "{}", machine.printed);
+    machine.run(&["audit", "show", "-o", "json"]);
+    let (printed, _) = machine.looked_through_without("archives");
+    assert!(printed.contains(" bytes (value 2)"), "a value that changes is seen to change: {printed}");
+    let spec = ask(&demo, "dev").get(&format!("{CPOL}/p"))["spec"].to_string();
+    let mut archives = Vec::new();
+    gather(&machine.path("data/policydeck/archives"), &mut archives);
+    let kept: String = archives.iter().map(|path| fs::read_to_string(path).unwrap()).collect();
+    let value = canary("old stringData");
+    assert!(spec.contains(&value) && kept.contains(&value), "it is written whole");
 }

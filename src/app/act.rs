@@ -384,7 +384,9 @@ fn decline(declined: &Declined) -> Problem {
         Declined::Gate(judged) => Problem { exit: gate::exit(judged.verdict), message: preview::closed(judged) },
         Declined::Refused(refusal) if refusal.word == UNACKNOWLEDGED => Problem { exit: Exit::Unknown, message: refusal.to_string() },
         Declined::Refused(refusal) => {
-            let commit = refusal.commit.as_ref().map(|commit| format!("\n{}", commit.manifest)).unwrap_or_default();
+            let hidden =
+                |commit: &crate::ops::Commit| if commit.shown == commit.manifest { "" } else { "# Values of Secrets are hidden here.\n" };
+            let commit = refusal.commit.as_ref().map(|commit| format!("\n{}{}", hidden(commit), commit.shown)).unwrap_or_default();
             Problem::failed(format!("{refusal}{commit}"))
         }
         Declined::Usage(why) => Problem::usage(why.clone()),

@@ -6,8 +6,8 @@
 //! Formats: ssh-keygen(1), `-Y sign`, `-Y verify` and ALLOWED SIGNERS; OpenSSH `PROTOCOL.sshsig`.
 
 use super::atomic::read_regular;
-use super::owned::be_owned;
 use super::child::{self, Lost, words};
+use super::owned::be_owned;
 use super::{FileError, TemporaryFolder};
 use crate::domain::clean;
 use crate::domain::journal::Signer;

@@ -1,6 +1,6 @@
 //! What stands between an operation and an object: a read-only environment, and the tools that keep the object.
 
-use super::diff::yaml;
+use super::diff::{shown, yaml};
 use super::place::Place;
 use super::refusal::{Commit, Refusal};
 use super::warnings;
@@ -99,11 +99,13 @@ fn ask(
 
 fn commit(place: &Place<'_>, after: &Value) -> Commit {
     let git = place.settings.git.as_ref();
+    let object = for_git(after);
     Commit {
         repo: git.map(|git| git.repo.clone()),
         branch: git.map(|git| git.branch.clone()),
         folder: git.map(|git| git.path.clone()).filter(|path| !path.is_empty()),
-        manifest: yaml(&for_git(after)),
+        manifest: yaml(&object),
+        shown: shown(&object),
     }
 }
 

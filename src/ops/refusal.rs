@@ -17,6 +17,9 @@ pub struct Commit {
     pub folder: Option<String>,
     /// The manifest, as YAML.
     pub manifest: String,
+    /// The same without the values of Secrets, for a screen.
+    #[serde(skip)]
+    pub shown: String,
 }
 
 /// Why an operation is refused.

@@ -1,8 +1,8 @@
 //! What a step writes to an object, all of it: a created object as YAML, an updated one as a unified diff.
 //!
-//! Holds the text that every preview shows. Not here: drawing it, comparing objects ([`super::diff`]).
+//! Holds the text that every preview shows; of the values of Secrets, the lengths. Not here: drawing it, comparing objects ([`super::diff`]).
 
-use super::diff::{unified, yaml};
+use super::diff::{self, unified};
 use super::plan::{Step, Verb};
 use crate::kinds::transfer::OURS;
 use serde_json::{Map, Value};
@@ -51,7 +51,7 @@ impl Written {
     }
 
     fn created(manifest: &Value) -> Self {
-        let shown = |manifest: &Value| yaml(manifest).lines().map(str::to_owned).collect();
+        let shown = |manifest: &Value| diff::shown(manifest).lines().map(str::to_owned).collect();
         let ours = ours(None, Some(manifest));
         let folded = (!ours.is_empty()).then(|| Folded { lines: shown(&without_ours(manifest)), left_out: left_out(&ours) });
         Self { form: Form::Created, full: shown(manifest), folded }

@@ -7,7 +7,7 @@ use crate::domain::history::{EnvironmentKey, Interval, RevisionText, Standing, T
 use crate::domain::{ManagedBy, PolicyKey, Revision};
 use crate::engine::{Failure, HistoryReader};
 use crate::kinds::managed_by::managed_by;
-use crate::ops::diff::{unified, yaml};
+use crate::ops::diff::{shown, unified};
 use jiff::Timestamp;
 use serde_json::Value;
 use std::sync::Arc;
@@ -98,7 +98,7 @@ fn compared(moment: &Moment, texts: &[RevisionText]) -> Compared {
     };
     let ((before, old), (after, new)) = (side(&moment.before), side(&moment.after));
     let owner = new.as_ref().or(old.as_ref()).and_then(managed_by);
-    let lines = |object: &Value| crate::domain::clean_lines(&yaml(object));
+    let lines = |object: &Value| crate::domain::clean_lines(&shown(object));
     let text = match (&before, &after) {
         (Side::Lost(_), _) => new.as_ref().map(lines).unwrap_or_default(),
         (_, Side::Lost(_)) => old.as_ref().map(lines).unwrap_or_default(),

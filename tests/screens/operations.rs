@@ -251,7 +251,11 @@ fn what_a_server_or_a_rule_refuses_is_said_in_its_words() {
         deck.send(Msg::Answer(number, Answer::Prepared(Arc::new(declined))));
         snapshot!(format!("operation_gitops_{columns}x{rows}"), deck.text());
         let deck = seen(deck, "c");
-        assert!(matches!(deck.effects.last(), Some(Effect::Copy(text)) if text.starts_with("apiVersion")), "{:?}", deck.effects);
+        assert!(
+            matches!(deck.effects.last(), Some(Effect::Copy(text)) if text.contains("hunter2")),
+            "it is copied whole: {:?}",
+            deck.effects
+        );
     }
 }
 

@@ -238,12 +238,14 @@ pub(crate) fn kept_by_git() -> Declined {
     let text = "Argo CD (policies) keeps ClusterPolicy/disallow-latest-tag and would put it back: commit the manifest to \
          git@example.com:platform/policies (main) instead. To write to the cluster all the same, set `gitops = \"warn\"` for staging in the \
          configuration.";
+    let shown = "apiVersion: kyverno.io/v1\nkind: ClusterPolicy\nmetadata:\n  name: disallow-latest-tag\nspec:\n  validationFailureAction: Enforce\n";
     let commit = Commit {
         repo: Some("git@example.com:platform/policies".to_owned()),
         branch: Some("main".to_owned()),
         folder: Some("staging".to_owned()),
-        manifest: "apiVersion: kyverno.io/v1\nkind: ClusterPolicy\nmetadata:\n  name: disallow-latest-tag\nspec:\n  validationFailureAction: Enforce\n"
-            .to_owned(),
+        // What is copied and saved has the values of Secrets.
+        manifest: format!("{shown}  # hunter2\n"),
+        shown: shown.to_owned(),
     };
     Refusal { word: "gitops", text: text.to_owned(), commit: Some(Box::new(commit)) }.into()
 }

@@ -15,6 +15,7 @@ mod kustomize;
 mod message;
 mod revert;
 mod search;
+mod veil;
 mod yaml;
 
 pub use bounds::beyond;
@@ -22,7 +23,7 @@ pub use revert::revert;
 pub use search::{RepoFile, Tree};
 
 use super::Place;
-use super::diff::{diff, yaml as to_yaml};
+use super::diff::{diff, shown, yaml as to_yaml};
 use super::draft::without_managers;
 use super::plan::{Basis, CommitPlan, Direction, FileChange, Manner, Plan, Step, Undo, Verb};
 use super::refusal::{Commit, Refusal};
@@ -31,6 +32,7 @@ use crate::domain::{Mode, PolicyId, clean_lines};
 use crate::kinds::hold::read_hold;
 use crate::kinds::managed_by::{is_mark, managed_by};
 use crate::kinds::revision::{full_digest, revision, without_defaults};
+use crate::kinds::secret::Veil;
 use crate::kinds::set_mode::written_mode;
 use crate::kinds::transfer::{STAMPS, bare};
 use crate::kinds::{Kind, KindId, read_policy};
@@ -393,11 +395,9 @@ fn new_path(folder: &str, policy: &PolicyId) -> String {
 
 fn change(path: &str, was: Option<&str>, text: String, manner: Manner) -> FileChange {
     let from = was.map_or_else(|| "/dev/null".to_owned(), |_| format!("a/{path}"));
-    let diff = TextDiff::from_lines(was.unwrap_or_default(), &text)
-        .unified_diff()
-        .context_radius(AROUND)
-        .header(&from, &format!("b/{path}"))
-        .to_string();
+    let mut veil = Veil::default();
+    let (old, new) = (veil::over(&mut veil, was.unwrap_or_default()), veil::over(&mut veil, &text));
+    let diff = TextDiff::from_lines(&old, &new).unified_diff().context_radius(AROUND).header(&from, &format!("b/{path}")).to_string();
     let mut safe = clean_lines(&diff).join("\n");
     safe.push('\n');
     FileChange { path: path.to_owned(), was: was.map(fingerprint), text, manner, diff: safe, before: None }
@@ -423,12 +423,13 @@ fn with_manifest(input: &Input<'_>, step: &Step, mut refusal: Refusal) -> Refusa
     if matches!(refusal.word, "not-applied" | "read-only") {
         return refusal;
     }
-    let manifest = as_new(input.kind, step).map_or_else(|_| to_yaml(&json!({})), |object| to_yaml(&object));
+    let object = as_new(input.kind, step).unwrap_or_else(|_| json!({}));
     refusal.commit = Some(Box::new(Commit {
         repo: Some(address(&input.git.repo)),
         branch: Some(input.git.branch.clone()),
         folder: Some(input.git.path.clone()).filter(|path| !path.is_empty()),
-        manifest,
+        manifest: to_yaml(&object),
+        shown: shown(&object),
     }));
     refusal
 }

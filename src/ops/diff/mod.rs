@@ -7,9 +7,10 @@
 
 mod text;
 
-pub use text::{unified, yaml};
+pub use text::{shown, unified, yaml};
 
 use crate::domain::clean;
+use crate::kinds::secret::Veil;
 use crate::kinds::transfer::bare;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -75,11 +76,12 @@ pub fn counts(lines: &[Line]) -> Counts {
     Counts { added: of(Change::Added), removed: of(Change::Removed), changed: of(Change::Changed) }
 }
 
-/// The places in which two objects differ; `None` for an object that does not exist. Long values are cut.
+/// The places in which two objects differ; `None` for an object that does not exist. Long values are cut. Of the values of Secrets, the lengths are shown.
 pub fn diff(before: Option<&Value>, after: Option<&Value>) -> Vec<Line> {
     let mut lines = Vec::new();
     let nothing = Value::Object(Map::new());
-    let side = |object: Option<&Value>| object.map_or_else(|| nothing.clone(), bare);
+    let mut veil = Veil::default();
+    let mut side = |object: Option<&Value>| object.map_or_else(|| nothing.clone(), |object| veil.over(&bare(object)));
     compare(&side(before), &side(after), "", &mut lines);
     lines
 }

@@ -90,3 +90,24 @@ fn a_line_travels() {
     assert_eq!(text, r#"{"change":"added","path":"a","after":"b"}"#);
     assert_eq!(serde_json::from_str::<Line>(&text).unwrap(), line);
 }
+
+/// A policy that generates a Secret.
+fn generates(one: &str, other: &str) -> Value {
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "name": "s", "data": {"stringData": {"one": one, "other": other}}});
+    json!({"kind": "ClusterPolicy", "metadata": {"name": "p"}, "spec": {"rules": [{"name": "r", "generate": secret}]}})
+}
+
+#[test]
+fn values_of_secrets_are_not_shown_and_their_changes_are() {
+    let (before, after) = (generates("hunter2", "hunter3"), generates("hunter3", "hunter2"));
+    let of = |key: &str| format!("spec.rules[0 r].generate.data.stringData.{key}");
+    assert_eq!(
+        lines(&before, &after),
+        [format!("{}: 7 bytes → 7 bytes (value 2)", of("one")), format!("{}: 7 bytes (value 2) → 7 bytes", of("other"))]
+    );
+    let text = unified(Some(&before), Some(&after), "p");
+    assert!(!text.contains("hunter") && text.contains("one: 7 bytes (value 2)"), "{text}");
+    assert!(!diff(None, Some(&after)).iter().any(|line| line.to_string().contains("hunter")));
+    assert!(shown(&after).contains("one: 7 bytes\n") && yaml(&after).contains("one: hunter3\n"));
+    assert_eq!((lines(&before, &before).len(), unified(Some(&before), Some(&before), "p").as_str()), (0, ""));
+}

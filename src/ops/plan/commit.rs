@@ -65,7 +65,7 @@ pub struct FileChange {
     pub text: String,
     /// How it changes.
     pub manner: Manner,
-    /// What differs, as a unified diff that drives no terminal.
+    /// What differs, as a unified diff that drives no terminal and has no value of a Secret.
     pub diff: String,
     /// Its whole text before, where undoing needs it: of a file that lists a new one.
     #[serde(default, skip_serializing_if = "Option::is_none")]

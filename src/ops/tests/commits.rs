@@ -415,3 +415,21 @@ fn what_an_archive_was_made_to_say_is_not_committed() {
     let refusal = reverted(&there, &forged(&added, &|commit| commit.files[1].before = Some("resources: []\n".to_owned())));
     assert!(refusal.word == "forged" && refusal.text.contains("only its line"), "{refusal}");
 }
+
+#[test]
+fn a_commit_writes_values_of_secrets_and_shows_none() {
+    let world = fed();
+    let generate = json!({"apiVersion": "v1", "kind": "Secret", "name": "s", "data": {"stringData": {"password": "hunter2"}}});
+    let policy = "apiVersion: kyverno.io/v1\nkind: ClusterPolicy\nmetadata: {name: p}\nspec:\n  rules:\n  - name: a\n    validate: {message: \"no\", deny: {}}\n  - name: b";
+    let text = format!(
+        "{policy}\n    generate: {generate}\n  validationFailureAction: Audit\n---\nstringData: {{key: hunter3}}\nkind: Secret\napiVersion: v1\nmetadata: {{name: s}}\n"
+    );
+    let mut live = kept_by_flux("Audit");
+    live["spec"]["rules"].as_array_mut().unwrap().push(json!({"name": "b", "generate": generate}));
+    let tree = tree(&[("prod/p.yaml", &text)]);
+    let plan = promoted(&world, &tree, Some(&live), None).unwrap();
+    let file = &commit_of(&plan).files[0];
+    assert!(file.text.contains("hunter2") && file.text.contains("hunter3"), "{}", file.text);
+    assert!(file.diff.contains("+  validationFailureAction: Enforce") && !file.diff.contains("hunter"), "{}", file.diff);
+    assert_eq!(file.diff.matches("7 bytes").count(), 2, "{}", file.diff);
+}

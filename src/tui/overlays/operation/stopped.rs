@@ -72,7 +72,7 @@ impl Stopped {
                     }
                     page.blank();
                     page.say("commit", "this manifest:", Role::Text);
-                    for line in commit.manifest.lines() {
+                    for line in commit.shown.lines() {
                         page.verbatim(line, Role::Text);
                     }
                 }

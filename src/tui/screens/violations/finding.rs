@@ -22,7 +22,7 @@ pub(super) enum Object {
     Asked(u64),
     /// There it is.
     Here {
-        /// Without the values of a Secret.
+        /// Without the values of Secrets.
         lines: Vec<YamlLine>,
         failing: Option<Spot>,
         path: Option<String>,
@@ -148,9 +148,9 @@ impl Finding {
         self.object = match result {
             Err(failure) => Object::Failed(failure.clone()),
             Ok(value) => {
-                let is_secret = secret::is_secret(value);
-                let lines = if is_secret { yaml::lines(&secret::veiled(value)) } else { yaml::lines(value) };
-                let secret = is_secret.then(|| yaml::lines(&secret::revealed(value)));
+                let veiled = secret::veiled(value);
+                let lines = yaml::lines(veiled.as_ref().unwrap_or(value));
+                let secret = veiled.is_some().then(|| yaml::lines(&secret::revealed(value)));
                 let path = yaml::failing_path(&self.row.message);
                 let failing = path.as_ref().and_then(|p| yaml::spot_of(&lines, p));
                 let uid = value.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default();

@@ -202,9 +202,9 @@ fn object(finding: &mut Finding, production: bool, view: &View<'_>, body: Rect, 
             if secret.is_some() {
                 let key = view.keys.of(super::REVEAL);
                 let (text, role) = if reveals {
-                    (format!("The values of this Secret are shown; they are not copied or saved. {key} hides them."), Role::Attention)
+                    (format!("The values of Secrets are shown; they are not copied or saved. {key} hides them."), Role::Attention)
                 } else {
-                    (format!("The values of this Secret are hidden. {key} shows them."), Role::Muted)
+                    (format!("The values of Secrets are hidden. {key} shows them."), Role::Muted)
                 };
                 note(buffer, head, &text, role);
                 head += 1;
