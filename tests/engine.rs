@@ -49,6 +49,7 @@ fn spec(kubeconfig: &Path, name: &str, context: &str) -> ClusterSpec {
         impersonate_groups: Vec::new(),
         summaries: true,
         timing: policydeck::cluster::Timing::default(),
+        object_limit: policydeck::cluster::ObjectLimit::default(),
     }
 }
 

@@ -47,6 +47,7 @@ impl World {
             impersonate_groups: Vec::new(),
             summaries: false,
             timing: policydeck::cluster::Timing::default(),
+            object_limit: policydeck::cluster::ObjectLimit::default(),
         }])
     }
 

@@ -78,6 +78,7 @@ impl Deck {
             impersonate_groups: Vec::new(),
             summaries: true,
             timing: policydeck::cluster::Timing::default(),
+            object_limit: policydeck::cluster::ObjectLimit::default(),
         };
         let engine = engine::start(demo.environments().map(spec).collect());
         let journal = Some(JournalReader::new(journal.to_owned()));

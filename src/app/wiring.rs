@@ -3,7 +3,7 @@
 use super::load::Loaded;
 use crate::cli::args::Demo as DemoArgs;
 use crate::cli::{Exit, Problem};
-use crate::cluster::{ClusterSpec, Timing};
+use crate::cluster::{ClusterSpec, ObjectLimit, Timing};
 use crate::demo::{Demo, DemoOptions, Scenario};
 use crate::domain::history::Retention;
 use crate::engine::operations::{Keeping, Operator};
@@ -47,6 +47,7 @@ pub(super) fn start_engine(loaded: &Loaded, summaries: bool) -> EngineHandle {
         impersonate_groups: options.impersonate.as_ref().map(|who| who.groups.clone()).unwrap_or_default(),
         summaries,
         timing: timing(),
+        object_limit: object_limit(),
     };
     engine::start(options.environments.iter().map(spec).collect())
 }
@@ -89,6 +90,12 @@ fn timing() -> Timing {
         Some(by) => Timing::default().divided(by),
         None => Timing::default(),
     }
+}
+
+/// How large an object may be. A build for tests can be asked for another limit, in bytes.
+fn object_limit() -> ObjectLimit {
+    let bytes = if cfg!(debug_assertions) { std::env::var("POLICYDECK_OBJECT_LIMIT").ok() } else { None };
+    bytes.and_then(|bytes| bytes.parse().ok()).map_or_else(ObjectLimit::default, ObjectLimit)
 }
 
 /// Where things are kept, if nobody else can change what is there.

@@ -307,6 +307,7 @@ mod tests {
             impersonate_groups: Vec::new(),
             summaries: false,
             timing: crate::cluster::Timing::default(),
+            object_limit: crate::cluster::ObjectLimit::default(),
         }
     }
 

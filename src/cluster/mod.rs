@@ -46,6 +46,7 @@ pub use object::read_object;
 pub use prometheus::{PrometheusClient, Unanswered};
 pub use refusal::Refusal;
 pub use station::Signals;
+pub use splitter::ObjectLimit;
 pub use timing::Timing;
 pub use write::{Write, WriteError, Written, cluster_uid, read, schema, whoami, write};
 
@@ -77,4 +78,6 @@ pub struct ClusterSpec {
     pub summaries: bool,
     /// How long is waited for this environment.
     pub timing: Timing,
+    /// How large an object may be.
+    pub object_limit: ObjectLimit,
 }

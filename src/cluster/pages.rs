@@ -34,7 +34,7 @@ struct Envelope {
 }
 
 pub(super) async fn read_page(context: &StreamContext, mut body: Arriving) -> Result<Page, Trouble> {
-    let mut items = Items::default();
+    let mut items = Items::new(context.limit);
     let mut portion = Portion::new();
     let (mut objects, mut bytes) = (0, 0);
     loop {

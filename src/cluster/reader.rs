@@ -2,7 +2,7 @@
 
 use super::refusal::Refusal;
 use super::requests::Arriving;
-use super::splitter::{Lines, Piece};
+use super::splitter::{Lines, ObjectLimit, Piece};
 use crate::fleet::delta::Change;
 use bytes::Bytes;
 use serde::Deserialize;
@@ -47,8 +47,8 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    pub(super) fn new(body: Arriving, listing: bool) -> Self {
-        Self { body, lines: Lines::default(), listing, silent: true, version: None, last: None }
+    pub(super) fn new(body: Arriving, listing: bool, limit: ObjectLimit) -> Self {
+        Self { body, lines: Lines::new(limit), listing, silent: true, version: None, last: None }
     }
 
     /// Reads what has arrived.

@@ -227,6 +227,7 @@ impl Station {
             summaries: self.spec.summaries,
             timing: self.spec.timing,
         };
+            limit: self.spec.object_limit,
         let (named, environment) = (id.clone(), Arc::clone(&self.spec.name));
         let handle = running.tasks.spawn(async move { (named, contained("stream", &environment, run(context, place)).await) });
         running.handles.insert(id, (handle, version));

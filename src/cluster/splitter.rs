@@ -4,8 +4,15 @@ use crate::kinds::report::Repeated;
 use bytes::{Bytes, BytesMut};
 use memchr::{memchr, memchr3};
 
-/// The biggest object that is read. etcd takes 1.5 MB by default; anything far beyond is skipped and counted.
-pub(super) const BIGGEST: usize = 16 << 20;
+/// How large an object may be, in bytes; one that is larger is left out and counted. etcd takes 1.5 MB by default, so the default of 16 MiB is far beyond.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ObjectLimit(pub usize);
+
+impl Default for ObjectLimit {
+    fn default() -> Self {
+        Self(16 << 20)
+    }
+}
 
 /// One thing cut off.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,23 +30,28 @@ pub(super) struct Lines {
     /// Everything before this place has been looked at.
     looked: usize,
     skipping: bool,
+    limit: ObjectLimit,
 }
 
 impl Lines {
+    pub(super) fn new(limit: ObjectLimit) -> Self {
+        Self { limit, ..Self::default() }
+    }
+
     /// Takes bytes in and hands every complete line out.
     pub(super) fn feed(&mut self, bytes: &[u8], mut out: impl FnMut(Piece)) {
         self.buffer.extend_from_slice(bytes);
         while let Some(at) = memchr(b'\n', self.buffer.get(self.looked..).unwrap_or_default()) {
             let line = self.buffer.split_to(self.looked + at + 1);
             self.looked = 0;
-            if std::mem::take(&mut self.skipping) {
+            if std::mem::take(&mut self.skipping) || line.len() > self.limit.0 {
                 out(Piece::TooBig);
             } else if line.len() > 1 {
                 out(Piece::Whole(line.freeze()));
             }
         }
         self.looked = self.buffer.len();
-        if self.buffer.len() > BIGGEST {
+        if self.buffer.len() > self.limit.0 {
             self.skipping = true;
         }
         if self.skipping {
@@ -93,9 +105,14 @@ pub(super) struct Items {
     envelope: Vec<u8>,
     /// The envelope was too big, and is gone.
     lost: bool,
+    limit: ObjectLimit,
 }
 
 impl Items {
+    pub(super) fn new(limit: ObjectLimit) -> Self {
+        Self { limit, ..Self::default() }
+    }
+
     /// Takes bytes in and hands every complete item out.
     pub(super) fn feed(&mut self, bytes: &[u8], mut out: impl FnMut(Piece)) {
         self.buffer.extend_from_slice(bytes);
@@ -176,7 +193,7 @@ impl Items {
                 let item = self.buffer.split_to(self.looked).freeze();
                 self.looked = 0;
                 self.place = Place::Items;
-                out(Piece::Whole(item));
+                out(if item.len() > self.limit.0 { Piece::TooBig } else { Piece::Whole(item) });
             }
             (Place::Skipped, 2) => {
                 self.place = Place::Items;
@@ -198,14 +215,14 @@ impl Items {
     }
 
     fn tidy(&mut self) {
-        if self.place == Place::Item && self.buffer.len() > BIGGEST {
+        if self.place == Place::Item && self.buffer.len() > self.limit.0 {
             self.place = Place::Skipped;
         }
         if matches!(self.place, Place::Skipped | Place::Items) {
             self.buffer.clear();
             (self.looked, self.result) = (0, None);
         }
-        if self.place == Place::Envelope && self.envelope.len() + self.buffer.len() > BIGGEST {
+        if self.place == Place::Envelope && self.envelope.len() + self.buffer.len() > self.limit.0 {
             self.lost = true;
             self.envelope = Vec::new();
             // What may still become the key of the items is kept.
@@ -296,24 +313,48 @@ mod tests {
 
     #[test]
     fn what_is_too_big_is_skipped_without_being_held() {
-        let mut lines = Lines::default();
+        let limit = ObjectLimit(16 << 10);
+        let mut lines = Lines::new(limit);
         let mut out = Vec::new();
-        let block = vec![b'x'; 1 << 20];
+        let block = vec![b'x'; 1 << 10];
         for _ in 0..20 {
             lines.feed(&block, |piece| out.push(piece));
-            assert!(lines.buffer.len() <= BIGGEST);
+            assert!(lines.buffer.len() <= limit.0);
         }
         lines.feed(b"\nafter\n", |piece| out.push(piece));
         assert_eq!(out, [Piece::TooBig, Piece::Whole(Bytes::from("after\n"))]);
-        let mut items = Items::default();
+        let mut items = Items::new(limit);
         let mut out = Vec::new();
         items.feed(br#"{"items":[{"a":""#, |piece| out.push(piece));
         for _ in 0..20 {
             items.feed(&block, |piece| out.push(piece));
-            assert!(items.buffer.len() <= BIGGEST + block.len());
+            assert!(items.buffer.len() <= limit.0 + block.len());
         }
         items.feed(br#""},{"b":1}]}"#, |piece| out.push(piece));
         assert_eq!(out, [Piece::TooBig, Piece::Whole(Bytes::from(r#"{"b":1}"#))]);
+    }
+
+    #[test]
+    fn the_limit_holds_to_the_byte_however_much_arrives_at_once() {
+        let object = |bytes: usize| format!("{{\"a\":\"{}\"}}", "x".repeat(bytes - 8));
+        let [fits, too_big] = [100, 101].map(object);
+        assert_eq!((fits.len(), too_big.len()), (100, 101));
+        for size in [1, 7, 99, 100, 101, 1 << 20] {
+            let mut out = Vec::new();
+            let mut items = Items::new(ObjectLimit(100));
+            for bytes in format!("{{\"items\":[{fits},{too_big},{fits}]}}").as_bytes().chunks(size) {
+                items.feed(bytes, |piece| out.push(piece));
+            }
+            let whole = Piece::Whole(Bytes::from(fits.clone()));
+            assert_eq!(out, [whole.clone(), Piece::TooBig, whole], "a list in pieces of {size}");
+            let mut out = Vec::new();
+            let mut lines = Lines::new(ObjectLimit(101));
+            for bytes in format!("{fits}\n{too_big}\n{fits}\n").as_bytes().chunks(size) {
+                lines.feed(bytes, |piece| out.push(piece));
+            }
+            let whole = Piece::Whole(Bytes::from(format!("{fits}\n")));
+            assert_eq!(out, [whole.clone(), Piece::TooBig, whole], "a watch in pieces of {size}");
+        }
     }
 
     proptest! {

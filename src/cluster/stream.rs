@@ -245,7 +245,7 @@ impl Machine {
         let path = path.with("timeoutSeconds", &context.watch_seconds().to_string());
         let body = context.requests.open(&path, context.accept(false), false).await?;
         context.tell(StreamEvent::ListStarted).await?;
-        let mut reader = Reader::new(body, true);
+        let mut reader = Reader::new(body, true, context.limit);
         match self.follow(context, &mut reader).await? {
             Watched::Resume(version) => self.resume = Some(version),
             Watched::Relist => {}
@@ -259,7 +259,7 @@ impl Machine {
         let body = context.requests.open(&path, context.accept(false), false).await?;
         context.state(Sync::Live).await?;
         self.watching = Some(Instant::now());
-        let mut reader = Reader::new(body, false);
+        let mut reader = Reader::new(body, false, context.limit);
         reader.version = Some(version.to_owned());
         self.follow(context, &mut reader).await
     }

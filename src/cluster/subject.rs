@@ -3,6 +3,7 @@
 use super::address::Path;
 use super::refusal::Refusal;
 use super::requests::{JSON, METADATA, METADATA_LIST, Requests};
+use super::splitter::ObjectLimit;
 use super::timing::Timing;
 use crate::domain::Sync;
 use crate::fleet::delta::{Delta, StreamEvent, StreamId};
@@ -35,6 +36,7 @@ pub(super) struct StreamContext {
     /// Ask for summaries first.
     pub(super) summaries: bool,
     pub(super) timing: Timing,
+    pub(super) limit: ObjectLimit,
 }
 
 /// The receiver of the deltas is gone: the environment is shutting down.

@@ -10,30 +10,46 @@ use tokio::time::timeout;
 /// How long anything may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The demo's servers, and a kubeconfig for them.
+struct World {
+    _demo: Demo,
+    folder: tempfile::TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        let hour = Duration::from_secs(3600);
+        let pace = Pace { reports: Duration::from_millis(100), ready: Duration::from_millis(100), scan: hour };
+        let demo = Demo::start(DemoOptions { listen_port: None, scenario: Scenario::none(), pace }).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("kubeconfig"), demo.kubeconfig()).unwrap();
+        Self { _demo: demo, folder }
+    }
+
+    fn spec(&self, name: &str) -> ClusterSpec {
+        ClusterSpec {
+            name: Arc::from(name),
+            tier: Tier::Normal,
+            context: Some("dev".to_owned()),
+            kubeconfig: Some(self.folder.path().join("kubeconfig")),
+            namespaces: Vec::new(),
+            request_timeout: Duration::from_secs(5),
+            impersonate_user: None,
+            impersonate_groups: Vec::new(),
+            summaries: false,
+            timing: Timing::default(),
+            object_limit: crate::cluster::ObjectLimit::default(),
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_ends_one_environment() {
-    let hour = Duration::from_secs(3600);
-    let pace = Pace { reports: Duration::from_millis(100), ready: Duration::from_millis(100), scan: hour };
-    let demo = Demo::start(DemoOptions { listen_port: None, scenario: Scenario::none(), pace }).unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let kubeconfig = folder.path().join("kubeconfig");
-    std::fs::write(&kubeconfig, demo.kubeconfig()).unwrap();
-    let spec = |name: &str| ClusterSpec {
-        name: Arc::from(name),
-        tier: Tier::Normal,
-        context: Some("dev".to_owned()),
-        kubeconfig: Some(kubeconfig.clone()),
-        namespaces: Vec::new(),
-        request_timeout: Duration::from_secs(5),
-        impersonate_user: None,
-        impersonate_groups: Vec::new(),
-        summaries: false,
-        timing: Timing::default(),
-    };
+    let world = World::new();
     // What follows the kubeconfig is missed only when that changes.
     let (dead, alive) = (["station", "stream", "login", "state"], ["panics-in-kubeconfig", "fine"]);
     let names = dead.iter().map(|part| format!("panics-in-{part}")).chain(alive.map(str::to_owned));
-    let engine = start(names.map(|name| spec(&name)).collect());
+    let engine = start(names.map(|name| world.spec(&name)).collect());
     let ended = |view: &FleetView, part: &str| {
         let view = view.environment(&format!("panics-in-{part}")).unwrap();
         let why = view.link.why().unwrap_or_default();

@@ -68,6 +68,7 @@ fn engine(world: &World) -> EngineHandle {
         impersonate_groups: Vec::new(),
         summaries: true,
         timing: policydeck::cluster::Timing::default(),
+        object_limit: policydeck::cluster::ObjectLimit::default(),
     };
     engine::start(["dev", "staging"].map(spec).to_vec())
 }

@@ -7,7 +7,7 @@ use crate::repository::WHO;
 use crate::screen::{Promise, Screen};
 use crate::world::World;
 use jiff::SignedDuration;
-use policydeck::cluster::{ClusterSpec, Timing};
+use policydeck::cluster::{ClusterSpec, ObjectLimit, Timing};
 use policydeck::engine::operations::{GitRoad, Keeping, Operator};
 use policydeck::engine::{self, EngineHandle, HistoryReader, JournalReader};
 use policydeck::files::git::Git;
@@ -100,6 +100,7 @@ impl Person {
             impersonate_groups: Vec::new(),
             summaries: false,
             timing: timing(),
+            object_limit: ObjectLimit::default(),
         };
         let clusters = self.settings.environments.iter().map(spec).collect();
         self.engine = Some(runtime.block_on(async { engine::start(clusters) }));

@@ -1,8 +1,10 @@
 //! However long something is, no more of it is held than the cap and one read.
 
-use crate::cluster::splitter::{BIGGEST, Items, Lines, Piece};
+use crate::cluster::splitter::{Items, Lines, ObjectLimit, Piece};
 
-const READ: usize = 1 << 20;
+const BIGGEST: usize = 1 << 20;
+const LIMIT: ObjectLimit = ObjectLimit(BIGGEST);
+const READ: usize = 64 << 10;
 
 /// A start, and what goes on for ever after it.
 const ENDLESS: [(&str, &str); 9] = [
@@ -20,7 +22,7 @@ const ENDLESS: [(&str, &str); 9] = [
 #[test]
 fn a_list_without_an_end_is_not_held() {
     for (start, more) in ENDLESS {
-        let mut items = Items::default();
+        let mut items = Items::new(LIMIT);
         items.feed(start.as_bytes(), |_| {});
         let block = more.repeat(READ / more.len());
         for _ in 0..(3 * BIGGEST / READ) {
@@ -32,7 +34,7 @@ fn a_list_without_an_end_is_not_held() {
 
 #[test]
 fn what_is_too_long_beside_the_items_costs_the_list_and_not_the_items() {
-    let mut items = Items::default();
+    let mut items = Items::new(LIMIT);
     let mut out = Vec::new();
     items.feed(b"{\"metadata\":{\"annotations\":{\"x\":\"", |piece| out.push(piece));
     let block = "x".repeat(READ);
@@ -44,7 +46,7 @@ fn what_is_too_long_beside_the_items_costs_the_list_and_not_the_items() {
 
 #[test]
 fn a_line_without_an_end_is_not_held() {
-    let mut lines = Lines::default();
+    let mut lines = Lines::new(LIMIT);
     let block = "x".repeat(READ);
     for _ in 0..(3 * BIGGEST / READ) {
         lines.feed(block.as_bytes(), |_| {});

@@ -2,7 +2,7 @@
 
 use crate::cluster::reader::{News, Reader};
 use crate::cluster::refusal::Refusal;
-use crate::cluster::splitter::{Items, Lines, Piece};
+use crate::cluster::splitter::{Items, Lines, ObjectLimit, Piece};
 use crate::cluster::table;
 use crate::domain::Tally;
 use crate::fleet::delta::Change;
@@ -92,7 +92,7 @@ fn lists_are_cut_the_same_whatever_their_pieces() {
 }
 
 fn read(bytes: &[u8], listing: bool, dice: &mut Dice) -> (Vec<News>, Reader) {
-    let mut reader = Reader::new(crate::cluster::requests::Arriving::empty(), listing);
+    let mut reader = Reader::new(crate::cluster::requests::Arriving::empty(), listing, ObjectLimit::default());
     let news = chunks(bytes, dice).into_iter().map(|chunk| reader.take(chunk)).collect();
     (news, reader)
 }

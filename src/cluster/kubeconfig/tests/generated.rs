@@ -163,6 +163,7 @@ fn spec(path: &Path, context: &str) -> ClusterSpec {
         impersonate_groups: Vec::new(),
         summaries: false,
         timing: crate::cluster::Timing::default(),
+        object_limit: crate::cluster::ObjectLimit::default(),
     }
 }
 
