@@ -26,10 +26,17 @@ pub(super) struct News {
     pub(super) changed: Vec<(Change, Bytes)>,
     /// Objects that were left out: too big, or half a line.
     pub(super) skipped: u32,
-    /// A line was no event: what it said is not known.
+    /// A line was no event, or its object no JSON: what it said is not known.
     pub(super) garbled: bool,
     /// The watch ended with an error.
     pub(super) error: Option<Refusal>,
+}
+
+impl News {
+    fn lose(&mut self) {
+        self.skipped += 1;
+        self.garbled = true;
+    }
 }
 
 /// A watch as it arrives.
@@ -68,6 +75,8 @@ impl Reader {
 
     fn line(&mut self, line: &Bytes, news: &mut News) {
         match read_line(line) {
+            // A change comes once. In a list, which would have to be read twice for this, it is counted where it is used.
+            Line::Object(_, object) if !self.listing && !is_json(object) => news.lose(),
             Line::Object(change, object) => {
                 let object = line.slice_ref(object);
                 self.last = Some(object.clone());
@@ -87,10 +96,7 @@ impl Reader {
             }
             Line::Error(status) => news.error = Some(Refusal::from_event(status)),
             // Half a line, or something that is no event: left out and counted, like an object that is too big.
-            Line::Unknown => {
-                news.skipped += 1;
-                news.garbled = true;
-            }
+            Line::Unknown => news.lose(),
         }
     }
 
@@ -116,6 +122,11 @@ struct MarkedMetadata {
     resource_version: String,
     #[serde(default)]
     annotations: std::collections::BTreeMap<String, String>,
+}
+
+/// Whether the bytes of an object can be read at all.
+fn is_json(object: &[u8]) -> bool {
+    serde_json::from_slice::<serde::de::IgnoredAny>(object).is_ok()
 }
 
 /// One line of a watch, in any spelling.
@@ -167,5 +178,24 @@ mod tests {
         assert!(matches!(read_line(other), Line::Object(Change::Deleted, br#"{"kind":"X"}"#)));
         assert!(matches!(read_line(b"{\"type\":\"ADDED\",\"obj"), Line::Unknown));
         assert!(matches!(read_line(br#"{"type":"ERROR","object":{"code":410}}"#), Line::Error(_)));
+    }
+
+    #[test]
+    fn a_change_whose_object_is_garbled_is_known_to_be_lost() {
+        let good = r#"{"type":"MODIFIED","object":{"metadata":{"name":"a"}}}"#;
+        for bad in [
+            r#"{"type":"MODIFIED","object":{"metadata":{"name":}}}"#,
+            r#"{"type":"DELETED","object":{"metadata":{"name":"a}}}"#,
+            r#"{"type":"ADDED","object":{"metadata" {"name":"a"}}}"#,
+            r#"{"type":"MODIFIED","object":{"kind""#,
+            "what",
+        ] {
+            let mut reader = Reader::new(Arriving::empty(), false, ObjectLimit::default());
+            let news = reader.take(format!("{good}\n{bad}\n{good}\n").as_bytes());
+            assert_eq!((news.changed.len(), news.skipped, news.garbled), (2, 1, true), "{bad}");
+        }
+        let mut reader = Reader::new(Arriving::empty(), false, ObjectLimit(60));
+        let news = reader.take(format!("{good}\n{}\n", good.replace("\"a\"", "\"aaaaaaaaaa\"")).as_bytes());
+        assert_eq!((news.changed.len(), news.skipped, news.garbled), (1, 1, false), "a list would hold it, too");
     }
 }

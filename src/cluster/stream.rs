@@ -36,8 +36,6 @@ const FIRST_SIGN: Duration = Duration::from_secs(10);
 const SHORT_LIFE: Duration = Duration::from_secs(1);
 /// A watch that lived for longer forgives the failures before it.
 const HEALTHY: Duration = Duration::from_secs(2);
-/// How often a garbled watch leads to a new list at most.
-const GARBLED_AGAIN: Duration = Duration::from_secs(60);
 /// How soon something that is denied is asked for again.
 const DENIED_AGAIN: Duration = Duration::from_secs(15);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -324,10 +322,10 @@ impl Machine {
         for _ in 0..news.skipped {
             context.tell(StreamEvent::Skipped).await?;
         }
-        if news.garbled && self.watching.is_some() {
+        if news.garbled {
             // What it would have said is in a list, which is not asked for over and over.
             let now = Instant::now();
-            self.doubtful.get_or_insert(self.cleared.map_or(now, |at| now.max(at + GARBLED_AGAIN)));
+            self.doubtful.get_or_insert(self.cleared.map_or(now, |at| now.max(at + context.timing.garbled_again)));
         }
         if news.list_ended {
             context.tell(StreamEvent::ListEnded).await?;

@@ -13,6 +13,8 @@ pub struct Timing {
     pub silence: Duration,
     /// A list whose bytes stop arriving for longer is stuck.
     pub list_silence: Duration,
+    /// How often a garbled watch leads to a new list at most.
+    pub garbled_again: Duration,
     /// How often credentials are got again while they are refused. Each time an exec plugin may open a browser.
     pub login_again: Duration,
     /// Until when an API server may still be busy with a write that it was sent: it gives up after 34 s (kubernetes/apiserver
@@ -25,7 +27,14 @@ pub struct Timing {
 impl Default for Timing {
     fn default() -> Self {
         let seconds = Duration::from_secs;
-        Self { silence: seconds(75), list_silence: seconds(30), login_again: seconds(60), busy: seconds(35), find_out: seconds(60) }
+        Self {
+            silence: seconds(75),
+            list_silence: seconds(30),
+            garbled_again: seconds(60),
+            login_again: seconds(60),
+            busy: seconds(35),
+            find_out: seconds(60),
+        }
     }
 }
 
@@ -37,6 +46,7 @@ impl Timing {
         Self {
             silence: part(self.silence),
             list_silence: part(self.list_silence),
+            garbled_again: part(self.garbled_again),
             login_again: part(self.login_again),
             busy: part(self.busy),
             find_out: part(self.find_out),

@@ -444,7 +444,12 @@ impl EnvironmentState {
     }
 
     fn delete(&mut self, id: &StreamId, object: &Bytes) {
-        let Ok(metadata) = read_metadata(object) else { return };
+        let Ok(metadata) = read_metadata(object) else {
+            // What went is not known.
+            self.streams.skipped(id);
+            self.sync_changed(id);
+            return;
+        };
         let (namespace, name) = (metadata.namespace.as_str(), metadata.name.as_str());
         match id.kind.kind().family {
             Family::Report => self.ledger.remove(index(id.kind), namespace, name),

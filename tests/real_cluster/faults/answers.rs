@@ -121,8 +121,12 @@ fn lines_that_are_no_events(site: &mut Site<'_>) {
 
     // A line that says something that nobody can read is counted; a list has what it said.
     let (mark, first) = site.begin();
-    for _ in 0..3 {
-        site.proxy.act(REPORTS, &Act::Inject(b"{\"type\":\"MODIFIED\",\"object\":{\"kind\"\n".to_vec()));
+    for line in [
+        "{\"type\":\"MODIFIED\",\"object\":{\"metadata\":{\"name\":}}}\n",
+        "{\"type\":\"DELETED\",\"object\":{\"metadata\" \"name\"}}\n",
+        "{\"type\":\"MODIFIED\",\"object\":{\"kind\"\n",
+    ] {
+        site.proxy.act(REPORTS, &Act::Inject(line.as_bytes().to_vec()));
     }
     site.counted(mark, LISTS, 1);
     site.watch.until_true("a list has what a garbled line said", SOON, &[site.dev]);

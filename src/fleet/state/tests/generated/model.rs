@@ -118,9 +118,13 @@ impl Model {
     }
 
     fn delete(&mut self, id: &StreamId, object: &Bytes) {
-        if let Ok(object) = serde_json::from_slice::<Value>(object) {
-            let (namespace, name) = name_of(&object);
-            self.held.remove(&(id.kind, namespace, name));
+        match serde_json::from_slice::<Value>(object) {
+            Ok(object) => {
+                let (namespace, name) = name_of(&object);
+                self.held.remove(&(id.kind, namespace, name));
+            }
+            // What went is not known.
+            Err(_) => drop(self.streams.get_mut(id).map(Stream::skip)),
         }
     }
 
