@@ -382,3 +382,13 @@ fn a_panic_in_one_environment_is_shown_and_leaves_the_screen_and_the_others() {
     let (_, status, complaints) = demo.ended();
     assert_eq!((status, complaints.as_str()), (0, ""));
 }
+
+#[test]
+#[cfg(debug_assertions)]
+fn a_panic_while_an_environment_is_recorded_is_shown_and_leaves_the_screen() {
+    let mut demo = Demo::start(&[("POLICYDECK_REHEARSE_PANIC", "1500@recorder/dev")]);
+    demo.session.until("dev is not recorded", |screen| screen.contents().contains("dev is not recorded: internal error in"));
+    demo.session.keys(":q\r");
+    let (_, status, complaints) = demo.ended();
+    assert_eq!((status, complaints.as_str()), (0, ""));
+}

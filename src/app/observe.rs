@@ -118,6 +118,12 @@ fn news(told: &RecorderStatus, now: &RecorderStatus) -> Vec<String> {
     if told.trouble != now.trouble {
         lines.push(now.trouble.as_deref().unwrap_or("the history is written again").to_owned());
     }
+    for (environment, why) in now.ended.iter().filter(|(environment, why)| told.ended.get(*environment) != Some(why)) {
+        lines.push(format!("{environment} is not recorded: {why}"));
+    }
+    for environment in told.ended.keys().filter(|environment| !now.ended.contains_key(*environment)) {
+        lines.push(format!("{environment} is recorded again"));
+    }
     for (environment, why) in now.unanswered.iter().filter(|(environment, why)| told.unanswered.get(*environment) != Some(why)) {
         lines.push(format!("{environment}: Prometheus {why}"));
     }

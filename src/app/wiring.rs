@@ -7,7 +7,7 @@ use crate::cluster::{ClusterSpec, ObjectLimit, Timing};
 use crate::demo::{Demo, DemoOptions, Scenario};
 use crate::domain::history::Retention;
 use crate::engine::operations::{Keeping, Operator};
-use crate::engine::recorder::{self, MetricSource, Recorder, RecorderOptions};
+use crate::engine::recorder::{self, MetricSource, Recorder, RecorderOptions, RecorderStatus};
 use crate::engine::{self, EngineHandle, HistoryReader, JournalReader};
 use crate::files::history::History;
 use crate::files::{self, Paths, Trouble};
@@ -127,6 +127,12 @@ fn metrics(loaded: &Loaded) -> Vec<MetricSource> {
     loaded.options.environments.iter().filter_map(source).collect()
 }
 
+/// Why something is not recorded: everything, or an environment.
+fn first_trouble(status: &RecorderStatus) -> Option<Arc<str>> {
+    let ended = || status.ended.first_key_value().map(|(name, why)| Arc::from(format!("{name} is not recorded: {why}")));
+    status.trouble.clone().or_else(ended)
+}
+
 /// The first trouble of the log, then that of the recorder, as the screen tells it.
 fn troubles(mut log: Trouble, recorder: &Recorder) -> Trouble {
     let mut status = recorder.status();
@@ -144,7 +150,7 @@ fn troubles(mut log: Trouble, recorder: &Recorder) -> Trouble {
                     if changed.is_err() {
                         return;
                     }
-                    status.borrow_and_update().trouble.clone()
+                    first_trouble(&status.borrow_and_update())
                 }
             };
             if trouble.is_some() {

@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 /// How long an environment that ended stays so, unless someone reconnects it.
-const AGAIN: Duration = Duration::from_secs(300);
+pub const AGAIN: Duration = Duration::from_secs(300);
 /// How many parts of a source file's path are shown.
 const PARTS: usize = 5;
 
@@ -46,7 +46,10 @@ pub fn is_contained() -> bool {
 }
 
 /// Does something that may panic.
-pub(super) fn contain<T>(work: impl FnOnce() -> T) -> Result<T, InternalError> {
+///
+/// # Errors
+/// Where it panicked.
+pub fn contain<T>(work: impl FnOnce() -> T) -> Result<T, InternalError> {
     note_panics();
     let outside = CONTAINED.replace(true);
     let done = catch_unwind(AssertUnwindSafe(work));

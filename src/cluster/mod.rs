@@ -41,12 +41,12 @@ mod write;
 
 pub use address::Address;
 pub use clock::ServerClock;
-pub use contained::{InternalError, contained, is_contained, watch};
+pub use contained::{AGAIN, InternalError, contain, contained, is_contained, watch};
 pub use object::read_object;
 pub use prometheus::{PrometheusClient, Unanswered};
 pub use refusal::Refusal;
-pub use station::Signals;
 pub use splitter::ObjectLimit;
+pub use station::Signals;
 pub use timing::Timing;
 pub use write::{Write, WriteError, Written, cluster_uid, read, schema, whoami, write};
 

@@ -72,3 +72,54 @@ async fn a_panic_ends_one_environment() {
     assert!(gone.starts_with("panics-in-state: internal error in "), "{gone}");
     assert!(gone.ends_with("; please report it. Start policydeck again"), "{gone}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_ends_the_recording_of_one_environment() {
+    let world = World::new();
+    let names = ["panics-in-recorder", "panics-in-lookup", "panics-in-filler", "fine"];
+    let engine = start(names.map(|name| world.spec(name)).into());
+    let file = world.folder.path().join("data/history.db");
+    let (url, matchers) = ("http://127.0.0.1:1".to_owned(), String::new());
+    let prometheus = crate::settings::Prometheus { url, matchers, token: None, ca_file: None, tenant: None };
+    let metrics = vec![recorder::MetricSource { environment: Arc::from("panics-in-filler"), prometheus }];
+    let options = recorder::RecorderOptions {
+        file: file.clone(),
+        name: "test".to_owned(),
+        retention: crate::domain::history::Retention::default(),
+        metrics,
+    };
+    let recorder = recorder::record(&engine, options).unwrap();
+    let mut status = recorder.status();
+    let words = |status: &recorder::RecorderStatus| {
+        let ended = status.ended.get("panics-in-recorder").cloned()?;
+        let unasked = status.unanswered.get("panics-in-filler").filter(|why| why.starts_with("is not asked")).cloned()?;
+        Some([ended, unasked])
+    };
+    let told = timeout(PATIENCE, status.wait_for(|status| words(status).is_some())).await.expect("it is said").unwrap().clone();
+    for words in words(&told).unwrap() {
+        assert!(words.contains("internal error in src/cluster/contained.rs:") && words.ends_with("; please report it"), "{words}");
+    }
+    // The others are recorded: of each, that it was watched and since when.
+    let history = HistoryReader::new(file);
+    let on_record = async || {
+        let mut watched = BTreeSet::new();
+        for environment in history.environments().await.unwrap() {
+            for policy in history.policies().await.unwrap() {
+                if history.standing(environment.clone(), policy, None, Timestamp::now()).await.unwrap().is_some() {
+                    watched.insert(environment.name.clone());
+                }
+            }
+        }
+        watched
+    };
+    let all = BTreeSet::from(["fine", "panics-in-filler", "panics-in-lookup"].map(str::to_owned));
+    let seen = timeout(PATIENCE, async {
+        while on_record().await != all {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    });
+    assert!(seen.await.is_ok(), "{:?}", on_record().await);
+    recorder.finish().await;
+    assert_eq!(on_record().await, all, "of the time after the panic there is no record");
+    assert_eq!(*engine.failed().borrow(), None, "the program goes on");
+}

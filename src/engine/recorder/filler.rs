@@ -10,7 +10,7 @@
 use super::super::gates::{untold, unwatched, weigh};
 use super::super::{EngineHandle, HistoryReader};
 use super::RecorderStatus;
-use crate::cluster::{PrometheusClient, Unanswered};
+use crate::cluster::{AGAIN, PrometheusClient, Unanswered, contained};
 use crate::domain::history::{Asked, EnvironmentKey, Filled, Interval, News, Note, cover, fills};
 use crate::domain::{Link, Mode, PolicyKey};
 use crate::kinds::metrics::{self, Counting, Labels, Results, Scraped, Scrapes};
@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 /// How often it is looked whether something is to be asked.
 const LOOK: Duration = Duration::from_secs(1);
@@ -65,7 +65,7 @@ pub(super) async fn run(
     status: watch::Sender<RecorderStatus>,
     sources: Vec<MetricSource>,
 ) {
-    let filler = |source| Filler {
+    let filler = |source: MetricSource| Filler {
         engine: engine.clone(),
         history: history.clone(),
         notes: notes.clone(),
@@ -74,7 +74,20 @@ pub(super) async fn run(
         done: HashMap::new(),
         failures: 0,
     };
-    join_all(sources.into_iter().map(|source| filler(source).run())).await;
+    join_all(sources.into_iter().map(|source| ask_on(&filler, source))).await;
+}
+
+/// Asks one source. After a panic it says so, and begins again later.
+async fn ask_on(filler: &impl Fn(MetricSource) -> Filler, source: MetricSource) {
+    loop {
+        let one = filler(source.clone());
+        let status = one.status.clone();
+        let Err(error) = contained("filler", &source.environment, one.run()).await else { return };
+        tracing::error!(environment = %source.environment, %error, "Prometheus is not asked any more");
+        status
+            .send_modify(|status| drop(status.unanswered.insert(Arc::clone(&source.environment), format!("is not asked: {error}").into())));
+        sleep(AGAIN).await;
+    }
 }
 
 struct Filler {

@@ -3,6 +3,7 @@
 use super::super::EngineHandle;
 use super::RecorderStatus;
 use super::writer::Wanted;
+use crate::cluster::contained;
 use crate::domain::PolicyKey;
 use crate::domain::history::{Detail, EnvironmentKey, News, Note};
 use crate::kinds::{KindId, author_of, read_policy};
@@ -31,7 +32,11 @@ pub(super) async fn look_up(
     let wanted = unfold(wanted, |mut wanted| async move { wanted.recv().await.map(|one: Wanted| (one, wanted)) });
     let (engine, notes, status) = (&engine, &notes, &status);
     let read = |(environment, policy): Wanted| async move {
-        if let Ok(Some(detail)) = timeout(PATIENCE, detail(engine, &environment, policy)).await {
+        let read = contained("lookup", &environment.name, timeout(PATIENCE, detail(engine, &environment, policy))).await;
+        if let Err(error) = &read {
+            tracing::error!(environment = %environment.name, %error, "a policy could not be read");
+        }
+        if let Ok(Ok(Some(detail))) = read {
             let at = engine.server_time(&environment.name).unwrap_or_else(Timestamp::now);
             let note = Note { environment, at, news: News::Detail(Box::new(detail)) };
             // Where nobody writes any more the program ends.

@@ -10,6 +10,8 @@
 //! ```
 //! The cost hangs on the number of policies, never on that of findings. Nobody waits for the disk: what cannot be handed on is not told, and
 //! counts as not watched.
+//!
+//! A panic ends the recording of one environment for a while. What it had not handed on is a gap in the coverage, and the others go on.
 
 mod filler;
 mod lookup;
@@ -19,9 +21,11 @@ mod writer;
 pub use filler::MetricSource;
 
 use super::{EngineHandle, HistoryReader};
+use crate::cluster::{AGAIN, contained};
 use crate::domain::history::{ExceptionState, News, Note, Refusal, Retention, Watched};
 use crate::fleet::query::BlockedRow;
 use crate::fleet::view::EnvironmentView;
+use futures::future::join_all;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -29,7 +33,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use watcher::{Found, Moment, Watcher};
 use writer::Writer;
 
@@ -70,6 +74,8 @@ pub struct RecorderStatus {
     pub objects_wanted: usize,
     /// Environments whose Prometheus gives no answer, and why, in words that follow its name. It is asked again.
     pub unanswered: BTreeMap<Arc<str>, Arc<str>>,
+    /// Environments that are not recorded because of an internal error, and which. They are tried again.
+    pub ended: BTreeMap<Arc<str>, Arc<str>>,
     /// How long each family was watched, by environment.
     pub watched: Vec<(Arc<str>, Watched, Duration)>,
 }
@@ -78,7 +84,7 @@ pub struct RecorderStatus {
 #[derive(Debug)]
 pub struct Recorder {
     status: watch::Receiver<RecorderStatus>,
-    stop: Option<oneshot::Sender<()>>,
+    stop: watch::Sender<bool>,
     follow: JoinHandle<()>,
     lookup: JoinHandle<()>,
     filler: JoinHandle<()>,
@@ -110,13 +116,23 @@ pub fn record(engine: &EngineHandle, options: RecorderOptions) -> std::io::Resul
         // Nobody may be waiting any more.
         let _ = done.send(());
     })?;
-    let (stop, stopped) = oneshot::channel();
+    let (stop, stopped) = watch::channel(false);
     let told = status.subscribe();
     let lookup = tokio::spawn(lookup::look_up(engine.clone(), asked, notes.clone(), status.clone()));
     let filler = tokio::spawn(filler::run(engine.clone(), reader, notes.clone(), status.clone(), options.metrics));
-    let follower = Follower { engine: engine.clone(), watchers: Vec::new(), notes, status, started: Instant::now() };
-    let follow = tokio::spawn(follower.run(stopped));
-    Ok(Recorder { status: told, stop: Some(stop), follow, lookup, filler, written })
+    let started = Instant::now();
+    let names: Vec<Arc<str>> = engine.fleet().borrow().environments.iter().map(|view| Arc::clone(&view.name)).collect();
+    let follower = |name: Arc<str>| Follower {
+        engine: engine.clone(),
+        name,
+        watcher: Watcher::default(),
+        notes: notes.clone(),
+        status: status.clone(),
+        started,
+    };
+    let all: Vec<_> = names.into_iter().map(|name| follow(follower(name), stopped.clone())).collect();
+    let follow = tokio::spawn(async move { drop(join_all(all).await) });
+    Ok(Recorder { status: told, stop, follow, lookup, filler, written })
 }
 
 impl Recorder {
@@ -127,10 +143,7 @@ impl Recorder {
 
     /// Ends it: what was seen until now is written, if the disk lets it be within two seconds.
     pub async fn finish(mut self) {
-        if let Some(stop) = self.stop.take() {
-            // It may have ended already.
-            let _ = stop.send(());
-        }
+        self.stop.send_replace(true);
         let _ = timeout(FAREWELL, async {
             let _ = (&mut self.follow).await;
             // They hold senders; the thread ends when all are gone.
@@ -142,50 +155,61 @@ impl Recorder {
     }
 }
 
-/// Follows the views of all environments.
+/// Follows the views of one environment.
+#[derive(Clone)]
 struct Follower {
     engine: EngineHandle,
-    watchers: Vec<Watcher>,
+    name: Arc<str>,
+    watcher: Watcher,
     notes: mpsc::Sender<Vec<Note>>,
     status: watch::Sender<RecorderStatus>,
     started: Instant,
 }
 
+/// Follows an environment until it is stopped. After a panic it says so, and begins again later with nothing told: what happened meanwhile is a gap.
+async fn follow(fresh: Follower, mut stopped: watch::Receiver<bool>) {
+    loop {
+        let Err(error) = contained("recorder", &fresh.name, fresh.clone().run(stopped.clone())).await else { return };
+        tracing::error!(environment = %fresh.name, %error, "the recording ended");
+        fresh.status.send_modify(|status| drop(status.ended.insert(Arc::clone(&fresh.name), Arc::from(error.to_string()))));
+        tokio::select! {
+            () = sleep(AGAIN) => {}
+            _ = stopped.wait_for(|stop| *stop) => return,
+        }
+        fresh.status.send_modify(|status| drop(status.ended.remove(&fresh.name)));
+    }
+}
+
 impl Follower {
-    async fn run(mut self, mut stopped: oneshot::Receiver<()>) {
+    async fn run(mut self, mut stopped: watch::Receiver<bool>) {
         let fleet = self.engine.fleet();
         let mut beat = interval(LOOK);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 _ = beat.tick() => {}
-                _ = &mut stopped => break,
+                _ = stopped.wait_for(|stop| *stop) => break,
             }
-            let view = Arc::clone(&fleet.borrow());
-            self.watchers.resize_with(view.environments.len(), Watcher::default);
-            for (place, environment) in view.environments.iter().enumerate() {
-                self.look(place, environment).await;
+            let view = fleet.borrow().environment(&self.name).cloned();
+            if let Some(view) = view {
+                self.look(&view).await;
             }
             self.tell_watched();
         }
-        for watcher in &mut self.watchers {
-            let (Some(environment), Some(news)) = (watcher.key().cloned(), watcher.close()) else { continue };
-            let at = self.engine.server_time(&environment.name).unwrap_or_else(Timestamp::now);
-            let note = Note { environment, at, news };
-            // Where the disk hangs the last seconds are lost.
-            let _ = self.notes.try_send(vec![note]);
-        }
+        let (Some(environment), Some(news)) = (self.watcher.key().cloned(), self.watcher.close()) else { return };
+        let at = self.engine.server_time(&self.name).unwrap_or_else(Timestamp::now);
+        // Where the disk hangs the last seconds are lost.
+        let _ = self.notes.try_send(vec![Note { environment, at, news }]);
     }
 
-    async fn look(&mut self, place: usize, view: &EnvironmentView) {
+    async fn look(&mut self, view: &EnvironmentView) {
         // By the server's clock: what is recorded here is compared with what objects say, and with what other machines recorded.
-        let Some(wall) = self.engine.server_time(&view.name).map(whole) else { return };
+        let Some(wall) = self.engine.server_time(&self.name).map(whole) else { return };
         let now = Moment { wall, run: self.started.elapsed() };
-        let watcher = &mut self.watchers[place];
-        let mut found = watcher.look(view, now);
-        let Some(environment) = watcher.key().cloned() else { return };
+        let mut found = self.watcher.look(view, now);
+        let Some(environment) = self.watcher.key().cloned() else { return };
         if self.ask(view, &mut found, now.wall).await.is_none() {
-            self.watchers[place].lost();
+            self.watcher.lost();
             return;
         }
         if found.news.is_empty() {
@@ -195,7 +219,7 @@ impl Follower {
         let parcel = found.news.into_iter().map(note).collect();
         if self.notes.try_send(parcel).is_err() {
             // The disk does not keep up. What is not handed on has not been watched.
-            self.watchers[place].lost();
+            self.watcher.lost();
             self.tell_behind();
         }
     }
@@ -218,14 +242,12 @@ impl Follower {
 
     /// Keeps the status up to date for whoever looks; nobody is woken for it.
     fn tell_watched(&self) {
-        let mut watched = Vec::new();
-        for watcher in &self.watchers {
-            let Some(key) = watcher.key() else { continue };
-            let name: Arc<str> = Arc::from(key.name.as_str());
-            watched.extend(watcher.watched().map(|(family, time)| (Arc::clone(&name), family, time)));
-        }
+        let Some(key) = self.watcher.key() else { return };
+        let name: Arc<str> = Arc::from(key.name.as_str());
         self.status.send_if_modified(|status| {
-            status.watched = watched;
+            status.watched.retain(|(other, ..)| *other != name);
+            status.watched.extend(self.watcher.watched().map(|(family, time)| (Arc::clone(&name), family, time)));
+            status.watched.sort_by(|(one, ..), (other, ..)| one.cmp(other));
             false
         });
     }

@@ -59,7 +59,7 @@ struct Told {
 }
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Watcher {
     key: Option<Arc<EnvironmentKey>>,
     /// Everything was there once since the link came up.

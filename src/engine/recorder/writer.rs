@@ -1,6 +1,7 @@
 //! Writing notes down, on a thread of its own: a disk that hangs or is full stops nobody.
 
 use super::RecorderStatus;
+use crate::cluster::{InternalError, contain};
 use crate::domain::PolicyKey;
 use crate::domain::history::{EnvironmentKey, News, Note, Retention};
 use crate::domain::size::in_words;
@@ -53,8 +54,8 @@ impl Writer {
             self.write_at_last(&mut history, &batch);
             if Instant::now() >= housekeeping {
                 housekeeping = Instant::now() + HOUSEKEEPING;
-                let pruned = history.as_mut().map(|history| history.prune(self.retention, Timestamp::now()));
-                match pruned {
+                let pruned = contain(|| history.as_mut().map(|history| history.prune(self.retention, Timestamp::now())));
+                match pruned.unwrap_or_else(|error| Some(Err(panicked(&error)))) {
                     Some(Ok(pruned)) => tracing::debug!(?pruned, "old records are rolled up"),
                     Some(Err(error)) => self.tell(&error),
                     None => {}
@@ -66,7 +67,7 @@ impl Writer {
     /// Writes a batch, however often that has to be tried, unless the program ends.
     fn write_at_last(&self, history: &mut Option<History>, batch: &[Note]) {
         loop {
-            match self.write(history, batch) {
+            match contain(|| self.write(history, batch)).unwrap_or_else(|error| Err(panicked(&error))) {
                 Ok(taken) => {
                     self.written(batch.len(), taken.wanted.len());
                     self.want(taken.wanted);
@@ -145,6 +146,11 @@ impl Writer {
         }
         true
     }
+}
+
+/// What was not written is written with the next try; what does not fit in until then is not handed on, and a gap.
+fn panicked(error: &InternalError) -> HistoryError {
+    HistoryError { what: format!("the history is not being written: {error}"), fault: HistoryFault::Other }
 }
 
 /// Bytes of what a note brings along that others wrote.
