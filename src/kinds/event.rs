@@ -17,6 +17,8 @@ const DEFAULT_NAMESPACE: &str = "default";
 const AHEAD: SignedDuration = SignedDuration::from_mins(1);
 /// How many requests an event that stands for several may count before a second has passed (client-go `tools/record/events_cache.go`, `defaultSpamBurst`).
 const BURST: u64 = 25;
+/// No name that an API server takes is longer, nor anything else in a reference: what is longer was not written about a request.
+const LONGEST_NAME: usize = 512;
 const CREATED: &[&str] = &["metadata", "creationTimestamp"];
 
 /// A request that Kyverno refused, as one event tells it.
@@ -58,6 +60,10 @@ pub fn read_event(event: &Value) -> Option<BlockedAdmission> {
         Some(related) => reference(related),
         None => resource_in_words(message)?,
     };
+    let texts = [&policy.name, &resource.api_version, &resource.kind, &resource.namespace, &resource.name, &resource.uid];
+    if texts.into_iter().any(|text| text.len() > LONGEST_NAME) {
+        return None;
+    }
     Some(BlockedAdmission {
         uid: json::text_or_empty(event, &["metadata", "uid"]),
         doubtful: policy.group == CEL,
@@ -227,6 +233,8 @@ mod tests {
         assert_eq!(with(|event| drop(event.remove("involvedObject"))), None);
         let about_the_resource = json!({"apiVersion": "v1", "kind": "Pod", "namespace": "dev", "name": "web"});
         assert_eq!(with(|event| drop(event.insert("involvedObject".into(), about_the_resource))), None);
+        let long = json!({"apiVersion": "v1", "kind": "Pod", "namespace": "dev", "name": "w".repeat(LONGEST_NAME + 1)});
+        assert_eq!(with(|event| drop(event.insert("related".into(), long))), None, "no resource has such a name");
         let somebody_elses = json!({"apiVersion": "networking.example/v1", "kind": "Policy", "namespace": "dev", "name": "web"});
         assert_eq!(with(|event| drop(event.insert("involvedObject".into(), somebody_elses))), None);
         assert_eq!(read_event(&json!("nonsense")), None);

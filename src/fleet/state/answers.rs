@@ -1,5 +1,6 @@
 //! What an environment answers: its view, and the rows behind its numbers.
 
+use super::events::MOST;
 use super::{EnvironmentState, Judged, KeptPolicy, index};
 use crate::domain::history::Made;
 use crate::domain::{Force, Gap, InForce, Link, Mode, Policy, PolicyId, PolicyKey, Rule, Sync, Tally};
@@ -120,7 +121,7 @@ impl EnvironmentState {
     }
 
     fn events_are_read(&self) -> bool {
-        KindId::of_family(Family::Event).all(|kind| self.streams.was_complete(kind))
+        KindId::of_family(Family::Event).all(|kind| self.streams.was_complete(kind) && self.events.left_out(kind) == 0)
     }
 
     /// Whether a blocked request is known to make an event.
@@ -151,7 +152,14 @@ impl EnvironmentState {
             Family::Owner => self.ledger.links_of(index(id)),
             Family::Webhooks | Family::Native | Family::Binding => self.admission.count(id),
         };
-        KindView { group: kind.group, kind: kind.kind, sync, objects, essential, left_out: self.streams.left_out(id) }
+        KindView {
+            group: kind.group,
+            kind: kind.kind,
+            sync,
+            objects,
+            essential,
+            left_out: self.streams.left_out(id) + self.events.left_out(id),
+        }
     }
 
     fn judge(&self) -> HashMap<PolicyKey, Judged> {
@@ -261,6 +269,12 @@ impl EnvironmentState {
         }
         for (kind, skipped) in self.streams.skipped_by_kind() {
             notes.push(Arc::from(format!("{skipped} {} could not be read and are left out", kind.kind().plural)));
+        }
+        let events: u64 = KindId::of_family(Family::Event).map(|kind| self.events.left_out(kind)).sum();
+        if events > 0 {
+            notes.push(Arc::from(format!(
+                "{events} events of blocked requests are left out: more than {MOST} are there. How many requests are blocked is unknown until they expire"
+            )));
         }
         if self.ledger.is_full() {
             notes.push(Arc::from(format!(

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Kind, namespace (empty if none) and name.
-type Key = (KindId, String, String);
+pub(super) type Key = (KindId, String, String);
 
 /// Objects by identity, swept by complete lists only.
 #[derive(Debug)]
@@ -29,6 +29,16 @@ impl<T> Kept<T> {
 
     pub(super) fn values(&self) -> impl Iterator<Item = &T> {
         self.objects.values().map(|(object, _)| object)
+    }
+
+    pub(super) fn entries(&self) -> impl Iterator<Item = (&Key, &T)> {
+        self.objects.iter().map(|(key, (object, _))| (key, object))
+    }
+
+    /// Whether the list of a stream that is under way has named an object.
+    pub(super) fn is_named(&self, id: &StreamId, namespace: &str, name: &str) -> bool {
+        let Some(round) = self.lists.get(&(id.kind, Arc::clone(&id.namespace))) else { return false };
+        self.objects.get(&(id.kind, namespace.to_owned(), name.to_owned())).is_some_and(|(_, seen)| seen >= round)
     }
 
     pub(super) fn of_kind(&self, kind: KindId) -> impl Iterator<Item = &T> {

@@ -6,6 +6,7 @@
 mod admission;
 mod answers;
 mod disappeared;
+mod events;
 mod kept;
 mod streams;
 #[cfg(test)]
@@ -22,6 +23,7 @@ use crate::kinds::{BlockedAdmission, Family, KindId, Namespace, Release, event_t
 use admission::Admission;
 use bytes::Bytes;
 use disappeared::Missed;
+use events::Events;
 use hashbrown::HashMap;
 use jiff::{SignedDuration, Timestamp};
 use kept::Kept;
@@ -79,7 +81,7 @@ pub struct EnvironmentState {
     policies: Kept<KeptPolicy>,
     exceptions: Kept<Arc<Exception>>,
     namespaces: Kept<Namespace>,
-    events: Kept<BlockedAdmission>,
+    events: Events,
     /// The lowest age at which an event went that was the oldest one: the server keeps none for longer.
     events_went: Option<SignedDuration>,
     admission: Admission,
@@ -165,7 +167,7 @@ impl EnvironmentState {
             policies: Kept::default(),
             exceptions: Kept::default(),
             namespaces: Kept::default(),
-            events: Kept::default(),
+            events: Events::default(),
             events_went: None,
             admission: Admission::default(),
             judged: HashMap::new(),
@@ -399,9 +401,9 @@ impl EnvironmentState {
                     Some(mut event) => {
                         // One that is counted up may name any time as its last; one that is not yet is no time.
                         event.at = event.at.filter(|at| self.there.is_none_or(|there| at.duration_since(there) <= CLOCKS_DIFFER));
-                        self.events.put(id.kind, namespace, name, event)
+                        self.events.put(id, namespace, name, event)
                     }
-                    None => self.events.remove(id.kind, &namespace, &name),
+                    None => self.events.remove(id, &namespace, &name),
                 };
                 true
             }),
@@ -466,7 +468,7 @@ impl EnvironmentState {
             }
             Family::Namespace => self.blocked_changed |= self.namespaces.remove(id.kind, namespace, name),
             Family::Event => {
-                self.blocked_changed |= self.events.remove(id.kind, namespace, name);
+                self.blocked_changed |= self.events.remove(id, namespace, name);
                 self.event_went(object);
             }
             Family::Webhooks | Family::Native | Family::Binding => {

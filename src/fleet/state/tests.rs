@@ -138,6 +138,31 @@ fn no_blocked_request_is_known_only_where_one_would_show() {
 }
 
 #[test]
+fn with_more_events_than_are_held_no_number_of_blocked_requests_is_known() {
+    let p = |name: &str| ("ClusterPolicy", policy(name, "Enforce"));
+    let mut state = world(&[p("old"), p("new"), p("none")]);
+    state.events = Events::limited(8);
+    change(&mut state, "Event", Change::Put, &blocks("old", 60));
+    for ago in 1..=9 {
+        change(&mut state, "Event", Change::Put, &blocks("new", ago));
+    }
+    let blocked = |view: &EnvironmentView| view.cells.iter().map(|cell| cell.blocked).collect::<Vec<_>>();
+    let view = state.view();
+    assert_eq!((blocked(&view), view.blocked, view.complete), (vec![None; 3], None, false), "unknown is never zero");
+    assert!(view.notes.iter().any(|note| note.starts_with("2 events of blocked requests are left out")), "{:?}", view.notes);
+    let events = view.kinds.iter().find(|kind| kind.kind == "Event").unwrap();
+    assert_eq!((events.objects, events.left_out), (8, 2));
+    // They expire, the oldest first.
+    change(&mut state, "Event", Change::Deleted, &blocks("old", 60));
+    assert_eq!(state.view().blocked, None);
+    change(&mut state, "Event", Change::Deleted, &blocks("new", 9));
+    let view = state.view();
+    assert_eq!((blocked(&view), view.blocked, view.complete), (vec![Some(8), Some(0), Some(0)], Some(8), true));
+    list(&mut state, "Event", &[blocks("old", 60)]);
+    assert_eq!(blocked(&state.view()), [Some(0), Some(0), Some(1)]);
+}
+
+#[test]
 fn events_that_go_young_show_how_long_they_are_kept() {
     let kept = |held: &[i64], gone: &[i64], skew: Option<SignedDuration>| {
         let all: Vec<_> = held.iter().chain(gone).map(|ago| ("Event", blocks("p", *ago))).collect();
