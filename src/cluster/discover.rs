@@ -70,8 +70,11 @@ struct GroupVersion {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Resource {
-    resource: String,
+    #[serde(rename = "resource")]
+    plural: String,
     response_kind: Option<ResponseKind>,
+    #[serde(default)]
+    scope: String,
 }
 
 #[derive(Deserialize)]
@@ -151,7 +154,7 @@ fn aggregated(answer: &Answer) -> (Plurals, BTreeSet<String>) {
             if version.freshness == "Stale" {
                 silent.insert(group.metadata.name.clone());
             }
-            let names = version.resources.iter().map(|resource| resource.resource.clone()).collect();
+            let names = version.resources.iter().map(|resource| resource.plural.clone()).collect();
             plurals.insert((group.metadata.name.clone(), version.version.clone()), names);
         }
     }
@@ -187,7 +190,10 @@ fn by_kind(answer: &Answer) -> ServedResources {
             for resource in &version.resources {
                 let Some(kind) = &resource.response_kind else { continue };
                 let (group, version) = (group.metadata.name.clone(), version.version.clone());
-                served.add(&kind.kind, ServedResource { group, version, plural: resource.resource.clone() });
+                if resource.scope == "Cluster" {
+                    served.add_cluster_scoped(&group, &kind.kind);
+                }
+                served.add(&kind.kind, ServedResource { group, version, plural: resource.plural.clone() });
             }
         }
     }
@@ -319,6 +325,17 @@ mod tests {
             assert_eq!(served.unread.get(&kind).map(String::as_str), expected, "{group}");
             assert!(!(served.unread.contains_key(&kind) && served.kinds.contains_key(&kind)));
         }
+    }
+
+    #[test]
+    fn discovery_says_what_lives_in_no_namespace() {
+        let resource =
+            |plural: &str, kind: &str, scope: &str| serde_json::json!({"resource": plural, "responseKind": {"kind": kind}, "scope": scope});
+        let resources = [resource("regions", "Region", "Cluster"), resource("zones", "Zone", "Namespaced")];
+        let answer = serde_json::json!({"kind": "APIGroupDiscoveryList", "items": [
+            {"metadata": {"name": "example.com"}, "versions": [{"version": "v1", "resources": resources}]}]});
+        let served = by_kind(&serde_json::from_value(answer).unwrap());
+        assert!(served.is_cluster_scoped("example.com", "Region") && !served.is_cluster_scoped("example.com", "Zone"));
     }
 
     /// An API group whose server is down, as the aggregator lists it: by name, without resources.

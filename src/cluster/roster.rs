@@ -92,6 +92,10 @@ impl Station {
         }
         let kyverno_changed = served.as_ref().is_none_or(|before| before.versions != now.versions);
         let scopes = self.scopes(connection).await;
+        // Before the reports: what a report may speak for depends on the scopes of kinds.
+        if served.as_ref().is_none_or(|before| before.resources != now.resources) {
+            let _ = self.tell(Delta::Resources(Arc::clone(&now.resources))).await;
+        }
         // Those that start now with a Table are ahead of all others that start now.
         let (ahead, tables) = watch::channel(());
         let (first, rest): (Vec<KindId>, Vec<KindId>) = KindId::all().partition(|id| self.begins_with_a_table(*id));
@@ -111,9 +115,6 @@ impl Station {
             }
             changed
         });
-        if served.as_ref().is_none_or(|before| before.resources != now.resources) {
-            let _ = self.tell(Delta::Resources(Arc::clone(&now.resources))).await;
-        }
         *served = Some(now);
         if kyverno_changed && let Some(now) = served.as_ref() {
             self.look_at_kyverno(connection, now).await?;
@@ -226,8 +227,8 @@ impl Station {
             whole: running.whole,
             summaries: self.spec.summaries,
             timing: self.spec.timing,
-        };
             limit: self.spec.object_limit,
+        };
         let (named, environment) = (id.clone(), Arc::clone(&self.spec.name));
         let handle = running.tasks.spawn(async move { (named, contained("stream", &environment, run(context, place)).await) });
         running.handles.insert(id, (handle, version));

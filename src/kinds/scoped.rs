@@ -1,6 +1,6 @@
 //! Kinds that live in no namespace.
 //!
-//! What lives here: those that every cluster has, and those of the registry. What does not: custom kinds, of which only a cluster itself knows.
+//! What lives here: those that every cluster has, and those of the registry. What does not: custom kinds, of which only a cluster itself knows (`served`).
 //!
 //! Source: kubernetes v1.36 `pkg/apis/*/install` and `api/discovery/aggregated_v2.json`.
 

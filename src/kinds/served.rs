@@ -11,6 +11,8 @@ pub struct ServedResources {
     by_kind: BTreeMap<String, Vec<ServedResource>>,
     /// Groups of which nobody has told what they serve.
     silent: BTreeSet<String>,
+    /// Kinds that live in no namespace, by group.
+    cluster_scoped: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// One resource of one group and version.
@@ -50,6 +52,25 @@ impl ServedResources {
         self.by_kind.entry(kind.to_owned()).or_default().push(resource);
     }
 
+    /// Notes that objects of a kind live in no namespace.
+    pub fn add_cluster_scoped(&mut self, group: &str, kind: &str) {
+        self.cluster_scoped.entry(group.to_owned()).or_default().insert(kind.to_owned());
+    }
+
+    /// Whether objects of this kind live in no namespace of this cluster.
+    pub fn is_cluster_scoped(&self, group: &str, kind: &str) -> bool {
+        self.cluster_scoped.get(group).is_some_and(|kinds| kinds.contains(kind))
+    }
+
+    /// Kinds (group and kind) of which one says that they live in no namespace, and the other does not.
+    pub fn other_scopes(&self, other: &Self) -> BTreeSet<(String, String)> {
+        let only = |one: &Self, other: &Self| {
+            let all = one.cluster_scoped.iter().flat_map(|(group, kinds)| kinds.iter().map(move |kind| (group.clone(), kind.clone())));
+            all.filter(|(group, kind)| !other.is_cluster_scoped(group, kind)).collect::<BTreeSet<_>>()
+        };
+        only(self, other).union(&only(other, self)).cloned().collect()
+    }
+
     /// Takes over what groups served that are silent now, as far as they do not tell themselves.
     pub fn keep_silent(&mut self, last: &Self, silent: &BTreeSet<String>) {
         for (kind, resources) in &last.by_kind {
@@ -59,6 +80,9 @@ impl ServedResources {
                     known.push(one.clone());
                 }
             }
+        }
+        for (group, kinds) in last.cluster_scoped.iter().filter(|(group, _)| silent.contains(*group)) {
+            self.cluster_scoped.entry(group.clone()).or_default().extend(kinds.iter().cloned());
         }
         let is_told = |group: &str| self.by_kind.values().flatten().any(|one| one.group == group);
         self.silent = silent.iter().filter(|group| !is_told(group)).cloned().collect();
@@ -113,6 +137,21 @@ pub(super) fn plural(kind: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn scopes_are_known_by_group_and_outlive_a_silent_server() {
+        let mut served = ServedResources::default();
+        served.add_cluster_scoped("example.com", "Region");
+        let knows = |served: &ServedResources| served.is_cluster_scoped("example.com", "Region");
+        assert!(knows(&served) && !served.is_cluster_scoped("example.org", "Region") && !served.is_cluster_scoped("", "Region"));
+        let mut silent = ServedResources::default();
+        assert_eq!(served.other_scopes(&silent), BTreeSet::from([("example.com".to_owned(), "Region".to_owned())]));
+        assert_eq!(served.other_scopes(&silent), silent.other_scopes(&served));
+        silent.keep_silent(&served, &BTreeSet::from(["example.org".to_owned()]));
+        assert!(!knows(&silent), "the kind is gone");
+        silent.keep_silent(&served, &BTreeSet::from(["example.com".to_owned()]));
+        assert!(knows(&silent) && silent.other_scopes(&served).is_empty());
+    }
 
     #[test]
     fn kinds_are_found_by_name_and_by_wildcard() {

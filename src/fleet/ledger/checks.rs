@@ -215,6 +215,12 @@ impl Checks {
         self.all.get(self.meaning(check) as usize)
     }
 
+    /// The source that results are written under.
+    pub(super) fn source(&self, check: u32) -> StrId {
+        let policy = self.all.get(check as usize).and_then(|check| self.policies.get(check.policy as usize));
+        policy.map_or(StrId::EMPTY, |slot| slot.source)
+    }
+
     /// Whether results under another name may count as the same.
     pub(super) fn is_shared(&self, check: u32) -> bool {
         self.all.get(check as usize).is_some_and(|check| check.shared)

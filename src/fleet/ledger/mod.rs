@@ -22,6 +22,7 @@ mod existing;
 mod owners;
 mod resources;
 mod rows;
+mod scopes;
 mod tidy;
 mod writers;
 
@@ -34,14 +35,15 @@ pub(crate) use existing::{Existing, Known};
 
 use crate::domain::{FindingResult, PolicyKey, Severity, Tally};
 use crate::fleet::strings::{StrId, Strings};
-use crate::kinds::is_cluster_scoped;
 use crate::kinds::report::{RawResult, Reference, Repeated, Report, Twin, Writer, is_kyverno, read_report};
+use crate::kinds::served::ServedResources;
 use ceased::Dropped;
 use checks::Checks;
 use hashbrown::{HashMap, HashSet};
 use resources::{ResourceId, Resources};
 use rows::{Details, ReportEntry, ReportName, Reports, Row};
 use std::cmp::Ordering;
+use std::sync::Arc;
 use writers::Writers;
 
 /// What one policy adds up to.
@@ -119,6 +121,8 @@ pub(crate) struct Ledger {
     roomy: usize,
     /// There was no room for the text of a report or of an owner, so it was left out.
     full: bool,
+    /// Which kinds live in no namespace, beside those that do so in every cluster.
+    served: Arc<ServedResources>,
     /// The latest time of evaluation that is believed, in seconds since 1970; 0 where no time was told.
     latest: u32,
 }
@@ -432,7 +436,7 @@ impl Ledger {
     fn is_elsewhere(&self, reference: &Reference<'_>, home: StrId) -> bool {
         let namespace = reference.namespace.as_str();
         let another = !namespace.is_empty() && namespace != self.strings.get(home);
-        home != StrId::EMPTY && (another || is_cluster_scoped(reference.api_version.as_str(), reference.kind.as_str()))
+        home != StrId::EMPTY && (another || self.is_cluster_scoped(reference.api_version.as_str(), reference.kind.as_str()))
     }
 
     /// What a reference in a report (kind, namespace, name) names. Where the source is `bounded` to the namespace of the report, a claim about anything

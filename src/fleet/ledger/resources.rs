@@ -124,10 +124,12 @@ impl Resources {
     /// What a report (kind, namespace, name) claims about something that is not in its namespace: never the resource itself, nor what another report claims.
     pub(super) fn claimed_in(&mut self, report: (u8, StrId, ReportName), reference: &Reference<'_>, strings: &mut Strings) -> ResourceId {
         let Reference { api_version, kind, namespace, name, uid } = reference;
-        let words = [api_version, kind, namespace, name, uid].map(Text::as_str).join("\0");
+        // What is elsewhere though its namespace is that of the report is in none.
+        let namespace = Some(namespace.as_str()).filter(|namespace| *namespace != strings.get(report.1)).unwrap_or_default();
+        let words = [api_version.as_str(), kind.as_str(), namespace, name.as_str(), uid.as_str()].join("\0");
         let (report_kind, home, report) = report;
         let id = self.get_or_add(Identity::Claimed(report_kind, home, report, strings.intern(&words)));
-        self.call(id, strings.intern(namespace.as_str()), reference, strings);
+        self.call(id, strings.intern(namespace), reference, strings);
         id
     }
 
@@ -439,6 +441,11 @@ impl Resources {
     /// Kinds of the resources that reports name, or have named.
     pub(super) fn kinds(&self) -> &HashSet<StrId> {
         &self.reported_kinds
+    }
+
+    /// (API version, kind) of a resource.
+    pub(super) fn kind_of(&self, id: ResourceId) -> (StrId, StrId) {
+        self.node(id).map_or((StrId::EMPTY, StrId::EMPTY), |node| (node.api_version, node.kind))
     }
 
     /// (kind, namespace, name) of a resource.

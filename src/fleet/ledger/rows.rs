@@ -210,9 +210,21 @@ impl Reports {
         }
     }
 
+    /// In which round a report was named last.
+    pub(super) fn set_round(&mut self, id: u32, round: u32) {
+        if let Some(slot) = self.slots.get_mut(id as usize) {
+            slot.entry.round = round;
+        }
+    }
+
     /// Kind, namespace and name of a report.
     pub(super) fn names(&self, id: u32) -> Option<(u8, StrId, ReportName)> {
         self.slots.get(id as usize).filter(|slot| slot.used).map(|slot| (slot.kind, slot.namespace, slot.name))
+    }
+
+    /// The reports that are in a namespace.
+    pub(super) fn namespaced(&self) -> Vec<u32> {
+        self.slots.iter().zip(0..).filter(|(slot, _)| slot.used && slot.namespace != StrId::EMPTY).map(|(_, id)| id).collect()
     }
 
     /// Every row there is.

@@ -231,6 +231,7 @@ impl EnvironmentState {
                 }
             }
             Delta::Resources(served) => {
+                self.ledger.set_served(&served);
                 if self.admission.set_served(served) {
                     self.content_changed();
                 }
