@@ -31,7 +31,7 @@ fn is_whole(name: &str) -> impl Fn(&Value) -> bool {
 }
 
 /// Waits for a time in which something must *not* happen.
-fn let_pass(time: Duration) {
+pub(super) fn let_pass(time: Duration) {
     let start = Instant::now();
     eventually("time passes", time * 2, || if start.elapsed() < time { Err(start.elapsed().as_secs()) } else { Ok(()) });
 }

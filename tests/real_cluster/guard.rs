@@ -5,7 +5,7 @@ use crate::support::eventually;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-const TENANT: &str = "system:serviceaccount:team-a:admin";
+pub(super) const TENANT: &str = "system:serviceaccount:team-a:admin";
 const SCANNER: &str = "system:serviceaccount:kyverno:kyverno-reports-controller";
 const ADMISSION: &str = "system:serviceaccount:kyverno:kyverno-admission-controller";
 
@@ -45,8 +45,14 @@ fn write(cluster: &Cluster, user: &str, args: &[&str], object: &Value) -> Result
     if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
 }
 
-fn create(cluster: &Cluster, user: &str, object: &Value) -> Result<(), String> {
+pub(super) fn create(cluster: &Cluster, user: &str, object: &Value) -> Result<(), String> {
     write(cluster, user, &["create", "-f", "-"], object)
+}
+
+/// Lets the tenant write reports and events in its namespace, `team-a`.
+pub(super) fn tenant_may_write_evidence(cluster: &Cluster) {
+    cluster.namespace("team-a");
+    cluster.apply(RIGHTS);
 }
 
 #[test]
@@ -54,8 +60,7 @@ fn only_kyverno_writes_evidence_where_the_guard_is() {
     let Some(fleet) = Fleet::start(&["guarded"], Options::default()) else { return };
     let cluster = fleet.cluster("guarded");
     cluster.install_crds(&crate::support::cluster::crds(crate::support::cluster::RUNNING));
-    cluster.namespace("team-a");
-    cluster.apply(RIGHTS);
+    tenant_may_write_evidence(cluster);
     create(cluster, TENANT, &report("before")).expect("without the guard a tenant may");
 
     for file in [include_str!("../../assets/guard/reports.yaml"), include_str!("../../assets/guard/events.yaml")] {

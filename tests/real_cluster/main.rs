@@ -36,4 +36,5 @@ mod shapes;
 mod situations;
 mod tampering;
 mod terminal_faults;
+mod trust;
 mod truth;

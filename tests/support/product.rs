@@ -145,18 +145,7 @@ impl Desk {
 
     /// Starts a command that prints a document a line until it is ended.
     pub(crate) fn watch(&self, args: &[&str]) -> Watch {
-        let mut child = self.command(&[args, &["-o", "json"]].concat()).stdout(Stdio::piped()).spawn().expect("policydeck starts");
-        let stdout = BufReader::new(child.stdout.take().expect("piped"));
-        let (sender, lines) = channel();
-        std::thread::spawn(move || {
-            for line in stdout.lines().map_while(Result::ok) {
-                let document = serde_json::from_str(&line).unwrap_or(Value::String(line));
-                if sender.send((Instant::now(), document)).is_err() {
-                    return;
-                }
-            }
-        });
-        Watch { child, lines, seen: Vec::new() }
+        Watch::of(self.command(&[args, &["-o", "json"]].concat()).stdout(Stdio::piped()).spawn().expect("policydeck starts"))
     }
 
     /// Every number of `violations` and `status` equals a recount of each cluster. While controllers still write, what is compared may be of two moments:
@@ -230,6 +219,21 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
+    /// Reads the documents of a command whose output is piped.
+    pub(crate) fn of(mut child: Child) -> Self {
+        let stdout = BufReader::new(child.stdout.take().expect("piped"));
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                let document = serde_json::from_str(&line).unwrap_or(Value::String(line));
+                if sender.send((Instant::now(), document)).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { child, lines, seen: Vec::new() }
+    }
+
     /// The newest document; `null` before the first.
     pub(crate) fn latest(&mut self) -> &Value {
         self.seen.extend(self.lines.try_iter());
