@@ -167,6 +167,7 @@ async fn run_show(command: &Show, globals: &Globals) -> Result<Exit, Problem> {
         history: paths.as_ref().map(|paths| HistoryReader::new(History::path(&paths.data))),
         git: paths.as_ref().map(|paths| GitRoad::new(paths.repositories(), GIT_FOLLOW)),
         journal: paths.as_ref().map(|paths| JournalReader::new(paths.journal())),
+        decides: loaded.settings.acknowledge_unknown.then(wiring::maker),
         terminal,
     };
     let interrupted = interrupted();

@@ -798,6 +798,55 @@ impl World {
     }
 }
 
+/// An event that claims blocked requests of a policy and was not written by Kyverno.
+fn forge(world: &World, policy: &str, name: &str, count: u64) {
+    let event = json!({"apiVersion": "v1", "kind": "Event", "metadata": {"name": name, "namespace": "default"}, "type": "Warning",
+        "reason": "PolicyViolation", "action": "Resource Blocked", "count": count, "reportingComponent": "kyverno-admission", "source": {},
+        "involvedObject": {"apiVersion": "kyverno.io/v1", "kind": "ClusterPolicy", "name": policy},
+        "related": {"apiVersion": "v1", "kind": "Pod", "namespace": "shop", "name": "never"},
+        "message": "Pod shop/never: [r] fail (blocked); no"});
+    let (code, answer) = ask(&world.demo, "dev").post("/api/v1/namespaces/default/events", &event);
+    assert_eq!(code, 201, "{answer}");
+}
+
+#[test]
+fn what_nothing_verifies_is_disregarded_for_a_reason_and_journaled() {
+    let world = World::new(ROAD);
+    world.make("dev", "p");
+    world.promote(0, &["p", "--yes"]);
+    world.is_ready("dev", "p");
+    forge(&world, "p", "forged", 2);
+    let event = "event/default/forged";
+    let (status, closed) = world.gate(&["p"]);
+    assert_eq!((status, condition(&closed, "blocked").0.as_str()), (3, "unmet"), "{closed:#}");
+    let shut = world.promote(3, &["p", "--yes"]);
+    assert!(shut.err.contains(&format!("\n  {event}\n")) && shut.err.contains("not verified\n"), "{shut:?}");
+    // It is said what cannot be disregarded, and that it is about one gate.
+    let decided = ["--disregard", event, "--reason", "INC-7"];
+    let other = world.promote(2, &["p", "--yes", "--disregard", "event/default/other", "--reason", "INC-7"]);
+    assert!(other.err.contains("event/default/other cannot be disregarded: nothing in it decides this gate"), "{other:?}");
+    let several = world.promote(2, &[&["p", "q", "--yes"][..], &decided].concat());
+    assert!(several.err.contains("--disregard is about the gate of one policy"), "{several:?}");
+    let blank = world.promote(2, &["p", "--yes", "--disregard", event, "--reason", " "]);
+    assert!(blank.err.contains("disregarded for a reason"), "{blank:?}");
+    // What the configuration forbids is not done, nor shown as if it could be.
+    let config = world.home.path().join("config.toml");
+    std::fs::write(&config, format!("gates = {{ acknowledge_unknown = false }}\n{ROAD}")).unwrap();
+    for command in ["promote", "gate"] {
+        let forbidden = world.ends(2, &[&[command, "p"][..], &decided].concat());
+        assert!(forbidden.err.contains(&format!("{event} cannot be disregarded: the configuration forbids it")), "{forbidden:?}");
+    }
+    std::fs::write(&config, ROAD).unwrap();
+
+    world.promote(0, &[&["p", "--yes"][..], &decided].concat());
+    let shown = world.ends(0, &["audit", "show", "-o", "json", "-e", "staging"]).items();
+    assert_eq!(shown[0]["reason"], format!("INC-7; disregarded {event}"));
+    let kept = &shown[0]["gate"]["disregarded"][0];
+    assert_eq!((&kept["ref"], &kept["condition"], &kept["count"]), (&json!(event), &json!("blocked"), &json!(2)), "{kept:#}");
+    let table = world.ends(0, &["audit", "show", "-e", "staging"]);
+    assert!(table.out.contains(&format!("disregarded {event}")), "{table:?}");
+}
+
 /// `dev:enforce → staging:audit` of a gate.
 fn way(gate: &Value) -> String {
     let stop = |stop: &Value| format!("{}:{}", stop["environment"].as_str().unwrap(), stop["mode"].as_str().unwrap());

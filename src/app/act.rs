@@ -194,6 +194,9 @@ impl Asked<'_> {
         let several = self.act.policies().len() > 1;
         let (mut plans, mut shut, mut left_out) = (Vec::new(), Vec::new(), Vec::new());
         let mut seen: Vec<PolicyId> = Vec::new();
+        if several && matches!(self.act, Act::Promote(args) if !args.disregard.is_empty()) {
+            return Err(Problem::usage("--disregard is about the gate of one policy: name only that one".to_owned()));
+        }
         for argument in self.act.policies() {
             let policy = match self.named(argument, fleet).await {
                 Ok(policy) => policy,
@@ -232,12 +235,13 @@ impl Asked<'_> {
     }
 
     fn request(&self) -> Request {
-        let acknowledge = match self.act {
-            Act::Promote(args) => args.acknowledge_unknown.clone(),
-            Act::Undo(args) => args.acknowledge_unknown.clone(),
-            _ => None,
+        let (acknowledge, disregard) = match self.act {
+            Act::Promote(args) => (args.acknowledge_unknown.clone(), args.disregard.clone()),
+            Act::Undo(args) => (args.acknowledge_unknown.clone(), args.disregard.clone()),
+            _ => (None, Vec::new()),
         };
-        Request { ticket: self.flags().ticket.clone(), reason: self.act.reason().map(str::to_owned), acknowledge, given: Vec::new() }
+        let reason = self.act.reason().map(str::to_owned);
+        Request { ticket: self.flags().ticket.clone(), reason, acknowledge, disregard, given: Vec::new() }
     }
 
     /// The one environment that -e names.

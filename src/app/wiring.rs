@@ -74,11 +74,15 @@ pub(super) fn own_operator(engine: &EngineHandle, loaded: &Loaded, paths: &Paths
     operator(engine, loaded, keeping(paths), HistoryReader::new(History::path(&paths.data)))
 }
 
+/// Who makes plans and decisions, as they say it.
+pub(super) fn maker() -> String {
+    let me = files::who(None);
+    if me.host.is_empty() { me.to_string() } else { format!("{me}@{}", me.host) }
+}
+
 /// The same, with their traces there.
 pub(super) fn operator(engine: &EngineHandle, loaded: &Loaded, keeping: Keeping, history: HistoryReader) -> Operator {
-    let me = files::who(None);
-    let by = if me.host.is_empty() { me.to_string() } else { format!("{me}@{}", me.host) };
-    Operator::new(engine.clone(), road(loaded), keeping, loaded.settings.acknowledge_unknown, history, by)
+    Operator::new(engine.clone(), road(loaded), keeping, loaded.settings.acknowledge_unknown, history, maker())
         .noting(loaded.settings.history.record)
         .timed(timing())
 }

@@ -1,6 +1,7 @@
 //! The command line: what can be typed.
 
 use super::fail_on::FailOn;
+use crate::domain::EvidenceRef;
 use crate::domain::time::parse_duration;
 use crate::fleet::filter::{Field, Filter};
 use clap::{Args as ClapArgs, CommandFactory as _, Parser, Subcommand, ValueEnum};
@@ -245,6 +246,9 @@ pub struct PromoteArgs {
     /// Pass a gate that is unknown, for this reason; a closed gate stays closed
     #[arg(long, value_name = "REASON")]
     pub acknowledge_unknown: Option<String>,
+    /// Leave out of the gate what this report or event claims and nothing verifies, for the reason of --reason; may be repeated
+    #[arg(long, value_name = "OBJECT", requires = "reason", conflicts_with = "plan")]
+    pub disregard: Vec<EvidenceRef>,
     /// Of several policies, leave out those whose gates are not open
     #[arg(long, conflicts_with = "plan")]
     pub skip_closed: bool,
@@ -319,6 +323,9 @@ pub struct UndoArgs {
     /// Pass a gate that is unknown, for this reason, where policies come back to refusing more; a closed gate stays closed
     #[arg(long, value_name = "REASON")]
     pub acknowledge_unknown: Option<String>,
+    /// Leave out of the gate what this report or event claims and nothing verifies, for the reason of --reason; may be repeated
+    #[arg(long, value_name = "OBJECT", requires = "reason", conflicts_with = "plan")]
+    pub disregard: Vec<EvidenceRef>,
     /// Why, for the journal
     #[arg(long, value_name = "TEXT", conflicts_with = "plan")]
     pub reason: Option<String>,
@@ -346,6 +353,12 @@ pub struct GateArgs {
     /// The step to judge, ENV or ENV:MODE; default: the next step of the pipeline
     #[arg(long, value_name = "STEP")]
     pub to: Option<String>,
+    /// Judge it without what this report or event claims and nothing verifies: policyreport/NAMESPACE/NAME, event/NAMESPACE/NAME; may be repeated
+    #[arg(long, value_name = "OBJECT", requires = "reason", requires = "policy")]
+    pub disregard: Vec<EvidenceRef>,
+    /// Why it is disregarded
+    #[arg(long, value_name = "TEXT", requires = "disregard")]
+    pub reason: Option<String>,
 }
 
 /// Arguments of `status`.

@@ -3,7 +3,7 @@
 use super::document::Item;
 use super::rows::maybe;
 use super::table::{Cell, Column, Role};
-use crate::domain::{Amount, Condition, ConditionState, Gate, Stop, Verdict};
+use crate::domain::{Amount, Condition, ConditionName, ConditionState, Gate, Proof, Stop, Verdict};
 use serde::Serialize;
 
 /// A gate, as an item.
@@ -41,6 +41,35 @@ pub fn sentence(gate: &Gate) -> String {
     let from = gate.from.as_ref().map_or_else(|| "nowhere".to_owned(), ToString::to_string);
     let when = gate.opens_at.map(|at| format!(", {} at the earliest", at.strftime("%b %e %H:%M UTC"))).unwrap_or_default();
     format!("{}: {from} → {}: {}{when}", gate.policy, gate.to, gate.verdict.as_str().to_uppercase())
+}
+
+/// Who wrote what decides `violations` and `blocked`, in lines below the conditions.
+pub fn evidence(gate: &Gate) -> Vec<String> {
+    let shown = |condition: &&Condition| {
+        matches!(condition.name, ConditionName::Violations | ConditionName::Blocked) && !condition.evidence.is_empty()
+    };
+    let mut out = Vec::new();
+    for condition in gate.conditions.iter().filter(shown) {
+        out.push(String::new());
+        out.push(format!("{}, from", condition.name.as_str()));
+        out.extend(condition.evidence.iter().flat_map(lines));
+        if condition.more_evidence > 0 {
+            out.push(format!("  and {} more", condition.more_evidence));
+        }
+    }
+    if gate.can_disregard() {
+        out.push(String::new());
+        out.push("--disregard OBJECT --reason TEXT leaves out what is not verified.".to_owned());
+    }
+    out
+}
+
+/// The object, then what it says and who wrote it, so that what can be disregarded can be copied.
+fn lines(proof: &Proof) -> Vec<String> {
+    let object = proof.reference.as_ref().map(ToString::to_string).or_else(|| proof.object.clone());
+    let mut out = vec![format!("  {}", object.unwrap_or_default())];
+    out.extend([proof.says(), proof.author()].into_iter().filter(|line| !line.is_empty()).map(|line| format!("    {line}")));
+    out
 }
 
 impl Item for GateItem {

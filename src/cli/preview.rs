@@ -1,6 +1,6 @@
 //! A plan in words, before somebody agrees to it: where first, then why it may, what changes, what to know, and how it is taken back.
 
-use super::gate::sentence;
+use super::gate::{evidence, sentence};
 use super::rows::maybe;
 use crate::domain::{Condition, Gate, Tier, clean};
 use crate::engine::operations::Outcome;
@@ -123,7 +123,17 @@ fn gate(gate: &serde_json::Value, several: bool) -> Option<String> {
     let states: Vec<String> = conditions.iter().map(state).collect();
     let reason = gate.get("acknowledged").and_then(serde_json::Value::as_str);
     let acknowledged = reason.map(|reason| format!("; unknown acknowledged: {reason}")).unwrap_or_default();
-    Some(format!("{name}{verdict}: {}{acknowledged}", states.join(" · ")))
+    Some(format!("{name}{verdict}: {}{acknowledged}{}", states.join(" · "), disregarded(gate)))
+}
+
+/// `; disregarded event/default/x (by ana: forged)`, for each claim that is left out.
+fn disregarded(gate: &serde_json::Value) -> String {
+    let all = gate.get("disregarded").and_then(serde_json::Value::as_array).into_iter().flatten();
+    let one = |one: &serde_json::Value| {
+        let text = |key: &str| one.get(key).and_then(serde_json::Value::as_str).unwrap_or_default();
+        format!("; disregarded {} (by {}: {})", text("ref"), text("by"), text("reason"))
+    };
+    all.map(one).collect()
 }
 
 /// A gate that is not open, condition by condition.
@@ -135,5 +145,6 @@ pub fn closed(gate: &Gate) -> String {
         format!("  {:<8}{:<11} {value}{limit}  {}\n", condition.state.as_str(), condition.name.as_str(), clean(&condition.reason))
     };
     out.extend(gate.conditions.iter().map(row));
+    out.extend(evidence(gate).iter().map(|line| format!("{}\n", clean(line))));
     out
 }

@@ -146,6 +146,7 @@ async fn recount(source: &impl Source, scoped: &mut Scoped, mut cell: PolicyCell
         by_owner: false,
         with_stale: true,
         with_foreign: true,
+        with_report: false,
     };
     let rows = match source.findings(&scoped.name, query).await {
         Ok(rows) => rows,

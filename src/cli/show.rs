@@ -9,7 +9,7 @@ use super::scope::{Scope, Scoped, narrow, results};
 use super::settle::settle;
 use super::source::{GateQuestion, Source};
 use super::{Exit, Problem, findings, flags, gate, policies, status, violations};
-use crate::domain::{self, PolicyId, clean};
+use crate::domain::{self, Disregard, PolicyId, clean};
 use crate::engine::operations::GitRoad;
 use crate::engine::{HistoryReader, JournalReader, troubles};
 use crate::fleet::filter::{Field, Verdict};
@@ -43,6 +43,8 @@ pub struct Request {
     pub git: Option<GitRoad>,
     /// Where operations were written down, where that is known.
     pub journal: Option<JournalReader>,
+    /// Who decides that a claim is disregarded; `None` where the configuration forbids it.
+    pub decides: Option<String>,
     /// Whether the output is a terminal, so that `--watch` may draw over what it drew.
     pub terminal: bool,
 }
@@ -300,6 +302,7 @@ async fn show_findings(policy: Option<&str>, source: &impl Source, request: &Req
                 by_owner: false,
                 with_stale: filter.wants_stale(),
                 with_foreign: filter.wants_foreign(),
+                with_report: false,
             };
             match source.findings(&environment.name, query).await {
                 Ok(rows) => {
@@ -326,12 +329,14 @@ async fn show_gate(args: &GateArgs, source: &impl Source, request: &Request, str
     let fleet = settle(source.fleet(), request.environments, request.wait, streams.err).await?;
     let policy = args.policy.as_ref().map(|policy| choose(policy, &fleet, &[])).transpose()?;
     let now = Timestamp::now();
+    let disregard = disregards(args, request)?;
     let question = GateQuestion {
         road: &request.road,
         history: request.history.as_ref(),
         policy: policy.as_ref(),
         to: args.to.as_deref(),
         git: request.git.as_ref(),
+        disregard: &disregard,
     };
     let judged = source.gates(question, now).await;
     let Some(policy) = policy else { return show_gates(&fleet, judged, now, request, streams).await };
@@ -345,6 +350,9 @@ async fn show_gate(args: &GateArgs, source: &impl Source, request: &Request, str
         writeln!(streams.out, "{}", clean(&gate::sentence(&judged)))?;
         let rows: Vec<gate::ConditionRow> = judged.conditions.iter().cloned().map(gate::ConditionRow).collect();
         document::write(streams.out, request.style, head, (), &rows)?;
+        for line in gate::evidence(&judged) {
+            writeln!(streams.out, "{}", clean(&line))?;
+        }
     } else {
         document::write(streams.out, request.style, head, (), &[gate::GateItem(judged.clone())])?;
     }
@@ -362,6 +370,21 @@ async fn show_gate(args: &GateArgs, source: &impl Source, request: &Request, str
         }
     }
     Ok(gate::exit(judged.verdict))
+}
+
+/// The claims that the gate is to be judged without.
+fn disregards(args: &GateArgs, request: &Request) -> Result<Vec<Disregard>, Problem> {
+    let reason = args.reason.as_deref().map(str::trim).unwrap_or_default();
+    let Some(first) = args.disregard.first() else { return Ok(Vec::new()) };
+    let Some(by) = &request.decides else {
+        let object = clean(&first.to_string()).into_owned();
+        return Err(Problem::usage(format!("{object} cannot be disregarded: the configuration forbids it (acknowledge_unknown = false)")));
+    };
+    if reason.is_empty() {
+        return Err(Problem::usage("a claim is disregarded for a reason: --reason".to_owned()));
+    }
+    let one = |object: &domain::EvidenceRef| Disregard { object: object.clone(), content: None, by: by.clone(), reason: reason.to_owned() };
+    Ok(args.disregard.iter().map(one).collect())
 }
 
 /// The gate of every policy that can be promoted into one of the chosen environments; the exit status is that of the worst.

@@ -1,6 +1,6 @@
 //! What commands ask of the engine: its handle, or a fixture in tests.
 
-use crate::domain::{Gate, PolicyId};
+use crate::domain::{Disregard, Gate, PolicyId};
 use crate::engine::operations::{self, GitRoad, HOWEVER_LONG, PendingByEnvironment};
 use crate::engine::{EngineHandle, Failure, HistoryReader, gates};
 use crate::fleet::query::{FindingQuery, FindingRow, PolicyRow};
@@ -24,6 +24,8 @@ pub struct GateQuestion<'a> {
     pub to: Option<&'a str>,
     /// How repositories are read; without it, what is pending in them is not looked at.
     pub git: Option<&'a GitRoad>,
+    /// Claims that are left out of the gate of the one policy.
+    pub disregard: &'a [Disregard],
 }
 
 /// Views and the rows behind them.
@@ -66,14 +68,14 @@ impl Source for EngineHandle {
     }
 
     async fn gates(&self, question: GateQuestion<'_>, now: Timestamp) -> Vec<(PolicyId, Result<Gate, String>)> {
-        let GateQuestion { road, history, policy, to, git } = question;
+        let GateQuestion { road, history, policy, to, git, disregard } = question;
         let gathered = gates::gather(self, road, policy, history, now).await;
         let gathered = match git {
             Some(git) => gathered.with_pending(operations::pending(self, road, git, policy, HOWEVER_LONG).await),
             None => gathered,
         };
         match policy {
-            Some(policy) => vec![(policy.clone(), gathered.gate(road, policy, to, now))],
+            Some(policy) => vec![(policy.clone(), gathered.gate_without(road, policy, to, now, disregard))],
             None => gathered.all(road, to, now).await,
         }
     }

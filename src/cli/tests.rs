@@ -22,6 +22,7 @@ use std::time::Duration;
 
 fn request(format: Format) -> Request {
     Request {
+        decides: Some("ana@host".into()),
         scope: Scope::default(),
         style: Style { format, color: false, ascii: false, compact: false },
         wait: Duration::from_secs(60),

@@ -288,7 +288,8 @@ pub(crate) fn blocked_events(seeder: &Seeder<'_>) {
         let api = if kind == "Pod" { "v1" } else { "apps/v1" };
         let event = json!({
             "apiVersion": "v1", "kind": "Event",
-            "metadata": {"name": format!("{policy}.{:016x}", cluster.draw()), "namespace": "default", "uid": cluster.uid(), "creationTimestamp": rfc3339(when)},
+            "metadata": {"name": format!("{policy}.{:016x}", cluster.draw()), "namespace": "default", "uid": cluster.uid(), "creationTimestamp": rfc3339(when),
+                "managedFields": admission::written_by("kyverno-admission", when)},
             "involvedObject": {"apiVersion": "kyverno.io/v1", "kind": "ClusterPolicy", "name": policy, "uid": found.uid()},
             "related": {"apiVersion": api, "kind": kind, "namespace": namespace, "name": name, "uid": cluster.uid()},
             "reason": "PolicyViolation", "action": "Resource Blocked", "type": "Warning", "source": {},

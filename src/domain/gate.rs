@@ -1,9 +1,9 @@
 //! Gates: what must hold before a policy may leave a step of its road.
 
 use super::time::brief;
-use super::{Mode, PolicyId, Revision};
+use super::{Disregard, EvidenceRef, Mode, PolicyId, Revision, Unverified};
 use jiff::{SignedDuration, Timestamp};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ impl fmt::Display for Stop {
 }
 
 /// What is asked of a policy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ConditionName {
     /// Long enough at this step, with this revision.
@@ -63,6 +63,14 @@ impl ConditionName {
             Self::Drift => "drift",
             Self::Hold => "hold",
             Self::Freeze => "freeze",
+        }
+    }
+
+    /// The condition that claims decide which nothing verifies for this reason.
+    pub fn decided_by(why: Unverified) -> Self {
+        match why {
+            Unverified::Foreign => Self::Violations,
+            Unverified::Event => Self::Blocked,
         }
     }
 }
@@ -141,27 +149,81 @@ pub struct Condition {
     pub limit: Option<Amount>,
     /// Where the number comes from.
     pub source: String,
-    /// Who wrote what decides, and where.
+    /// Who wrote what decides, and where: a few objects, those that nothing verifies first.
     pub evidence: Vec<Proof>,
+    /// How many more objects there are.
+    #[serde(rename = "moreEvidence", skip_serializing_if = "is_zero")]
+    pub more_evidence: u64,
     /// A sentence for people, without a full stop.
     pub reason: String,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over references")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// Something that decides a condition. What is not known of it is left out.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Proof {
-    /// What it is: `seen`, `found`, `annotation`, `managedFields`, `creation`, `report`, `freeze`.
+    /// What it is: `seen`, `found`, `annotation`, `managedFields`, `creation`, `report`, `foreign` (a report about something outside its namespace),
+    /// `event`, `freeze`.
     pub source: &'static str,
-    /// Who wrote it.
+    /// Who wrote it; of a report or an event, its field managers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
     /// When, or of when it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at: Option<Timestamp>,
-    /// The object, as kubectl names it: `policyreport/NAME -n NAMESPACE`.
+    /// The object, as kubectl names it: `policyreport NAME -n NAMESPACE`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub object: Option<String>,
+    /// The same as `--disregard` takes it, where the claim can be disregarded.
+    #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+    pub reference: Option<EvidenceRef>,
+    /// The component that an event names as its reporter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub component: Option<String>,
+    /// Results of a report, or requests of an event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub count: Option<u64>,
+    /// Whether the object shows that Kyverno wrote it, or that it can speak for what it names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verified: Option<bool>,
+}
+
+impl Proof {
+    /// What the object says: `2 requests, last Nov 25 11:02 UTC`.
+    pub fn says(&self) -> String {
+        let what = match (self.source, self.count) {
+            ("report", Some(1)) => "workload",
+            ("report", _) => "workloads",
+            ("event", Some(1)) => "request",
+            ("event", _) => "requests",
+            (_, Some(1)) => "result",
+            _ => "results",
+        };
+        let when = if self.source == "report" { "oldest" } else { "last" };
+        let at = self.at.map(|at| format!("{when} {}", at.strftime("%b %e %H:%M UTC")));
+        [self.count.map(|count| format!("{count} {what}")), at].into_iter().flatten().collect::<Vec<_>>().join(", ")
+    }
+
+    /// Who wrote the object, and whether that is verified: `written by curl as kyverno-admission; not verified`. Empty where neither is known.
+    pub fn author(&self) -> String {
+        let component = self.component.as_ref().map(|component| format!(" as {component}")).unwrap_or_default();
+        let by = match (&self.by, self.verified, self.source) {
+            (Some(by), ..) => format!("written by {by}{component}"),
+            (None, Some(_), "event") => format!("written by an unknown field manager{component}"),
+            (None, ..) => String::new(),
+        };
+        let verified = match (self.verified, self.source) {
+            (Some(false), "foreign") => "not verified: about something outside its namespace",
+            (Some(false), _) => "not verified",
+            (Some(true) | None, _) => "",
+        };
+        [by.as_str(), verified].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ")
+    }
 }
 
 /// Whether a policy may move.
@@ -217,6 +279,35 @@ pub struct Pending {
     pub since: Option<Timestamp>,
 }
 
+/// A claim that is left out of a gate. It is part of the gate's JSON, and so of plans and of the journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Disregarded {
+    /// The object that makes it, as `--disregard` takes it.
+    #[serde(rename = "ref")]
+    pub object: EvidenceRef,
+    /// The condition without it.
+    pub condition: ConditionName,
+    /// Results or requests that do not count for it.
+    pub count: u64,
+    /// The digest of what the object says: the decision is about this content only.
+    pub content: String,
+    /// The field managers of the object, where they are known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub written_by: Option<String>,
+    /// Who decided.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+}
+
+impl Disregarded {
+    /// The decision behind it, to be judged again.
+    pub fn again(self) -> Disregard {
+        Disregard { object: self.object, content: Some(self.content), by: self.by, reason: self.reason }
+    }
+}
+
 /// What stands between a policy and a step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -233,4 +324,38 @@ pub struct Gate {
     pub opens_at: Option<Timestamp>,
     /// Every condition.
     pub conditions: Vec<Condition>,
+    /// Claims that are left out of the conditions, because an operator decided so.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub disregarded: Vec<Disregarded>,
+}
+
+impl Gate {
+    /// The objects whose claims can be disregarded, of the conditions that are not met.
+    pub fn refutable(&self) -> Vec<&EvidenceRef> {
+        // Results of other namespaces' reports make violations unknown; they are not among those that fail.
+        let lacking = self.conditions.iter().filter(|condition| match condition.name {
+            ConditionName::Violations => condition.state == ConditionState::Unknown,
+            _ => condition.state != ConditionState::Met,
+        });
+        lacking.flat_map(|condition| condition.evidence.iter().filter_map(|proof| proof.reference.as_ref())).collect()
+    }
+
+    /// Whether nothing closes the gate but claims that can be disregarded.
+    pub fn is_closed_by_claims(&self) -> bool {
+        let by_claims = |condition: &Condition| {
+            let claimed = condition.evidence.iter().filter(|proof| proof.reference.is_some()).filter_map(|proof| proof.count);
+            let claimed = claimed.fold(0u64, u64::saturating_add);
+            match (condition.name, condition.value, condition.limit) {
+                (ConditionName::Blocked, Some(Amount::Count(value)), Some(Amount::Count(limit))) => value.saturating_sub(claimed) <= limit,
+                _ => false,
+            }
+        };
+        let mut unmet = self.conditions.iter().filter(|condition| condition.state == ConditionState::Unmet).peekable();
+        unmet.peek().is_some() && unmet.all(by_claims)
+    }
+
+    /// Whether there are any.
+    pub fn can_disregard(&self) -> bool {
+        !self.refutable().is_empty()
+    }
 }

@@ -25,7 +25,7 @@ pub use series::{Range, Sample, Series, blocked_series, violation_series};
 pub use spans::{Span, SpanMode, spans};
 pub use standing::{Records, Standing, Violations, standing};
 
-use super::{Entered, EnteredBy, Mode, PolicyKey, Revision, Tally};
+use super::{Entered, EnteredBy, EventSource, Mode, PolicyKey, Revision, Tally};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -214,6 +214,21 @@ pub struct Refusal {
     pub at: Timestamp,
     /// How often so far.
     pub count: u64,
+    /// Who wrote it, where nothing verifies that.
+    pub claim: Option<Arc<EventSource>>,
+}
+
+/// Refused admissions on record that one event claimed and nothing verifies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claimed {
+    /// The event's UID.
+    pub identity: String,
+    /// When.
+    pub at: Timestamp,
+    /// How many; they are among those on record.
+    pub count: u64,
+    /// Who wrote the event, and what it said last.
+    pub source: EventSource,
 }
 
 /// An exception, as far as history follows it.

@@ -4,6 +4,7 @@
 //! What does not: how a manifest says these things (`kinds`), how they change (`fleet`), how they look (`tui`, `cli`).
 
 mod alike;
+mod claim;
 mod exception;
 mod finding;
 mod gate;
@@ -23,9 +24,10 @@ mod text;
 pub mod time;
 pub mod yaml;
 
+pub use claim::{Claim, Disregard, EventSource, EvidenceRef, Unverified};
 pub use exception::{Exception, Expiry};
 pub use finding::{FindingResult, Severity, Tally};
-pub use gate::{Amount, Condition, ConditionName, ConditionState, Gate, Pending, Proof, Stop, Verdict};
+pub use gate::{Amount, Condition, ConditionName, ConditionState, Disregarded, Gate, Pending, Proof, Stop, Verdict};
 pub use hold::{Hold, RolledBack};
 pub use in_force::{Force, Gap, InForce};
 pub use insecure::Insecure;

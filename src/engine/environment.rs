@@ -1,7 +1,7 @@
 //! The task that owns one environment's state: folds deltas in, publishes views, answers questions.
 
 use crate::cluster::{Signals, contained};
-use crate::domain::{Exception, Mode, Policy, PolicyKey};
+use crate::domain::{Claim, Exception, Mode, Policy, PolicyKey};
 use crate::fleet::delta::Delta;
 use crate::fleet::query::{BlockedRow, ExceptionUses, FindingQuery, FindingRow, OldestResult, PolicyRow, WouldBlock};
 use crate::fleet::state::{Changes, EnvironmentState};
@@ -36,6 +36,7 @@ pub(super) enum Question {
     Kyverno(oneshot::Sender<Kyverno>),
     ModesIn(Box<Policy>, BTreeSet<String>, oneshot::Sender<BTreeMap<String, Mode>>),
     Oldest(Option<PolicyKey>, oneshot::Sender<Vec<OldestResult>>),
+    Claims(Option<PolicyKey>, oneshot::Sender<BTreeMap<PolicyKey, Vec<Claim>>>),
     WouldBlock(Option<PolicyKey>, oneshot::Sender<Vec<(PolicyKey, WouldBlock)>>),
     Violations(PolicyKey, oneshot::Sender<Vec<FindingRow>>),
     ExceptionsAlone(oneshot::Sender<Vec<Arc<Exception>>>),
@@ -176,6 +177,7 @@ impl EnvironmentTask {
             Question::Oldest(policy, answer) => drop(answer.send(self.state.oldest_results(policy.as_ref()))),
             Question::ModesIn(policy, namespaces, answer) => drop(answer.send(self.state.modes_in(&policy, namespaces))),
             Question::WouldBlock(policy, answer) => drop(answer.send(self.state.would_block(policy.as_ref()))),
+            Question::Claims(policy, answer) => drop(answer.send(self.state.claims(policy.as_ref()))),
             Question::Violations(policy, answer) => drop(answer.send(self.state.violations(&policy))),
             Question::Kyverno(answer) => drop(answer.send(self.state.kyverno().clone())),
             Question::Exceptions(answer) => drop(answer.send(self.state.exception_uses())),

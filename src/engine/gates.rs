@@ -5,16 +5,18 @@
 
 use super::{EngineHandle, HistoryReader};
 use crate::domain::history::{
-    Asked, EnvironmentKey, Interval, Made, PolicyState, Refused, Standing as Recorded, Undated, began, cover, refused,
+    Asked, Claimed, EnvironmentKey, Interval, Made, PolicyState, Refused, Standing as Recorded, Undated, began, cover, refused,
 };
-use crate::domain::{Exception, Expiry, Gate, Hold, Mode, Pending, PolicyId, PolicyKey, RolledBack};
+use crate::domain::{
+    Claim, Disregard, EventSource, EvidenceRef, Exception, Expiry, Gate, Hold, Mode, Pending, PolicyId, PolicyKey, RolledBack, Unverified,
+};
 use crate::fleet::query::{BlockedRow, ExceptionRow, ExceptionUses, OldestResult, PolicyRow, WouldBlock};
 use crate::fleet::view::{EnvironmentView, FleetView, KindView};
-use crate::ops::gate::{Evidence, Metrics, Observed, Question, Relied, Start, judge};
+use crate::ops::gate::{Block, Evidence, Metrics, Observed, Question, Relied, Start, disregard, judge};
 use crate::ops::position::{Differs, Drift, Travel, unread};
 use crate::ops::road::Road;
 use jiff::{SignedDuration, Timestamp};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// What is committed for each environment that goes through git; the error says why that is unknown.
@@ -72,6 +74,8 @@ struct Known {
     oldest: HashMap<PolicyKey, OldestResult>,
     /// Blocked requests of which the cluster still holds events.
     blocks: Option<Vec<BlockedRow>>,
+    /// What reports say and nothing verifies.
+    claims: BTreeMap<PolicyKey, Vec<Claim>>,
     would_block: HashMap<PolicyKey, WouldBlock>,
 }
 
@@ -102,6 +106,7 @@ pub async fn gather(
             } else {
                 HashMap::new()
             },
+            claims: if here { engine.claims(&view.name, key.clone()).await.unwrap_or_default() } else { BTreeMap::new() },
             // Where nothing is blocked there is nothing to be told apart.
             blocks: if here && view.blocks_held.is_some_and(|held| held > 0) { engine.blocked(&view.name, key).await.ok() } else { None },
         };
@@ -153,9 +158,30 @@ impl Gathered {
     /// # Errors
     /// Why there is no such step, in words.
     pub fn gate(&self, road: &Road, policy: &PolicyId, to: Option<&str>, now: Timestamp) -> Result<Gate, String> {
+        self.gate_without(road, policy, to, now, &[])
+    }
+
+    /// The same without the claims that are to be disregarded.
+    ///
+    /// # Errors
+    /// Also why something that is to be disregarded now cannot be.
+    pub fn gate_without(
+        &self,
+        road: &Road,
+        policy: &PolicyId,
+        to: Option<&str>,
+        now: Timestamp,
+        asked: &[Disregard],
+    ) -> Result<Gate, String> {
         let mut travel = road.travel(policy, &self.fleet, to)?;
         self.add_pending(road, policy, &mut travel);
-        Ok(self.gate_of(road, policy, &travel, now))
+        let evidence = self.evidence_of(road, policy, &travel, asked);
+        // What was decided earlier and no longer holds is in the gate; what is decided now has to mean something.
+        let new: Vec<Disregard> = asked.iter().filter(|one| one.content.is_none()).cloned().collect();
+        if let Some(why) = disregard::impossible(&evidence.claims, evidence.blocks.as_deref().unwrap_or_default(), &new) {
+            return Err(why);
+        }
+        Ok(self.judged(road, policy, &travel, &evidence, now))
     }
 
     /// The gate of every policy that has a pipeline, or why it has none.
@@ -206,13 +232,11 @@ impl Gathered {
         }
     }
 
-    fn gate_of(&self, road: &Road, policy: &PolicyId, travel: &Travel, now: Timestamp) -> Gate {
-        let to = travel.to;
-        let place = travel.place();
-        let name = place.map(|place| road.name(place));
+    fn evidence_of(&self, road: &Road, policy: &PolicyId, travel: &Travel, asked: &[Disregard]) -> Evidence {
+        let name = travel.place().map(|place| road.name(place));
         let view = name.as_ref().and_then(|name| self.fleet.environment(name));
-        let mut evidence = view.map(|view| self.evidence(view, policy, road.expiry_key())).unwrap_or_default();
-        let target = road.name(to.environment);
+        let mut evidence = view.map(|view| self.evidence(view, policy, road.expiry_key(), asked)).unwrap_or_default();
+        let target = road.name(travel.to.environment);
         evidence.lacking = name.as_ref().and_then(|from| self.lacking(policy, from, &target, road.expiry_key()));
         // A hold where it would go counts as well as one where it is.
         evidence.holds = match (view, self.holds(&target, policy)) {
@@ -221,9 +245,15 @@ impl Gathered {
             (Some(_), there) => evidence.holds.zip(there).map(|(here, there)| [here, there].concat()),
         };
         evidence.rolled_back = self.rolled_back(name.as_ref(), &target, policy);
-        let environment = view.map(|view| &**view);
+        evidence
+    }
+
+    fn judged(&self, road: &Road, policy: &PolicyId, travel: &Travel, evidence: &Evidence, now: Timestamp) -> Gate {
+        let name = travel.place().map(|place| road.name(place));
+        let environment = name.as_ref().and_then(|name| self.fleet.environment(name)).map(|view| &**view);
+        let target = road.name(travel.to.environment);
         let (here, there) = (name.as_deref().and_then(|name| self.time(name, now)), self.time(&target, now));
-        judge(road, &Question { policy, travel, environment, evidence: &evidence, now: here, now_there: there })
+        judge(road, &Question { policy, travel, environment, evidence, now: here, now_there: there })
     }
 
     /// The time by the clock of an environment's API server when the one here shows `now`.
@@ -261,7 +291,7 @@ impl Gathered {
         Some(compared(&naming(here), &naming(there), |row| relied(row, policy, expiry)))
     }
 
-    fn evidence(&self, view: &EnvironmentView, policy: &PolicyId, expiry: &str) -> Evidence {
+    fn evidence(&self, view: &EnvironmentView, policy: &PolicyId, expiry: &str, asked: &[Disregard]) -> Evidence {
         let Some(row) = self.row(&view.name, policy) else { return Evidence::default() };
         let known = self.environments.get(&view.name);
         let mode = view.cell(&row.key).map(|cell| cell.mode);
@@ -269,7 +299,16 @@ impl Gathered {
         let history = recorded.and_then(|recorded| recorded.as_ref().err()).cloned();
         let recorded = recorded.and_then(|recorded| recorded.as_ref().ok());
         let native = view.cell(&row.key).is_some_and(|cell| cell.native);
-        let (start, observed) = weigh(recorded, row, mode, native);
+        let blocks = known.and_then(|known| known.blocks.as_ref()).map(|blocks| blocks_of(blocks, &row.key));
+        let began = weigh(recorded, row, mode, native).0.ok().map(|start| start.at);
+        let mut claims = known.and_then(|known| known.claims.get(&row.key)).cloned().unwrap_or_default();
+        if !native {
+            claims.extend(claimed(blocks.as_deref().unwrap_or_default(), recorded, began));
+        }
+        let left_out = disregard::disregarded(&claims, asked);
+        let is_left_out = |claim: &Claimed| left_out.iter().any(|one| one.object == claim.source.object);
+        let without = recorded.filter(|_| !left_out.is_empty()).map(|recorded| recorded.without(is_left_out));
+        let (start, observed) = weigh(without.as_ref().or(recorded), row, mode, native);
         let (start, undated) = (start.as_ref().ok().cloned(), start.err());
         let exceptions = known.and_then(|known| known.exceptions.as_ref());
         let oldest = known.and_then(|known| known.oldest.get(&row.key));
@@ -281,7 +320,9 @@ impl Gathered {
             oldest_result: oldest.and_then(|oldest| oldest.at),
             oldest_report: oldest.and_then(|oldest| oldest.report.clone()),
             evaluated: oldest.map(|oldest| oldest.times.clone()).unwrap_or_default(),
-            blocks: known.and_then(|known| known.blocks.as_ref()).map(|blocks| blocks_of(blocks, &row.key)),
+            blocks,
+            claims,
+            disregard: asked.to_vec(),
             would_block: known.and_then(|known| known.would_block.get(&row.key).cloned()),
             exceptions: exceptions.map(|exceptions| {
                 let naming = exceptions.rows.iter().filter(|row| row.exception.names(policy));
@@ -396,8 +437,48 @@ pub(super) fn unwatched(recorded: &Recorded, start: &Start) -> Vec<Interval> {
 }
 
 /// When requests were blocked by a policy, and how many.
-fn blocks_of(blocks: &[BlockedRow], policy: &PolicyKey) -> Vec<(Option<Timestamp>, u64)> {
-    blocks.iter().filter(|row| row.key == *policy).map(|row| (row.at, row.count)).collect()
+fn blocks_of(blocks: &[BlockedRow], policy: &PolicyKey) -> Vec<Block> {
+    let own = blocks.iter().filter(|row| row.key == *policy);
+    own.map(|row| Block { at: row.at, count: row.count, source: Arc::clone(&row.source) }).collect()
+}
+
+/// What events say that nothing verifies, since the step began: what the cluster still holds, and what is on record of it or of others. One event may be both.
+fn claimed(held: &[Block], recorded: Option<&Recorded>, began: Option<Timestamp>) -> Vec<Claim> {
+    let mut events: BTreeMap<EvidenceRef, (Claim, BTreeSet<String>)> = BTreeMap::new();
+    let mut add = |source: &EventSource, at: Option<Timestamp>, count: u64| {
+        let first = || Claim {
+            object: source.object.clone(),
+            why: Unverified::Event,
+            component: source.component.clone(),
+            by: source.by.clone(),
+            at: None,
+            count: 0,
+            content: String::new(),
+        };
+        let (claim, contents) = events.entry(source.object.clone()).or_insert_with(|| (first(), BTreeSet::new()));
+        claim.at = claim.at.max(at);
+        claim.count = claim.count.max(count);
+        contents.insert(source.content.clone());
+    };
+    // Events have the time of another clock, and of another moment of the same request.
+    let since = began.map(|began| began.checked_sub(SignedDuration::from_secs(1)).unwrap_or(began));
+    for block in held.iter().filter(|block| !block.source.verified && since.is_none_or(|since| block.at.is_none_or(|at| at >= since))) {
+        add(&block.source, block.at, block.count);
+    }
+    let mut on_record: BTreeMap<&EvidenceRef, u64> = BTreeMap::new();
+    for claim in recorded.into_iter().flat_map(|recorded| &recorded.claims) {
+        let count = on_record.entry(&claim.source.object).or_default();
+        *count = count.saturating_add(claim.count);
+        add(&claim.source, Some(claim.at), *count);
+    }
+    let whole = |(claim, contents): (Claim, BTreeSet<String>)| {
+        // Usually one; several where an event was deleted and made again under its name.
+        let content = contents.into_iter().collect::<Vec<_>>().join(" ");
+        Claim { content, ..claim }
+    };
+    let mut claims: Vec<Claim> = events.into_values().map(whole).collect();
+    claims.sort_by(|a, b| (b.at, &a.object).cmp(&(a.at, &b.object)));
+    claims
 }
 
 /// Those of `here` in use that `there` does not have, or has with another content.

@@ -22,7 +22,7 @@ pub use history::HistoryReader;
 pub use journal::{JournalAnswer, JournalQuestion, JournalReader};
 
 use crate::cluster::{Address, ClusterSpec, Refusal, Signals, read, read_object, watch as watch_cluster};
-use crate::domain::{Exception, Mode, Policy, PolicyId, PolicyKey, ResourceRef};
+use crate::domain::{Claim, Exception, Mode, Policy, PolicyId, PolicyKey, ResourceRef};
 use crate::fleet::query::{BlockedRow, ExceptionUses, FindingQuery, FindingRow, OldestResult, PolicyRow, WouldBlock};
 use crate::fleet::state::{EnvironmentState, Identity};
 use crate::fleet::view::FleetView;
@@ -228,6 +228,11 @@ impl EngineHandle {
     /// What policies of one environment would block if they enforced, of all or of one; policies with too many results are left out.
     pub async fn would_block(&self, environment: &str, policy: Option<PolicyKey>) -> Result<Vec<(PolicyKey, WouldBlock)>, Failure> {
         self.ask(environment, |answer| Question::WouldBlock(policy, answer)).await
+    }
+
+    /// What reports of one environment say about policies, about all or about one, that nothing verifies.
+    pub async fn claims(&self, environment: &str, policy: Option<PolicyKey>) -> Result<BTreeMap<PolicyKey, Vec<Claim>>, Failure> {
+        self.ask(environment, |answer| Question::Claims(policy, answer)).await
     }
 
     /// The violations of a policy in one environment by workload, whatever word the report has for them.

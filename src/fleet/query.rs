@@ -2,7 +2,9 @@
 //!
 //! An environment answers from its own state on its own task, so a question never blocks a screen and never copies more than it asks for.
 
-use crate::domain::{Exception, FindingResult, InForce, Mode, Policy, PolicyKey, ResourceRef, RuleType, Severity, clean};
+use crate::domain::{
+    EventSource, EvidenceRef, Exception, FindingResult, InForce, Mode, Policy, PolicyKey, ResourceRef, RuleType, Severity, clean,
+};
 use jiff::Timestamp;
 use std::fmt;
 use std::sync::Arc;
@@ -22,6 +24,8 @@ pub struct FindingQuery {
     pub with_stale: bool,
     /// Also results that speak for another namespace than their report's (marked `foreign`); they count nowhere.
     pub with_foreign: bool,
+    /// Also which report holds each result.
+    pub with_report: bool,
 }
 
 /// One finding, as rows and `findings -o json` show it.
@@ -64,10 +68,12 @@ pub struct FindingRow {
     pub properties: Arc<[(Arc<str>, Arc<str>)]>,
     /// How many resources stand behind the row (1 unless `by_owner`).
     pub resources: u32,
+    /// The report that holds the result, where that was asked for.
+    pub report: Option<Arc<ReportRef>>,
 }
 
 /// A report in the cluster.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ReportRef {
     /// Its kind.
     pub kind: &'static str,
@@ -83,6 +89,25 @@ impl fmt::Display for ReportRef {
         write!(f, "{} {}", self.kind.to_lowercase(), clean(&self.name))?;
         if self.namespace.is_empty() { Ok(()) } else { write!(f, " -n {}", clean(&self.namespace)) }
     }
+}
+
+impl From<&ReportRef> for EvidenceRef {
+    fn from(report: &ReportRef) -> Self {
+        Self::new(report.kind, &report.namespace, &report.name)
+    }
+}
+
+/// A report that holds results which count as violations.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HoldingReport {
+    /// The report.
+    pub report: ReportRef,
+    /// How many of the counted workloads it decides.
+    pub count: u64,
+    /// The worst of its results.
+    pub worst: FindingResult,
+    /// When the oldest of them was evaluated; `None` where one has no time.
+    pub oldest: Option<Timestamp>,
 }
 
 /// When a policy's results were evaluated, and the oldest of them.
@@ -130,6 +155,10 @@ pub struct WouldBlock {
     pub audited: u64,
     /// Existing resources are scanned (`background`).
     pub scans: bool,
+    /// A few of the reports that hold the results of those workloads, the worst first, then the oldest.
+    pub reports: Vec<HoldingReport>,
+    /// How many more there are.
+    pub more_reports: u64,
 }
 
 /// One rule of a policy.
@@ -202,4 +231,6 @@ pub struct BlockedRow {
     pub count: u64,
     /// Kyverno's note, as written: clean it before it reaches a terminal.
     pub message: Arc<str>,
+    /// Who wrote the event.
+    pub source: Arc<EventSource>,
 }

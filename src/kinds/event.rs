@@ -1,13 +1,14 @@
 //! Events of refused admissions.
 //!
-//! What lives here: which events say so, and what they say, as far as Kyverno can have written it: tenants may write events in their own namespaces. What
-//! does not: which of them to believe; that needs the policy's mode and whether the resource exists, and is the reader's business (see
+//! What lives here: which events say so, what they say, as far as Kyverno can have written it (tenants may write events in their own namespaces), and who
+//! wrote them. What does not: which of them to believe; that needs the policy's mode and whether the resource exists, and is the reader's business (see
 //! [`BlockedAdmission::doubtful`]).
 //!
 //! Facts: Kyverno `pkg/event/{events,controller}.go` and `pkg/webhooks/utils/event.go`; seen on a running 1.19.1.
 
+use super::revision::full_digest;
 use super::{CEL, Family, KYVERNO, KindId, group_of, json};
-use crate::domain::{PolicyId, ResourceRef};
+use crate::domain::{EventSource, EvidenceRef, PolicyId, ResourceRef};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
@@ -20,6 +21,10 @@ const BURST: u64 = 25;
 /// No name that an API server takes is longer, nor anything else in a reference: what is longer was not written about a request.
 const LONGEST_NAME: usize = 512;
 const CREATED: &[&str] = &["metadata", "creationTimestamp"];
+/// The component of Kyverno's admission controller in its events (`pkg/event/source.go`).
+const COMPONENT: &str = "kyverno-admission";
+/// The field manager of what it writes: client-go takes the name of the program, which is `kyverno` in every image and release.
+const MANAGER: &str = "kyverno";
 
 /// A request that Kyverno refused, as one event tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +45,8 @@ pub struct BlockedAdmission {
     /// request holds `Deny`, whatever the outcome (`pkg/webhooks/resource/{vpol,ivpol}/handler.go`, `audit`; seen on 1.19.1). Count it only
     /// if the policy can block there, or better, if no object with the resource's UID exists.
     pub doubtful: bool,
+    /// Who wrote the event.
+    pub source: EventSource,
 }
 
 /// Reads a core v1 or events.k8s.io/v1 Event. `None` for every event that is not about a refused admission: other reasons, violations
@@ -72,7 +79,45 @@ pub fn read_event(event: &Value) -> Option<BlockedAdmission> {
         at: believable_time(event),
         count: count(event),
         message: message.to_owned(),
+        source: source(event),
     })
+}
+
+/// Who wrote an event. Both component and field manager are the writer's own words: they tell who wrote it in good faith, not that nobody lies.
+fn source(event: &Value) -> EventSource {
+    let text = |path: &[&str]| json::text(event, path).filter(|text| !text.is_empty());
+    let component = text(&["reportingComponent"])
+        .or_else(|| text(&["reportingController"]))
+        .or_else(|| text(&["source", "component"]))
+        .or_else(|| text(&["deprecatedSource", "component"]))
+        .unwrap_or_default();
+    let mut managers: Vec<&str> =
+        json::list(event, &["metadata", "managedFields"]).iter().map(|entry| json::text(entry, &["manager"]).unwrap_or_default()).collect();
+    managers.sort_unstable();
+    managers.dedup();
+    let verified = component == COMPONENT && managers == [MANAGER];
+    let object = EvidenceRef::new(
+        "Event",
+        &json::text_or_empty(event, &["metadata", "namespace"]),
+        &json::text_or_empty(event, &["metadata", "name"]),
+    );
+    let named: Vec<&str> = managers.iter().map(|manager| if manager.is_empty() { "an unnamed field manager" } else { manager }).collect();
+    EventSource {
+        object,
+        component: component.to_owned(),
+        by: (!named.is_empty()).then(|| named.join(", ")),
+        verified,
+        content: if verified { String::new() } else { content(event) },
+    }
+}
+
+/// The digest of everything that an event says, whatever object says it.
+fn content(event: &Value) -> String {
+    let mut says = event.clone();
+    if let Some(fields) = says.as_object_mut() {
+        fields.remove("metadata");
+    }
+    full_digest(&says)
 }
 
 /// The action says it since 1.12. Before that events had no action, and the note says it: `Pod ns/name: [rule] fail (blocked); …`.
@@ -276,6 +321,47 @@ mod tests {
         };
         assert!(own("team-a", "team-a").is_some());
         assert_eq!((own("team-b", "team-a"), own("team-b", "default")), (None, None));
+    }
+
+    #[test]
+    fn only_what_kyvernos_program_wrote_in_its_own_name_is_verified() {
+        let source = |component: Option<&str>, managers: &[&str]| {
+            with(|event| {
+                event.remove("reportingComponent");
+                event.extend(component.map(|component| ("reportingComponent".to_owned(), json!(component))));
+                event["metadata"]["managedFields"] =
+                    managers.iter().map(|manager| json!({"manager": manager, "operation": "Update"})).collect();
+            })
+            .unwrap()
+            .source
+        };
+        let kyverno = Some("kyverno-admission");
+        for (component, managers, verified, by) in [
+            (kyverno, &["kyverno"][..], true, Some("kyverno")),
+            (kyverno, &["kyverno", "kyverno"], true, Some("kyverno")),
+            (kyverno, &["kyverno", "kubectl-edit"], false, Some("kubectl-edit, kyverno")),
+            (kyverno, &["kubectl-create"], false, Some("kubectl-create")),
+            (kyverno, &["reports-controller"], false, Some("reports-controller")),
+            (kyverno, &[""], false, Some("an unnamed field manager")),
+            (kyverno, &[], false, None),
+            (Some("kyverno-scan"), &["kyverno"], false, Some("kyverno")),
+            (None, &["kyverno"], false, Some("kyverno")),
+        ] {
+            let source = source(component, managers);
+            assert_eq!((source.verified, source.by.as_deref()), (verified, by), "{component:?} {managers:?}");
+            assert_eq!(source.content.is_empty(), verified, "{component:?} {managers:?}");
+            assert_eq!(source.object.to_string(), "event/default/require-team.18c2d3e4f5");
+        }
+    }
+
+    #[test]
+    fn the_content_of_an_event_is_what_it_says_and_not_which_object_says_it() {
+        let content = |changes: fn(&mut serde_json::Map<String, Value>)| with(changes).unwrap().source.content;
+        let usual = content(|_| ());
+        assert_eq!(content(|event| event["metadata"]["uid"] = "e2".into()), usual);
+        assert_eq!(content(|event| event["metadata"]["resourceVersion"] = "7".into()), usual);
+        assert_ne!(content(|event| drop(event.insert("count".into(), json!(2)))), usual);
+        assert_ne!(content(|event| event["related"]["name"] = "other".into()), usual);
     }
 
     #[test]

@@ -160,13 +160,22 @@ mod tests {
             limit: None,
             source: String::new(),
             evidence: Vec::new(),
+            more_evidence: 0,
             reason: reason.to_owned(),
         };
         let mut conditions = vec![condition(ConditionName::Freeze, ConditionState::Met, "none")];
         conditions.extend(unknown.iter().map(|(name, reason)| condition(*name, ConditionState::Unknown, reason)));
         let policy = PolicyId { group: "kyverno.io".into(), kind: "ClusterPolicy".into(), namespace: None, name: "p".into() };
         let verdict = Verdict::of(&conditions);
-        Gate { policy, from: Some(stop(Mode::Audit)), to: stop(Mode::Enforce), verdict, opens_at: None, conditions }
+        Gate {
+            policy,
+            from: Some(stop(Mode::Audit)),
+            to: stop(Mode::Enforce),
+            verdict,
+            opens_at: None,
+            conditions,
+            disregarded: Vec::new(),
+        }
     }
 
     #[test]

@@ -182,7 +182,7 @@ pub(super) struct GatesEntry {
     pub(super) max_blocked: u64,
     /// What counts as soaked time.
     pub(super) evidence: Evidence,
-    /// Whether a gate that is unknown (not closed) may be passed with a reason, which is journaled.
+    /// Whether a gate that is unknown (not closed) may be passed, and a claim that nothing verifies disregarded, with a reason, which is journaled.
     pub(super) acknowledge_unknown: bool,
 }
 

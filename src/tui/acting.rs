@@ -5,7 +5,7 @@
 
 use super::msg::{Answer, Ask};
 use super::source::{Source, all_gates};
-use crate::domain::PolicyId;
+use crate::domain::{EvidenceRef, PolicyId};
 use crate::engine::operations::{Declined, Former, Operator, Outcome, PendingByEnvironment, Request, Stage};
 use crate::engine::{EngineHandle, Failure};
 use crate::fleet::view::FleetView;
@@ -71,12 +71,16 @@ pub struct Wish {
     pub ticket: Option<String>,
     /// Why an unknown gate may be passed.
     pub acknowledge: Option<String>,
+    /// Reports and events whose claims are left out of the gate.
+    pub disregard: Vec<EvidenceRef>,
+    /// Why.
+    pub reason: Option<String>,
 }
 
 impl Wish {
     /// A wish without ticket and reason.
     pub fn new(deed: Deed, policies: Vec<PolicyId>, environment: Option<Arc<str>>) -> Self {
-        Self { deed, policies, environment, ticket: None, acknowledge: None }
+        Self { deed, policies, environment, ticket: None, acknowledge: None, disregard: Vec::new(), reason: None }
     }
 }
 
@@ -211,7 +215,13 @@ impl Acting {
 
     /// The plan; `None` where a reason is wanted for it.
     async fn plan(&self, wish: &Wish, policy: Option<&PolicyId>) -> Result<Option<Plan>, Declined> {
-        let request = Request { ticket: wish.ticket.clone(), acknowledge: wish.acknowledge.clone(), ..Request::default() };
+        let request = Request {
+            ticket: wish.ticket.clone(),
+            acknowledge: wish.acknowledge.clone(),
+            disregard: wish.disregard.clone(),
+            reason: wish.reason.clone(),
+            ..Request::default()
+        };
         let operator = &self.operator;
         let here = || wish.environment.as_deref().ok_or_else(|| Declined::Usage("no environment was chosen".to_owned()));
         let policy = || policy.ok_or_else(|| Declined::Usage("no policy was chosen".to_owned()));

@@ -246,6 +246,7 @@ fn row(key: &PolicyKey, namespace: &str, kind: &str, name: &str, result: Finding
         idle: None,
         properties: vec![("process".into(), "background scan".into())].into(),
         resources: if name == "nightly" { 4 } else { 1 },
+        report: None,
     }
 }
 
@@ -284,6 +285,7 @@ pub(crate) fn refusals(key: &PolicyKey, count: u64) -> Vec<BlockedRow> {
                 "Pod {namespace}: [validate-image-tag] fail (blocked); Using a mutable image tag e.g. 'latest' is not allowed."
             )
             .into(),
+            source: Arc::default(),
         });
     }
     out

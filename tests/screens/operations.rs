@@ -2,11 +2,11 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 use super::deck::{Deck, event};
-use super::fixture::{self, gates, plans};
+use super::fixture::{self, ago, gates, plans};
 use super::rollout::{down_to, opened};
 use jiff::SignedDuration;
 use policydeck::domain::journal::StepResult;
-use policydeck::domain::{Mode, Revision};
+use policydeck::domain::{Amount, ConditionName, ConditionState, Mode, Proof, Revision, Verdict};
 use policydeck::engine::operations::{Declined, Effect as Seen, Outcome, Stage};
 use policydeck::fleet::view::{EnvironmentView, PolicyCell};
 use policydeck::ops::plan::Plan;
@@ -234,6 +234,53 @@ fn a_gate_that_is_not_open_says_why_and_lets_nobody_on() {
     let forbidden = TuiOptions { operations: Operations::Possible { acknowledge: false }, ..TuiOptions::default() };
     let mut deck = typed(seen(rollout_with(forbidden, (120, 40), "check-deprecated-apis"), "p"), "reason");
     assert!(deck.text().contains("acknowledge_unknown = false") && wishes(&mut deck, "enter").is_empty(), "{}", deck.text());
+}
+
+#[test]
+fn a_gate_that_only_a_claim_closes_can_be_opened_with_a_reason() {
+    let claim = Proof {
+        source: "event",
+        by: Some("curl".to_owned()),
+        at: Some(ago(600)),
+        object: Some("event forged -n default".to_owned()),
+        reference: "event/default/forged".parse().ok(),
+        component: Some("kyverno-admission".to_owned()),
+        count: Some(2),
+        verified: Some(false),
+    };
+    let stopped = |value: u64, size: (u16, u16)| {
+        let mut deck = rollout(size, "disallow-privileged-containers");
+        let (number, _) = wishes(&mut deck, "p").pop().unwrap();
+        let mut gate = gates::gates(&deck.fleet, &gates::road())
+            .into_iter()
+            .find_map(|(id, gate)| (id.name == "disallow-privileged-containers").then_some(gate))
+            .unwrap()
+            .unwrap();
+        gate.verdict = Verdict::Closed;
+        for condition in &mut gate.conditions {
+            if condition.name == ConditionName::Blocked {
+                (condition.state, condition.value) = (ConditionState::Unmet, Some(Amount::Count(value)));
+                (condition.evidence, condition.reason) = (vec![claim.clone()], "requests were blocked".to_owned());
+            } else if condition.state == ConditionState::Unmet {
+                condition.state = ConditionState::Met;
+            }
+        }
+        let declined = Preparation::Declined { policy: None, why: Declined::Gate(Box::new(gate)) };
+        deck.send(Msg::Answer(number, Answer::Prepared(Arc::new(declined))));
+        deck.draw();
+        deck
+    };
+    for size in SIZES {
+        let mut deck = stopped(2, size);
+        snapshot!(format!("operation_disregard_{}x{}", size.0, size.1), deck.text());
+        let mut deck = typed(deck, "INC-7");
+        let (_, wish) = wishes(&mut deck, "enter").pop().unwrap();
+        let objects: Vec<String> = wish.disregard.iter().map(ToString::to_string).collect();
+        assert_eq!((objects, wish.reason.as_deref(), wish.acknowledge), (vec!["event/default/forged".to_owned()], Some("INC-7"), None));
+    }
+    // One more request is Kyverno's own word.
+    let mut deck = typed(stopped(3, (120, 40)), "INC-7");
+    assert!(wishes(&mut deck, "enter").is_empty() && !deck.text().contains("can be disregarded"), "{}", deck.text());
 }
 
 #[test]

@@ -160,7 +160,7 @@ impl Made {
     }
 
     fn refused(&mut self, seconds: i64, policy: &str, count: u64) {
-        let refusal = Refusal { identity: format!("event-{policy}-{seconds}"), policy: key(policy), at: ago(seconds), count };
+        let refusal = Refusal { identity: format!("event-{policy}-{seconds}"), policy: key(policy), at: ago(seconds), count, claim: None };
         self.note(ago(seconds), News::Refusals(vec![refusal]));
     }
 

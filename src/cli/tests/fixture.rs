@@ -205,6 +205,7 @@ pub(super) fn finding(result: FindingResult, namespace: &str, name: &str, uid: &
         idle: None,
         properties: Arc::new([("process".into(), "background scan".into())]),
         resources: 1,
+        report: None,
     }
 }
 

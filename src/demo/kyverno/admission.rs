@@ -165,7 +165,7 @@ impl Occasion<'_> {
         let name = format!("{}.{:016x}", text(policy, "/metadata/name"), cluster.draw());
         json!({
             "apiVersion": "v1", "kind": "Event",
-            "metadata": {"name": name, "namespace": home, "uid": cluster.uid(), "creationTimestamp": rfc3339(now)},
+            "metadata": {"name": name, "namespace": home, "uid": cluster.uid(), "creationTimestamp": rfc3339(now), "managedFields": written_by(self.component, now)},
             "involvedObject": {
                 "apiVersion": policy["apiVersion"], "kind": policy["kind"], "namespace": if namespace.is_empty() { Value::Null } else { json!(namespace) },
                 "name": policy["metadata"]["name"], "uid": policy["metadata"]["uid"],
@@ -180,6 +180,12 @@ impl Occasion<'_> {
             "eventTime": rfc3339_micro(now), "firstTimestamp": Value::Null, "lastTimestamp": Value::Null,
         })
     }
+}
+
+/// The field manager of what a controller of Kyverno writes: client-go takes the name of its program.
+pub(crate) fn written_by(component: &str, at: Timestamp) -> Value {
+    let program = if component == "kyverno-admission" { "kyverno" } else { "reports-controller" };
+    json!([{"manager": program, "operation": "Update", "apiVersion": "events.k8s.io/v1", "time": rfc3339(at), "fieldsType": "FieldsV1", "fieldsV1": {}}])
 }
 
 /// Stores an event and lets the oldest go when there are too many.

@@ -1,7 +1,7 @@
 //! Since when a policy is what it is, and what happened since: what gates ask of history.
 
 use super::{
-    Change, ChangeSource, EVENTS_KEPT, Fill, Interval, PolicyState, Refused, Sample, cover, gaps, refused, told_afterwards, within,
+    Change, ChangeSource, Claimed, EVENTS_KEPT, Fill, Interval, PolicyState, Refused, Sample, cover, gaps, refused, told_afterwards, within,
 };
 use crate::domain::Mode;
 use jiff::{SignedDuration, Timestamp};
@@ -15,6 +15,8 @@ pub struct Records {
     pub samples: Vec<Sample>,
     /// Refused admissions: when, and how many.
     pub blocked: Vec<(Timestamp, u64)>,
+    /// Those of them that nothing verifies.
+    pub claims: Vec<Claimed>,
     /// When policies, reports and events were watched.
     pub policies: Vec<Interval>,
     /// When reports were watched.
@@ -75,6 +77,10 @@ pub struct Standing {
     pub fills: Vec<Fill>,
     /// Violations since; `None` where none were seen (in the gaps there may have been some).
     pub violations: Option<Violations>,
+    /// The refused admissions that events tell of: when, and how many.
+    pub seen: Vec<(Timestamp, u64)>,
+    /// Those of them that nothing verifies.
+    pub claims: Vec<Claimed>,
     /// Refused admissions since, as far as they were seen or told of afterwards.
     pub blocked: u64,
     /// How many of them only Prometheus tells of.
@@ -94,6 +100,21 @@ impl Standing {
     /// How long it was watched and without violations, since the last one: the clock of `evidence = "observed"`.
     pub fn observed(&self) -> SignedDuration {
         self.clean.iter().fold(SignedDuration::ZERO, |sum, interval| sum.saturating_add(interval.length()))
+    }
+
+    /// The same without the refused admissions that some events claim: exactly what each of them put on record is left out, and nothing else.
+    #[must_use]
+    pub fn without(&self, is_left_out: impl Fn(&Claimed) -> bool) -> Self {
+        let (out, claims): (Vec<Claimed>, Vec<Claimed>) = self.claims.iter().cloned().partition(is_left_out);
+        let mut seen = self.seen.clone();
+        for claim in &out {
+            if let Some((_, count)) = seen.iter_mut().find(|(at, _)| *at == claim.at) {
+                *count = count.saturating_sub(claim.count);
+            }
+        }
+        seen.retain(|(_, count)| *count > 0);
+        let told = refused(&seen, &[], &self.fills, Interval { from: self.since, to: self.now });
+        Self { blocked: told.blocked, blocked_by_fills: told.by_fills, blocked_last: told.last, seen, claims, ..self.clone() }
     }
 }
 
@@ -170,6 +191,8 @@ pub fn standing(records: &Records, now: Timestamp) -> Option<Standing> {
         event_gaps,
         filled,
         fills: records.fills.clone(),
+        seen: records.blocked.iter().filter(|(at, _)| *at >= start.at).copied().collect(),
+        claims: records.claims.iter().filter(|claim| claim.at >= start.at).cloned().collect(),
         blocked,
         blocked_by_fills: by_fills,
         blocked_last: last,
@@ -252,7 +275,7 @@ mod tests {
     use super::*;
     use crate::domain::history::Made;
     use crate::domain::history::made::{at, of};
-    use crate::domain::{Revision, Tally};
+    use crate::domain::{EventSource, Revision, Tally};
 
     fn change(second: i64, mode: Mode, revision: &str) -> Change {
         let state =
@@ -349,6 +372,27 @@ mod tests {
         assert_eq!(with(vec![raw(0, 3), raw(5, 0)]), (None, 90), "before it began");
         let between = Sample { high: 4, ..raw(70, 0) };
         assert_eq!(with(vec![raw(0, 0), between]), (Some((4, 70, Some(70))), 30), "came and went in between");
+    }
+
+    #[test]
+    fn what_is_left_out_is_what_those_events_put_on_record() {
+        let claim = |identity: &str, second: i64, count| Claimed {
+            identity: identity.into(),
+            at: at(second),
+            count,
+            source: EventSource::default(),
+        };
+        let claims = vec![claim("a", 5, 9), claim("a", 20, 2), claim("b", 20, 1), claim("a", 40, 1)];
+        let blocked = vec![(at(5), 9), (at(20), 4), (at(40), 1)];
+        let records = Records { blocked, claims, samples: vec![raw(0, 0)], ..records(vec![change(10, Mode::Enforce, "a")]) };
+        let standing = standing(&records, at(100)).unwrap();
+        let left = |identities: &[&str]| {
+            let left = standing.without(|claim| identities.contains(&claim.identity.as_str()));
+            (left.blocked, left.blocked_last.map(Timestamp::as_second), left.claims.len())
+        };
+        assert_eq!(left(&[]), (5, Some(40), 3));
+        assert_eq!(left(&["a"]), (2, Some(20), 1), "what is real, and what another one claims");
+        assert_eq!(left(&["a", "b"]), (1, Some(20), 0));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! What lives here: planning again, and rejecting a file that asks for anything else than its operation. What does not: reading the file
 //! (`ops::plan`), the operations, applying them (`execute`).
 //!
-//! A file names its maker, time, ticket, reason and acknowledgement. Its writes, diffs, warnings, gate, direction and confirmation are ignored: those of the
+//! A file names its maker, time, ticket, reason, acknowledgement and what is disregarded. Its writes, diffs, warnings, gate, direction and confirmation are ignored: those of the
 //! new plan count.
 
 use super::execute::{policy_of, stop_for};
@@ -31,8 +31,12 @@ impl Operator {
         // Before anything is read for it.
         self.allowed(file)?;
         let (asked, left_out) = self.still_there(file).await?;
-        let request =
-            Request { ticket: file.ticket.clone(), reason: file.reason.clone(), acknowledge: None, given: file.gates().cloned().collect() };
+        let request = Request {
+            ticket: file.ticket.clone(),
+            reason: file.reason.clone(),
+            given: file.gates().cloned().collect(),
+            ..Request::default()
+        };
         // Annotations say who made the plan, as they do where it is carried out at once.
         let maker = Self { by: file.made_by.clone(), ..self.clone() };
         let plans = match asked.operation {

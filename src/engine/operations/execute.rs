@@ -19,6 +19,7 @@ use crate::kinds::KindId;
 use crate::kinds::hold::HOLD;
 use crate::kinds::set_mode::written_mode;
 use crate::ops::acknowledged::Acknowledged;
+use crate::ops::gate::disregard;
 use crate::ops::plan::{Basis, Direction, Expect, ObjectRef, Operation, Plan, Step, Verb, pin_again, to_file};
 use crate::ops::road::step_for;
 use crate::settings::StepMode;
@@ -135,8 +136,10 @@ impl Operator {
             if plan.operation == Operation::Undo && !self.strengthens(step).await? {
                 continue;
             }
-            let gate = self.gate(&policy, Some(&stop_for(&step.environment, mode)), Timestamp::now()).await?;
-            passed.push(self.pass_with(&gate, plan.gate_of(step).and_then(Acknowledged::read).as_ref())?);
+            let before = plan.gate_of(step);
+            let left_out = self.may_disregard(before.map(disregard::read).unwrap_or_default())?;
+            let gate = self.gate(&policy, Some(&stop_for(&step.environment, mode)), &left_out, Timestamp::now()).await?;
+            passed.push(self.pass_with(&gate, before.and_then(Acknowledged::read).as_ref())?);
         }
         Ok(match passed.len() {
             0 => plan.gate.clone(),
@@ -368,7 +371,14 @@ fn why(plan: &Plan, step: &Step) -> Option<String> {
         let annotation = step.after.as_ref()?.get("metadata")?.get("annotations")?.get(HOLD)?.as_str()?;
         (plan.operation == Operation::Hold && !annotation.is_empty()).then(|| annotation.to_owned())
     };
-    plan.reason.clone().or_else(held)
+    let said = plan.reason.clone().or_else(held);
+    let left_out: Vec<String> =
+        plan.gate_of(step).map(disregard::read).unwrap_or_default().iter().map(|one| one.object.to_string()).collect();
+    if left_out.is_empty() {
+        return said;
+    }
+    let left_out = format!("disregarded {}", left_out.join(", "));
+    Some(said.map_or_else(|| left_out.clone(), |said| format!("{said}; {left_out}")))
 }
 
 fn revision_of(step: &Step) -> Option<crate::domain::Revision> {

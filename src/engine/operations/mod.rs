@@ -41,11 +41,11 @@ pub use undoing::Undone;
 use super::gates::{Gathered, gather};
 use super::{EngineHandle, Failure, HistoryReader};
 use crate::cluster::Timing;
-use crate::domain::{Condition, Gate, Hold, Mode, PolicyId, Verdict};
+use crate::domain::{Condition, Disregard, EvidenceRef, Gate, Hold, Mode, PolicyId, Verdict, clean};
 use crate::kinds::hold::read_hold;
 use crate::kinds::{Kind, KindId};
 use crate::ops::acknowledged::Acknowledged;
-use crate::ops::gate::Relied;
+use crate::ops::gate::{Relied, disregard};
 use crate::ops::plan::{Plan, join};
 use crate::ops::road::Road;
 use crate::ops::{Facts, Place, Refusal, demote, hold, promote, rollback, unblock};
@@ -78,7 +78,9 @@ pub struct Request {
     pub reason: Option<String>,
     /// Why an unknown gate may be passed.
     pub acknowledge: Option<String>,
-    /// Gates of a plan that was made before, with what was acknowledged then: it holds for what it was given for.
+    /// Reports and events whose claims are to be left out of a gate, as far as nothing verifies them; for the reason above.
+    pub disregard: Vec<EvidenceRef>,
+    /// Gates of a plan that was made before, with what was acknowledged and disregarded then: it holds for what it was given for.
     pub given: Vec<Value>,
 }
 
@@ -166,7 +168,7 @@ impl Operator {
     pub async fn promote(&self, policy: &PolicyId, to: Option<&str>, request: &Request) -> Result<Plan, Declined> {
         let now = Timestamp::now();
         let gathered = self.gathered(policy, now).await;
-        let gate = self.judged(&gathered, policy, to, now)?;
+        let gate = self.judged(&gathered, policy, to, now, &self.disregards(policy, request)?)?;
         let evidence = self.pass(&gate, request)?;
         let mode = if gate.to.mode == Mode::Enforce { StepMode::Enforce } else { StepMode::Audit };
         let kind = kind_of(policy)?;
@@ -264,9 +266,37 @@ impl Operator {
         Ok(read_hold(&self.existing(policy, environment).await?))
     }
 
-    /// The policy's gate now.
-    pub async fn gate(&self, policy: &PolicyId, to: Option<&str>, now: Timestamp) -> Result<Gate, Declined> {
-        self.judged(&self.gathered(policy, now).await, policy, to, now)
+    /// The policy's gate now, without the claims that are to be disregarded.
+    async fn gate(&self, policy: &PolicyId, to: Option<&str>, asked: &[Disregard], now: Timestamp) -> Result<Gate, Declined> {
+        self.judged(&self.gathered(policy, now).await, policy, to, now, asked)
+    }
+
+    /// The claims that a request wants left out of a policy's gate, now or by the plan that it repeats.
+    ///
+    /// # Errors
+    /// There is no reason for it, or the configuration forbids it.
+    fn disregards(&self, policy: &PolicyId, request: &Request) -> Result<Vec<Disregard>, Declined> {
+        let policy = serde_json::to_value(policy).ok();
+        let given = request.given.iter().find(|given| given.get("policy") == policy.as_ref()).map(disregard::read).unwrap_or_default();
+        let reason = request.reason.as_deref().map(str::trim).unwrap_or_default();
+        if !request.disregard.is_empty() && reason.is_empty() {
+            return Err(Declined::Usage("a claim is disregarded for a reason: --reason".to_owned()));
+        }
+        let now =
+            |object: &EvidenceRef| Disregard { object: object.clone(), content: None, by: self.by.clone(), reason: reason.to_owned() };
+        let all: Vec<Disregard> = request.disregard.iter().map(now).chain(given).collect();
+        self.may_disregard(all)
+    }
+
+    /// These, where the configuration lets operators decide what is not known.
+    fn may_disregard(&self, all: Vec<Disregard>) -> Result<Vec<Disregard>, Declined> {
+        match all.first() {
+            Some(one) if !self.acknowledge => {
+                let object = clean(&one.object.to_string()).into_owned();
+                Err(Declined::Usage(format!("{object} cannot be disregarded: the configuration forbids it (acknowledge_unknown = false)")))
+            }
+            _ => Ok(all),
+        }
     }
 
     /// What is committed and not applied yet, of every policy in the repositories; without progress messages.
@@ -285,8 +315,15 @@ impl Operator {
         }
     }
 
-    fn judged(&self, gathered: &Gathered, policy: &PolicyId, to: Option<&str>, now: Timestamp) -> Result<Gate, Declined> {
-        gathered.gate(&self.road, policy, to, now).map_err(|why| Declined::Usage(format!("{policy}: {why}")))
+    fn judged(
+        &self,
+        gathered: &Gathered,
+        policy: &PolicyId,
+        to: Option<&str>,
+        now: Timestamp,
+        asked: &[Disregard],
+    ) -> Result<Gate, Declined> {
+        gathered.gate_without(&self.road, policy, to, now, asked).map_err(|why| Declined::Usage(format!("{policy}: {why}")))
     }
 
     /// What is kept of an open gate. One that is unknown may be passed with a reason, where the configuration allows that; a closed one never.

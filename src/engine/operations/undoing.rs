@@ -141,6 +141,10 @@ impl Operator {
 
     /// The gates before what the policies come back to, where they come back to refusing more.
     async fn gates_back(&self, done: &Plan, live: &[Option<&Value>], kyverno: &Kyverno, request: &Request) -> Result<Value, Declined> {
+        if done.steps.len() > 1 && !request.disregard.is_empty() {
+            let why = format!("Plan {} is about several policies, and --disregard is about the gate of one.", done.id);
+            return Err(Declined::Usage(why));
+        }
         let mut passed = Vec::new();
         for (step, live) in done.steps.iter().zip(live) {
             if !more_after(step, *live, step.before.as_ref(), kyverno) {
@@ -152,7 +156,8 @@ impl Operator {
                 return Err(refused("revision", why));
             }
             let mode = written_mode(kind, step.before.as_ref().unwrap_or(&Value::Null), kyverno).unwrap_or(Mode::Unknown);
-            let gate = self.gate(&policy, Some(&stop_for(&step.environment, mode)), Timestamp::now()).await?;
+            let left_out = self.disregards(&policy, request)?;
+            let gate = self.gate(&policy, Some(&stop_for(&step.environment, mode)), &left_out, Timestamp::now()).await?;
             passed.push(self.pass(&gate, request)?);
         }
         Ok(if passed.len() == 1 { passed.remove(0) } else { Value::from(passed) })

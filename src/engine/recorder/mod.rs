@@ -270,7 +270,8 @@ fn whole(at: Timestamp) -> Timestamp {
 /// An event without an identity cannot be told from itself later, so it is left out.
 fn refusal(row: &BlockedRow, now: Timestamp) -> Option<Refusal> {
     let identity = (!row.event.is_empty()).then(|| row.event.to_string())?;
-    Some(Refusal { identity, policy: row.key.clone(), at: row.at.unwrap_or(now), count: row.count })
+    let claim = (!row.source.verified).then(|| Arc::clone(&row.source));
+    Some(Refusal { identity, policy: row.key.clone(), at: row.at.unwrap_or(now), count: row.count, claim })
 }
 
 fn exception_state(exception: &crate::domain::Exception) -> ExceptionState {

@@ -71,7 +71,7 @@ fn second(second: i64) -> Timestamp {
 type Reader = fn(&Row<'_>) -> rusqlite::Result<Value>;
 
 /// The first column of every row is the number of what it is about.
-const RECORDS: [(&str, About, Reader); 9] = [
+const RECORDS: [(&str, About, Reader); 10] = [
     ("SELECT environment, family, start, until, recorder FROM coverage ORDER BY environment, start", About::Environment, |row| {
         let (family, recorder): (String, String) = (row.get(1)?, row.get(4)?);
         Ok(json!({"record": "coverage", "family": family, "from": time(row.get(2)?), "to": time(row.get(3)?), "recorder": recorder}))
@@ -98,6 +98,14 @@ const RECORDS: [(&str, About, Reader); 9] = [
     ("SELECT policy, at, count FROM blocked ORDER BY policy, at", About::Policy, |row| {
         let count: i64 = row.get(2)?;
         Ok(json!({"record": "blocked", "at": second(row.get(1)?), "count": count}))
+    }),
+    ("SELECT policy, at, count, event, component, writer, content FROM claims ORDER BY policy, at, identity", About::Policy, |row| {
+        let (count, event, component): (i64, String, String) = (row.get(2)?, row.get(3)?, row.get(4)?);
+        let (writer, content): (Option<String>, String) = (row.get(5)?, row.get(6)?);
+        Ok(
+            json!({"record": "claimed", "at": second(row.get(1)?), "count": count, "event": event, "component": component, "fieldManagers": writer,
+            "content": content}),
+        )
     }),
     ("SELECT policy, source, start, until, count, whole FROM fills ORDER BY policy, start", About::Policy, |row| {
         let (told_by, fill): (String, _) = (row.get(1)?, fills::fill(row, 2)?);

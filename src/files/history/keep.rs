@@ -142,6 +142,7 @@ pub(super) fn forget(db: &Transaction<'_>, cutoff: Timestamp, events: Timestamp)
     )?;
     // Events tell of the hour before they are watched.
     rows += db.execute("DELETE FROM blocked WHERE at < ?1", [second.saturating_sub(EVENTS_KEPT.as_secs())])?;
+    rows += db.execute("DELETE FROM claims WHERE at < ?1", [second.saturating_sub(EVENTS_KEPT.as_secs())])?;
     rows += db.execute("DELETE FROM fills WHERE until < ?1", [milli])?;
     rows += db.execute("DELETE FROM refusals WHERE at < ?1", [events.as_second()])?;
     rows += db.execute("DELETE FROM coverage WHERE until < ?1", [milli])?;

@@ -2,11 +2,11 @@
 
 use super::{History, HistoryError, fills, millis, time, unsigned};
 use crate::domain::history::{
-    Change, ChangeSource, EVENTS_KEPT, EnvironmentKey, ExceptionChange, ExceptionState, Interval, Line, Made, Mark, Operation, PolicyState,
-    Records, RevisionText, Road, Sample, Series, Standing, Timeline, Watched, beyond, blocked_series, cover, exception_marks, mode_marks,
-    operation_mark, running, spans, standing, told_afterwards, told_once, violation_marks, violation_series,
+    Change, ChangeSource, Claimed, EVENTS_KEPT, EnvironmentKey, ExceptionChange, ExceptionState, Interval, Line, Made, Mark, Operation,
+    PolicyState, Records, RevisionText, Road, Sample, Series, Standing, Timeline, Watched, beyond, blocked_series, cover, exception_marks,
+    mode_marks, operation_mark, running, spans, standing, told_afterwards, told_once, violation_marks, violation_series,
 };
-use crate::domain::{Mode, PolicyId, PolicyKey, Revision, Tally};
+use crate::domain::{EventSource, Mode, PolicyId, PolicyKey, Revision, Tally};
 use flate2::read::ZlibDecoder;
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
@@ -68,6 +68,7 @@ impl History {
             let records = Records {
                 samples: samples(db, number, since)?,
                 blocked: blocked(db, number, since)?,
+                claims: claims(db, number, since)?,
                 policies: [
                     last_watched_before(db, environment, from)?.into_iter().filter(|last| last.to > floor).collect(),
                     coverage(Watched::Policies)?,
@@ -246,9 +247,32 @@ fn samples(db: &Connection, policy: i64, window: Interval) -> rusqlite::Result<V
 
 fn blocked(db: &Connection, policy: i64, window: Interval) -> rusqlite::Result<Vec<(Timestamp, u64)>> {
     let count = |row: &Row<'_>| Ok((Timestamp::from_second(row.get(0)?).unwrap_or(Timestamp::MAX), unsigned(row.get(1)?)));
-    db.prepare_cached("SELECT at, count FROM blocked WHERE policy = ?1 AND at BETWEEN ?2 AND ?3 ORDER BY at")?
-        .query_map(params![policy, window.from.as_second(), window.to.as_second()], count)?
-        .collect()
+    db.prepare_cached(
+        "SELECT at, sum(count) FROM (SELECT at, count FROM blocked WHERE policy = ?1 UNION ALL SELECT at, count FROM claims WHERE policy = ?1)
+         WHERE at BETWEEN ?2 AND ?3 GROUP BY at ORDER BY at",
+    )?
+    .query_map(params![policy, window.from.as_second(), window.to.as_second()], count)?
+    .collect()
+}
+
+/// Those of them that nothing verifies.
+fn claims(db: &Connection, policy: i64, window: Interval) -> rusqlite::Result<Vec<Claimed>> {
+    let claimed = |row: &Row<'_>| {
+        let source = EventSource {
+            object: row.get::<_, String>(3)?.parse().unwrap_or_default(),
+            component: row.get(4)?,
+            by: row.get(5)?,
+            verified: false,
+            content: row.get(6)?,
+        };
+        let at = Timestamp::from_second(row.get(1)?).unwrap_or(Timestamp::MAX);
+        Ok(Claimed { identity: row.get(0)?, at, count: unsigned(row.get(2)?), source })
+    };
+    db.prepare_cached(
+        "SELECT identity, at, count, event, component, writer, content FROM claims WHERE policy = ?1 AND at BETWEEN ?2 AND ?3 ORDER BY at, identity",
+    )?
+    .query_map(params![policy, window.from.as_second(), window.to.as_second()], claimed)?
+    .collect()
 }
 
 /// When a family was watched, as disjoint intervals that reach into the window.

@@ -64,7 +64,8 @@ impl History {
     /// The time of the oldest record.
     fn oldest(&self) -> rusqlite::Result<Option<Timestamp>> {
         let sql = "SELECT min(at) FROM (SELECT min(start) AS at FROM coverage UNION ALL SELECT min(at) FROM changes
-                   UNION ALL SELECT min(at) * 1000 FROM tallies UNION ALL SELECT min(at) * 1000 FROM blocked)";
+                   UNION ALL SELECT min(at) * 1000 FROM tallies UNION ALL SELECT min(at) * 1000 FROM blocked
+                   UNION ALL SELECT min(at) * 1000 FROM claims)";
         let oldest: Option<i64> = self.connection.query_row(sql, [], |row| row.get(0))?;
         Ok(oldest.map(super::time))
     }
@@ -87,7 +88,8 @@ pub(super) fn drop_gone(db: &Transaction<'_>) -> rusqlite::Result<u64> {
                        SELECT id, environment, max(
                            coalesce((SELECT max(at) FROM changes WHERE policy = policies.id), 0),
                            coalesce((SELECT max(at) FROM tallies WHERE policy = policies.id), 0) * 1000,
-                           coalesce((SELECT max(at) FROM blocked WHERE policy = policies.id), 0) * 1000) AS newest
+                           coalesce((SELECT max(at) FROM blocked WHERE policy = policies.id), 0) * 1000,
+                           coalesce((SELECT max(at) FROM claims WHERE policy = policies.id), 0) * 1000) AS newest
                        FROM policies WHERE NOT EXISTS (SELECT 1 FROM operations WHERE policy = policies.id)
                        AND coalesce((SELECT mode FROM changes WHERE policy = policies.id ORDER BY changes.id DESC LIMIT 1), 'absent') = 'absent'))
                WHERE place > ?1";
@@ -95,7 +97,7 @@ pub(super) fn drop_gone(db: &Transaction<'_>) -> rusqlite::Result<u64> {
         db.prepare_cached(sql)?.query_map([GONE], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
     let mut rows = 0;
     for (policy, environment) in gone {
-        for table in ["changes", "revisions", "tallies", "blocked", "fills"] {
+        for table in ["changes", "revisions", "tallies", "blocked", "claims", "fills"] {
             rows += db.prepare_cached(&format!("DELETE FROM {table} WHERE policy = ?1"))?.execute([policy])?;
         }
         rows += db.prepare_cached("DELETE FROM policies WHERE id = ?1")?.execute([policy])?;

@@ -4,12 +4,12 @@ use super::{History, HistoryError, HistoryFault, explain};
 use rusqlite::TransactionBehavior;
 
 /// The version of the tables. Raise it with a step in [`STEPS`].
-const VERSION: i64 = 5;
+const VERSION: i64 = 6;
 /// Marks the file as ours: `pdhs`.
 const APPLICATION: i64 = 0x7064_6873;
 
 /// What leads from each version to the next, the first from nothing.
-const STEPS: [&str; 5] = [TABLES, ENDS, FILLS, MADE, DROPPED];
+const STEPS: [&str; 6] = [TABLES, ENDS, FILLS, MADE, DROPPED, CLAIMS];
 
 // Times are milliseconds since 1970, of tallies and refusals (of which there are many) whole seconds; their `span` are the seconds that a
 // row sums up, 0 for one that came as it is.
@@ -70,6 +70,14 @@ const MADE: &str = "ALTER TABLE changes ADD COLUMN generation INTEGER; ALTER TAB
 const DROPPED: &str = "
 CREATE TABLE dropped(environment INTEGER PRIMARY KEY REFERENCES environments, everything INTEGER NOT NULL, gone INTEGER NOT NULL);
 ALTER TABLE policies ADD COLUMN since INTEGER NOT NULL DEFAULT 0;
+";
+
+// Refused admissions of events whose writer is not known to be Kyverno: they are in no other table. `identity` is the event's UID; `content` is the digest of
+// what it said last. Times are whole seconds.
+const CLAIMS: &str = "
+CREATE TABLE claims(
+    policy INTEGER NOT NULL REFERENCES policies, identity TEXT NOT NULL, at INTEGER NOT NULL, count INTEGER NOT NULL, event TEXT NOT NULL,
+    component TEXT NOT NULL, writer TEXT, content TEXT NOT NULL, PRIMARY KEY(policy, identity, at)) WITHOUT ROWID;
 ";
 
 /// What the first version made of an empty file.

@@ -59,7 +59,20 @@ fn watched(from: i64, to: i64) -> Note {
 }
 
 fn refused(second: i64, identity: &str, count: u64) -> Note {
-    note(second, News::Refusals(vec![Refusal { identity: identity.into(), policy: key("p"), at: at(second), count }]))
+    note(second, News::Refusals(vec![Refusal { identity: identity.into(), policy: key("p"), at: at(second), count, claim: None }]))
+}
+
+/// The same of an event that nothing verifies.
+fn claimed(second: i64, identity: &str, count: u64, content: &str) -> Note {
+    let source = crate::domain::EventSource {
+        object: format!("event/default/{identity}").parse().unwrap(),
+        component: "kyverno-admission".into(),
+        by: Some("curl".into()),
+        verified: false,
+        content: content.into(),
+    };
+    let claim = Some(std::sync::Arc::new(source));
+    note(second, News::Refusals(vec![Refusal { identity: identity.into(), policy: key("p"), at: at(second), count, claim }]))
 }
 
 struct File {
@@ -121,6 +134,30 @@ fn changes(history: &History) -> Vec<String> {
         })
         .unwrap();
     out
+}
+
+#[test]
+fn claims_are_on_record_beside_what_is_verified() {
+    let file = File::new();
+    let mut history = file.open();
+    let notes = [
+        is(10, Mode::Enforce, "r1"),
+        watched(0, 100),
+        refused(20, "real", 3),
+        claimed(20, "forged", 2, "a"),
+        claimed(30, "forged", 5, "b"),
+        claimed(31, "forged", 5, "c"),
+        claimed(5, "early", 9, "d"),
+    ];
+    history.take("a", &notes).unwrap();
+    drop(history);
+    let standing = file.open().standing(&dev(), &key("p"), None, at(100)).unwrap().unwrap();
+    assert_eq!(standing.blocked, 8, "all of it counts");
+    let claims: Vec<_> = standing.claims.iter().map(|one| (one.at.as_second() - START, one.count, one.source.content.as_str())).collect();
+    assert_eq!(claims, [(20, 2, "c"), (30, 3, "c")], "with what the event says now");
+    assert_eq!(standing.claims[0].source.object.to_string(), "event/default/forged");
+    let left = standing.without(|claim| claim.identity == "forged");
+    assert_eq!((left.blocked, left.claims.len()), (3, 0), "what is real in the same second stays");
 }
 
 #[test]

@@ -230,21 +230,54 @@ impl Writer<'_> {
             .query_row(params![environment, refusal.identity], |row| row.get(0))
             .optional()?;
         let more = refusal.count.saturating_sub(unsigned(known.unwrap_or_default()));
-        if more == 0 {
+        if more == 0 && (known.is_none() || refusal.claim.is_none()) {
             return Ok(());
         }
         let policy = self.policy(environment, &refusal.policy)?;
+        if more == 0 {
+            return self.claim_says(policy, refusal);
+        }
         self.db
             .prepare_cached(
                 "INSERT INTO refusals(environment, identity, at, count) VALUES(?1, ?2, ?3, ?4)
                  ON CONFLICT DO UPDATE SET at = excluded.at, count = excluded.count",
             )?
             .execute(params![environment, refusal.identity, refusal.at.as_second(), signed(refusal.count)])?;
+        if let Some(source) = &refusal.claim {
+            self.db
+                .prepare_cached(
+                    "INSERT INTO claims(policy, identity, at, count, event, component, writer, content) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+                     ON CONFLICT DO UPDATE SET count = count + excluded.count",
+                )?
+                .execute(params![
+                    policy,
+                    refusal.identity,
+                    refusal.at.as_second(),
+                    signed(more),
+                    source.object.to_string(),
+                    source.component,
+                    source.by,
+                    source.content
+                ])?;
+            return self.claim_says(policy, refusal);
+        }
         self.db
             .prepare_cached(
                 "INSERT INTO blocked(policy, at, count) VALUES(?1, ?2, ?3) ON CONFLICT DO UPDATE SET count = count + excluded.count",
             )?
             .execute(params![policy, refusal.at.as_second(), signed(more)])?;
+        Ok(())
+    }
+
+    /// Notes what an event says now, and who wrote it, with all that it claimed before.
+    fn claim_says(&self, policy: i64, refusal: &Refusal) -> rusqlite::Result<()> {
+        let Some(source) = &refusal.claim else { return Ok(()) };
+        self.db
+            .prepare_cached(
+                "UPDATE claims SET component = ?3, writer = ?4, content = ?5
+                 WHERE policy = ?1 AND identity = ?2 AND (component, writer, content) IS NOT (?3, ?4, ?5)",
+            )?
+            .execute(params![policy, refusal.identity, source.component, source.by, source.content])?;
         Ok(())
     }
 

@@ -38,6 +38,7 @@ fn row() -> FindingRow {
         idle: None,
         properties: Arc::new([]),
         resources: 1,
+        report: None,
     }
 }
 

@@ -20,6 +20,7 @@ struct Shared {
     texts: HashMap<StrId, Arc<str>>,
     resources: HashMap<ResourceId, Arc<ResourceRef>>,
     properties: HashMap<u32, Properties>,
+    reports: HashMap<u32, Arc<ReportRef>>,
 }
 
 /// When results were evaluated.
@@ -215,8 +216,17 @@ impl Ledger {
 
     /// The report that holds a row about a resource.
     fn report_of(&self, id: ResourceId, is_it: impl Fn(&Row) -> bool) -> Option<ReportRef> {
+        self.report(self.number_of_report(id, is_it)?)
+    }
+
+    fn number_of_report(&self, id: ResourceId, is_it: impl Fn(&Row) -> bool) -> Option<u32> {
         let holds = |report: &&u32| self.reports.rows_about(id, std::slice::from_ref(*report)).any(&is_it);
-        let (kind, namespace, name) = self.reports.names(*self.resources.reports(id).iter().find(holds)?)?;
+        self.resources.reports(id).iter().find(holds).copied()
+    }
+
+    /// The report of a number.
+    pub(super) fn report(&self, number: u32) -> Option<ReportRef> {
+        let (kind, namespace, name) = self.reports.names(number)?;
         let kind = REGISTRY.get(usize::from(kind))?.kind;
         Some(ReportRef { kind, namespace: self.text(namespace).to_owned(), name: name.to_text(&self.strings) })
     }
@@ -286,7 +296,9 @@ impl Ledger {
             }
             let Some((key, rule, own)) = self.checks.names(row.check) else { continue };
             let owner = (top != id).then(|| self.resource(top, shared));
-            rows.push(self.row(row, key.clone(), (rule, own), self.resource(id, shared), owner, 1, shared));
+            let report = if query.with_report { self.holding(row, shared) } else { None };
+            let row = self.row(row, key.clone(), (rule, own), self.resource(id, shared), owner, 1, shared);
+            rows.push(FindingRow { report, ..row });
         }
     }
 
@@ -332,8 +344,20 @@ impl Ledger {
             let Some((key, _, own)) = self.checks.names(group.worst.check) else { continue };
             let idle = group.set.filter(|_| group.passes_itself && !group.elsewhere).map(|set| self.resource(set, shared));
             let row = self.row(group.worst, key.clone(), (own, own), self.resource(root, shared), None, group.resources, shared);
-            rows.push(FindingRow { idle, ..row });
+            let report = if query.with_report { self.holding(group.worst, shared) } else { None };
+            rows.push(FindingRow { idle, report, ..row });
         }
+    }
+
+    /// The report that holds a row.
+    fn holding(&self, row: &Row, shared: &mut Shared) -> Option<Arc<ReportRef>> {
+        let number = self.number_of_report(row.resource, |other| std::ptr::eq(other, row))?;
+        if let Some(known) = shared.reports.get(&number) {
+            return Some(Arc::clone(known));
+        }
+        let report = Arc::new(self.report(number)?);
+        shared.reports.insert(number, Arc::clone(&report));
+        Some(report)
     }
 
     /// Whether a resource is in the namespace that is asked about, or is that namespace.
@@ -380,6 +404,7 @@ impl Ledger {
             idle: None,
             properties: self.properties(row.detail, shared),
             resources,
+            report: None,
         }
     }
 

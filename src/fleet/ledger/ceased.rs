@@ -48,7 +48,7 @@ impl Ledger {
     pub(super) fn find_ceased(&mut self) {
         for dropped in std::mem::take(&mut self.dropped_faults) {
             let Dropped { check, resource, report } = dropped;
-            if self.checks.is_stale(check) || !self.checks.is_bounded(check) || self.says(check, resource) {
+            if self.checks.is_stale(check) || !self.checks.is_bounded(check) || self.still_says(check, resource) {
                 continue;
             }
             let Some((policy, _, rule)) = self.checks.names(check) else { continue };
@@ -75,7 +75,7 @@ impl Ledger {
         })
     }
 
-    fn says(&self, check: u32, resource: ResourceId) -> bool {
+    fn still_says(&self, check: u32, resource: ResourceId) -> bool {
         let means = self.checks.meaning(check);
         let mut rows = self.reports.rows_about(resource, self.resources.reports(resource));
         rows.any(|row| !self.checks.is_foreign(row) && self.checks.meaning(row.check) == means)

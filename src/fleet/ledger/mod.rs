@@ -18,6 +18,7 @@
 mod ask;
 mod ceased;
 mod checks;
+mod claims;
 mod existing;
 mod owners;
 mod resources;

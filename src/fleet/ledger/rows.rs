@@ -232,6 +232,11 @@ impl Reports {
         self.slots.iter().flat_map(|slot| slot.entry.rows.iter())
     }
 
+    /// Every row there is, with the number of its report.
+    pub(super) fn numbered_rows(&self) -> impl Iterator<Item = (u32, &Row)> {
+        self.slots.iter().enumerate().flat_map(|(id, slot)| slot.entry.rows.iter().map(move |row| (id as u32, row)))
+    }
+
     /// Every row there is, to be numbered anew; what rows are sorted by must keep its order.
     pub(super) fn rows_mut(&mut self) -> impl Iterator<Item = &mut Row> {
         self.slots.iter_mut().flat_map(|slot| slot.entry.rows.iter_mut())

@@ -3,7 +3,7 @@
 use super::events::MOST;
 use super::{EnvironmentState, Judged, KeptPolicy, index};
 use crate::domain::history::Made;
-use crate::domain::{Force, Gap, InForce, Link, Mode, Policy, PolicyId, PolicyKey, Rule, Sync, Tally};
+use crate::domain::{Claim, Force, Gap, InForce, Link, Mode, Policy, PolicyId, PolicyKey, Rule, Sync, Tally};
 use crate::fleet::ledger::{PolicySum, seconds};
 use crate::fleet::query::{
     BlockedRow, ExceptionRow, ExceptionUses, FindingQuery, FindingRow, OldestResult, PolicyRow, RuleRow, UnseenException,
@@ -311,6 +311,7 @@ impl EnvironmentState {
                 at: event.at,
                 count: event.count,
                 message: Arc::from(event.message.as_str()),
+                source: Arc::new(event.source.clone()),
             })
             .collect();
         rows.sort_by(|a, b| b.at.cmp(&a.at).then_with(|| a.resource.cmp(&b.resource)));
@@ -369,6 +370,12 @@ impl EnvironmentState {
     /// The oldest result of each policy, of all or of one.
     pub fn oldest_results(&self, policy: Option<&PolicyKey>) -> Vec<OldestResult> {
         self.ledger.oldest(policy)
+    }
+
+    /// What reports say about policies, about all or about one, that nothing verifies. Costs nothing where there is none.
+    pub fn claims(&self, policy: Option<&PolicyKey>) -> BTreeMap<PolicyKey, Vec<Claim>> {
+        let some = self.ledger.sums().iter().any(|sum| sum.foreign > 0 && policy.is_none_or(|key| *key == sum.key));
+        if some { self.ledger.claims(policy) } else { BTreeMap::new() }
     }
 
     /// All exceptions, without a look at the results.

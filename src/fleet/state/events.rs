@@ -177,6 +177,7 @@ mod tests {
             count: 1,
             message: message.to_owned(),
             doubtful: false,
+            source: crate::domain::EventSource::default(),
         }
     }
 

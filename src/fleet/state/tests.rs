@@ -534,6 +534,53 @@ fn webhooks_that_are_not_read_say_why() {
 }
 
 #[test]
+fn the_worst_and_oldest_reports_are_named_first() {
+    let report = |name: &str, word: &str, seconds: Option<i64>| {
+        let mut result = json!({"source": "kyverno", "policy": "p", "rule": "r", "result": word});
+        if let Some(seconds) = seconds {
+            result["timestamp"] = json!({"seconds": seconds, "nanos": 0});
+        }
+        let report = json!({"metadata": {"name": name, "namespace": "a"},
+            "scope": {"apiVersion": "v1", "kind": "Pod", "name": name, "namespace": "a", "uid": name}, "results": [result]});
+        ("PolicyReport", report)
+    };
+    let mut objects = vec![("ClusterPolicy", policy("p", "Audit"))];
+    objects.extend([report("new", "fail", Some(900)), report("old", "fail", Some(100)), report("timeless", "fail", None)]);
+    objects.extend([report("worst", "error", Some(999)), report("fine", "pass", Some(1))]);
+    objects.extend((0..4).map(|n| report(&format!("more-{n}"), "fail", Some(500 + n))));
+    let state = world(&objects);
+    let found = state.would_block(None).remove(0).1;
+    let names: Vec<&str> = found.reports.iter().map(|holding| holding.report.name.as_str()).collect();
+    assert_eq!((names, found.more_reports), (vec!["worst", "timeless", "old", "more-0", "more-1"], 3));
+}
+
+#[test]
+fn claims_of_other_namespaces_reports_are_listed_by_report() {
+    let claim = |name: &str, about: &[(&str, &str)]| {
+        let results: Vec<_> = about
+            .iter()
+            .map(|(namespace, result)| {
+                json!({"source": "kyverno", "policy": "p", "rule": "r", "result": result,
+                    "resources": [{"apiVersion": "v1", "kind": "Pod", "name": "web", "namespace": namespace, "uid": format!("{namespace}-web")}]})
+            })
+            .collect();
+        ("PolicyReport", json!({"metadata": {"name": name, "namespace": "evil"}, "results": results}))
+    };
+    let claims = |reports: Vec<(&str, serde_json::Value)>| {
+        let objects = [vec![("ClusterPolicy", policy("p", "Audit"))], reports].concat();
+        let found = world(&objects).claims(None);
+        found.into_values().flatten().map(|claim| (claim.object.to_string(), claim.count, claim.content)).collect::<Vec<_>>()
+    };
+    assert_eq!(claims(vec![claim("own", &[("evil", "fail")])]), []);
+    let two = claims(vec![claim("one", &[("b", "pass")]), claim("two", &[("b", "pass"), ("c", "fail"), ("evil", "pass")])]);
+    let named: Vec<_> = two.iter().map(|(object, count, _)| (object.as_str(), *count)).collect();
+    assert_eq!(named, [("policyreport/evil/two", 2), ("policyreport/evil/one", 1)]);
+    let again = claims(vec![claim("two", &[("evil", "fail"), ("c", "fail"), ("b", "pass")])]);
+    assert_eq!(again[0].2, two[0].2, "in another order, with another result of its own");
+    assert_ne!(claims(vec![claim("two", &[("b", "fail"), ("c", "fail")])])[0].2, two[0].2);
+}
+
+#[test]
 fn only_what_is_evaluated_where_a_policy_blocks_counts() {
     type Rows<'a> = &'a [(&'a str, &'a str)];
     let in_namespace = |place: usize, (namespace, word): &(&str, &str)| {
@@ -560,6 +607,9 @@ fn only_what_is_evaluated_where_a_policy_blocks_counts() {
         let state = world(&objects);
         let expected = WouldBlock { counted, left_alone, audited, scans: true, ..WouldBlock::default() };
         let found: Vec<_> = state.would_block(None).into_iter().map(|(_, found)| found).collect();
+        let held: u64 = found.iter().flat_map(|found| &found.reports).map(|holding| holding.count).sum();
+        assert_eq!(held, counted, "{rows:?}: reports hold what is counted");
+        let found: Vec<_> = found.into_iter().map(|found| WouldBlock { reports: Vec::new(), ..found }).collect();
         assert_eq!(found, [expected], "{rows:?}");
     }
 }

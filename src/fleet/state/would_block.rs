@@ -2,9 +2,11 @@
 
 use super::EnvironmentState;
 use crate::domain::{Action, FindingResult, Mode, Policy, PolicyKey, Readiness, ResourceRef, Tally};
-use crate::fleet::query::{FindingQuery, FindingRow, WouldBlock};
+use crate::fleet::query::{FindingQuery, FindingRow, HoldingReport, ReportRef, WouldBlock};
 use crate::kinds::mode::{mode_in, policy_mode, rule_mode};
+use std::cmp::Reverse;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// What Kyverno says of a violation that existed before the policy (Kyverno 1.13 and later, `pkg/engine/handlers/validation/validate_resource.go`).
 const TOLERATED: &str = "pre-existing violations are allowed";
@@ -12,6 +14,8 @@ const TOLERATED: &str = "pre-existing violations are allowed";
 const MOST_ROWS: [u64; 2] = [20_000, 500_000];
 /// Finding skipped results takes a walk over all; in bigger environments only where one policy is asked about.
 const MOST_RESULTS: u64 = 50_000;
+/// So many reports are named for a policy.
+const MOST_REPORTS: usize = 5;
 
 impl EnvironmentState {
     /// What policies would block, of one or of all; a policy with too many results to look at each is left out.
@@ -54,28 +58,43 @@ impl EnvironmentState {
 
     /// What the rows with these results add to what was found.
     fn judged(&self, enforcing: &Policy, key: &PolicyKey, results: Vec<FindingResult>, mut found: WouldBlock) -> WouldBlock {
-        for row in self.violating(key, results) {
+        let mut reports: HashMap<Arc<ReportRef>, HoldingReport> = HashMap::new();
+        for row in self.violating(key, results, true) {
             if self.place(enforcing, &row.rule, &row.resource).is_none() {
                 found.counted += 1;
                 found.tolerated += u64::from(row.result == FindingResult::Skip);
                 found.by_old_sets += u64::from(row.idle.is_some());
+                let holds = row.report.as_ref().map(|report| {
+                    let first =
+                        || HoldingReport { report: ReportRef::clone(report), count: 0, worst: row.result, oldest: row.evaluated_at };
+                    reports.entry(Arc::clone(report)).or_insert_with(first)
+                });
+                if let Some(holds) = holds {
+                    holds.count += 1;
+                    holds.worst = holds.worst.max(row.result);
+                    holds.oldest = holds.oldest.min(row.evaluated_at);
+                }
             }
         }
-        found
+        let mut reports: Vec<HoldingReport> = reports.into_values().collect();
+        reports.sort_by(|a, b| (Reverse(a.worst), a.oldest, &a.report).cmp(&(Reverse(b.worst), b.oldest, &b.report)));
+        found.more_reports = reports.len().saturating_sub(MOST_REPORTS) as u64;
+        reports.truncate(MOST_REPORTS);
+        WouldBlock { reports, ..found }
     }
 
     /// The violations of a policy by workload, whatever word the report has for them.
     pub fn violations(&self, policy: &PolicyKey) -> Vec<FindingRow> {
         let Some(kept) = self.policies.values().find(|kept| kept.key == *policy) else { return Vec::new() };
         let owners = self.ledger.sums().into_iter().find(|sum| sum.key == *policy).map(|sum| sum.owners);
-        self.violating(policy, self.violating_results(&kept.policy, owners.unwrap_or_default()))
+        self.violating(policy, self.violating_results(&kept.policy, owners.unwrap_or_default()), false)
     }
 
-    fn violating(&self, policy: &PolicyKey, results: Vec<FindingResult>) -> Vec<FindingRow> {
+    fn violating(&self, policy: &PolicyKey, results: Vec<FindingResult>, with_report: bool) -> Vec<FindingRow> {
         if results.is_empty() {
             return Vec::new();
         }
-        let query = FindingQuery { policy: Some(policy.clone()), results, by_owner: true, ..FindingQuery::default() };
+        let query = FindingQuery { policy: Some(policy.clone()), results, by_owner: true, with_report, ..FindingQuery::default() };
         let violates = |row: &FindingRow| row.result != FindingResult::Skip || row.message.contains(TOLERATED);
         self.ledger.findings(&query).into_iter().filter(violates).collect()
     }

@@ -47,6 +47,10 @@ fn evidence(gate: &Value) -> Option<String> {
     if let Some(reason) = word(gate, "acknowledged") {
         let _ = writeln!(out, "Unknown, and acknowledged: {reason}");
     }
+    for one in gate.get("disregarded").and_then(Value::as_array).into_iter().flatten() {
+        let text = |key: &str| word(one, key).unwrap_or_default();
+        let _ = writeln!(out, "Disregarded: {} (by {}: {})", text("ref"), text("by"), text("reason"));
+    }
     Some(out)
 }
 

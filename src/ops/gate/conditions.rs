@@ -1,10 +1,11 @@
 //! The conditions that have to do with what the policy did in the environment it would leave.
 
-use super::{AT_ONCE, Asked, Metrics, Observed, Relied, Start, evaluated, met, unknown, unmet};
+use super::disregard::{in_words, proof};
+use super::{AT_ONCE, Asked, Block, Metrics, Observed, Relied, Start, evaluated, met, unknown, unmet};
 use crate::domain::history::EVENTS_KEPT;
 use crate::domain::time::brief;
-use crate::domain::{Amount, Condition, ConditionName, Force, Proof, clean};
-use crate::fleet::query::{UnseenException, WouldBlock};
+use crate::domain::{Amount, Claim, Condition, ConditionName, Force, Proof, Unverified, clean};
+use crate::fleet::query::{HoldingReport, UnseenException, WouldBlock};
 use crate::fleet::view::{EnvironmentView, PolicyCell};
 use crate::ops::position::Travel;
 use crate::settings;
@@ -31,11 +32,15 @@ fn filled(gaps: &[(Timestamp, Timestamp)]) -> String {
     }
 }
 
-/// Whether all results about a policy are in reports that can speak for what they name. Nothing shows who is right where they are not: such a claim neither
-/// meets the condition nor fails it.
-fn own_only(cell: &PolicyCell) -> Result<(), String> {
+/// So many objects that nothing verifies are named, and so many others.
+const NAMED: usize = 100;
+const OTHERS_NAMED: usize = 5;
+
+/// Whether all results about a policy but those left out are in reports that can speak for what they name. Nothing shows who is right where they are not: such
+/// a claim neither meets the condition nor fails it.
+fn own_only(cell: &PolicyCell, foreign: u64) -> Result<(), String> {
     let shown = format!("`policydeck findings {} --filter foreign=yes`", cell.key.id.name);
-    match cell.foreign {
+    match foreign {
         0 => Ok(()),
         1 => Err(format!("a result about it is in a report of another namespace, which cannot speak for it: {shown}")),
         count => Err(format!("{count} results about it are in reports of other namespaces, which cannot speak for them: {shown}")),
@@ -64,6 +69,27 @@ fn beside(judged: &WouldBlock) -> String {
     ];
     let said: Vec<String> = all.into_iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("; {count} {what}")).collect();
     said.concat()
+}
+
+/// A report with results that count as violations.
+fn holding(holding: &HoldingReport) -> Proof {
+    let object = Some(holding.report.to_string());
+    Proof { source: "report", at: holding.oldest, object, count: Some(holding.count), ..Proof::default() }
+}
+
+/// An event of Kyverno's.
+fn of_event(block: &Block) -> Proof {
+    let source = &block.source;
+    Proof {
+        source: "event",
+        by: source.by.as_deref().map(|by| clean(by).into_owned()),
+        at: block.at,
+        object: Some(source.object.for_kubectl()),
+        component: Some(clean(&source.component).into_owned()),
+        count: Some(block.count),
+        verified: Some(source.verified),
+        ..Proof::default()
+    }
 }
 
 /// `3 results are excused by kyverno/legacy, which is not seen`.
@@ -132,6 +158,42 @@ impl Asked<'_> {
 
     /// Few enough workloads that it would block? Nothing evaluated is not nothing wrong.
     pub(super) fn violations(&self) -> Condition {
+        let judged = self.evidence.would_block.as_ref();
+        let reports = judged.map(|judged| judged.reports.iter().map(holding).collect()).unwrap_or_default();
+        let more = judged.map_or(0, |judged| judged.more_reports);
+        self.with_proofs(self.violations_alone(), Unverified::Foreign, reports, more)
+    }
+
+    /// A condition with who wrote what decides it, and with what is left out: claims that nothing verifies first, then `others` and how many more there are.
+    fn with_proofs(&self, condition: Condition, why: Unverified, others: Vec<Proof>, more: u64) -> Condition {
+        let evidence = self.evidence;
+        let left = self.claims(why).filter(|claim| !self.is_left_out(claim));
+        let claims: Vec<Proof> = left.map(proof).collect();
+        let more_evidence = claims.len().saturating_sub(NAMED) as u64 + more;
+        let said = in_words(self.disregarded, &evidence.disregard, &evidence.claims, condition.name, why);
+        let evidence = claims.into_iter().take(NAMED).chain(others).collect();
+        Condition { more_evidence, ..condition.saying(&said).by(evidence) }
+    }
+
+    fn claims(&self, why: Unverified) -> impl Iterator<Item = &Claim> {
+        self.evidence.claims.iter().filter(move |claim| claim.why == why)
+    }
+
+    fn is_left_out(&self, claim: &Claim) -> bool {
+        let condition = ConditionName::decided_by(claim.why);
+        self.disregarded.iter().any(|one| one.object == claim.object && one.condition == condition)
+    }
+
+    /// Results of other namespaces' reports that are not left out, as far as one of both moments shows any.
+    fn foreign(&self, cell: &PolicyCell) -> u64 {
+        let sum = |left_out: bool| {
+            let some = self.claims(Unverified::Foreign).filter(|claim| self.is_left_out(claim) == left_out);
+            some.fold(0u64, |sum, claim| sum.saturating_add(claim.count))
+        };
+        cell.foreign.saturating_sub(sum(true)).max(sum(false))
+    }
+
+    fn violations_alone(&self) -> Condition {
         const SOURCE: &str = "reports";
         let limit = Some(Amount::Count(self.step.max_violations));
         let judged = self.evidence.would_block.as_ref();
@@ -160,7 +222,7 @@ impl Asked<'_> {
             }
             self.in_scope()?;
             self.readable()?;
-            own_only(cell)?;
+            own_only(cell, self.foreign(cell))?;
             all_there(cell)?;
             Ok(format!("of {evaluated} evaluated workloads{}{}", beside(judged), by_others(Some(cell))))
         });
@@ -184,6 +246,14 @@ impl Asked<'_> {
         if !self.enforces() {
             return met(ConditionName::Blocked, "", "audit refuses nothing");
         }
+        let mut verified: Vec<&Block> = self.held_blocks().into_iter().flatten().filter(|block| block.source.verified).collect();
+        verified.sort_by(|a, b| (b.at, &a.source.object).cmp(&(a.at, &b.source.object)));
+        let more = verified.len().saturating_sub(OTHERS_NAMED) as u64;
+        let proofs = verified.into_iter().take(OTHERS_NAMED).map(of_event).collect();
+        self.with_proofs(self.blocked_alone(), Unverified::Event, proofs, more)
+    }
+
+    fn blocked_alone(&self) -> Condition {
         let limit = Some(Amount::Count(self.step.max_blocked));
         let observed = self.evidence.observed.as_ref();
         let held = self.held();
@@ -264,11 +334,20 @@ impl Asked<'_> {
     /// Blocked requests of this step of which the cluster still holds events; of those without a time nobody knows that they are older.
     fn held(&self) -> Option<u64> {
         let all = self.cell.and_then(|cell| cell.blocked)?;
-        let (Some(blocks), Ok(start)) = (&self.evidence.blocks, self.start()) else { return Some(all) };
+        let Some(blocks) = self.held_blocks() else { return Some(all) };
+        let counts = |block: &&&Block| {
+            block.source.verified
+                || !self.disregarded.iter().any(|one| one.condition == ConditionName::Blocked && one.object == block.source.object)
+        };
+        Some(blocks.iter().filter(counts).fold(0, |sum: u64, block| sum.saturating_add(block.count)))
+    }
+
+    /// The same, event by event; where it is not known when the step began, all of them count.
+    fn held_blocks(&self) -> Option<Vec<&Block>> {
+        let blocks = self.evidence.blocks.as_ref()?;
         // Events have the time of another clock, and of another moment of the same request.
-        let began = start.at.checked_sub(MOMENT).unwrap_or(start.at);
-        let since = blocks.iter().filter(|(at, _)| at.is_none_or(|at| at >= began));
-        Some(since.fold(0, |sum: u64, (_, count)| sum.saturating_add(*count)))
+        let began = self.start().map_or(Timestamp::MIN, |start| start.at.checked_sub(MOMENT).unwrap_or(start.at));
+        Some(blocks.iter().filter(|block| block.at.is_none_or(|at| at >= began)).collect())
     }
 
     /// Whether a blocked request would leave an event here that is seen.

@@ -6,6 +6,7 @@
 //! condition is *not* met it counts, however little is known beside it.
 
 mod conditions;
+pub mod disregard;
 mod drift;
 mod evaluated;
 mod freeze;
@@ -16,7 +17,8 @@ use super::position::Travel;
 use super::road::{Road, RoadStep, Standing};
 use crate::domain::history::{ChangeSource, Undated};
 use crate::domain::{
-    Amount, Condition, ConditionName, ConditionState, Gate, Hold, Mode, PolicyId, Proof, RolledBack, Stop, Verdict, clean,
+    Amount, Claim, Condition, ConditionName, ConditionState, Disregard, Disregarded, EventSource, Gate, Hold, Mode, PolicyId, Proof,
+    RolledBack, Stop, Verdict, clean,
 };
 use crate::fleet::query::{ReportRef, UnseenException, WouldBlock};
 use crate::fleet::view::{EnvironmentView, PolicyCell};
@@ -58,7 +60,12 @@ impl Start {
     }
 
     fn proof(&self) -> Proof {
-        Proof { source: self.source.as_str(), by: self.by.as_deref().map(|by| clean(by).into_owned()), at: Some(self.at), object: None }
+        Proof {
+            source: self.source.as_str(),
+            by: self.by.as_deref().map(|by| clean(by).into_owned()),
+            at: Some(self.at),
+            ..Proof::default()
+        }
     }
 }
 
@@ -145,6 +152,17 @@ impl Relied {
     }
 }
 
+/// Requests that one event says were blocked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Block {
+    /// When it was last.
+    pub at: Option<Timestamp>,
+    /// How many.
+    pub count: u64,
+    /// Who wrote the event.
+    pub source: Arc<EventSource>,
+}
+
 /// What is known of one policy in the environment it would leave, beside what the view holds. `None` is "not known".
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Evidence {
@@ -162,8 +180,12 @@ pub struct Evidence {
     pub oldest_report: Option<ReportRef>,
     /// How many of its results were evaluated in which second, oldest first.
     pub evaluated: Vec<(Timestamp, u64)>,
-    /// Blocked requests of which the cluster still holds events: when, and how many.
-    pub blocks: Option<Vec<(Option<Timestamp>, u64)>>,
+    /// Blocked requests of which the cluster still holds events.
+    pub blocks: Option<Vec<Block>>,
+    /// What reports and events say of it and nothing verifies: all that has a part in the numbers above, and all that makes them unknown.
+    pub claims: Vec<Claim>,
+    /// Which of those an operator wants left out; what was observed is without them already.
+    pub disregard: Vec<Disregard>,
     /// What it would block by its present results; `None` where there are too many to look at each.
     pub would_block: Option<WouldBlock>,
     /// Exceptions that name it.
@@ -202,11 +224,13 @@ pub fn judge(road: &Road, question: &Question<'_>) -> Gate {
     let travel = question.travel;
     let to = road.stop(travel.to);
     let freezes = road.freezes(travel.to.environment);
+    let mut disregarded = Vec::new();
     let (from, conditions, soaked_at) = match &travel.from {
         Standing::On(step) if travel.ended => (Some(road.stop(*step)), vec![drift::drift(travel)], None),
         Standing::Nowhere => (None, entering(question, freezes), None),
         Standing::On(step) => {
-            let (conditions, soaked_at) = leaving(road, *step, question, freezes);
+            disregarded = disregard::disregarded(&question.evidence.claims, &question.evidence.disregard);
+            let (conditions, soaked_at) = leaving(&Asked::new(road, *step, question, &disregarded), road, *step, question, freezes);
             (Some(road.stop(*step)), conditions, soaked_at)
         }
         Standing::Beside { environment, mode } => {
@@ -219,7 +243,7 @@ pub fn judge(road: &Road, question: &Question<'_>) -> Gate {
     let thaw = freeze(freezes, question.now_there).1;
     let waits = [soaked_at, thaw].into_iter().flatten().max();
     let opens_at = waits.filter(|at| verdict == Verdict::Closed && question.now.max(question.now_there).is_some_and(|now| *at > now));
-    Gate { policy: question.policy.clone(), from, to, verdict, opens_at, conditions }
+    Gate { policy: question.policy.clone(), from, to, verdict, opens_at, conditions, disregarded }
 }
 
 /// Whether a policy that is nowhere may enter the pipeline: at its first step only, if nobody holds it.
@@ -233,8 +257,13 @@ fn entering(question: &Question<'_>, freezes: &[Freeze]) -> Vec<Condition> {
     vec![entry, drift::drift(question.travel), hold(question.evidence), freeze(freezes, question.now_there).0]
 }
 
-fn leaving(road: &Road, step: RoadStep, question: &Question<'_>, freezes: &[Freeze]) -> (Vec<Condition>, Option<Timestamp>) {
-    let asked = Asked::new(road, step, question);
+fn leaving(
+    asked: &Asked<'_>,
+    road: &Road,
+    step: RoadStep,
+    question: &Question<'_>,
+    freezes: &[Freeze],
+) -> (Vec<Condition>, Option<Timestamp>) {
     let (mut soak, mut soaked_at) = asked.soak();
     let to = question.travel.to;
     let between = road.between(step, to);
@@ -306,11 +335,13 @@ struct Asked<'a> {
     environment: Option<&'a EnvironmentView>,
     cell: Option<&'a PolicyCell>,
     evidence: &'a Evidence,
+    /// The claims that are left out.
+    disregarded: &'a [Disregarded],
     now: Option<Timestamp>,
 }
 
 impl<'a> Asked<'a> {
-    fn new(road: &'a Road, step: RoadStep, question: &Question<'a>) -> Self {
+    fn new(road: &'a Road, step: RoadStep, question: &Question<'a>, disregarded: &'a [Disregarded]) -> Self {
         let cell = question.environment.and_then(|view| view.cell_of(question.policy));
         Self {
             step: *road.step(step),
@@ -320,6 +351,7 @@ impl<'a> Asked<'a> {
             environment: question.environment,
             cell,
             evidence: question.evidence,
+            disregarded,
             now: question.now,
         }
     }
@@ -403,7 +435,16 @@ fn unknown(name: ConditionName, source: &str, reason: &str) -> Condition {
 }
 
 fn condition(name: ConditionName, state: ConditionState, source: &str, reason: &str) -> Condition {
-    Condition { name, state, value: None, limit: None, source: source.to_owned(), evidence: Vec::new(), reason: reason.to_owned() }
+    Condition {
+        name,
+        state,
+        value: None,
+        limit: None,
+        source: source.to_owned(),
+        evidence: Vec::new(),
+        more_evidence: 0,
+        reason: reason.to_owned(),
+    }
 }
 
 impl Condition {
@@ -414,6 +455,12 @@ impl Condition {
 
     fn by(mut self, evidence: Vec<Proof>) -> Self {
         self.evidence = evidence;
+        self
+    }
+
+    /// The same with what was left out, in words.
+    fn saying(mut self, more: &str) -> Self {
+        self.reason.push_str(more);
         self
     }
 }

@@ -1,9 +1,9 @@
 //! What design §4 implies, situation by situation; and that nothing opens a gate by not being known.
 
 use super::*;
-use crate::domain::{Force, Gap, InForce, Link, Readiness, ResourceRef, Revision, Sync, Tally};
+use crate::domain::{EvidenceRef, Force, Gap, InForce, Link, Readiness, ResourceRef, Revision, Sync, Tally, Unverified};
 use crate::fleet::delta::Existence;
-use crate::fleet::query::{ReportRef, UnseenException, WouldBlock};
+use crate::fleet::query::{HoldingReport, ReportRef, UnseenException, WouldBlock};
 use crate::fleet::view::{Disappeared, FleetView, KindView};
 use crate::settings::{self, EnvironmentSettings, Step};
 use crate::testing::fleet;
@@ -153,6 +153,14 @@ impl Situation {
         change(&mut cells[0]);
         self.views[place].cells = cells.into();
     }
+}
+
+/// Blocked requests of an event of Kyverno's.
+fn block(at: Option<Timestamp>, count: u64) -> Block {
+    let object = EvidenceRef::new("Event", "default", "p.1");
+    let source =
+        EventSource { object, component: "kyverno-admission".into(), by: Some("kyverno".into()), verified: true, content: String::new() };
+    Block { at, count, source: Arc::new(source) }
 }
 
 fn rolled_back(situation: &mut Situation) {
@@ -723,7 +731,7 @@ fn from_enforce_and_elsewhere() -> Vec<Row> {
             Met,
             on(|s| {
                 s.cell(STAGING, |c| c.blocked = Some(1));
-                s.evidence.blocks = Some(vec![(Some(ago(24 * 8 + 1)), 1)]);
+                s.evidence.blocks = Some(vec![block(Some(ago(24 * 8 + 1)), 1)]);
             }),
         ),
         (
@@ -733,7 +741,7 @@ fn from_enforce_and_elsewhere() -> Vec<Row> {
             Unmet,
             on(|s| {
                 s.cell(STAGING, |c| c.blocked = Some(1));
-                s.evidence.blocks = Some(vec![(None, 1)]);
+                s.evidence.blocks = Some(vec![block(None, 1)]);
             }),
         ),
         ("events may not be read", Unknown, Blocked, Dark, on(|s| s.cell(STAGING, |c| c.blocked = None))),
@@ -1059,6 +1067,217 @@ proptest! {
         forget(&mut situation, forgotten);
         forget(&mut situation, 99);
         prop_assert_ne!(situation.gate().verdict, Verdict::Open);
+    }
+}
+
+/// An event in `default` that claims blocked requests.
+fn forged(name: &str, count: u64) -> Claim {
+    Claim {
+        object: EvidenceRef::new("Event", "default", name),
+        why: Unverified::Event,
+        component: "kyverno-admission".into(),
+        by: Some("kubectl-create".into()),
+        at: Some(ago(2)),
+        count,
+        content: format!("{name} {count}"),
+    }
+}
+
+/// A report of another namespace about something here.
+fn foreign(name: &str, count: u64) -> Claim {
+    Claim {
+        object: EvidenceRef::new("PolicyReport", "shop", name),
+        why: Unverified::Foreign,
+        by: None,
+        component: String::new(),
+        ..forged(name, count)
+    }
+}
+
+fn disregard(object: &str, content: Option<&str>) -> Disregard {
+    Disregard { object: object.parse().unwrap(), content: content.map(str::to_owned), by: "ana".into(), reason: "forged".into() }
+}
+
+/// The cluster holds an event for each of these claims, and events of Kyverno's for `real` requests. `observed` is as the history has it without what is
+/// disregarded.
+fn blocked_by(situation: &mut Situation, claims: &[Claim], real: u64, observed: u64) {
+    let event = |claim: &Claim| {
+        let source =
+            EventSource { object: claim.object.clone(), by: claim.by.clone(), content: claim.content.clone(), ..EventSource::default() };
+        Block { at: claim.at, count: claim.count, source: Arc::new(source) }
+    };
+    let mut blocks: Vec<Block> = claims.iter().filter(|claim| claim.why == Unverified::Event).map(event).collect();
+    if real > 0 {
+        blocks.push(block(Some(ago(1)), real));
+    }
+    let all = blocks.iter().map(|block| block.count).sum();
+    situation.cell(STAGING, |cell| {
+        cell.blocked = Some(all);
+        cell.foreign = claims.iter().filter(|claim| claim.why == Unverified::Foreign).map(|claim| claim.count).sum();
+    });
+    situation.evidence.blocks = Some(blocks);
+    situation.evidence.claims = claims.to_vec();
+    situation.evidence.observed.as_mut().unwrap().blocked = observed;
+}
+
+/// What is claimed, requests that Kyverno's events tell of, what the history has, workloads that fail, what is disregarded; the state of violations and
+/// of blocked, and a part of what they say.
+type Decided<'a> = (&'a [Claim], u64, u64, u64, Vec<Disregard>, ConditionState, ConditionState, &'a str);
+
+#[test]
+fn what_nothing_verifies_can_be_disregarded_and_nothing_else() {
+    use ConditionState::{Met, Unknown as Dark, Unmet};
+    let (event, other, report) = (forged("x", 2), forged("y", 1), foreign("web", 3));
+    let (x, y, web) = ("event/default/x", "event/default/y", "policyreport/shop/web");
+    let table: [Decided<'_>; 12] = [
+        (std::slice::from_ref(&event), 0, 0, 0, vec![], Met, Unmet, "requests were blocked"),
+        (std::slice::from_ref(&event), 0, 0, 0, vec![disregard(x, None)], Met, Met, "; 2 requests disregarded (by ana: forged)"),
+        (std::slice::from_ref(&event), 0, 0, 0, vec![disregard(x, Some("x 2"))], Met, Met, "; 2 requests disregarded (by ana: forged)"),
+        (
+            std::slice::from_ref(&event),
+            0,
+            0,
+            0,
+            vec![disregard(x, Some("x 1"))],
+            Met,
+            Unmet,
+            "; event/default/x has changed since it was disregarded",
+        ),
+        (&[event.clone(), other.clone()], 0, 0, 0, vec![disregard(x, None)], Met, Unmet, "; 2 requests disregarded"),
+        (
+            &[event.clone(), other],
+            0,
+            0,
+            0,
+            vec![disregard(x, None), disregard(y, None)],
+            Met,
+            Met,
+            "; 3 requests disregarded (by ana: forged)",
+        ),
+        (std::slice::from_ref(&event), 1, 0, 0, vec![disregard(x, None)], Met, Unmet, "requests were blocked"),
+        (std::slice::from_ref(&event), 0, 1, 0, vec![disregard(x, None)], Met, Unmet, "requests were blocked"),
+        (&[], 1, 0, 0, vec![disregard("event/default/p.1", None)], Met, Unmet, "requests were blocked"),
+        (std::slice::from_ref(&report), 0, 0, 0, vec![], Dark, Met, "3 results about it are in reports of other namespaces"),
+        (std::slice::from_ref(&report), 0, 0, 0, vec![disregard(web, None)], Met, Met, "; 3 results disregarded (by ana: forged)"),
+        (
+            &[report.clone(), event.clone()],
+            0,
+            0,
+            1,
+            vec![disregard(web, None), disregard(x, None)],
+            Unmet,
+            Met,
+            "; 3 results disregarded (by ana: forged)",
+        ),
+    ];
+    for (place, (claims, real, observed, fail, disregard, violations, blocked, says)) in table.into_iter().enumerate() {
+        let gate = enforcing()
+            .with(|s| {
+                s.evidence.start.as_mut().unwrap().at = ago(24 * 8);
+                blocked_by(s, claims, real, observed);
+                s.evidence.disregard = disregard;
+                s.cell(STAGING, |cell| cell.owners.fail = fail);
+            })
+            .gate();
+        let of = |name| gate.conditions.iter().find(|one| one.name == name).unwrap();
+        let (found, also) = (of(ConditionName::Violations), of(ConditionName::Blocked));
+        assert_eq!((found.state, also.state), (violations, blocked), "{place}: {gate:#?}");
+        assert!(found.reason.contains(says) || also.reason.contains(says), "{place}: {says}: {gate:#?}");
+        let closed = gate.verdict == Verdict::Closed;
+        assert_eq!(closed, violations == Unmet || blocked == Unmet, "{place}");
+        // What is left out is in the gate, and holds there for what it was decided for.
+        let again = disregard::read(&serde_json::to_value(&gate).unwrap());
+        assert_eq!(disregard::disregarded(claims, &again).len(), gate.disregarded.len(), "{place}");
+        assert!(again.iter().all(|one| one.content.is_some()), "{place}");
+    }
+}
+
+#[test]
+fn evidence_names_who_wrote_it() {
+    let claims = [forged("x", 2), foreign("web", 3)];
+    let gate = enforcing()
+        .with(|s| {
+            blocked_by(s, &claims, 4, 0);
+            let report = ReportRef { kind: "PolicyReport", namespace: "shop".into(), name: "web".into() };
+            let holding = HoldingReport { report, count: 7, worst: crate::domain::FindingResult::Fail, oldest: Some(ago(3)) };
+            let judged = WouldBlock { counted: 9, scans: true, reports: vec![holding], more_reports: 2, ..WouldBlock::default() };
+            s.evidence.would_block = Some(judged);
+        })
+        .gate();
+    let of = |name| gate.conditions.iter().find(|one| one.name == name).unwrap();
+    let said = |proof: &Proof| {
+        let reference = proof.reference.as_ref().map(ToString::to_string);
+        [reference, proof.object.clone(), Some(proof.says()), Some(proof.author())].into_iter().flatten().collect::<Vec<_>>().join(" | ")
+    };
+    let all = |name| of(name).evidence.iter().map(said).collect::<Vec<_>>();
+    assert_eq!(
+        all(ConditionName::Violations),
+        [
+            "policyreport/shop/web | policyreport web -n shop | 3 results, last Nov 25 10:00 UTC | not verified: about something outside its namespace",
+            "policyreport web -n shop | 7 workloads, oldest Nov 25 09:00 UTC | "
+        ]
+    );
+    assert_eq!(of(ConditionName::Violations).more_evidence, 2);
+    assert_eq!(
+        all(ConditionName::Blocked),
+        [
+            "event/default/x | event x -n default | 2 requests, last Nov 25 10:00 UTC | written by kubectl-create as kyverno-admission; not verified",
+            "event p.1 -n default | 4 requests, last Nov 25 11:00 UTC | written by kyverno as kyverno-admission"
+        ]
+    );
+}
+
+#[test]
+fn what_cannot_be_disregarded_is_said() {
+    let (claims, blocks) = ([forged("x", 2)], [block(Some(ago(1)), 1)]);
+    let said = |object: &str| disregard::impossible(&claims, &blocks, &[disregard(object, None)]);
+    assert_eq!(said("event/default/x"), None);
+    let kyvernos = said("event/default/p.1").unwrap();
+    assert_eq!(kyvernos, "event/default/p.1 cannot be disregarded: Kyverno wrote it (field manager kyverno)");
+    assert!(said("policyreport/shop/web").unwrap().starts_with("policyreport/shop/web cannot be disregarded: nothing in it"));
+}
+
+proptest! {
+    /// Whatever is disregarded: a gate that is not open for what is verified does not open.
+    #[test]
+    fn no_gate_opens_by_disregarding_what_is_verified(
+        (real, on_record, fail) in (0_u64..2, 0_u64..2, 0_u64..2),
+        events in proptest::collection::vec(1_u64..4, 0..3),
+        reports in proptest::collection::vec(1_u64..4, 0..3),
+        decided in proptest::collection::vec((0_usize..7, any::<bool>()), 0..8),
+        forgotten in proptest::option::of(0_u8..32),
+    ) {
+        let claims: Vec<Claim> = events.iter().enumerate().map(|(n, count)| forged(&format!("e{n}"), *count))
+            .chain(reports.iter().enumerate().map(|(n, count)| foreign(&format!("r{n}"), *count)))
+            .collect();
+        let mut situation = enforcing().with(|s| {
+            blocked_by(s, &claims, real, on_record);
+            s.cell(STAGING, |cell| cell.owners.fail = fail);
+        });
+        // The same without anything that nothing verifies.
+        let mut honest = enforcing().with(|s| {
+            blocked_by(s, &[], real, on_record);
+            s.cell(STAGING, |cell| cell.owners.fail = fail);
+        });
+        let mut names: Vec<String> = claims.iter().map(|claim| claim.object.to_string()).collect();
+        names.push("event/default/p.1".into());
+        situation.evidence.disregard = decided
+            .iter()
+            .filter_map(|(place, fits)| {
+                let name = names.get(*place)?;
+                let content = claims.iter().find(|claim| claim.object.to_string() == *name).map_or("", |claim| &claim.content);
+                Some(disregard(name, (!fits || *place % 2 == 0).then_some(if *fits { content } else { "something else" })))
+            })
+            .collect();
+        if let Some(what) = forgotten.filter(|what| *what != 22) {
+            forget(&mut situation, what);
+            forget(&mut honest, what);
+        }
+        let (with, without) = (situation.gate(), honest.gate());
+        prop_assert!(with.verdict != Verdict::Open || without.verdict == Verdict::Open, "{:#?} {:#?}", with, situation.evidence.disregard);
+        if real + on_record + fail > 0 && forgotten.is_none() {
+            prop_assert_eq!(with.verdict, Verdict::Closed);
+        }
     }
 }
 

@@ -310,7 +310,13 @@ impl Dialog {
         match (&mut stopped.reason, event.code) {
             (Some(input), KeyCode::Enter) => {
                 if let Some(reason) = text_of(input) {
-                    self.wish.acknowledge = Some(reason);
+                    match stopped.refuted() {
+                        refuted if refuted.is_empty() => self.wish.acknowledge = Some(reason),
+                        refuted => {
+                            self.wish.disregard.extend(refuted);
+                            self.wish.reason = Some(reason);
+                        }
+                    }
                     self.plan(cx);
                 }
             }
@@ -390,9 +396,10 @@ impl Dialog {
             }
             Preparation::ReasonWanted => self.become_state(State::Reason(Input::default())),
             Preparation::Declined { policy, why } => {
+                let mut stopped = Stopped { policy: policy.clone(), why: Why::Declined(why.clone()), reason: None };
                 let passable = matches!(why, Declined::Gate(gate) if gate.verdict == crate::domain::Verdict::Unknown);
-                let reason = (passable && self.acknowledge).then(Input::default);
-                self.become_state(State::Stopped(Stopped { policy: policy.clone(), why: Why::Declined(why.clone()), reason }));
+                stopped.reason = (self.acknowledge && (passable || !stopped.refuted().is_empty())).then(Input::default);
+                self.become_state(State::Stopped(stopped));
             }
         }
     }

@@ -421,6 +421,10 @@ fn gate(plan: &Plan, page: &mut Page<'_>) {
     if let Some(reason) = plan.gate.get("acknowledged").and_then(Value::as_str) {
         page.say("", &format!("what is not known was acknowledged: {reason}"), Role::Attention);
     }
+    for one in plan.gate.get("disregarded").and_then(Value::as_array).into_iter().flatten() {
+        let text = |key: &str| one.get(key).and_then(Value::as_str).unwrap_or_default();
+        page.say("", &format!("disregarded {} (by {}: {})", text("ref"), text("by"), text("reason")), Role::Attention);
+    }
 }
 
 /// The conditions as the plan keeps them.
@@ -441,7 +445,16 @@ fn conditions(gate: &Value) -> Vec<Condition> {
             _ => ConditionState::Unknown,
         };
         let (source, reason) = (text("source").to_owned(), text("reason").to_owned());
-        Some(Condition { name, state, value: amount("value"), limit: amount("limit"), source, evidence: Vec::new(), reason })
+        Some(Condition {
+            name,
+            state,
+            value: amount("value"),
+            limit: amount("limit"),
+            source,
+            evidence: Vec::new(),
+            more_evidence: 0,
+            reason,
+        })
     };
     gate.get("conditions").and_then(Value::as_array).into_iter().flatten().filter_map(read).collect()
 }
@@ -483,6 +496,7 @@ mod tests {
             limit,
             source: "events".to_owned(),
             evidence: Vec::new(),
+            more_evidence: 0,
             reason: "because".to_owned(),
         };
         let hours = |hours| Some(Amount::Time(SignedDuration::from_hours(hours)));
@@ -498,6 +512,7 @@ mod tests {
                 condition(ConditionName::Blocked, ConditionState::Unknown, None, Some(Amount::Count(0))),
                 condition(ConditionName::Hold, ConditionState::Met, None, None),
             ],
+            disregarded: Vec::new(),
         };
         assert_eq!(conditions(&serde_json::to_value(&gate).unwrap()), gate.conditions);
         assert_eq!(conditions(&Value::Null), []);

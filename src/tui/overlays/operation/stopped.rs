@@ -3,7 +3,7 @@
 //! What lives here: the reasons in words, each with what can be done about it. What does not: judging (`ops`, `engine::operations`).
 
 use super::page::Page;
-use crate::domain::{Condition, ConditionName, ConditionState, Gate, PolicyId, Verdict, clean};
+use crate::domain::{Condition, ConditionName, ConditionState, EvidenceRef, Gate, PolicyId, Proof, Verdict, clean};
 use crate::engine::operations::Declined;
 use crate::tui::screens::rollout::wording;
 use crate::tui::theme::Role;
@@ -32,6 +32,12 @@ impl Stopped {
         if let Why::Declined(Declined::Gate(gate)) = &self.why { Some(gate) } else { None }
     }
 
+    /// The claims that may be disregarded: of the gate of one policy that is closed. One that is unknown is acknowledged.
+    pub(super) fn refuted(&self) -> Vec<EvidenceRef> {
+        let closed = self.gate().filter(|gate| gate.is_closed_by_claims() && self.policy.is_none());
+        closed.map(|gate| gate.refutable().into_iter().cloned().collect()).unwrap_or_default()
+    }
+
     /// What to commit instead.
     pub(super) fn manifest(&self) -> Option<&str> {
         let Why::Declined(Declined::Refused(refusal)) = &self.why else { return None };
@@ -45,7 +51,8 @@ impl Stopped {
             Why::Declined(Declined::Gate(gate)) => {
                 let line = |condition: &Condition| {
                     let (name, state, value) = (condition.name.as_str(), condition.state.as_str(), wording::value(condition));
-                    format!("{name}; {state}; {value}; {}\n", clean(&condition.reason))
+                    let evidence: Vec<String> = condition.evidence.iter().map(|proof| format!("  {}\n", in_words(proof))).collect();
+                    format!("{name}; {state}; {value}; {}\n{}", clean(&condition.reason), evidence.concat())
                 };
                 let head = format!("{}: {} to {}\n", clean(&gate.policy.report_name()), gate.verdict.as_str(), gate.to);
                 std::iter::once(head).chain(gate.conditions.iter().map(line)).collect()
@@ -61,7 +68,7 @@ impl Stopped {
         }
         match &self.why {
             Why::Moved(why) => page.say("withdrawn", why, Role::Attention),
-            Why::Declined(Declined::Gate(gate)) => closed(gate, acknowledge, page),
+            Why::Declined(Declined::Gate(gate)) => closed(gate, acknowledge, !self.refuted().is_empty(), page),
             Why::Declined(Declined::Refused(refusal)) => {
                 page.say(label(refusal.word), &refusal.text, Role::Attention);
                 if let Some(commit) = &refusal.commit {
@@ -87,11 +94,16 @@ impl Stopped {
 }
 
 /// Every condition, what is lacking first; then when it can open, and whether it may be passed.
-fn closed(gate: &Gate, acknowledge: bool, page: &mut Page<'_>) {
+fn closed(gate: &Gate, acknowledge: bool, refutable: bool, page: &mut Page<'_>) {
     let view = page.view();
     let symbols = view.theme.symbols;
     let role = if gate.verdict == Verdict::Closed { Role::Fault } else { Role::Attention };
     page.line("gate", vec![(wording::verdict_sentence(gate, view), role)]);
+    let refutable = acknowledge && refutable;
+    if refutable {
+        let words = "Only what is not verified closes it. That can be disregarded with a reason, which goes into the journal.";
+        page.say("", words, Role::Text);
+    }
     page.blank();
     let lacking = |condition: &&Condition| condition.state != ConditionState::Met;
     let met = gate.conditions.iter().filter(|condition| !lacking(condition));
@@ -106,9 +118,16 @@ fn closed(gate: &Gate, acknowledge: bool, page: &mut Page<'_>) {
         if lacking(&condition) && condition.name != ConditionName::Violations && !reason.is_empty() {
             page.say("", &format!("  {reason}"), Role::Muted);
         }
+        if lacking(&condition) && matches!(condition.name, ConditionName::Violations | ConditionName::Blocked) {
+            condition.evidence.iter().for_each(|proof| page.say("", &format!("  {}", in_words(proof)), Role::Muted));
+            if condition.more_evidence > 0 {
+                page.say("", &format!("  and {} more", condition.more_evidence), Role::Muted);
+            }
+        }
     }
     page.blank();
     match (gate.verdict, acknowledge) {
+        (Verdict::Closed, _) if refutable => {}
         (Verdict::Closed, _) => {
             let when =
                 gate.opens_at.map_or_else(String::new, |at| format!(" It can open on {} at the earliest.", words::minute(at, view.zone)));
@@ -119,6 +138,14 @@ fn closed(gate: &Gate, acknowledge: bool, page: &mut Page<'_>) {
             page.say("", "The configuration lets nobody pass what is not known (acknowledge_unknown = false).", Role::Text);
         }
     }
+}
+
+/// `event/default/x: 2 requests, last Nov 25 11:02 UTC; written by curl; not verified`.
+fn in_words(proof: &Proof) -> String {
+    let object = proof.reference.as_ref().map(ToString::to_string).or_else(|| proof.object.clone()).unwrap_or_default();
+    let parts = [proof.says(), proof.author()];
+    let parts: Vec<&str> = parts.iter().map(String::as_str).filter(|part| !part.is_empty()).collect();
+    clean(&format!("{object}: {}", parts.join("; "))).into_owned()
 }
 
 /// One word for a kind of refusal.

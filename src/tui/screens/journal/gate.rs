@@ -39,6 +39,10 @@ fn one(gate: &Value, symbols: &Symbols) -> Vec<Line> {
     if let Some(reason) = text(gate, "/acknowledged") {
         out.push((None, clean(&format!("passed all the same, because: {reason}")).into_owned()));
     }
+    for one in gate.get("disregarded").and_then(Value::as_array).into_iter().flatten() {
+        let part = |key: &str| text(one, &format!("/{key}")).unwrap_or("?");
+        out.push((None, clean(&format!("disregarded {} (by {}: {})", part("ref"), part("by"), part("reason"))).into_owned()));
+    }
     let conditions = gate.get("conditions").and_then(Value::as_array);
     out.extend(conditions.into_iter().flatten().map(|condition| {
         let name = text(condition, "/name").unwrap_or("?");

@@ -302,6 +302,7 @@ mod tests {
                 limit: None,
                 source: String::new(),
                 evidence: Vec::new(),
+                more_evidence: 0,
                 reason: String::new(),
             })
             .collect();
@@ -312,6 +313,7 @@ mod tests {
             verdict: Verdict::of(&conditions),
             opens_at: opens.then(|| Timestamp::from_second(1_000_000).unwrap()),
             conditions,
+            disregarded: Vec::new(),
         }
     }
 

@@ -222,6 +222,7 @@ mod tests {
                 verdict: Verdict::Open,
                 opens_at: None,
                 conditions: Vec::new(),
+                disregarded: Vec::new(),
             };
             let concerns = replaced(&key, &gate, &FleetView { environments }, &AllGates::default());
             concerns.into_iter().map(|one| (one.environment.to_string(), one.what)).collect::<Vec<_>>()

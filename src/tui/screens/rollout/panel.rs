@@ -6,7 +6,7 @@ use super::Hit;
 use super::board::{Group, Row};
 use super::board_view::spans;
 use super::wording::{self, Spans};
-use crate::domain::{Condition, ConditionState, Gate, Verdict, clean};
+use crate::domain::{Condition, ConditionName, ConditionState, Gate, Verdict, clean};
 use crate::tui::keys::Verb;
 use crate::tui::pen::{Pen, Shade};
 use crate::tui::screens::View;
@@ -68,11 +68,26 @@ fn blocks<'a>(gate: &'a Gate, view: &View<'_>, columns: u16, wraps: bool) -> Vec
 fn sentence(condition: &Condition, view: &View<'_>) -> String {
     let reason = wording::reason(condition, view.keys.of(Verb::Open));
     let source = clean(&condition.source);
+    let reason = format!("{reason}{}", from(condition));
     if source.is_empty() || reason.contains(&*source) || condition.reason.contains(&*source) {
         reason
     } else {
         format!("{reason} ({source})")
     }
+}
+
+/// `; from event/default/x, written by curl; not verified, and 2 more`; nothing where the condition is met or says it itself.
+fn from(condition: &Condition) -> String {
+    let shows = condition.state != ConditionState::Met && matches!(condition.name, ConditionName::Violations | ConditionName::Blocked);
+    let Some(first) = condition.evidence.first().filter(|_| shows) else { return String::new() };
+    let object = first.reference.as_ref().map(ToString::to_string).or_else(|| first.object.clone()).unwrap_or_default();
+    let author = first.author();
+    let author = if author.is_empty() { author } else { format!(" ({author})") };
+    let more = match condition.evidence.len() as u64 - 1 + condition.more_evidence {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    clean(&format!("; from {object}{author}{more}")).into_owned()
 }
 
 /// ```text

@@ -136,5 +136,6 @@ pub(super) fn as_finding(row: &BlockedRow) -> FindingRow {
         idle: None,
         properties: Arc::default(),
         resources: u32::try_from(row.count).unwrap_or(u32::MAX),
+        report: None,
     }
 }

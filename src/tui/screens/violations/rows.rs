@@ -43,6 +43,7 @@ impl Target {
             by_owner: self.unit == Unit::Owners,
             with_stale: false,
             with_foreign: false,
+            with_report: false,
         }
     }
 }

@@ -219,6 +219,8 @@ mod tests {
             filled: vec![],
             fills: vec![],
             violations: None,
+            seen: vec![],
+            claims: vec![],
             blocked: 0,
             blocked_by_fills: 0,
             blocked_last: None,
