@@ -11,6 +11,7 @@ mod bad_input;
 mod bare;
 mod counting;
 mod crash;
+mod disregard;
 mod evidence;
 mod faults;
 mod four_eyes;
