@@ -1,7 +1,7 @@
 //! Gates: what must hold before a policy may leave a step of its road.
 
 use super::time::brief;
-use super::{Disregard, EvidenceRef, Mode, PolicyId, Revision, Unverified};
+use super::{Disregard, EvidenceRef, Mode, PolicyId, Revision, Unverified, clean};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -207,6 +207,14 @@ impl Proof {
         let when = if self.source == "report" { "oldest" } else { "last" };
         let at = self.at.map(|at| format!("{when} {}", at.strftime("%b %e %H:%M UTC")));
         [self.count.map(|count| format!("{count} {what}")), at].into_iter().flatten().collect::<Vec<_>>().join(", ")
+    }
+
+    /// All of it: `event/default/x: 2 requests, last Nov 25 11:02 UTC; written by curl; not verified`.
+    pub fn in_words(&self) -> String {
+        let object = self.reference.as_ref().map(ToString::to_string).or_else(|| self.object.clone()).unwrap_or_default();
+        let parts = [self.says(), self.author()];
+        let parts: Vec<&str> = parts.iter().map(String::as_str).filter(|part| !part.is_empty()).collect();
+        clean(&format!("{object}: {}", parts.join("; "))).into_owned()
     }
 
     /// Who wrote the object, and whether that is verified: `written by curl as kyverno-admission; not verified`. Empty where neither is known.

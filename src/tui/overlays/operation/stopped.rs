@@ -3,7 +3,7 @@
 //! What lives here: the reasons in words, each with what can be done about it. What does not: judging (`ops`, `engine::operations`).
 
 use super::page::Page;
-use crate::domain::{Condition, ConditionName, ConditionState, EvidenceRef, Gate, PolicyId, Proof, Verdict, clean};
+use crate::domain::{Condition, ConditionName, ConditionState, EvidenceRef, Gate, PolicyId, Verdict, clean};
 use crate::engine::operations::Declined;
 use crate::tui::screens::rollout::wording;
 use crate::tui::theme::Role;
@@ -51,7 +51,7 @@ impl Stopped {
             Why::Declined(Declined::Gate(gate)) => {
                 let line = |condition: &Condition| {
                     let (name, state, value) = (condition.name.as_str(), condition.state.as_str(), wording::value(condition));
-                    let evidence: Vec<String> = condition.evidence.iter().map(|proof| format!("  {}\n", in_words(proof))).collect();
+                    let evidence: Vec<String> = condition.evidence.iter().map(|proof| format!("  {}\n", proof.in_words())).collect();
                     format!("{name}; {state}; {value}; {}\n{}", clean(&condition.reason), evidence.concat())
                 };
                 let head = format!("{}: {} to {}\n", clean(&gate.policy.report_name()), gate.verdict.as_str(), gate.to);
@@ -119,7 +119,7 @@ fn closed(gate: &Gate, acknowledge: bool, refutable: bool, page: &mut Page<'_>) 
             page.say("", &format!("  {reason}"), Role::Muted);
         }
         if lacking(&condition) && matches!(condition.name, ConditionName::Violations | ConditionName::Blocked) {
-            condition.evidence.iter().for_each(|proof| page.say("", &format!("  {}", in_words(proof)), Role::Muted));
+            condition.evidence.iter().for_each(|proof| page.say("", &format!("  {}", proof.in_words()), Role::Muted));
             if condition.more_evidence > 0 {
                 page.say("", &format!("  and {} more", condition.more_evidence), Role::Muted);
             }
@@ -138,14 +138,6 @@ fn closed(gate: &Gate, acknowledge: bool, refutable: bool, page: &mut Page<'_>) 
             page.say("", "The configuration lets nobody pass what is not known (acknowledge_unknown = false).", Role::Text);
         }
     }
-}
-
-/// `event/default/x: 2 requests, last Nov 25 11:02 UTC; written by curl; not verified`.
-fn in_words(proof: &Proof) -> String {
-    let object = proof.reference.as_ref().map(ToString::to_string).or_else(|| proof.object.clone()).unwrap_or_default();
-    let parts = [proof.says(), proof.author()];
-    let parts: Vec<&str> = parts.iter().map(String::as_str).filter(|part| !part.is_empty()).collect();
-    clean(&format!("{object}: {}", parts.join("; "))).into_owned()
 }
 
 /// One word for a kind of refusal.

@@ -248,11 +248,16 @@ impl Rollout {
             ConditionState::Met => Role::Good,
             ConditionState::Unmet | ConditionState::Unknown => Role::Attention,
         };
-        let note = Note::new(format!("{} of {}", condition.name.as_str(), clean(&row.key.id.report_name())))
+        let mut note = Note::new(format!("{} of {}", condition.name.as_str(), clean(&row.key.id.report_name())))
             .say("state", condition.state.as_str().to_owned(), state)
             .say("value", wording::value(condition), Role::Text)
             .say("why", clean(&condition.reason).into_owned(), Role::Text)
             .say("source", clean(&condition.source).into_owned(), Role::Muted);
+        if matches!(condition.name, ConditionName::Violations | ConditionName::Blocked) {
+            for proof in &condition.evidence {
+                note = note.say("from", proof.in_words(), Role::Text);
+            }
+        }
         Some(Done::Window(note))
     }
 
