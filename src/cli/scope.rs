@@ -147,6 +147,7 @@ async fn recount(source: &impl Source, scoped: &mut Scoped, mut cell: PolicyCell
         with_stale: true,
         with_foreign: true,
         with_report: false,
+        counted: false,
     };
     let rows = match source.findings(&scoped.name, query).await {
         Ok(rows) => rows,

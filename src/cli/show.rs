@@ -303,6 +303,7 @@ async fn show_findings(policy: Option<&str>, source: &impl Source, request: &Req
                 with_stale: filter.wants_stale(),
                 with_foreign: filter.wants_foreign(),
                 with_report: false,
+                counted: false,
             };
             match source.findings(&environment.name, query).await {
                 Ok(rows) => {

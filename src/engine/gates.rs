@@ -203,9 +203,8 @@ impl Gathered {
         for view in &self.fleet.environments {
             let Some(known) = self.environments.get(&view.name) else { continue };
             for row in known.policies.iter().flatten() {
-                let owners = view.cell(&row.key).map(|cell| cell.owners).unwrap_or_default();
                 // With too many to look at each, all of them may be where it blocks.
-                let all = || owners.faults().saturating_add(if row.policy.scored { 0 } else { owners.warn });
+                let all = || view.cell(&row.key).map_or(0, |cell| cell.by_workload().faults());
                 let count = known.would_block.get(&row.key).map_or_else(all, |judged| judged.counted);
                 violations.insert((Arc::clone(&view.name), row.key.clone()), count);
             }

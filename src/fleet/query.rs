@@ -26,6 +26,9 @@ pub struct FindingQuery {
     pub with_foreign: bool,
     /// Also which report holds each result.
     pub with_report: bool,
+    /// Only the violations of `policy` by workload that its gate counts, whatever word reports have for them: of the other fields, only `namespace` has
+    /// a meaning then.
+    pub counted: bool,
 }
 
 /// One finding, as rows and `findings -o json` show it.

@@ -53,6 +53,12 @@ impl PolicyCell {
         self.native && (self.findings.total() == 0 || self.key.id.group == "policies.kyverno.io")
     }
 
+    /// Findings by workload, with what would be blocked among the failures, whatever word reports have for it.
+    pub fn by_workload(&self) -> Tally {
+        let warned = if self.unscored { self.owners.warn } else { 0 };
+        Tally { fail: self.owners.fail.saturating_add(warned), warn: self.owners.warn - warned, ..self.owners }
+    }
+
     /// Blocked requests; `None` where it may have blocked some that no event shows. What cannot block has none.
     pub fn blocks(&self) -> Option<u64> {
         self.blocked.or((!self.mode.can_block()).then_some(0))
@@ -291,6 +297,8 @@ pub struct PolicyCell {
     pub findings: Tally,
     /// Findings collapsed to top owners.
     pub owners: Tally,
+    /// Reports call its failures warnings (annotation `policies.kyverno.io/scored: "false"`).
+    pub unscored: bool,
     /// Blocked requests; `None` where there may be some that no event shows.
     pub blocked: Option<u64>,
     /// Results of this policy that are stale: it, or the rule, no longer exists.

@@ -306,6 +306,10 @@ pub(crate) fn answer(fleet: &FleetView, ask: &Ask) -> Answer {
         Ask::Journal { .. } | Ask::Fate(_) => unreachable!("a journal answers"),
         Ask::Findings { environment, query } => {
             let tally = tally(environment, query.policy.as_ref(), query.by_owner).unwrap_or_default();
+            if let Some(key) = query.policy.as_ref().filter(|_| query.counted && tally.warn > 0) {
+                let warned = |row: FindingRow| FindingRow { result: FindingResult::Warn, ..row };
+                return Answer::Findings(Ok(rows(key, tally.warn, 0).into_iter().map(warned).collect()));
+            }
             Answer::Findings(Ok(query.policy.as_ref().map(|key| rows(key, tally.fail, tally.error)).unwrap_or_default()))
         }
         Ask::Elsewhere { environments, query, resource, .. } => Answer::Elsewhere(

@@ -76,7 +76,7 @@ fn evidence(policy: &PolicyId, view: &EnvironmentView) -> Evidence {
         oldest_result: Some(ago(1_500)),
         exceptions: Some(Vec::new()),
         lacking: Some(Vec::new()),
-        would_block: cell.map(|cell| WouldBlock { counted: cell.owners.faults(), scans: true, ..WouldBlock::default() }),
+        would_block: cell.map(|cell| WouldBlock { counted: cell.by_workload().faults(), scans: true, ..WouldBlock::default() }),
         holds: Some(Vec::new()),
         ..Evidence::default()
     };
@@ -102,7 +102,7 @@ fn evidence(policy: &PolicyId, view: &EnvironmentView) -> Evidence {
 /// What an engine with this fleet would answer.
 pub(crate) fn all(fleet: &FleetView, road: &Road) -> AllGates {
     let cells = fleet.environments.iter().flat_map(|view| view.cells.iter().map(move |cell| (view, cell)));
-    let violations = cells.map(|(view, cell)| ((Arc::clone(&view.name), cell.key.clone()), cell.owners.faults())).collect();
+    let violations = cells.map(|(view, cell)| ((Arc::clone(&view.name), cell.key.clone()), cell.by_workload().faults())).collect();
     AllGates { gates: gates(fleet, road), violations }
 }
 

@@ -4,7 +4,7 @@
 use super::deck::{Deck, event};
 use super::fixture::{self, cell, environment, fleet, gates};
 use jiff::SignedDuration;
-use policydeck::domain::{Force, Gap, InForce, Mode, Readiness, Severity};
+use policydeck::domain::{Force, Gap, InForce, Mode, Readiness, Severity, Tally};
 use policydeck::fleet::view::{EnvironmentView, PolicyCell};
 use policydeck::ops::road::Road;
 use policydeck::settings::EnvironmentSettings;
@@ -81,6 +81,21 @@ fn a_visit_changes_nothing_on_the_screen_that_is_visited() {
     assert!(deck.text().contains("3 failing owners"), "{}", deck.text());
     let text = deck.keys("esc shift-tab shift-tab").text();
     assert!(text.contains("hidden by the filter registries") && text.contains("all results · every resource"), "{text}");
+}
+
+#[test]
+fn warnings_that_a_gate_counts_are_behind_its_number() {
+    let mut environments = gates::rollout();
+    let staging = &mut environments[2];
+    let warned = |cell: &PolicyCell| {
+        let owners = Tally { fail: 0, warn: 3, ..cell.owners };
+        if cell.key.id.name == "disallow-latest-tag" { PolicyCell { owners, unscored: true, ..cell.clone() } } else { cell.clone() }
+    };
+    staging.cells = staging.cells.iter().map(warned).collect();
+    let mut deck = down_to(opened(Deck::new(environments, (120, 40))), "disallow-latest-tag").keys("enter");
+    assert!(deck.text().contains("enter shows the 3 rows"), "{}", deck.text());
+    let text = deck.keys("enter").text();
+    assert!(text.contains("disallow-latest-tag › staging › 3 owners reported as warnings"), "{text}");
 }
 
 #[test]

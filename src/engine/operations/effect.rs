@@ -76,7 +76,7 @@ impl Operator {
         let (violations, evaluated) = match judged {
             Some((_, judged)) => (judged.counted, evaluated(cell, judged.tolerated, judged.left_alone + judged.audited).unwrap_or(0)),
             // With too many to look at each, all of them may be where it blocks.
-            None => (cell.owners.faults(), cell.owners.total()),
+            None => (cell.by_workload().faults(), cell.owners.total()),
         };
         Results { violations, evaluated, complete: cell.complete, oldest: oldest.first().and_then(|oldest| oldest.at) }
     }

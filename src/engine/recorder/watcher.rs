@@ -224,26 +224,27 @@ impl Watcher {
                 continue;
             }
             let Some(told) = self.told.get_mut(&cell.key) else { continue };
+            let tally = cell.by_workload();
             let Some(before) = told.tally else {
-                told.tally = Some(cell.owners);
+                told.tally = Some(tally);
                 told.at = now.run;
-                tallies.push((cell.key.clone(), cell.owners));
+                tallies.push((cell.key.clone(), tally));
                 continue;
             };
-            if told.peak.is_none_or(|(_, peak)| peak.faults() < cell.owners.faults()) && cell.owners.faults() > before.faults() {
-                told.peak = Some((now.wall, cell.owners));
+            if told.peak.is_none_or(|(_, peak)| peak.faults() < tally.faults()) && tally.faults() > before.faults() {
+                told.peak = Some((now.wall, tally));
             }
             if now.run.saturating_sub(told.at) < TALLY {
                 continue;
             }
-            match told.peak.take().filter(|(_, peak)| *peak != cell.owners) {
+            match told.peak.take().filter(|(_, peak)| *peak != tally) {
                 Some((at, peak)) => peaks.push((at, News::Tallies(vec![(cell.key.clone(), peak)]))),
-                None if before == cell.owners => continue,
+                None if before == tally => continue,
                 None => {}
             }
-            told.tally = Some(cell.owners);
+            told.tally = Some(tally);
             told.at = now.run;
-            tallies.push((cell.key.clone(), cell.owners));
+            tallies.push((cell.key.clone(), tally));
         }
         found.news.append(&mut peaks);
         if !tallies.is_empty() {

@@ -204,6 +204,7 @@ impl EnvironmentState {
             category: policy.category.as_deref().map(Arc::from),
             findings: sum.map(|sum| sum.findings).unwrap_or_default(),
             owners: sum.map(|sum| sum.owners).unwrap_or_default(),
+            unscored: !policy.scored,
             // The API server makes no events of what it blocks by itself.
             blocked: self.blocked_by(&kept.key.id).filter(|_| !native),
             stale: sum.map_or(0, |sum| sum.stale),
@@ -290,7 +291,10 @@ impl EnvironmentState {
 
     /// The findings that `query` asks for, worst first.
     pub fn findings(&self, query: &FindingQuery) -> Vec<FindingRow> {
-        self.ledger.findings(query)
+        match &query.policy {
+            Some(policy) if query.counted => self.counted(policy, query.namespace.as_deref()),
+            _ => self.ledger.findings(query),
+        }
     }
 
     /// The refused admissions of a policy, or of all, newest first.

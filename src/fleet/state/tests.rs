@@ -406,7 +406,31 @@ fn what_would_be_blocked_counts_whatever_word_the_report_has() {
         found.sort_unstable();
         assert_eq!(found, expected, "{annotations} {action}");
         assert_eq!(state.would_block(Some(&key))[0].1.counted, expected.len() as u64);
+        let query = FindingQuery { policy: Some(key.clone()), counted: true, ..FindingQuery::default() };
+        assert_eq!(state.findings(&query).len(), expected.len(), "the rows behind the gate's number are as many as the number");
+        let scored = !expected.contains(&"warn");
+        let by_workload = state.view().cells[0].by_workload();
+        assert_eq!((by_workload.fail, by_workload.warn), if scored { (1, 1) } else { (2, 0) }, "{annotations}");
     }
+}
+
+#[test]
+fn what_a_policy_would_not_block_is_not_behind_its_number() {
+    let mut ignored = report("x", "Pod", "u1", "fail");
+    ignored["metadata"]["namespace"] = json!("kube-system");
+    ignored["scope"]["namespace"] = json!("kube-system");
+    let mut state = world(&[
+        ("ClusterPolicy", policy("p", "Audit")),
+        ("PolicyReport", ignored),
+        ("PolicyReport", report("y", "Pod", "u2", "fail")),
+    ]);
+    let key = state.view().cells[0].key.clone();
+    let query = FindingQuery { policy: Some(key.clone()), counted: true, ..FindingQuery::default() };
+    let names = |query: &FindingQuery| state.findings(query).iter().map(|row| row.resource.name.clone()).collect::<Vec<_>>();
+    let (counted, all) = (names(&query), names(&FindingQuery { counted: false, ..query.clone() }));
+    assert_eq!((counted.len(), all.len()), (1, 2), "{counted:?} {all:?}");
+    assert_eq!(state.would_block(Some(&key))[0].1.counted, 1);
+    assert_eq!(names(&FindingQuery { namespace: Some("kube-system".into()), ..query }), Vec::<String>::new());
 }
 
 #[test]

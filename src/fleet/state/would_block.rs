@@ -90,6 +90,17 @@ impl EnvironmentState {
         self.violating(policy, self.violating_results(&kept.policy, owners.unwrap_or_default()), false)
     }
 
+    /// Those of them that a gate counts: not where the policy would block nothing.
+    pub(super) fn counted(&self, policy: &PolicyKey, namespace: Option<&str>) -> Vec<FindingRow> {
+        let Some(kept) = self.policies.values().find(|kept| kept.key == *policy) else { return Vec::new() };
+        let enforcing = enforcing(&kept.policy);
+        let mut rows = self.violations(policy);
+        rows.retain(|row| {
+            namespace.is_none_or(|name| row.resource.namespace == name) && self.place(&enforcing, &row.rule, &row.resource).is_none()
+        });
+        rows
+    }
+
     fn violating(&self, policy: &PolicyKey, results: Vec<FindingResult>, with_report: bool) -> Vec<FindingRow> {
         if results.is_empty() {
             return Vec::new();

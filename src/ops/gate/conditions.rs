@@ -197,7 +197,7 @@ impl Asked<'_> {
         const SOURCE: &str = "reports";
         let limit = Some(Amount::Count(self.step.max_violations));
         let judged = self.evidence.would_block.as_ref();
-        let faults = self.cell.map(|cell| cell.owners.faults());
+        let faults = self.cell.map(|cell| cell.by_workload().faults());
         let seen = judged.map(|judged| judged.counted).or(faults);
         // What is seen is there, whatever else there may be.
         if let Some(seen) = seen.filter(|seen| *seen > self.step.max_violations) {

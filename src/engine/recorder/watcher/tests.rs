@@ -100,6 +100,19 @@ fn audit(fail: u64) -> EnvironmentView {
 }
 
 #[test]
+fn warnings_of_a_policy_that_is_not_scored_are_violations_as_in_its_gate() {
+    let mut bench = Bench::new();
+    let warned = |warn: u64, unscored: bool| {
+        let mut cell = cell("p", Mode::Audit, Some("r1"), 1);
+        (cell.owners.warn, cell.unscored) = (warn, unscored);
+        view(vec![cell])
+    };
+    assert_eq!(bench.after(0, warned(3, true))[1], "0 p:4");
+    assert_eq!(bench.after(20, warned(5, true)), ["20 p:6"]);
+    assert_eq!(Bench::new().after(0, warned(3, false))[1], "0 p:1", "of any other policy they are warnings");
+}
+
+#[test]
 fn reports_of_which_one_could_not_be_read_are_not_watched() {
     let mut bench = Bench::new();
     let mut partial = audit(3);

@@ -72,7 +72,7 @@ pub(super) fn concerns(key: &PolicyKey, fleet: &FleetView, road: &Road, judged: 
         };
         // As gates count them: a warning, or a skipped result, can be a violation.
         let counted = judged.violations.get(&(Arc::clone(&view.name), key.clone())).copied();
-        here(cell, counted.unwrap_or_else(|| cell.owners.faults())).for_each(&mut add);
+        here(cell, counted.unwrap_or_else(|| cell.by_workload().faults())).for_each(&mut add);
         if place == last {
             at_the_end(view, cell).for_each(&mut add);
         } else {
@@ -96,7 +96,7 @@ pub(super) fn replaced(key: &PolicyKey, gate: &Gate, fleet: &FleetView, judged: 
         let Some(cell) = view.cell(key).filter(other) else { continue };
         let counted = judged.violations.get(&(Arc::clone(&view.name), key.clone())).copied();
         let blocked = cell.blocked.filter(|count| *count > 0).map(What::Blocked);
-        let all = here(cell, counted.unwrap_or_else(|| cell.owners.faults())).chain(blocked);
+        let all = here(cell, counted.unwrap_or_else(|| cell.by_workload().faults())).chain(blocked);
         concerns.extend(all.map(|what| Concern { environment: Arc::clone(&view.name), what }));
     }
     concerns.sort_by_key(|concern| concern.what);

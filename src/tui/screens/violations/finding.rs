@@ -100,7 +100,7 @@ impl Finding {
             return;
         }
         // All results, not only faults: that it passes elsewhere is the news.
-        let query = Target { faults_only: false, ..self.target.clone() }.query(Some(self.row.resource.namespace.clone()));
+        let query = Target { faults_only: false, counted: false, ..self.target.clone() }.query(Some(self.row.resource.namespace.clone()));
         let ask = Ask::Elsewhere { environments, query, rule: self.row.rule.clone(), resource: self.row.resource.clone() };
         self.elsewhere_asked = Some(cx.ask(ask));
     }

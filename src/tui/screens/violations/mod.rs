@@ -171,7 +171,9 @@ impl Violations {
         }
         let wanted = self.policy().cloned().zip(self.environment.clone()).and_then(|(key, environment)| {
             let content = content(cx.fleet, &environment)?;
-            Some((Target { key, environment, unit: self.listing.unit, faults_only: self.listing.faults_only }, content))
+            let Listing { unit, faults_only, .. } = self.listing;
+            let counted = faults_only && unit == Unit::Owners && self.is_visited(&key, &environment);
+            Some((Target { key, environment, unit, faults_only, counted }, content))
         });
         self.rows.want(wanted, cx);
     }

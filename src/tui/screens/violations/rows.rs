@@ -32,6 +32,8 @@ pub(super) struct Target {
     pub(super) environment: Arc<str>,
     pub(super) unit: Unit,
     pub(super) faults_only: bool,
+    /// Only what a gate counts.
+    pub(super) counted: bool,
 }
 
 impl Target {
@@ -44,6 +46,7 @@ impl Target {
             with_stale: false,
             with_foreign: false,
             with_report: false,
+            counted: self.counted,
         }
     }
 }
@@ -414,10 +417,18 @@ pub(super) fn headline(target: &Target, rows: &[FindingRow], matching: usize) ->
     if error > 0 {
         parts.push(words::counted(error, "error", "errors"));
     }
-    for (result, word) in [(FindingResult::Warn, "warning"), (FindingResult::Skip, "skipped"), (FindingResult::Pass, "passing")] {
-        if of(result) > 0 {
-            parts.push(format!("{} {word}", words::number(of(result))));
-        }
+    let reported = [
+        (FindingResult::Warn, "warning", "reported as warnings"),
+        (FindingResult::Skip, "skipped", "reported as skipped"),
+        (FindingResult::Pass, "passing", "reported as passing"),
+    ];
+    for (result, word, as_word) in reported.into_iter().filter(|(result, ..)| of(*result) > 0) {
+        // What a gate counts are violations, whatever reports call them.
+        parts.push(if target.counted {
+            format!("{} {as_word}", words::counted(of(result), one, many))
+        } else {
+            format!("{} {word}", words::number(of(result)))
+        });
     }
     if parts.is_empty() {
         return if target.faults_only { format!("no failing {many}") } else { "no results".to_owned() };

@@ -22,7 +22,7 @@ impl Violations {
     pub(super) fn visit(&mut self, policy: &PolicyKey, environment: &Arc<str>, cx: &mut Cx<'_>) {
         let before = self.guest.take().map_or_else(|| self.listing.clone(), |guest| guest.before);
         self.guest = Some(Guest { policy: policy.clone(), environment: Arc::clone(environment), before });
-        // That number counts owners, and knows of no filter.
+        // That number counts workloads, and knows of no filter.
         (self.listing.unit, self.listing.faults_only, self.listing.filter) = (Unit::Owners, true, Filter::default());
         self.rows.set_filter(Filter::default(), cx);
         self.selection.set(policy.clone());
@@ -31,6 +31,11 @@ impl Violations {
         self.board.take(cx.fleet);
         self.list(Because::News, cx);
         self.rows.pin();
+    }
+
+    /// Whether a gate's number led to these rows.
+    pub(super) fn is_visited(&self, policy: &PolicyKey, environment: &Arc<str>) -> bool {
+        self.guest.as_ref().is_some_and(|guest| guest.policy == *policy && guest.environment == *environment)
     }
 
     /// Whether one leaves what one was sent to; then things are listed as before.
