@@ -11,6 +11,7 @@ use policydeck::engine::{self, EngineHandle, HistoryReader};
 use policydeck::fleet::query::FindingQuery;
 use policydeck::fleet::view::{EnvironmentView, FleetView};
 use policydeck::ops::plan::Operation;
+use policydeck::ops::position::NoStep;
 use policydeck::ops::road::Road;
 use policydeck::settings::EnvironmentSettings;
 use policydeck::tui::{Acting, Answer, Ask, Deed, Preparation, Source, Wish};
@@ -138,7 +139,7 @@ async fn policies_have_modes_and_objects_can_be_fetched() {
 }
 
 /// The gates before all next steps on the road of the demo's own configuration.
-async fn gates(world: &World, engine: &EngineHandle) -> Vec<(PolicyId, Result<Gate, String>)> {
+async fn gates(world: &World, engine: &EngineHandle) -> Vec<(PolicyId, Result<Gate, NoStep>)> {
     let settings = policydeck::settings::parse("config.toml", &world.demo.config_toml(), policydeck::tui::actions()).unwrap().settings;
     let ask = Ask::Gates { road: Road::new(settings.environments), history: None };
     match Source::answer(engine, ask).await {

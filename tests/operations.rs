@@ -862,8 +862,16 @@ fn condition(gate: &Value, name: &str) -> (String, String) {
 fn a_new_revision_travels_although_production_has_an_older_one() {
     let world = World::new(ROAD);
     world.roll_out("p");
+    // There is nothing to wait for, which is what a script asks.
     let done = world.run(&["gate", "p"]);
-    assert!(done.status == 2 && done.err.contains("fully rolled out"), "{done:?}");
+    assert!(done.status == 0 && done.out == "ClusterPolicy/p: it is fully rolled out: there is no further step\n", "{done:?}");
+    let done = world.run(&["gate", "p", "-o", "json"]);
+    assert!(done.status == 0 && done.items().is_empty() && done.err.contains("fully rolled out"), "{done:?}");
+    // Of all policies, those that have a gate decide.
+    let all = world.run(&["gate", "-o", "json"]);
+    assert!(all.status == 3 && all.err.contains("ClusterPolicy/p: it is fully rolled out"), "{all:?}");
+    // A step that was asked for and does not exist is another matter.
+    assert_eq!(world.run(&["gate", "p", "--to", "nowhere"]).status, 2);
 
     world.say("dev", "p", "a new revision");
     world.is_ready("dev", "p");

@@ -132,7 +132,7 @@ pub enum Show {
     },
     /// Policies with their rules and what these do
     Policies,
-    /// Whether a policy may move on, and what is lacking: exit status 0 open, 3 closed, 4 unknown
+    /// Whether a policy may move on, and what is lacking: exit status 0 open or fully rolled out, 3 closed, 4 unknown
     Gate(GateArgs),
 }
 

@@ -15,6 +15,7 @@ use crate::engine::{HistoryReader, JournalReader, troubles};
 use crate::fleet::filter::{Field, Verdict};
 use crate::fleet::query::FindingQuery;
 use crate::fleet::view::FleetView;
+use crate::ops::position::NoStep;
 use crate::ops::road::Road;
 use jiff::Timestamp;
 use std::io::Write;
@@ -341,8 +342,11 @@ async fn show_gate(args: &GateArgs, source: &impl Source, request: &Request, str
     };
     let judged = source.gates(question, now).await;
     let Some(policy) = policy else { return show_gates(&fleet, judged, now, request, streams).await };
-    let judged = judged.into_iter().next().map_or_else(|| Err("it is not seen".to_owned()), |(_, gate)| gate);
-    let judged = judged.map_err(|why| Problem::usage(format!("{policy}: {why}")))?;
+    let judged = judged.into_iter().next().map_or_else(|| Err(NoStep::Invalid("it is not seen".to_owned())), |(_, gate)| gate);
+    let judged = match judged {
+        Err(NoStep::Ended) => return show_no_gate(&policy, now, request, streams),
+        judged => judged.map_err(|why| Problem::usage(format!("{policy}: {why}")))?,
+    };
     if let Some(why) = flags::elsewhere(&request.into, &format!("promote {policy}"), &judged.to.environment) {
         return Err(Problem::usage(why));
     }
@@ -388,10 +392,22 @@ fn disregards(args: &GateArgs, request: &Request) -> Result<Vec<Disregard>, Prob
     Ok(args.disregard.iter().map(one).collect())
 }
 
+/// A policy at the end of the pipeline has no gate, which is no fault of the question.
+fn show_no_gate(policy: &PolicyId, now: Timestamp, request: &Request, streams: &mut Streams<'_>) -> Result<Exit, Problem> {
+    let says = clean(&format!("{policy}: {}", NoStep::Ended)).into_owned();
+    if request.style.format == Format::Table {
+        writeln!(streams.out, "{says}")?;
+    } else {
+        document::write::<gate::GateItem>(streams.out, request.style, Head::new("Gate", now, true), (), &[])?;
+        writeln!(streams.err, "{says}")?;
+    }
+    Ok(Exit::Done)
+}
+
 /// The gate of every policy that can be promoted into one of the chosen environments; the exit status is that of the worst.
 async fn show_gates(
     fleet: &FleetView,
-    judged: Vec<(PolicyId, Result<domain::Gate, String>)>,
+    judged: Vec<(PolicyId, Result<domain::Gate, NoStep>)>,
     now: Timestamp,
     request: &Request,
     streams: &mut Streams<'_>,
@@ -401,7 +417,7 @@ async fn show_gates(
         match gate {
             Ok(gate) if request.into.is_empty() || request.into.iter().any(|chosen| **chosen == *gate.to.environment) => gates.push(gate),
             Ok(_) => {}
-            Err(why) => without.push(format!("{}: {}", clean(&policy.to_string()), clean(&why))),
+            Err(why) => without.push(format!("{}: {}", clean(&policy.to_string()), clean(&why.to_string()))),
         }
     }
     let complete = fleet.environments.iter().all(|view| view.complete);

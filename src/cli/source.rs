@@ -5,6 +5,7 @@ use crate::engine::operations::{self, GitRoad, HOWEVER_LONG, PendingByEnvironmen
 use crate::engine::{EngineHandle, Failure, HistoryReader, gates};
 use crate::fleet::query::{FindingQuery, FindingRow, PolicyRow};
 use crate::fleet::view::FleetView;
+use crate::ops::position::NoStep;
 use crate::ops::road::Road;
 use jiff::Timestamp;
 use std::future::Future;
@@ -42,7 +43,7 @@ pub trait Source {
         std::future::ready(None)
     }
     /// The gates before the step that `to` names, or before the next, by policy; or why there is none.
-    fn gates(&self, question: GateQuestion<'_>, now: Timestamp) -> impl Future<Output = Vec<(PolicyId, Result<Gate, String>)>>;
+    fn gates(&self, question: GateQuestion<'_>, now: Timestamp) -> impl Future<Output = Vec<(PolicyId, Result<Gate, NoStep>)>>;
     /// What is committed and not applied yet, by environment.
     fn pending(&self, road: &Road, git: &GitRoad) -> impl Future<Output = PendingByEnvironment> {
         let _ = (road, git);
@@ -67,7 +68,7 @@ impl Source for EngineHandle {
         Self::has_namespace(self, environment, name.to_owned())
     }
 
-    async fn gates(&self, question: GateQuestion<'_>, now: Timestamp) -> Vec<(PolicyId, Result<Gate, String>)> {
+    async fn gates(&self, question: GateQuestion<'_>, now: Timestamp) -> Vec<(PolicyId, Result<Gate, NoStep>)> {
         let GateQuestion { road, history, policy, to, git, disregard } = question;
         let gathered = gates::gather(self, road, policy, history, now).await;
         let gathered = match git {

@@ -13,7 +13,7 @@ use crate::domain::{
 use crate::fleet::query::{BlockedRow, ExceptionRow, ExceptionUses, OldestResult, PolicyRow, WouldBlock};
 use crate::fleet::view::{EnvironmentView, FleetView, KindView};
 use crate::ops::gate::{Block, Evidence, Metrics, Observed, Question, Relied, Start, disregard, judge};
-use crate::ops::position::{Differs, Drift, Travel, unread};
+use crate::ops::position::{Differs, Drift, NoStep, Travel, unread};
 use crate::ops::road::Road;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -46,7 +46,7 @@ const GATES_AT_ONCE: usize = 16;
 #[derive(Debug, Clone, Default)]
 pub struct AllGates {
     /// Each policy with its gate.
-    pub gates: Vec<(PolicyId, Result<Gate, String>)>,
+    pub gates: Vec<(PolicyId, Result<Gate, NoStep>)>,
     /// Violations by workload as gates count them, by environment and policy; nothing where that is not known.
     pub violations: HashMap<(Arc<str>, PolicyKey), u64>,
 }
@@ -157,7 +157,7 @@ impl Gathered {
     ///
     /// # Errors
     /// Why there is no such step, in words.
-    pub fn gate(&self, road: &Road, policy: &PolicyId, to: Option<&str>, now: Timestamp) -> Result<Gate, String> {
+    pub fn gate(&self, road: &Road, policy: &PolicyId, to: Option<&str>, now: Timestamp) -> Result<Gate, NoStep> {
         self.gate_without(road, policy, to, now, &[])
     }
 
@@ -172,20 +172,20 @@ impl Gathered {
         to: Option<&str>,
         now: Timestamp,
         asked: &[Disregard],
-    ) -> Result<Gate, String> {
+    ) -> Result<Gate, NoStep> {
         let mut travel = road.travel(policy, &self.fleet, to)?;
         self.add_pending(road, policy, &mut travel);
         let evidence = self.evidence_of(road, policy, &travel, asked);
         // What was decided earlier and no longer holds is in the gate; what is decided now has to mean something.
         let new: Vec<Disregard> = asked.iter().filter(|one| one.content.is_none()).cloned().collect();
         if let Some(why) = disregard::impossible(&evidence.claims, evidence.blocks.as_deref().unwrap_or_default(), &new) {
-            return Err(why);
+            return Err(NoStep::Invalid(why));
         }
         Ok(self.judged(road, policy, &travel, &evidence, now))
     }
 
     /// The gate of every policy that has a pipeline, or why it has none.
-    pub async fn all(&self, road: &Road, to: Option<&str>, now: Timestamp) -> Vec<(PolicyId, Result<Gate, String>)> {
+    pub async fn all(&self, road: &Road, to: Option<&str>, now: Timestamp) -> Vec<(PolicyId, Result<Gate, NoStep>)> {
         let mut out = Vec::new();
         for policy in self.with_action() {
             let gate = self.gate(road, &policy, to, now);

@@ -9,6 +9,7 @@
 use super::road::{Road, RoadStep, Standing, mode_of, serves};
 use crate::domain::{Mode, Pending, PolicyId, Revision};
 use crate::fleet::view::{EnvironmentView, FleetView};
+use std::fmt;
 use std::sync::Arc;
 
 /// What an environment has of a policy.
@@ -100,6 +101,30 @@ impl Travel {
     }
 }
 
+/// Why there is no step to go to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NoStep {
+    /// It is at the last step of the pipeline, and no earlier environment differs.
+    Ended,
+    /// What was asked for is no step, or cannot be decided so, in words.
+    Invalid(String),
+}
+
+impl fmt::Display for NoStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ended => f.write_str("it is fully rolled out: there is no further step"),
+            Self::Invalid(why) => f.write_str(why),
+        }
+    }
+}
+
+impl From<NoStep> for String {
+    fn from(why: NoStep) -> Self {
+        why.to_string()
+    }
+}
+
 /// What one environment shows.
 struct Sight {
     there: Option<There>,
@@ -137,13 +162,13 @@ impl Road {
     ///
     /// # Errors
     /// Why there is no such step, in words.
-    pub fn travel(&self, policy: &PolicyId, fleet: &FleetView, to: Option<&str>) -> Result<Travel, String> {
+    pub fn travel(&self, policy: &PolicyId, fleet: &FleetView, to: Option<&str>) -> Result<Travel, NoStep> {
         let environments = self.environments().iter();
         let sights = environments.map(|environment| Sight::of(fleet.environment(&environment.name), policy)).collect();
         let line = Line { road: self, sights };
         match to {
             None => line.next(),
-            Some(to) => line.toward(to),
+            Some(to) => line.toward(to).map_err(NoStep::Invalid),
         }
     }
 }
@@ -188,7 +213,7 @@ impl Line<'_> {
         self.there(place).is_some_and(|there| there.mode == Mode::Unknown || strength(there.mode) >= strength(self.wanted(place)))
     }
 
-    fn next(&self) -> Result<Travel, String> {
+    fn next(&self) -> Result<Travel, NoStep> {
         let places = self.sights.len();
         let Some(mut at) = (0..places).find(|place| self.there(*place).is_some()) else { return Ok(self.way(None, RoadStep::FIRST)) };
         while at + 1 < places && self.has_passed(at) && self.same(at, at + 1) {
@@ -201,9 +226,9 @@ impl Line<'_> {
         if let Some(to) = next {
             return Ok(self.way(Some(at), to));
         }
-        let Standing::On(to) = self.standing(at) else { return Err(ENDED.to_owned()) };
+        let Standing::On(to) = self.standing(at) else { return Err(NoStep::Ended) };
         let way = Travel { ended: true, ..self.way(Some(at), to) };
-        if way.drift.is_empty() { Err(ENDED.to_owned()) } else { Ok(way) }
+        if way.drift.is_empty() { Err(NoStep::Ended) } else { Ok(way) }
     }
 
     fn toward(&self, to: &str) -> Result<Travel, String> {
@@ -277,9 +302,6 @@ impl Line<'_> {
         Some(Drift { environment: self.road.name(place), what })
     }
 }
-
-/// Why there is no next step.
-const ENDED: &str = "it is fully rolled out: there is no further step";
 
 /// How much a mode does, for comparing it with the one of a step.
 fn strength(mode: Mode) -> u8 {

@@ -8,6 +8,7 @@ use policydeck::engine::gates::AllGates;
 use policydeck::fleet::query::WouldBlock;
 use policydeck::fleet::view::{EnvironmentView, FleetView, KindView};
 use policydeck::ops::gate::{Evidence, Observed, Question, Relied, Start, judge};
+use policydeck::ops::position::NoStep;
 use policydeck::ops::road::Road;
 use policydeck::settings::{EnvironmentSettings, Step, StepMode};
 use std::collections::BTreeSet;
@@ -107,13 +108,13 @@ pub(crate) fn all(fleet: &FleetView, road: &Road) -> AllGates {
 }
 
 /// What an engine with this fleet would judge.
-pub(crate) fn gates(fleet: &FleetView, road: &Road) -> Vec<(PolicyId, Result<Gate, String>)> {
+pub(crate) fn gates(fleet: &FleetView, road: &Road) -> Vec<(PolicyId, Result<Gate, NoStep>)> {
     let cells = fleet.environments.iter().flat_map(|view| view.cells.iter());
     let ids: BTreeSet<PolicyId> = cells.filter(|cell| cell.mode != Mode::Off).map(|cell| (*cell.key.id).clone()).collect();
     ids.into_iter().map(|id| (id.clone(), gate(&id, fleet, road))).collect()
 }
 
-fn gate(policy: &PolicyId, fleet: &FleetView, road: &Road) -> Result<Gate, String> {
+fn gate(policy: &PolicyId, fleet: &FleetView, road: &Road) -> Result<Gate, NoStep> {
     let namespaced = |view: &Arc<EnvironmentView>| {
         let mut view = EnvironmentView::clone(view);
         view.kinds.extend(view.kinds.first().cloned().map(|kind| KindView { kind: "Policy", ..kind }));

@@ -11,6 +11,7 @@ use crate::fleet::state::EnvironmentState;
 use crate::fleet::state::tests::generated::complete;
 use crate::fleet::state::tests::generated::count::Counted;
 use crate::fleet::view::FleetView;
+use crate::ops::position::NoStep;
 use crate::testing::cases;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
@@ -49,7 +50,7 @@ impl Source for OfState {
         self.state.has_namespace(name)
     }
 
-    async fn gates(&self, _: GateQuestion<'_>, _: Timestamp) -> Vec<(PolicyId, Result<Gate, String>)> {
+    async fn gates(&self, _: GateQuestion<'_>, _: Timestamp) -> Vec<(PolicyId, Result<Gate, NoStep>)> {
         Vec::new()
     }
 }

@@ -9,6 +9,7 @@ use crate::engine::Failure;
 use crate::fleet::query::{FindingQuery, FindingRow, PolicyRow, RuleRow};
 use crate::fleet::view::{EnvironmentView, FleetView, KindView, PolicyCell};
 use crate::ops::gate::{Evidence, Question, judge};
+use crate::ops::position::NoStep;
 use crate::testing::fleet;
 use jiff::Timestamp;
 use std::future::Future;
@@ -83,7 +84,7 @@ impl Source for Fixture {
         std::future::ready(Some(name == "checkout"))
     }
 
-    async fn gates(&self, question: GateQuestion<'_>, now: Timestamp) -> Vec<(PolicyId, Result<Gate, String>)> {
+    async fn gates(&self, question: GateQuestion<'_>, now: Timestamp) -> Vec<(PolicyId, Result<Gate, NoStep>)> {
         let GateQuestion { road, policy, to, .. } = question;
         let fleet = Arc::clone(&self.receiver.borrow());
         let environment = fleet.environments.first().cloned();

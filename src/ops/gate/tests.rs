@@ -5,6 +5,7 @@ use crate::domain::{EvidenceRef, Force, Gap, InForce, Link, Readiness, ResourceR
 use crate::fleet::delta::Existence;
 use crate::fleet::query::{HoldingReport, ReportRef, UnseenException, WouldBlock};
 use crate::fleet::view::{Disappeared, FleetView, KindView};
+use crate::ops::position::NoStep;
 use crate::settings::{self, EnvironmentSettings, Step};
 use crate::testing::fleet;
 use proptest::prelude::*;
@@ -117,7 +118,7 @@ fn enforcing() -> Situation {
 }
 
 impl Situation {
-    fn travel(&self) -> Result<Travel, String> {
+    fn travel(&self) -> Result<Travel, NoStep> {
         Road::new(self.road.clone()).travel(&policy(), &self.fleet(), self.to)
     }
 

@@ -49,7 +49,7 @@ fn told(fleet: &str, to: Option<&str>) -> String {
     let road = road();
     let travel = match road.travel(&policy(), &fleet_of(fleet), to) {
         Ok(travel) => travel,
-        Err(why) => return why,
+        Err(why) => return why.to_string(),
     };
     let from = match travel.from {
         Standing::Nowhere => "nowhere".to_owned(),

@@ -7,6 +7,7 @@ use super::sieve::Sieve;
 use crate::domain::{Condition, ConditionState, Gate, PolicyId, PolicyKey, Stop, Verdict, clean};
 use crate::engine::gates::AllGates;
 use crate::fleet::view::FleetView;
+use crate::ops::position::NoStep;
 use crate::ops::road::Road;
 use crate::tui::text::width;
 use jiff::Timestamp;
@@ -35,7 +36,7 @@ pub(super) enum Group {
 #[derive(Debug)]
 pub(super) struct Row {
     pub(super) key: PolicyKey,
-    pub(super) gate: Result<Gate, String>,
+    pub(super) gate: Result<Gate, NoStep>,
     pub(super) group: Group,
     /// What is wrong, or not known, where there is no further step.
     pub(super) concerns: Vec<Concern>,
@@ -108,7 +109,7 @@ fn is_ended(gate: &Gate) -> bool {
 }
 
 /// Where a row belongs.
-fn group(gate: &Result<Gate, String>, concerns: &[Concern], scan: Option<Scan>) -> Group {
+fn group(gate: &Result<Gate, NoStep>, concerns: &[Concern], scan: Option<Scan>) -> Group {
     let gate = match gate {
         Ok(gate) if !is_ended(gate) && !concerns.is_empty() => return Group::Attention,
         Ok(gate) if !is_ended(gate) => gate,
@@ -162,7 +163,7 @@ impl Board {
         for (id, _) in gates {
             *names.entry((id.namespace.as_deref(), &id.name)).or_default() += 1;
         }
-        let row = |(id, gate): &(PolicyId, Result<Gate, String>)| {
+        let row = |(id, gate): &(PolicyId, Result<Gate, NoStep>)| {
             // A policy that has just gone has no cell any more.
             let key = keys.get(id).map_or_else(|| PolicyKey { source: Arc::from(""), id: Arc::new(id.clone()) }, |key| (*key).clone());
             let mut concerns = match gate {
@@ -338,7 +339,7 @@ mod tests {
         }
         let ended = |what: &[What]| {
             let concerns: Vec<_> = what.iter().map(|what| Concern { environment: Arc::from("production"), what: *what }).collect();
-            group(&Err("it is fully rolled out: there is no further step".to_owned()), &concerns, None)
+            group(&Err(NoStep::Ended), &concerns, None)
         };
         for (what, expected) in [
             (&[][..], Group::End),
