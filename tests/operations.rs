@@ -206,6 +206,30 @@ fn a_policy_goes_back_to_what_it_was() {
 }
 
 #[test]
+fn what_blocks_other_things_after_a_rollback_is_shown_before_it() {
+    let world = World::new(ROAD);
+    world.make("dev", "p");
+    let says_other = "ClusterPolicy/p will say something else in dev than what was evaluated there";
+    for (message, mode) in [("one", "Enforce"), ("two", "Enforce"), ("three", "Audit")] {
+        world.say("dev", "p", message);
+        let (code, answer) = ask(&world.demo, "dev").merge(&format!("{CPOL}/p"), &json!({"spec": {"validationFailureAction": mode}}));
+        assert_eq!(code, 200, "{answer}");
+        world.is_ready("dev", "p");
+        world.ends(0, &["timeline", "p", "-e", "dev"]);
+        if message == "two" {
+            let back = world.ends(0, &["rollback", "p", "-e", "dev", "--dry-run"]).err;
+            assert!(back.contains(says_other) && back.contains("these numbers are of what is there now"), "{back}");
+            assert!(back.contains("whether anything in dev fails is unknown"), "{back}");
+        }
+    }
+    // What comes back in audit blocks nothing.
+    let back = world.ends(0, &["rollback", "p", "-e", "dev", "--yes"]).err;
+    assert!(back.contains(says_other) && back.contains("In audit it refuses nothing"), "{back}");
+    let undone = world.ends(0, &["undo", "--last", "-e", "dev", "--dry-run"]).err;
+    assert!(undone.contains(says_other), "{undone}");
+}
+
+#[test]
 fn an_outcome_tells_no_number_of_what_the_policy_was_before_as_its_own() {
     const HOUR: Duration = Duration::from_secs(3600);
     let world = World::reporting_after(ROAD, HOUR);

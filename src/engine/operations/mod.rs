@@ -221,7 +221,10 @@ impl Operator {
         let existing = self.engine.policy_object(environment, policy).await?;
         let facts = self.facts(Timestamp::now(), request, &Value::Null);
         let plan = |place: Place<'_>, existing: Option<&Value>| rollback::plan(&rollback::Input { kind, place, existing, former, facts });
-        self.signed(self.make(kind, policy, place.place(), existing.as_ref(), plan).await?).await
+        let mut plan = self.make(kind, policy, place.place(), existing.as_ref(), plan).await?;
+        // It blocks in no more places, but what it says there is another matter.
+        plan.impact = self.impact(&plan, place.place().kyverno).await;
+        self.signed(plan).await
     }
 
     /// The plan that keeps a policy where it is; without a reason, the one that lets it go.

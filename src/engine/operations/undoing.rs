@@ -106,9 +106,7 @@ impl Operator {
             _ => undo(done, &[seen.place()], &live, &facts)?,
         };
         plan.direction = direction;
-        if direction == Direction::Up {
-            plan.impact = self.impact(&plan, seen.place().kyverno).await;
-        }
+        plan.impact = self.impact(&plan, seen.place().kyverno).await;
         Ok((self.signed(plan).await?, left_out))
     }
 
@@ -133,9 +131,7 @@ impl Operator {
             plan = self.reverted(done, step, seen.place(), live, Direction::Up, &facts).await?;
             plan.direction = Direction::Up;
         }
-        if plan.direction == Direction::Up {
-            plan.impact = self.impact(&plan, kyverno).await;
-        }
+        plan.impact = self.impact(&plan, kyverno).await;
         Ok(plan)
     }
 
