@@ -147,15 +147,9 @@ impl Station {
             (Refusal::Unreachable(why), None) => format!("{why}: {host}"),
             _ => refusal.to_string(),
         };
-        let link = match (refusal, &connection.plugin) {
-            (Refusal::Unauthorized(_), Some(plugin)) if !why.contains(&format!("exec plugin ({plugin})")) => {
-                Link::LoginNeeded { why: format!("{why}; log in again for the kubeconfig's exec plugin ({plugin}), then ctrl-r") }
-            }
-            (Refusal::Unauthorized(_), Some(_)) => Link::LoginNeeded { why: format!("{why}; log in, then ctrl-r") },
-            (Refusal::Unauthorized(_), None) => Link::LoginNeeded {
-                why: format!("{why}: the token may have expired; renew it in the kubeconfig, which is read again by itself"),
-            },
-            (refusal, _) if self.seen.is_none() && self.failures > PATIENCE && !matches!(refusal, Refusal::TooMany(_)) => {
+        let link = match refusal {
+            Refusal::Unauthorized(_) => Link::LoginNeeded { why: login_needed(&why, connection.plugin.as_deref()) },
+            refusal if self.seen.is_none() && self.failures > PATIENCE && !matches!(refusal, Refusal::TooMany(_)) => {
                 Link::Unreachable { why }
             }
             _ => Link::Retrying { since: self.seen, next: now() + SignedDuration::try_from(pause).unwrap_or_default(), why },
@@ -187,4 +181,33 @@ pub(super) fn jitter(most: Duration) -> Duration {
     use std::hash::BuildHasher;
     let random = std::hash::RandomState::new().hash_one(most);
     most.mul_f64((random % 1000) as f64 / 1000.0)
+}
+
+/// Why a person has to log in, and how. Screens add the key that reconnects.
+fn login_needed(why: &str, plugin: Option<&str>) -> String {
+    match plugin {
+        Some(plugin) if !why.contains(&format!("exec plugin ({plugin})")) => {
+            format!("{why}; log in again for the kubeconfig's exec plugin ({plugin})")
+        }
+        Some(_) => format!("{why}; log in"),
+        None => format!("{why}: the token may have expired; renew it in the kubeconfig, which is read again by itself"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_to_log_in_names_the_plugin_once_and_no_key() {
+        let refused = "the API server refused the credentials (401 Unauthorized)";
+        let failed = "no credentials: the exec plugin (aws) failed (exit status: 3)";
+        for (why, plugin, says) in [
+            (refused, Some("aws"), format!("{refused}; log in again for the kubeconfig's exec plugin (aws)")),
+            (failed, Some("aws"), format!("{failed}; log in")),
+            (refused, None, format!("{refused}: the token may have expired; renew it in the kubeconfig, which is read again by itself")),
+        ] {
+            assert_eq!(login_needed(why, plugin), says);
+        }
+    }
 }

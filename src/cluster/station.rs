@@ -212,7 +212,7 @@ impl Station {
     async fn not_connected(&mut self, refusal: Refusal) -> End {
         self.failures += 1;
         let (link, pause) = match refusal {
-            Refusal::Unauthorized(why) => (Link::LoginNeeded { why: format!("{why}; log in, then ctrl-r") }, self.spec.timing.login_again),
+            Refusal::Unauthorized(why) => (Link::LoginNeeded { why: format!("{why}; log in") }, self.spec.timing.login_again),
             other => (Link::Unreachable { why: other.to_string() }, self.next_pause(&other)),
         };
         if self.tell(Delta::Link(link)).await.is_err() {

@@ -13,7 +13,7 @@ use crate::settings::EnvironmentSettings;
 pub fn evaluated(cell: &PolicyCell, tolerated: u64, apart: u64) -> Result<u64, String> {
     let all = cell.owners;
     if cell.is_silent() {
-        return Err("the API server judges by a native policy, and Kyverno reports nothing for it".to_owned());
+        return Err(silent(all.total()));
     }
     let evaluated = all.total().saturating_sub(all.skip).saturating_add(tolerated);
     if evaluated == 0 {
@@ -26,6 +26,15 @@ pub fn evaluated(cell: &PolicyCell, tolerated: u64, apart: u64) -> Result<u64, S
         return Err("nothing that it would block was evaluated".to_owned());
     }
     Ok(evaluated - apart)
+}
+
+/// Why the results of a policy that the API server judges by show nothing of now, if it has any.
+pub fn silent(results: u64) -> String {
+    match results {
+        0 => "the API server judges by a native policy, and Kyverno reports nothing for it".to_owned(),
+        1 => "the API server judges by a native policy, and Kyverno no longer evaluates it: its 1 result may be out of date".to_owned(),
+        count => format!("the API server judges by a native policy, and Kyverno no longer evaluates it: its {count} results may be out of date"),
+    }
 }
 
 /// The namespaces that an environment is limited to; none where the policy lives in one of them, and reaches no other.

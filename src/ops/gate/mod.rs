@@ -23,7 +23,7 @@ use crate::domain::{
 use crate::fleet::query::{ReportRef, UnseenException, WouldBlock};
 use crate::fleet::view::{EnvironmentView, PolicyCell};
 use crate::settings::{Freeze, StepMode};
-pub use evaluated::{evaluated, in_scope, limits};
+pub use evaluated::{evaluated, in_scope, limits, silent};
 use freeze::freeze;
 use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;

@@ -1395,7 +1395,13 @@ fn only_what_was_evaluated_and_would_be_blocked_counts() {
         (of(5, 0, true, "kyverno.io"), 0, 0, Ok(5)),
         (of(0, 9, false, "kyverno.io"), 0, 0, Err("0 of 9 workloads were evaluated: all results are skipped")),
         (of(0, 0, false, "kyverno.io"), 0, 0, Err("no workload was evaluated: there are no results")),
-        (of(5, 0, true, cel), 0, 0, Err("the API server judges by a native policy, and Kyverno reports nothing for it")),
+        (of(0, 0, true, cel), 0, 0, Err("the API server judges by a native policy, and Kyverno reports nothing for it")),
+        (
+            of(5, 0, true, cel),
+            0,
+            0,
+            Err("the API server judges by a native policy, and Kyverno no longer evaluates it: its 5 results may be out of date"),
+        ),
         (of(5, 0, false, cel), 0, 5, Err("nothing that it would block was evaluated")),
     ] {
         assert_eq!(evaluated(&cell, tolerated, apart), expected.map_err(str::to_owned));

@@ -8,6 +8,7 @@ use super::rows::{Line, Rows, Target, headline};
 use crate::domain::{FindingResult, PolicyKey, Severity, Tier, clean};
 use crate::fleet::query::{BlockedRow, FindingRow};
 use crate::fleet::view::EnvironmentView;
+use crate::ops::gate::silent;
 use crate::tui::filter::Filter;
 use crate::tui::keys::Verb;
 use crate::tui::pen::{Pen, Shade};
@@ -134,7 +135,7 @@ fn nothing_words(board: &Board, key: &PolicyKey, environment: &EnvironmentView, 
     let label = words::label(environment);
     match (board.reading(row, e, unit).count, board.cell(row, e)) {
         (Count::Unknown, Some(cell)) if cell.is_silent() && environment.complete => {
-            "Unknown: the API server judges by a native policy, and Kyverno reports nothing for it.".to_owned()
+            format!("Unknown: {}.", silent(unit.of(cell).total()))
         }
         (Count::Unknown, Some(cell)) if is_not_evaluated(cell) && environment.complete => {
             "No results yet: Kyverno has not evaluated this policy, or nothing here matches it.".to_owned()
