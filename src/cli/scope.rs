@@ -98,7 +98,7 @@ pub async fn narrow(source: &impl Source, fleet: &FleetView, scope: &Scope, now:
         for cell in cells {
             match scope.filter.matches_cell(&view.name, view.tier, &cell, now) {
                 Verdict::No => {}
-                Verdict::Yes if scope.namespace.is_none() => scoped.cells.push(cell),
+                Verdict::Yes if scope.namespace.is_none() && !leaves_out_apart(&scope.filter, &cell) => scoped.cells.push(cell),
                 _ => recount(source, &mut scoped, cell, scope, now).await,
             }
         }
@@ -124,6 +124,11 @@ async fn in_namespace(source: &impl Source, scoped: &mut Scoped, namespace: &str
             (cell.mode, cell.in_force) = (*mode, in_force.clone());
         }
     }
+}
+
+/// Whether the filter leaves out results that are in no tally (`stale=no`): those have numbers of their own.
+fn leaves_out_apart(filter: &Filter, cell: &PolicyCell) -> bool {
+    (filter.wants_stale() && cell.stale > 0) || (filter.wants_foreign() && cell.foreign > 0)
 }
 
 /// Whether a policy can judge what is in a namespace.

@@ -1,16 +1,14 @@
-//! For any complete environment, filter and namespace: what `violations`, `status` and `findings` say equals an independent count of the objects, and so
-//! do the views that screens draw.
+//! For any complete fleet, filter and namespace: what `violations`, `status` and `findings` say, as JSON and as tables, equals an independent count of the
+//! objects, and so do the views that screens draw.
 
 use super::*;
 use crate::cli::source::GateQuestion;
-use crate::domain::Gate;
-use crate::domain::PolicyId;
+use crate::domain::{Gate, PolicyId, Tally};
 use crate::engine::Failure;
 use crate::fleet::query::{FindingQuery, FindingRow, PolicyRow};
 use crate::fleet::state::EnvironmentState;
-use crate::fleet::state::tests::generated::complete;
-use crate::fleet::state::tests::generated::count::Counted;
-use crate::fleet::view::FleetView;
+use crate::fleet::state::tests::generated::recount::{self, Numbers, Sum, expected, filters, total, typed};
+use crate::fleet::view::{FleetView, PolicyCell};
 use crate::ops::position::NoStep;
 use crate::testing::cases;
 use jiff::Timestamp;
@@ -18,36 +16,36 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::watch;
 
-/// One environment's state in the engine's place.
-struct OfState {
-    state: EnvironmentState,
+/// The states of environments in the engine's place.
+struct OfStates {
+    states: BTreeMap<&'static str, EnvironmentState>,
     receiver: watch::Receiver<Arc<FleetView>>,
     _sender: watch::Sender<Arc<FleetView>>,
 }
 
-impl OfState {
-    fn new(mut state: EnvironmentState) -> Self {
-        let view = FleetView { environments: vec![Arc::new(state.view())] };
+impl OfStates {
+    fn new(mut states: Vec<(&'static str, EnvironmentState)>) -> Self {
+        let view = FleetView { environments: states.iter_mut().map(|(_, state)| Arc::new(state.view())).collect() };
         let (sender, receiver) = watch::channel(Arc::new(view));
-        Self { state, receiver, _sender: sender }
+        Self { states: states.into_iter().collect(), receiver, _sender: sender }
     }
 }
 
-impl Source for OfState {
+impl Source for OfStates {
     fn fleet(&self) -> watch::Receiver<Arc<FleetView>> {
         self.receiver.clone()
     }
 
-    async fn findings(&self, _: &str, query: FindingQuery) -> Result<Vec<FindingRow>, Failure> {
-        Ok(self.state.findings(&query))
+    async fn findings(&self, environment: &str, query: FindingQuery) -> Result<Vec<FindingRow>, Failure> {
+        Ok(self.states[environment].findings(&query))
     }
 
-    async fn policies(&self, _: &str, namespace: Option<String>) -> Result<Vec<PolicyRow>, Failure> {
-        Ok(self.state.policy_rows(namespace.as_deref()))
+    async fn policies(&self, environment: &str, namespace: Option<String>) -> Result<Vec<PolicyRow>, Failure> {
+        Ok(self.states[environment].policy_rows(namespace.as_deref()))
     }
 
-    async fn has_namespace(&self, _: &str, name: &str) -> Option<bool> {
-        self.state.has_namespace(name)
+    async fn has_namespace(&self, environment: &str, name: &str) -> Option<bool> {
+        self.states[environment].has_namespace(name)
     }
 
     async fn gates(&self, _: GateQuestion<'_>, _: Timestamp) -> Vec<(PolicyId, Result<Gate, NoStep>)> {
@@ -55,60 +53,8 @@ impl Source for OfState {
     }
 }
 
-/// Findings, owners and stale results.
-type Sum = (BTreeMap<String, u64>, BTreeMap<String, u64>, u64);
-
-/// Source and name of a policy to what it adds up to.
-type Numbers = BTreeMap<(String, String), Sum>;
-
-fn is_in(row: &Counted, namespace: &str) -> bool {
-    let subject = &row.subject;
-    subject.namespace == namespace || (subject.kind == "Namespace" && subject.namespace.is_empty() && subject.name == namespace)
-}
-
-/// A filter, and what passes it, by a rule of its own.
-type Passing = (&'static str, fn(&Counted) -> bool);
-
-const FILTERS: [Passing; 12] = [
-    ("", |_| true),
-    ("ns=a", |row| is_in(row, "a")),
-    ("!ns=a", |row| !is_in(row, "a")),
-    ("result=fail", |row| row.result == FindingResult::Fail),
-    ("result=fail,error", |row| row.result.is_fault()),
-    ("result>=warn", |row| row.result >= FindingResult::Warn),
-    ("kind=Pod", |row| row.subject.kind == "Pod"),
-    ("kind=CronJob,Deployment", |row| ["CronJob", "Deployment"].contains(&row.subject.kind.as_str())),
-    ("rule=autogen-r", |row| row.rule == "autogen-r"),
-    ("policy=v1", |row| row.policy.1.rsplit('/').next() == Some("v1")),
-    ("source=kyverno", |row| row.policy.0 == "kyverno"),
-    ("stale=yes", |row| row.stale),
-];
-
-fn by_word(results: impl IntoIterator<Item = FindingResult>) -> BTreeMap<String, u64> {
-    let mut words = BTreeMap::new();
-    for result in results {
-        *words.entry(result.as_str().to_owned()).or_insert(0) += 1;
-    }
-    words
-}
-
-/// What is to be said of the findings that pass.
-fn expected(rows: &[&Counted]) -> Numbers {
-    let mut policies: BTreeMap<(String, String), Vec<&Counted>> = BTreeMap::new();
-    for row in rows {
-        policies.entry(row.policy.clone()).or_default().push(row);
-    }
-    let numbers = |rows: Vec<&Counted>| {
-        let counted: Vec<&Counted> = rows.iter().copied().filter(|row| !row.stale).collect();
-        let mut worst: BTreeMap<(&str, &str), FindingResult> = BTreeMap::new();
-        for row in &counted {
-            let at = worst.entry((&row.own, &row.top)).or_insert(row.result);
-            *at = (*at).max(row.result);
-        }
-        (by_word(counted.iter().map(|row| row.result)), by_word(worst.into_values()), (rows.len() - counted.len()) as u64)
-    };
-    policies.into_iter().map(|(policy, rows)| (policy, numbers(rows))).collect()
-}
+/// What is said of each environment.
+type ByEnvironment<T> = BTreeMap<String, T>;
 
 /// A tally without what is zero.
 fn tally(value: &Value) -> BTreeMap<String, u64> {
@@ -123,73 +69,134 @@ fn name_of(item: &Value) -> (String, String) {
     (source, name)
 }
 
-fn told(violations: &Value) -> Numbers {
-    let mut numbers = Numbers::new();
-    for item in violations["items"].as_array().into_iter().flatten() {
-        let cell = &item["environments"]["dev"];
-        let told = (tally(&cell["findings"]), tally(&cell["owners"]), cell["stale"].as_u64().unwrap_or_default());
-        if told != Default::default() {
-            numbers.insert(name_of(item), told);
+fn items(document: &Value) -> impl Iterator<Item = &Value> {
+    document["items"].as_array().into_iter().flatten()
+}
+
+fn violations(document: &Value) -> ByEnvironment<Numbers> {
+    let mut numbers: ByEnvironment<Numbers> = BTreeMap::new();
+    for item in items(document) {
+        for (environment, cell) in item["environments"].as_object().into_iter().flatten() {
+            let told = (tally(&cell["findings"]), tally(&cell["owners"]), cell["stale"].as_u64().unwrap_or_default());
+            if told != Sum::default() {
+                numbers.entry(environment.clone()).or_default().insert(name_of(item), told);
+            }
         }
     }
     numbers
 }
 
-fn total(numbers: &Numbers) -> Sum {
-    let mut sum = (BTreeMap::new(), BTreeMap::new(), 0);
-    for (findings, owners, stale) in numbers.values() {
-        for (word, n) in findings {
-            *sum.0.entry(word.clone()).or_insert(0) += n;
-        }
-        for (word, n) in owners {
-            *sum.1.entry(word.clone()).or_insert(0) += n;
-        }
-        sum.2 += stale;
+fn statuses(document: &Value) -> ByEnvironment<Sum> {
+    let sum = |item: &Value| (tally(&item["findings"]), tally(&item["owners"]), item["stale"].as_u64().unwrap_or_default());
+    items(document).map(|item| (item["name"].as_str().unwrap().to_owned(), sum(item))).collect()
+}
+
+/// Results by environment, policy as reports name it, and word.
+type Listed = BTreeMap<(String, String, String), u64>;
+
+fn listed(document: &Value) -> Listed {
+    let mut listed = Listed::new();
+    for item in items(document).filter(|item| item["stale"] == false) {
+        let text = |name: &str| item[name].as_str().unwrap().to_owned();
+        *listed.entry((text("environment"), name_of(item).1, text("result"))).or_default() += 1;
     }
-    sum
+    listed
+}
+
+/// The cells of a table that were printed without blanks in them, from the left.
+fn cells(line: &str) -> Vec<&str> {
+    line.split_whitespace().collect()
+}
+
+/// What the table of `status` says: its last columns are numbers.
+fn statuses_of_table(table: &str) -> ByEnvironment<(BTreeMap<String, u64>, u64)> {
+    const NUMBERS: [&str; 7] = ["fail", "error", "warn", "skip", "pass", "blocked", "stale"];
+    let headings = cells(table.lines().next().unwrap());
+    assert_eq!(headings[headings.len() - NUMBERS.len()..].join(" ").to_lowercase(), NUMBERS.join(" "), "{table}");
+    let mut told = BTreeMap::new();
+    for line in table.lines().skip(1) {
+        let cells = cells(line);
+        let numbers = NUMBERS.iter().zip(&cells[cells.len() - NUMBERS.len()..]);
+        // What may still grow is marked, and is the same number.
+        let number = |text: &str| text.trim_start_matches('~').parse::<u64>().ok();
+        let numbers: BTreeMap<String, u64> = numbers.filter_map(|(word, text)| Some(((*word).to_owned(), number(text)?))).collect();
+        let stale = numbers["stale"];
+        let tally = numbers.into_iter().filter(|(word, n)| *n > 0 && word != "stale" && word != "blocked").collect();
+        told.insert(cells[0].to_owned(), (tally, stale));
+    }
+    told
+}
+
+/// What the table of `findings` lists: environment, result, severity and policy come first, and none of them is empty.
+fn listed_in_table(table: &str) -> Listed {
+    let mut listed = Listed::new();
+    for line in table.lines().skip(1) {
+        let [environment, result, _, policy, ..] = cells(line)[..] else { panic!("{line}") };
+        if result != "stale" {
+            *listed.entry((environment.to_owned(), policy.to_owned(), result.to_owned())).or_default() += 1;
+        }
+    }
+    listed
 }
 
 #[test]
 fn every_command_says_what_a_count_says() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     cases("every_command_says", 400, |dice| {
-        let (state, rows) = complete(dice);
-        let source = OfState::new(state);
+        let fleet = recount::fleet(dice);
         let namespace = *dice.of(&[None, Some("a"), Some("b")]);
-        let chosen: Vec<&Passing> = (0..=dice.below(2)).map(|_| dice.of(&FILTERS)).collect();
-        let words = chosen.iter().map(|filter| filter.0).collect::<Vec<_>>().join(" ");
-        let passes = |row: &&Counted| namespace.is_none_or(|ns| is_in(row, ns)) && chosen.iter().all(|filter| filter.1(row));
-        let expected = expected(&rows.iter().filter(passes).collect::<Vec<_>>());
-        let scope = Scope { namespace: namespace.map(str::to_owned), filter: Filter::parse(&words).unwrap() };
-        let request = Request { scope, wait: Duration::ZERO, environments: 1, ..request(Format::Json) };
-        let ask = |command: Show| runtime.block_on(run(&command, &source, &request)).json();
-        let at = format!("-n {namespace:?} --filter {words:?}");
-
-        let violations = ask(Show::Violations);
-        assert_eq!(told(&violations), expected, "violations {at}");
-        let status = ask(status(None));
-        let item = &status["items"][0];
-        let summed = (tally(&item["findings"]), tally(&item["owners"]), item["stale"].as_u64().unwrap_or_default());
-        assert_eq!(summed, total(&expected), "status {at}");
-        let mut listed: BTreeMap<(String, String), BTreeMap<String, u64>> = BTreeMap::new();
-        let findings = ask(Show::Findings { policy: None });
-        for item in findings["items"].as_array().into_iter().flatten().filter(|item| item["stale"] == false) {
-            *listed.entry(name_of(item)).or_default().entry(item["result"].as_str().unwrap().to_owned()).or_default() += 1;
+        let chosen = filters(dice);
+        let (mut by_policy, mut states): (ByEnvironment<Numbers>, _) = (BTreeMap::new(), Vec::new());
+        for (name, state, rows) in fleet {
+            by_policy.insert(name.to_owned(), expected(name, &rows, namespace, &chosen));
+            states.push((name, state));
         }
-        let counted =
-            expected.iter().filter(|(_, numbers)| !numbers.0.is_empty()).map(|(policy, numbers)| (policy.clone(), numbers.0.clone()));
-        assert_eq!(listed, counted.collect::<BTreeMap<_, _>>(), "findings {at}");
+        let source = OfStates::new(states);
+        let words = typed(&chosen);
+        let scope = Scope { namespace: namespace.map(str::to_owned), filter: Filter::parse(&words).unwrap() };
+        let asks = |format| Request { scope: scope.clone(), wait: Duration::ZERO, environments: source.states.len(), ..request(format) };
+        let json = |command: Show| runtime.block_on(run(&command, &source, &asks(Format::Json))).json();
+        let table = |command: Show| runtime.block_on(run(&command, &source, &asks(Format::Table))).out;
+        let at = format!("{} environments, -n {namespace:?} --filter {words:?}", source.states.len());
+
+        let found: ByEnvironment<Numbers> =
+            by_policy.iter().filter(|(_, numbers)| !numbers.is_empty()).map(|(e, n)| (e.clone(), n.clone())).collect();
+        assert_eq!(violations(&json(Show::Violations)), found, "violations {at}");
+
+        // An environment that the filter names away is not listed.
+        let summed: ByEnvironment<Sum> = by_policy.iter().map(|(environment, numbers)| (environment.clone(), total(numbers))).collect();
+        let told = statuses(&json(status(None)));
+        assert!(told.iter().all(|(environment, sum)| summed[environment] == *sum), "status {at}: {told:?} {summed:?}");
+        assert!(summed.iter().all(|(environment, sum)| told.contains_key(environment) || *sum == Sum::default()), "status {at}");
+        let in_table = statuses_of_table(&table(status(None)));
+        let short: ByEnvironment<_> =
+            told.into_iter().map(|(environment, (findings, _, stale))| (environment, (findings, stale))).collect();
+        assert_eq!(in_table, short, "the table of status {at}");
+
+        let findings = || Show::Findings { policy: None };
+        let mut counted = Listed::new();
+        for (environment, numbers) in &by_policy {
+            for ((_, policy), (words, ..)) in numbers {
+                for (word, n) in words {
+                    *counted.entry((environment.clone(), policy.clone(), word.clone())).or_default() += n;
+                }
+            }
+        }
+        assert_eq!(listed(&json(findings())), counted, "findings {at}");
+        assert_eq!(listed_in_table(&table(findings())), counted, "the table of findings {at}");
+
         if namespace.is_none() && words.trim().is_empty() {
-            let drawn: Numbers =
-                source.receiver.borrow().environments[0].cells.iter().map(drawn).filter(|(_, n)| *n != Default::default()).collect();
-            assert_eq!(drawn, expected, "cells of screens");
+            for view in &source.receiver.borrow().environments {
+                let drawn: Numbers = view.cells.iter().map(drawn).filter(|(_, n)| *n != Sum::default()).collect();
+                assert_eq!(drawn, by_policy[&*view.name], "cells of screens");
+            }
         }
     });
 }
 
 /// What a screen draws of a policy.
-fn drawn(cell: &crate::fleet::view::PolicyCell) -> ((String, String), Sum) {
-    let words = |tally: &crate::domain::Tally| {
+fn drawn(cell: &PolicyCell) -> ((String, String), Sum) {
+    let words = |tally: &Tally| {
         FindingResult::ALL.into_iter().filter(|word| tally.of(*word) > 0).map(|word| (word.as_str().to_owned(), tally.of(word))).collect()
     };
     ((cell.key.source.to_string(), cell.key.id.report_name()), (words(&cell.findings), words(&cell.owners), cell.stale))

@@ -419,11 +419,8 @@ fn what_a_policy_would_not_block_is_not_behind_its_number() {
     let mut ignored = report("x", "Pod", "u1", "fail");
     ignored["metadata"]["namespace"] = json!("kube-system");
     ignored["scope"]["namespace"] = json!("kube-system");
-    let mut state = world(&[
-        ("ClusterPolicy", policy("p", "Audit")),
-        ("PolicyReport", ignored),
-        ("PolicyReport", report("y", "Pod", "u2", "fail")),
-    ]);
+    let mut state =
+        world(&[("ClusterPolicy", policy("p", "Audit")), ("PolicyReport", ignored), ("PolicyReport", report("y", "Pod", "u2", "fail"))]);
     let key = state.view().cells[0].key.clone();
     let query = FindingQuery { policy: Some(key.clone()), counted: true, ..FindingQuery::default() };
     let names = |query: &FindingQuery| state.findings(query).iter().map(|row| row.resource.name.clone()).collect::<Vec<_>>();

@@ -4,6 +4,7 @@ mod acts;
 pub(crate) mod count;
 mod model;
 mod neighbours;
+pub(crate) mod recount;
 mod tenant;
 mod world;
 
@@ -21,8 +22,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 /// A complete environment with whatever objects, and every finding of it, counted from them.
-pub(crate) fn complete(dice: &mut Dice) -> (EnvironmentState, Vec<count::Counted>) {
-    let (mut state, mut model) = (state(), Model::default());
+fn complete(name: &str, dice: &mut Dice) -> (EnvironmentState, Vec<count::Counted>) {
+    let (mut state, mut model) = (named(name), Model::default());
     let mut tell = |delta: Delta| {
         model.apply(&delta);
         state.apply(delta, now());
@@ -81,8 +82,12 @@ fn run(everywhere: bool, acts: &[Act]) -> Result<(), String> {
 }
 
 fn state() -> EnvironmentState {
+    named("dev")
+}
+
+fn named(name: &str) -> EnvironmentState {
     let mut state = EnvironmentState::new(Identity {
-        name: "dev".into(),
+        name: name.into(),
         tier: Tier::Normal,
         context: "kind-dev".into(),
         namespaces: Vec::new().into(),

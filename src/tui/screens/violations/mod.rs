@@ -18,6 +18,8 @@ mod refused;
 mod rows;
 mod rows_view;
 mod states;
+#[cfg(test)]
+mod tests;
 mod ways;
 mod yaml;
 

@@ -58,7 +58,7 @@ fn a_tenant_hides_no_failure_of_its_own_unmarked() {
     let own: Vec<StreamId> = streams(true).into_iter().filter(is_own).collect();
     let (mut hidden, mut failures) = (0, 0);
     cases("a_tenant_of_its_own", 10_000, |dice| {
-        let (mut state, _) = complete(dice);
+        let (mut state, _) = complete("dev", dice);
         let before = own_failures(&mut state);
         for delta in (0..=dice.below(8)).filter_map(|_| write(&own, dice)) {
             state.apply(delta, now());
@@ -81,7 +81,7 @@ fn a_tenant_changes_nothing_of_others() {
     let own: Vec<StreamId> = streams(true).into_iter().filter(is_own).collect();
     let (mut foreign, mut wrote) = (0, 0);
     cases("a_tenant", 10_000, |dice| {
-        let (mut state, _) = complete(dice);
+        let (mut state, _) = complete("dev", dice);
         let before = of_others(&state);
         for delta in (0..=dice.below(8)).filter_map(|_| write(&own, dice)) {
             state.apply(delta, now());
