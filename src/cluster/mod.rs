@@ -26,6 +26,7 @@ mod prometheus;
 mod reader;
 mod recovery;
 mod refusal;
+mod replicas;
 mod requests;
 mod roster;
 mod splitter;
@@ -45,6 +46,7 @@ pub use contained::{AGAIN, InternalError, contain, contained, is_contained, watc
 pub use object::read_object;
 pub use prometheus::{PrometheusClient, Unanswered};
 pub use refusal::Refusal;
+pub use replicas::replicas;
 pub use splitter::ObjectLimit;
 pub use station::Signals;
 pub use timing::Timing;

@@ -18,7 +18,7 @@ mod standing;
 
 pub use began::{Began, Undated, began};
 pub use columns::{columns, level};
-pub use fills::{Counter, Fill, Process, Refused, beyond, fills, refused};
+pub use fills::{Counter, Fill, Process, Refused, beyond, fills, looked_at, refused};
 pub use interval::{EVENTS_KEPT, Interval, cover, gaps, running, told_afterwards, within};
 pub use marks::{ExceptionChange, Mark, MarkKind, Operation, exception_marks, mode_marks, operation_mark, told_once, violation_marks};
 pub use series::{Range, Sample, Series, blocked_series, violation_series};

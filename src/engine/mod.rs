@@ -21,12 +21,13 @@ pub use crate::cluster::is_contained;
 pub use history::HistoryReader;
 pub use journal::{JournalAnswer, JournalQuestion, JournalReader};
 
-use crate::cluster::{Address, ClusterSpec, Refusal, Signals, read, read_object, watch as watch_cluster};
+use crate::cluster::{Address, ClusterSpec, Refusal, Signals, read, read_object, replicas, watch as watch_cluster};
 use crate::domain::{Claim, Exception, Mode, Policy, PolicyId, PolicyKey, ResourceRef};
 use crate::fleet::query::{BlockedRow, ExceptionUses, FindingQuery, FindingRow, OldestResult, PolicyRow, WouldBlock};
 use crate::fleet::state::{EnvironmentState, Identity};
 use crate::fleet::view::FleetView;
 use crate::kinds::KindId;
+use crate::kinds::metrics::Counting;
 use crate::kinds::mode::Kyverno;
 use environment::{EnvironmentTask, Question, attend};
 use jiff::Timestamp;
@@ -281,6 +282,12 @@ impl EngineHandle {
     /// The time by the clock of an environment's API server; `None` where it is not known.
     pub fn server_time(&self, environment: &str) -> Option<Timestamp> {
         self.environment(environment).ok()?.signals.clock.now()
+    }
+
+    /// How many processes of an environment count what `counting` says, as its cluster lists them now; the error says why that is unknown.
+    pub(in crate::engine) async fn replicas(&self, environment: &str, counting: Counting) -> Result<usize, String> {
+        let signals = &self.environment(environment).map_err(|failure| failure.what)?.signals;
+        replicas(signals, counting).await
     }
 
     /// Drops the connection of one environment and connects anew at once.

@@ -94,6 +94,14 @@ impl Counting {
         }
     }
 
+    /// What is counted as one, in the plural: `3 API servers`.
+    pub fn each(self) -> &'static str {
+        match self {
+            Self::Kyverno => "replicas of Kyverno's admission controller",
+            Self::Servers => "API servers",
+        }
+    }
+
     fn words(self) -> &'static str {
         match self {
             Self::Kyverno => "Kyverno",

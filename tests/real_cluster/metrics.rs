@@ -264,6 +264,11 @@ fn native(dev: &Cluster, desk: &Desk) {
         )
     };
     dev.apply(&[policy("native", "bad"), policy("native-quiet", "never")].join("\n---\n"));
+    // The API servers of the tests do not list themselves (`--endpoint-reconciler-type=none`).
+    let words = "the EndpointSlices of Service default/kubernetes list no address";
+    let uncounted = until(desk, words, "native", |blocked| blocked["reason"].as_str().is_some_and(|reason| reason.ends_with(words)));
+    assert_eq!((&uncounted["state"], &uncounted["value"]), (&"unknown".into(), &Value::Null), "{uncounted:#}");
+    api_servers(dev, 1);
     for name in ["native", "native-quiet"] {
         until(desk, "Prometheus tells of no refusal so far", name, |blocked| blocked["state"] == "met" && blocked["value"] == 0);
     }
@@ -274,6 +279,24 @@ fn native(dev: &Cluster, desk: &Desk) {
     assert!(closed["reason"].as_str().unwrap().contains("by the API server's own count"), "{closed:#}");
     let quiet = blocked(desk, "native-quiet");
     assert_eq!((&quiet["state"], &quiet["value"], &quiet["source"]), (&"met".into(), &0.into(), &"Prometheus".into()), "{quiet:#}");
+
+    // A second API server of which Prometheus knows nothing: what it blocks is not counted.
+    api_servers(dev, 2);
+    dev.apply(&policy("native-late", "never"));
+    let words = "; Prometheus has metrics of 1 of 2 API servers";
+    let late = until(desk, words, "native-late", |blocked| blocked["reason"].as_str().is_some_and(|reason| reason.ends_with(words)));
+    assert_eq!((&late["state"], &late["value"]), (&"unknown".into(), &Value::Null), "{late:#}");
+    assert_eq!(blocked(desk, "native")["state"], "unmet", "what one of them counted still counts");
+}
+
+/// So many addresses in what lists the API servers.
+fn api_servers(dev: &Cluster, count: usize) {
+    let endpoints: Vec<String> = (1..=count).map(|number| format!("{{addresses: [192.0.2.{number}]}}")).collect();
+    dev.apply(&format!(
+        "{{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {{name: kubernetes, namespace: default, labels: \
+         {{kubernetes.io/service-name: kubernetes}}}}, addressType: IPv4, endpoints: [{}], ports: [{{name: https, port: 6443}}]}}",
+        endpoints.join(", ")
+    ));
 }
 
 #[test]

@@ -6,6 +6,7 @@
 
 use super::{Interval, cover, gaps};
 use jiff::{SignedDuration, Timestamp};
+use std::collections::BTreeMap;
 
 /// A stretch of time that nobody watched, with what was refused in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -54,12 +55,14 @@ const COARSE: SignedDuration = SignedDuration::from_hours(1);
 const CLOCKS: SignedDuration = SignedDuration::from_secs(5);
 
 /// What the counters tell of a gap, as stretches in order that do not overlap. What of the gap is in none of them that is whole, is not known.
-pub fn fills(gap: Interval, processes: &[Process], counters: &[Counter]) -> Vec<Fill> {
-    with_clocks(CLOCKS, gap, processes, counters)
+///
+/// `expected` is the number of processes that there are. Where fewer were looked at, another one may have blocked something.
+pub fn fills(gap: Interval, expected: usize, processes: &[Process], counters: &[Counter]) -> Vec<Fill> {
+    with_clocks(CLOCKS, gap, expected, processes, counters)
 }
 
-fn with_clocks(clocks: SignedDuration, gap: Interval, processes: &[Process], counters: &[Counter]) -> Vec<Fill> {
-    let mut work = Work { clocks, gap, alive: Vec::new(), holes: Vec::new(), counted: Vec::new() };
+fn with_clocks(clocks: SignedDuration, gap: Interval, expected: usize, processes: &[Process], counters: &[Counter]) -> Vec<Fill> {
+    let mut work = Work { clocks, gap, expected, alive: Vec::new(), holes: Vec::new(), counted: Vec::new() };
     for process in processes {
         work.process(process);
     }
@@ -76,11 +79,52 @@ fn widened(Interval { from, to }: Interval, more: SignedDuration) -> Interval {
     Interval { from: from.checked_sub(more).unwrap_or(from), to: to.checked_add(more).unwrap_or(to) }
 }
 
+/// How many processes were looked at at the same time in the gap: the fewest where any was, and the most. That the next look is still to come does not make
+/// them fewer.
+pub fn looked_at(gap: Interval, processes: &[Process]) -> (usize, usize) {
+    let in_gap = |process: &Process| {
+        let looked_at = looked_at_in(process, gap)?;
+        Some((process.started, Interval { to: process.gone.max(looked_at.to), ..looked_at }.clip(gap)?))
+    };
+    let alive: Vec<(Timestamp, Interval)> = processes.iter().filter_map(in_gap).collect();
+    let at_least: Vec<Vec<Interval>> = (1..=alive.len()).map(|count| at_once(&alive, count)).take_while(|all| !all.is_empty()).collect();
+    let fewest = at_least.iter().take_while(|all| at_least.first() == Some(*all)).count();
+    (fewest, at_least.len())
+}
+
+/// When at least `count` processes are there. A process has the same start wherever it is looked at, so those with one start are one.
+fn at_once(alive: &[(Timestamp, Interval)], count: usize) -> Vec<Interval> {
+    let mut by_start: BTreeMap<Timestamp, Vec<Interval>> = BTreeMap::new();
+    for (started, interval) in alive {
+        by_start.entry(*started).or_default().push(*interval);
+    }
+    // At the same moment, one begins before another ends.
+    let mut edges: Vec<(Timestamp, bool)> =
+        by_start.into_values().flat_map(cover).flat_map(|one| [(one.from, false), (one.to, true)]).collect();
+    edges.sort_unstable();
+    let (mut out, mut depth, mut since) = (Vec::new(), 0_usize, None);
+    for (at, ends) in edges {
+        depth = if ends { depth.saturating_sub(1) } else { depth + 1 };
+        match since {
+            None if depth >= count => since = Some(at),
+            Some(from) if depth < count => {
+                out.push(Interval { from, to: at });
+                since = None;
+            }
+            _ => {}
+        }
+    }
+    out.retain(|interval| interval.from < interval.to);
+    out
+}
+
 struct Work {
     clocks: SignedDuration,
     gap: Interval,
-    /// When some process was there and looked at.
-    alive: Vec<Interval>,
+    /// How many processes there are.
+    expected: usize,
+    /// When a process was there and looked at, with its start.
+    alive: Vec<(Timestamp, Interval)>,
     /// When one was, and was not looked at; and what cannot be attributed.
     holes: Vec<Interval>,
     counted: Vec<(Interval, u64)>,
@@ -90,6 +134,12 @@ struct Work {
 fn is_told_from_its_start(process: &Process, gap: Interval) -> bool {
     let first = process.looks.first().copied().unwrap_or(process.gone);
     process.started >= gap.from && process.started <= first && first.duration_since(process.started) <= FOUND_WITHIN.max(process.pace)
+}
+
+/// When a process was there and looked at.
+fn looked_at_in(process: &Process, gap: Interval) -> Option<Interval> {
+    let (first, last) = (process.looks.first().copied()?, process.looks.last().copied()?);
+    Some(Interval { from: if is_told_from_its_start(process, gap) { process.started } else { first }, to: last })
 }
 
 impl Work {
@@ -107,7 +157,7 @@ impl Work {
             hole(&mut self.holes, pair[0], pair[1]);
         }
         hole(&mut self.holes, last, process.gone);
-        self.alive.push(Interval { from: if from_start { process.started } else { first }, to: last });
+        self.alive.extend(looked_at_in(process, self.gap).map(|interval| (process.started, interval)));
     }
 
     fn counter(&mut self, process: &Process, counter: &Counter) {
@@ -144,7 +194,7 @@ impl Work {
 
     fn finish(mut self) -> Vec<Fill> {
         let holes = cover(self.holes.into_iter().map(|hole| widened(hole, self.clocks)).collect());
-        let alive = cover(self.alive).into_iter().map(|interval| widened(interval, -self.clocks));
+        let alive = at_once(&self.alive, self.expected.max(1)).into_iter().map(|interval| widened(interval, -self.clocks));
         let alive: Vec<Interval> = alive.filter_map(|interval| interval.clip(self.gap)).collect();
         let known: Vec<Interval> = alive.iter().flat_map(|interval| gaps(&holes, *interval)).collect();
         let mut out: Vec<Fill> = Vec::new();

@@ -11,7 +11,7 @@ use super::super::gates::{untold, unwatched, weigh};
 use super::super::{EngineHandle, HistoryReader};
 use super::RecorderStatus;
 use crate::cluster::{AGAIN, PrometheusClient, Unanswered, contained};
-use crate::domain::history::{Asked, EnvironmentKey, Filled, Interval, News, Note, cover, fills};
+use crate::domain::history::{Asked, EnvironmentKey, Filled, Interval, News, Note, cover, fills, looked_at};
 use crate::domain::{Link, Mode, PolicyKey};
 use crate::kinds::metrics::{self, Counting, Labels, Results, Scraped, Scrapes};
 use crate::settings::Prometheus;
@@ -109,6 +109,15 @@ struct Lack {
     gaps: Vec<Interval>,
 }
 
+/// How it went to ask.
+#[derive(Default)]
+struct Told {
+    /// What is lacking, in words that follow "Prometheus"; empty where nothing is.
+    lacking: Vec<String>,
+    /// What these count has to be asked for again.
+    again: BTreeSet<Counting>,
+}
+
 impl Filler {
     async fn run(mut self) {
         let fleet = self.engine.fleet();
@@ -142,18 +151,21 @@ impl Filler {
         }
         let answered = self.ask(&environment, &gaps, now).await;
         let asked = match &answered {
-            Ok(lack) => Asked { at: now, answered: true, why: lack.clone() },
+            Ok(told) => Asked { at: now, answered: true, why: told.lacking.join("; Prometheus ") },
             Err(Unanswered(why)) => Asked { at: now, answered: false, why: why.clone() },
         };
         // Where nobody writes any more the program ends.
         let _ = self.notes.send(vec![Note { environment, at: now, news: News::Asked(asked) }]).await;
         self.tell(answered.as_ref().err());
         match answered {
-            Ok(_) => {
+            Ok(told) => {
                 self.failures = 0;
                 let is_young = |gap: &Interval| now.duration_since(gap.to) < SCRAPED_WITHIN;
                 let mut young = false;
-                for Lack { policy, gaps, .. } in gaps {
+                for Lack { policy, gaps, metric } in gaps {
+                    if told.again.contains(&Counting::of(metric)) {
+                        continue;
+                    }
                     let done = self.done.entry(policy).or_default();
                     young |= gaps.iter().any(is_young);
                     done.extend(gaps.into_iter().filter(|gap| !is_young(gap)));
@@ -212,24 +224,32 @@ impl Filler {
         out
     }
 
-    /// Asks about gaps and hands on what is told; what is lacking in words, which are empty where nothing is.
-    async fn ask(&self, environment: &Arc<EnvironmentKey>, lacks: &[Lack], now: Timestamp) -> Result<String, Unanswered> {
+    /// Asks about gaps and hands on what is told.
+    async fn ask(&self, environment: &Arc<EnvironmentKey>, lacks: &[Lack], now: Timestamp) -> Result<Told, Unanswered> {
         let client = PrometheusClient::connect(&self.source.prometheus).await?;
-        let mut why = String::new();
+        let mut told = Told::default();
         for counting in [Counting::Kyverno, Counting::Servers] {
             let lacks: Vec<&Lack> = lacks.iter().filter(|lack| Counting::of(lack.metric) == counting).collect();
-            if let Some(lacking) = self.ask_those(&client, counting, environment, &lacks, now).await? {
-                why = lacking;
+            if lacks.is_empty() {
+                continue;
+            }
+            match self.engine.replicas(&environment.name, counting).await {
+                Ok(expected) => told.lacking.extend(self.ask_those(&client, (counting, expected), environment, &lacks, now).await?),
+                // Metrics of some of them say nothing of the others, and how many there are may be known soon.
+                Err(why) => {
+                    told.lacking.push(format!("may lack some {}, whose number is unknown: {why}", counting.each()));
+                    told.again.insert(counting);
+                }
             }
         }
-        Ok(why)
+        Ok(told)
     }
 
     /// The same about policies whose refusals the same processes count.
     async fn ask_those(
         &self,
         client: &PrometheusClient,
-        counting: Counting,
+        (counting, expected): (Counting, usize),
         environment: &Arc<EnvironmentKey>,
         lacks: &[&Lack],
         now: Timestamp,
@@ -246,7 +266,8 @@ impl Filler {
                 for (lack, gap) in about {
                     match scrapes.read(&lack.policy.id, lack.metric) {
                         Ok(reading) => {
-                            let fills = fills(gap, &reading.processes, &reading.counters);
+                            let fills = fills(gap, expected, &reading.processes, &reading.counters);
+                            lacking = too_few(counting, expected, looked_at(gap, &reading.processes)).or(lacking);
                             let filled = Filled { policy: lack.policy.clone(), gap, fills };
                             parcel.push(Note { environment: Arc::clone(environment), at: now, news: News::Filled(Box::new(filled)) });
                         }
@@ -259,6 +280,15 @@ impl Filler {
         }
         Ok(lacking)
     }
+}
+
+/// Why the metrics of the fewest to the most processes that were scraped at a time do not speak for all of them, in words that follow "Prometheus".
+fn too_few(counting: Counting, expected: usize, (fewest, most): (usize, usize)) -> Option<String> {
+    let each = counting.each();
+    if most < expected {
+        return Some(format!("has metrics of {most} of {expected} {each}"));
+    }
+    (fewest < expected && most > 0).then(|| format!("has metrics of {fewest} of {expected} {each} for a part of that time"))
 }
 
 /// A stretch in parts of a length at most.
@@ -328,4 +358,19 @@ async fn samples(client: &PrometheusClient, selector: &str, window: Interval) ->
         Scraped { labels, samples }
     };
     Ok(all.into_iter().map(series).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn some_of_them_do_not_speak_for_all() {
+        let servers = |expected, looked_at| too_few(Counting::Servers, expected, looked_at).unwrap_or_default();
+        assert_eq!(servers(3, (1, 1)), "has metrics of 1 of 3 API servers");
+        assert_eq!(servers(3, (2, 3)), "has metrics of 2 of 3 API servers for a part of that time");
+        assert_eq!((servers(3, (3, 3)), servers(1, (1, 2)), servers(0, (0, 0))), Default::default());
+        let kyverno = too_few(Counting::Kyverno, 2, (1, 1));
+        assert_eq!(kyverno.as_deref(), Some("has metrics of 1 of 2 replicas of Kyverno's admission controller"));
+    }
 }

@@ -61,7 +61,7 @@ fn told(scrapes: &Scrapes, policy: &PolicyId) -> Result<String, String> {
         let second = |at: Timestamp| at.as_second() - 1_760_000_000;
         format!("{}-{}:{}{}", second(fill.interval.from), second(fill.interval.to), fill.count, if fill.whole { "" } else { "+" })
     };
-    Ok(fills(gap, &reading.processes, &reading.counters).iter().map(word).collect::<Vec<_>>().join(" "))
+    Ok(fills(gap, 1, &reading.processes, &reading.counters).iter().map(word).collect::<Vec<_>>().join(" "))
 }
 
 const P: [(&str, &str); 6] = [

@@ -325,7 +325,9 @@ impl Asked<'_> {
         // The last scrape is always a moment ago; but there has to be one.
         let young = now.checked_sub(TOLD_WITHIN).unwrap_or(now);
         if let Some(gap) = observed.gaps.iter().rfind(|(from, to)| *from < young || *from <= start.at || *to < now) {
-            return Err(without(&format!("not told {}; {}", between(*gap), self.evidence.metrics.why(gap.1))));
+            // A gap that goes on until now cannot have been asked about to its end.
+            let asked_since = if gap.1 < now { gap.1 } else { gap.0 };
+            return Err(without(&format!("not told {}; {}", between(*gap), self.evidence.metrics.why(asked_since))));
         }
         let until = observed.gaps.last().map_or(now, |(from, _)| *from);
         Ok((observed.blocked, "Prometheus", format!("by the API server's own count, until {}", until.strftime("%H:%M UTC"))))

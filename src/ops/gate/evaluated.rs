@@ -33,7 +33,9 @@ pub fn silent(results: u64) -> String {
     match results {
         0 => "the API server judges by a native policy, and Kyverno reports nothing for it".to_owned(),
         1 => "the API server judges by a native policy, and Kyverno no longer evaluates it: its 1 result may be out of date".to_owned(),
-        count => format!("the API server judges by a native policy, and Kyverno no longer evaluates it: its {count} results may be out of date"),
+        count => {
+            format!("the API server judges by a native policy, and Kyverno no longer evaluates it: its {count} results may be out of date")
+        }
     }
 }
 

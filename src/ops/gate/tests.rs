@@ -1323,6 +1323,20 @@ fn what_a_native_policy_refuses_only_the_api_servers_count() {
         (asked.clone(), vec![(began, now())], 0, ConditionState::Unknown, "does not cover all of it"),
         (asked.clone(), vec![(scraped, now())], 0, ConditionState::Met, "by the API server's own count, until "),
         (asked.clone(), vec![(minutes_ago(40), now())], 0, ConditionState::Unknown, "not told"),
+        (
+            Metrics::Asked { at: minutes_ago(1), answered: true, why: "has metrics of 1 of 3 API servers".into() },
+            vec![(began, now())],
+            0,
+            ConditionState::Unknown,
+            "; Prometheus has metrics of 1 of 3 API servers",
+        ),
+        (
+            Metrics::Asked { at: minutes_ago(50), answered: true, why: String::new() },
+            vec![(minutes_ago(40), now())],
+            0,
+            ConditionState::Unknown,
+            "Prometheus has not been asked yet",
+        ),
         (asked.clone(), vec![(minutes_ago(4), minutes_ago(3)), (scraped, now())], 0, ConditionState::Unknown, "not told"),
         (
             asked,

@@ -69,7 +69,7 @@ fn counters_tell_what_was_refused_between_two_looks() {
         ("nobody was there", vec![], vec![], ""),
     ];
     for (what, processes, counters, expected) in cases {
-        assert_eq!(words(&with_clocks(SignedDuration::ZERO, gap, &processes, &counters)), expected, "{what}");
+        assert_eq!(words(&with_clocks(SignedDuration::ZERO, gap, 1, &processes, &counters)), expected, "{what}");
     }
 }
 
@@ -79,17 +79,50 @@ fn processes_come_and_go() {
     // Begun anew at 83: what the old one did after its last look nobody knows, what the new one did its counters tell.
     let anew = [process(-1_000, 0, 80, 90), process(83, 90, 200, 225)];
     let counters = [step(0, (0, 80), 70, (Some(3), 5)), step(1, (90, 200), 90, (None, 1))];
-    assert_eq!(words(&with_clocks(SignedDuration::ZERO, gap, &anew, &counters)), "52-60:0 60-70:2 70-80:0 83-90:1+ 90-118:0");
+    assert_eq!(words(&with_clocks(SignedDuration::ZERO, gap, 1, &anew, &counters)), "52-60:0 60-70:2 70-80:0 83-90:1+ 90-118:0");
     // Another one beside it: its numbers are added, and the end of the first is still not known.
     let beside = [process(-1_000, 0, 80, 95), process(-1_000, 0, 200, 225)];
     let counters = [step(0, (0, 80), 70, (Some(3), 5)), step(1, (0, 200), 70, (None, 1))];
-    assert_eq!(words(&with_clocks(SignedDuration::ZERO, gap, &beside, &counters)), "52-60:0 60-70:3 70-80:0 95-118:0");
+    assert_eq!(words(&with_clocks(SignedDuration::ZERO, gap, 1, &beside, &counters)), "52-60:0 60-70:3 70-80:0 95-118:0");
     // One that came into being beside it counts from its beginning.
     let joined = [process(-1_000, 0, 200, 225), process(75, 90, 200, 225)];
-    assert_eq!(words(&with_clocks(SignedDuration::ZERO, gap, &joined, &[step(1, (90, 200), 90, (None, 4))])), "52-75:0 75-90:4 90-118:0");
+    assert_eq!(
+        words(&with_clocks(SignedDuration::ZERO, gap, 1, &joined, &[step(1, (90, 200), 90, (None, 4))])),
+        "52-75:0 75-90:4 90-118:0"
+    );
     // One that began before the gap and was found in it may have refused before it was found.
     let found = [process(-1_000, 0, 200, 225), process(20, 90, 200, 225)];
-    assert_eq!(words(&with_clocks(SignedDuration::ZERO, gap, &found, &[step(1, (90, 200), 90, (None, 4))])), "90-118:0");
+    assert_eq!(words(&with_clocks(SignedDuration::ZERO, gap, 1, &found, &[step(1, (90, 200), 90, (None, 4))])), "90-118:0");
+}
+
+/// What is looked at, how many there are, and what that says.
+type Looked<'c> = (&'static str, usize, Vec<Process>, &'c [Counter], &'static str);
+
+#[test]
+fn fewer_processes_than_there_are_tell_nothing_whole() {
+    let gap = of(52, 118);
+    let told = |expected, processes: &[Process], counters: &[Counter]| {
+        let (fewest, most) = looked_at(gap, processes);
+        format!("{fewest}-{most} {}", words(&with_clocks(SignedDuration::ZERO, gap, expected, processes, counters)))
+    };
+    // Another start each: two looks at one process are one process.
+    let one = |started: i64| process(started, 0, 200, 225);
+    let later = |started: i64| process(started, 90, 200, 225);
+    let rose = [step(0, (0, 200), 80, (Some(7), 9))];
+    let cases: [Looked<'_>; 9] = [
+        ("all of them", 2, vec![one(-10), one(-20)], &[], "2-2 52-118:0"),
+        ("more than there are now", 1, vec![one(-10), one(-20)], &[], "2-2 52-118:0"),
+        ("one of two", 2, vec![one(-10)], &[], "1-1 "),
+        ("one of two, scraped twice", 2, vec![one(-10), one(-10)], &[], "1-1 "),
+        ("two of three", 3, vec![one(-10), one(-20)], &[], "2-2 "),
+        ("what one of two counted is the least there was", 2, vec![one(-10)], &rose, "1-1 70-80:2+"),
+        ("the other one was found later", 2, vec![one(-10), later(-20)], &[], "1-2 90-118:0"),
+        ("nothing is looked at", 2, vec![], &[], "0-0 "),
+        ("that there is none now says nothing of then", 0, vec![one(-10)], &[], "1-1 52-118:0"),
+    ];
+    for (what, expected, processes, counters, words) in cases {
+        assert_eq!(told(expected, &processes, counters), words, "{what}");
+    }
 }
 
 #[test]
@@ -97,7 +130,7 @@ fn few_stretches_for_many_refusals() {
     let looks: Vec<Timestamp> = (0..=1_440).map(|step| at(step * 10)).collect();
     let samples = looks.iter().zip(1..).map(|(look, value)| (*look, value)).collect();
     let process = Process { looks, ..process(-1_000, 0, 0, 20_000) };
-    let fills = with_clocks(SignedDuration::ZERO, of(0, 14_400), &[process], &[Counter { process: 0, samples, sure: true }]);
+    let fills = with_clocks(SignedDuration::ZERO, of(0, 14_400), 1, &[process], &[Counter { process: 0, samples, sure: true }]);
     assert_eq!(words(&fills), "0-3600:360 3600-7200:360 7200-10800:360 10800-14400:360");
 }
 
@@ -186,7 +219,7 @@ proptest! {
         }
         let half = |second: i64| at(second).checked_add(SignedDuration::from_millis(500)).unwrap();
         let in_it = |interval: Interval| refusals.iter().filter(|second| interval.holds(half(**second))).count() as u64;
-        let fills = with_clocks(SignedDuration::ZERO, gap, &processes, &counters);
+        let fills = with_clocks(SignedDuration::ZERO, gap, 1, &processes, &counters);
         prop_assert!(fills.windows(2).all(|pair| pair[0].interval.to <= pair[1].interval.from), "{fills:?}");
         for fill in &fills {
             prop_assert!(gap.from <= fill.interval.from && fill.interval.to <= gap.to, "{fill:?}");
@@ -217,7 +250,7 @@ proptest! {
         }
         let seen = |second: i64| at(second).checked_add(SignedDuration::from_millis(500 - ahead)).unwrap();
         let in_it = refusals.iter().filter(|second| gap.holds(seen(**second))).count() as u64;
-        let told = refused(&[], &[], &fills(gap, &processes, &counters), gap);
+        let told = refused(&[], &[], &fills(gap, 1, &processes, &counters), gap);
         prop_assert!(told.blocked <= in_it, "{told:?}: {refusals:?}");
         prop_assert!(!told.gaps.is_empty() || told.blocked == in_it, "{told:?}: {refusals:?}");
     }
