@@ -241,7 +241,7 @@ impl Gathered {
         evidence.holds = match (view, self.holds(&target, policy)) {
             (None, there) => there,
             (Some(_), there) if name.as_ref() == Some(&target) => there,
-            (Some(_), there) => evidence.holds.zip(there).map(|(here, there)| [here, there].concat()),
+            (Some(_), there) => both(evidence.holds, there),
         };
         evidence.rolled_back = self.rolled_back(name.as_ref(), &target, policy);
         evidence
@@ -264,11 +264,15 @@ impl Gathered {
         self.environments.get(environment)?.policies.as_ref()?.iter().find(|row| *row.key.id == *policy)
     }
 
-    /// Holds on a policy in an environment; none where it is not there, `None` where that is not known.
+    /// Holds on a policy in an environment; none where it is not there, `None` where that is not known. A hold that was seen last counts while the policy
+    /// cannot be read: an outage releases nothing.
     fn holds(&self, environment: &str, policy: &PolicyId) -> Option<Vec<Hold>> {
         let view = self.fleet.environment(environment)?;
-        self.environments.get(environment)?.policies.as_ref().filter(|_| unread(view, policy).is_none())?;
-        Some(self.row(environment, policy).and_then(|row| row.policy.hold.clone()).into_iter().collect())
+        let hold = self.row(environment, policy).and_then(|row| row.policy.hold.clone());
+        if hold.is_none() {
+            self.environments.get(environment)?.policies.as_ref().filter(|_| unread(view, policy).is_none())?;
+        }
+        Some(hold.into_iter().collect())
     }
 
     /// The rollbacks of the revision that would go, where it is and where it would go.
@@ -435,6 +439,14 @@ pub(super) fn unwatched(recorded: &Recorded, start: &Start) -> Vec<Interval> {
     cover([before(recorded, start).gaps, recorded.unwatched.clone()].concat())
 }
 
+/// Holds in two environments; where one of them is unknown, only those that are known.
+fn both(here: Option<Vec<Hold>>, there: Option<Vec<Hold>>) -> Option<Vec<Hold>> {
+    match (here, there) {
+        (Some(here), Some(there)) => Some([here, there].concat()),
+        (one, other) => one.or(other).filter(|known| !known.is_empty()),
+    }
+}
+
 /// When requests were blocked by a policy, and how many.
 fn blocks_of(blocks: &[BlockedRow], policy: &PolicyKey) -> Vec<Block> {
     let own = blocks.iter().filter(|row| row.key == *policy);
@@ -504,6 +516,8 @@ fn relied(row: &ExceptionRow, policy: &PolicyId, expiry: &str) -> Relied {
 
 #[cfg(test)]
 mod tests {
+    mod evidence;
+
     use super::*;
     use crate::domain::history::{Change, ChangeSource, Interval, PolicyState, Records, standing};
     use crate::domain::{Entered, EnteredBy, InForce};
