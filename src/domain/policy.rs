@@ -265,6 +265,8 @@ pub struct Cel {
     pub audit: bool,
     /// `evaluation.mode` is `Kubernetes` (or missing); `JSON`, `HTTP` and `Envoy` never meet admission.
     pub kubernetes: bool,
+    /// Kyverno is to generate a MutatingAdmissionPolicy from it (`autogen.mutatingAdmissionPolicy.enabled`).
+    pub generates: bool,
 }
 
 /// Which tool keeps an object and would put it back.

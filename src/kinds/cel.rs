@@ -64,6 +64,7 @@ fn facts(object: &Value, rule_type: RuleType) -> Cel {
         warn: has("Warn"),
         audit: has("Audit"),
         kubernetes: json::text(object, &["spec", "evaluation", "mode"]).is_none_or(|mode| mode.is_empty() || mode == "Kubernetes"),
+        generates: json::flag(object, &["spec", "autogen", "mutatingAdmissionPolicy", "enabled"]).unwrap_or(false),
     }
 }
 

@@ -65,6 +65,14 @@ fn in_force_is_what_happens_to_a_request() {
         .to_string(),
     ]
     .join("\n---\n"));
+    dev.apply(
+        &json!({"apiVersion": "policies.kyverno.io/v1", "kind": "MutatingPolicy", "metadata": {"name": "t-mutates"}, "spec": {
+            "autogen": {"mutatingAdmissionPolicy": {"enabled": true}},
+            "matchConstraints": {"resourceRules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["secrets"]}]},
+            "mutations": [{"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": "Object{}"}}]}})
+        .to_string(),
+    );
+    until(&desk, "t-mutates", "unknown", "cannot read its native policy");
     eventually("the API server has the native policy", SOON, || {
         let found = dev.try_kubectl(&["get", "validatingadmissionpolicybinding", "vpol-t-native-binding"], "");
         if found.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&found.stderr).into_owned()) }

@@ -74,8 +74,7 @@ pub fn in_force(policy: &Policy, path: &AdmissionPath<'_>, kyverno: &Kyverno, na
         return InForce::because(Force::No, Gap::NotMeant);
     }
     if policy.native && twin_names(&policy.id).is_empty() {
-        let why = format!("policydeck does not read what the API server applies in place of a {}", policy.id.kind);
-        return InForce::because(Force::Unknown, Gap::NotRead { what: "its native policy", why });
+        return not_read_natively(policy);
     }
     let native = by_native(policy, path, kyverno);
     if policy.native {
@@ -85,11 +84,20 @@ pub fn in_force(policy: &Policy, path: &AdmissionPath<'_>, kyverno: &Kyverno, na
         });
     }
     let by_webhook = by_webhooks(policy, path, kyverno, namespace);
+    // Kyverno takes it out of its webhooks before its status says so (seen on 1.19.1: up to two seconds).
+    let is_missed = matches!(by_webhook.gap, Some(Gap::NotCarried | Gap::NoConfiguration(_)));
+    let may_be_native = is_missed && policy.cel.as_ref().is_some_and(|cel| cel.generates);
     match native {
+        None if may_be_native => not_read_natively(policy),
         // Both judge: one is enough.
         Some(native) if native.state == Force::Yes || by_webhook.state == Force::No => native,
         _ => by_webhook,
     }
+}
+
+fn not_read_natively(policy: &Policy) -> InForce {
+    let why = format!("policydeck does not read what the API server applies in place of a {}", policy.id.kind);
+    InForce::because(Force::Unknown, Gap::NotRead { what: "its native policy", why })
 }
 
 /// By the API server itself; `None` where there is no twin.

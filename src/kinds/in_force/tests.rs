@@ -325,4 +325,8 @@ fn a_native_policy_that_is_not_read_is_unknown() {
     // As long as Kyverno mutates itself, its webhooks say whether it does.
     object["status"] = json!({"conditionStatus": {"ready": true}});
     assert_eq!(in_force(&policy(&object), &path, &kyverno, None).gap, Some(Gap::NotCarried));
+    // Unless it is about to hand it over.
+    object["spec"]["autogen"] = json!({"mutatingAdmissionPolicy": {"enabled": true}});
+    let judged = in_force(&policy(&object), &path, &kyverno, None);
+    assert_eq!((judged.state, judged.reason().as_str()), (Force::Unknown, reason));
 }
