@@ -299,6 +299,10 @@ mod tests {
             if let Ok(path) = Path::fixed("/api/v1/pods").name(&name) {
                 made += 1;
                 let path = path.with("a", &value).with("b", &group);
+                if path.text.len() > LONGEST {
+                    assert!(path.uri().is_err());
+                    return;
+                }
                 assert_eq!(decoded(&path), (vec!["api".into(), "v1".into(), "pods".into(), name.clone()], vec![value, group.clone()]));
             }
             let Ok(path) = Path::list(&group, &version, &namespace, &plural).and_then(|list| list.name(&name)) else { return };
