@@ -848,7 +848,7 @@ fn what_nothing_verifies_is_disregarded_for_a_reason_and_journaled() {
     // It is said what cannot be disregarded, and that it is about one gate.
     let decided = ["--disregard", event, "--reason", "INC-7"];
     let other = world.promote(2, &["p", "--yes", "--disregard", "event/default/other", "--reason", "INC-7"]);
-    assert!(other.err.contains("event/default/other cannot be disregarded: nothing in it decides this gate"), "{other:?}");
+    assert!(other.err.contains("event/default/other cannot be disregarded: it is no report about another namespace"), "{other:?}");
     let several = world.promote(2, &[&["p", "q", "--yes"][..], &decided].concat());
     assert!(several.err.contains("--disregard is about the gate of one policy"), "{several:?}");
     let blank = world.promote(2, &["p", "--yes", "--disregard", event, "--reason", " "]);

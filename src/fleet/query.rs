@@ -105,6 +105,8 @@ impl From<&ReportRef> for EvidenceRef {
 pub struct HoldingReport {
     /// The report.
     pub report: ReportRef,
+    /// The field manager that wrote its results, where that is not Kyverno.
+    pub by: Option<Arc<str>>,
     /// How many of the counted workloads it decides.
     pub count: u64,
     /// The worst of its results.

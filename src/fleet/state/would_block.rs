@@ -65,8 +65,13 @@ impl EnvironmentState {
                 found.tolerated += u64::from(row.result == FindingResult::Skip);
                 found.by_old_sets += u64::from(row.idle.is_some());
                 let holds = row.report.as_ref().map(|report| {
-                    let first =
-                        || HoldingReport { report: ReportRef::clone(report), count: 0, worst: row.result, oldest: row.evaluated_at };
+                    let first = || HoldingReport {
+                        report: ReportRef::clone(report),
+                        by: row.written_by.clone(),
+                        count: 0,
+                        worst: row.result,
+                        oldest: row.evaluated_at,
+                    };
                     reports.entry(Arc::clone(report)).or_insert_with(first)
                 });
                 if let Some(holds) = holds {
@@ -77,7 +82,9 @@ impl EnvironmentState {
             }
         }
         let mut reports: Vec<HoldingReport> = reports.into_values().collect();
-        reports.sort_by(|a, b| (Reverse(a.worst), a.oldest, &a.report).cmp(&(Reverse(b.worst), b.oldest, &b.report)));
+        // What Kyverno has not written is named whatever else there is.
+        let place = |one: &HoldingReport| (one.by.is_none(), Reverse(one.worst), one.oldest);
+        reports.sort_by(|a, b| place(a).cmp(&place(b)).then_with(|| a.report.cmp(&b.report)));
         found.more_reports = reports.len().saturating_sub(MOST_REPORTS) as u64;
         reports.truncate(MOST_REPORTS);
         WouldBlock { reports, ..found }

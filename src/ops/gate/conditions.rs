@@ -51,7 +51,7 @@ fn own_only(cell: &PolicyCell, foreign: u64) -> Result<(), String> {
 fn by_others(cell: Option<&PolicyCell>) -> String {
     let Some(cell) = cell.filter(|cell| cell.unverified > 0) else { return String::new() };
     let results = if cell.unverified == 1 { "1 result was".to_owned() } else { format!("{} results were", cell.unverified) };
-    format!("; {results} not written by Kyverno: `policydeck findings {} --filter unverified=yes`", cell.key.id.name)
+    format!("; {results} not written by Kyverno, as the next scan does: `policydeck findings {} --filter unverified=yes`", cell.key.id.name)
 }
 
 /// Whether every failing result that was seen is still there, or is known to be gone for good.
@@ -74,7 +74,9 @@ fn beside(judged: &WouldBlock) -> String {
 /// A report with results that count as violations.
 fn holding(holding: &HoldingReport) -> Proof {
     let object = Some(holding.report.to_string());
-    Proof { source: "report", at: holding.oldest, object, count: Some(holding.count), ..Proof::default() }
+    let by = holding.by.as_deref().map(|by| clean(by).into_owned());
+    let verified = by.as_ref().map(|_| false);
+    Proof { source: "report", by, at: holding.oldest, object, count: Some(holding.count), verified, ..Proof::default() }
 }
 
 /// An event of Kyverno's.

@@ -37,7 +37,7 @@ pub fn impossible(claims: &[Claim], blocks: &[Block], asked: &[Disregard]) -> Op
             format!("{object} cannot be disregarded: Kyverno wrote it (field manager {})", clean(by))
         }
         None => format!(
-            "{object} cannot be disregarded: nothing in it decides this gate without being verified; the gate lists what can be disregarded"
+            "{object} cannot be disregarded: it is no report about another namespace, and no event that Kyverno has not written; the gate lists those"
         ),
     })
 }

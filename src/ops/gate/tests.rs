@@ -1199,9 +1199,15 @@ fn evidence_names_who_wrote_it() {
     let gate = enforcing()
         .with(|s| {
             blocked_by(s, &claims, 4, 0);
-            let report = ReportRef { kind: "PolicyReport", namespace: "shop".into(), name: "web".into() };
-            let holding = HoldingReport { report, count: 7, worst: crate::domain::FindingResult::Fail, oldest: Some(ago(3)) };
-            let judged = WouldBlock { counted: 9, scans: true, reports: vec![holding], more_reports: 2, ..WouldBlock::default() };
+            let holding = |name: &str, by: Option<&str>, count: u64| HoldingReport {
+                report: ReportRef { kind: "PolicyReport", namespace: "shop".into(), name: name.into() },
+                by: by.map(Arc::from),
+                count,
+                worst: crate::domain::FindingResult::Fail,
+                oldest: Some(ago(3)),
+            };
+            let reports = vec![holding("api", Some("kubectl-edit"), 2), holding("web", None, 7)];
+            let judged = WouldBlock { counted: 9, scans: true, reports, more_reports: 2, ..WouldBlock::default() };
             s.evidence.would_block = Some(judged);
         })
         .gate();
@@ -1215,6 +1221,7 @@ fn evidence_names_who_wrote_it() {
         all(ConditionName::Violations),
         [
             "policyreport/shop/web | policyreport web -n shop | 3 results, last Nov 25 10:00 UTC | not verified: about something outside its namespace",
+            "policyreport api -n shop | 2 workloads, oldest Nov 25 09:00 UTC | written by kubectl-edit; not verified",
             "policyreport web -n shop | 7 workloads, oldest Nov 25 09:00 UTC | "
         ]
     );
@@ -1235,7 +1242,11 @@ fn what_cannot_be_disregarded_is_said() {
     assert_eq!(said("event/default/x"), None);
     let kyvernos = said("event/default/p.1").unwrap();
     assert_eq!(kyvernos, "event/default/p.1 cannot be disregarded: Kyverno wrote it (field manager kyverno)");
-    assert!(said("policyreport/shop/web").unwrap().starts_with("policyreport/shop/web cannot be disregarded: nothing in it"));
+    assert!(
+        said("policyreport/shop/web")
+            .unwrap()
+            .starts_with("policyreport/shop/web cannot be disregarded: it is no report about another namespace")
+    );
 }
 
 proptest! {
