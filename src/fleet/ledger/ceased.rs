@@ -16,6 +16,7 @@ use crate::kinds::REGISTRY;
 pub(super) struct Dropped {
     check: u32,
     resource: ResourceId,
+    time: u32,
     report: (u8, StrId, ReportName),
 }
 
@@ -26,8 +27,15 @@ pub(crate) struct Ceased {
     /// The rule as the policy calls it.
     pub(crate) rule: String,
     pub(crate) resource: ResourceRef,
+    /// When it was evaluated, in seconds since 1970; 0 if unknown.
+    pub(crate) time: u32,
     /// The report that had it.
     pub(crate) report: ReportRef,
+}
+
+/// A warning is how Kyverno reports a violation of a policy that is not scored.
+fn fails(row: &Row) -> bool {
+    row.result.is_fault() || row.result == FindingResult::Warn
 }
 
 impl Ledger {
@@ -36,10 +44,8 @@ impl Ledger {
         let Some(report) = self.reports.names(id) else { return };
         let is_left = |row: &Row| new.binary_search_by_key(&(row.resource, row.check), |new| (new.resource, new.check)).is_ok();
         for row in &self.reports.entry(id).rows {
-            // A warning is how Kyverno reports a violation of a policy that is not scored.
-            let fails = row.result.is_fault() || row.result == FindingResult::Warn;
-            if fails && !self.checks.is_foreign(row) && !is_left(row) {
-                self.dropped_faults.push(Dropped { check: row.check, resource: row.resource, report });
+            if fails(row) && !self.checks.is_foreign(row) && !is_left(row) {
+                self.dropped_faults.push(Dropped { check: row.check, resource: row.resource, time: row.time, report });
             }
         }
     }
@@ -47,8 +53,8 @@ impl Ledger {
     /// Finds those of the noted failures that no other report has; call it before resources are freed.
     pub(super) fn find_ceased(&mut self) {
         for dropped in std::mem::take(&mut self.dropped_faults) {
-            let Dropped { check, resource, report } = dropped;
-            if self.checks.is_stale(check) || !self.checks.is_bounded(check) || self.still_says(check, resource) {
+            let Dropped { check, resource, time, report } = dropped;
+            if self.checks.is_stale(check) || !self.checks.is_bounded(check) || self.is_said_since(check, resource, time) {
                 continue;
             }
             let Some((policy, _, rule)) = self.checks.names(check) else { continue };
@@ -56,6 +62,7 @@ impl Ledger {
                 policy: policy.clone(),
                 rule: self.strings.get(rule).to_owned(),
                 resource: self.resources.reference(resource, &self.strings),
+                time,
                 report: self.report_ref(report),
             });
         }
@@ -66,19 +73,25 @@ impl Ledger {
         std::mem::take(&mut self.ceased)
     }
 
-    /// Whether some report has a result of this rule about this resource.
-    pub(crate) fn has_result(&self, policy: &PolicyKey, rule: &str, resource: &ResourceRef) -> bool {
-        let Some(id) = self.resources.find_ref(resource, &self.strings) else { return false };
+    /// Whether some report shows what became of it: it fails still, or was evaluated later.
+    pub(crate) fn shows_what_became_of(&self, ceased: &Ceased) -> bool {
+        let Some(id) = self.resources.find_ref(&ceased.resource, &self.strings) else { return false };
         self.reports.rows_about(id, self.resources.reports(id)).any(|row| {
             let names = self.checks.names(row.check);
-            !self.checks.is_foreign(row) && names.is_some_and(|(key, _, own)| key == policy && self.strings.get(own) == rule)
+            let is_it = names.is_some_and(|(key, _, own)| *key == ceased.policy && self.strings.get(own) == ceased.rule);
+            is_it && self.tells_since(row, ceased.time)
         })
     }
 
-    fn still_says(&self, check: u32, resource: ResourceId) -> bool {
+    fn is_said_since(&self, check: u32, resource: ResourceId, time: u32) -> bool {
         let means = self.checks.meaning(check);
         let mut rows = self.reports.rows_about(resource, self.resources.reports(resource));
-        rows.any(|row| !self.checks.is_foreign(row) && self.checks.meaning(row.check) == means)
+        rows.any(|row| self.checks.meaning(row.check) == means && self.tells_since(row, time))
+    }
+
+    /// Whether a row is as good as one that failed at `time`. A pass in another report that is not newer was always there, and did not count.
+    fn tells_since(&self, row: &Row, time: u32) -> bool {
+        !self.checks.is_foreign(row) && (fails(row) || row.time > time)
     }
 
     fn report_ref(&self, (kind, namespace, name): (u8, StrId, ReportName)) -> ReportRef {

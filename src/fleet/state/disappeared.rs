@@ -73,7 +73,7 @@ impl Missed {
             let waits = until(missing.since, scan).is_none_or(|until| now < until);
             waits && missing.revision.is_some() && missing.revision == revision(&missing.found.policy)
         };
-        self.all.retain(|missing| is_open(missing) && !ledger.has_result(&missing.found.policy, &missing.found.rule, &missing.resource));
+        self.all.retain(|missing| is_open(missing) && !ledger.shows_what_became_of(&missing.found));
         self.beyond.retain(|_, (_, missing)| is_open(missing));
         before != (self.all.len(), self.beyond.len())
     }

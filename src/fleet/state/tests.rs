@@ -668,15 +668,22 @@ fn a_failure_that_disappears_is_no_pass_until_its_resource_is_gone() {
             assert!(state.to_ask().is_empty(), "it was asked a moment ago");
         }
         assert_eq!(disappeared(&mut state), expected, "{answered:?}");
-        change(&mut state, "PolicyReport", Change::Put, &report("x", "Pod", "u1", "pass"));
+        let mut again = report("x", "Pod", "u1", "pass");
+        change(&mut state, "PolicyReport", Change::Put, &again);
+        assert_eq!(disappeared(&mut state), expected, "a pass that is not newer was there before, or may have been");
+        again["results"][0]["timestamp"] = json!({"seconds": 1_699_999_000});
+        change(&mut state, "PolicyReport", Change::Put, &again);
         assert_eq!(disappeared(&mut state), None, "it was evaluated again");
     }
 }
 
+/// What happens, and how many failures have disappeared then.
+type Disappearance<'a> = (&'a str, fn(&mut EnvironmentState), Option<u64>);
+
 #[test]
 fn only_failures_that_nothing_explains_have_disappeared() {
     let failing = report("x", "Pod", "u1", "fail");
-    let cases: [(&str, fn(&mut EnvironmentState), Option<u64>); 8] = [
+    let cases: [Disappearance<'_>; 9] = [
         (
             "a report that names it no more",
             |state| {
@@ -687,6 +694,14 @@ fn only_failures_that_nothing_explains_have_disappeared() {
             Some(1),
         ),
         ("a list without it", |state| list(state, "PolicyReport", &[]), Some(1)),
+        (
+            "an older pass in another report",
+            |state| {
+                change(state, "Report", Change::Put, &report("x", "Pod", "u1", "pass"));
+                change(state, "PolicyReport", Change::Deleted, &report("x", "Pod", "u1", "fail"));
+            },
+            Some(1),
+        ),
         ("another result", |state| change(state, "PolicyReport", Change::Put, &report("x", "Pod", "u1", "skip")), None),
         (
             "a report of another name in the same batch",

@@ -45,11 +45,8 @@ fn own_failures(state: &mut EnvironmentState) -> Vec<FindingRow> {
 /// What is left of a failure: the same, or a mark.
 fn is_left_or_marked(failure: &FindingRow, now: &[FindingRow], view: &EnvironmentView) -> bool {
     let is_it = |row: &&FindingRow| (&row.key, &row.own_rule, &row.resource) == (&failure.key, &failure.own_rule, &failure.resource);
-    let mut same = now.iter().filter(is_it).peekable();
-    if same.peek().is_some() {
-        return same.any(|row| row.result == failure.result || row.written_by.is_some());
-    }
-    view.cells.iter().any(|cell| cell.key == failure.key && cell.disappeared.is_some())
+    let is_left = now.iter().filter(is_it).any(|row| row.result == failure.result || row.written_by.is_some());
+    is_left || view.cells.iter().any(|cell| cell.key == failure.key && cell.disappeared.is_some())
 }
 
 #[test]
