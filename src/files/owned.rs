@@ -54,6 +54,8 @@ struct Place<'a> {
     /// The folders above a home folder belong to the administrator.
     home: Option<&'a Path>,
     me: u32,
+    /// Whether a user is alone in a group.
+    is_alone: fn(u32, u32) -> bool,
     /// In a pod there is no other user. The kubelet gives what is on a volume to the group of `fsGroup`, and lets everyone write to an `emptyDir`.
     in_pod: bool,
 }
@@ -62,7 +64,7 @@ struct Place<'a> {
 impl<'a> Place<'a> {
     fn now(folder: &'a Path, home: Option<&'a Path>) -> Self {
         let in_pod = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
-        Self { folder, home, me: rustix::process::geteuid().as_raw(), in_pod }
+        Self { folder, home, me: rustix::process::geteuid().as_raw(), is_alone, in_pod }
     }
 
     fn check(&self) -> Result<(), FileError> {
@@ -122,7 +124,8 @@ impl<'a> Place<'a> {
                 "the folder {place} belongs to another user (uid {owner}), who can replace {folder}. Use a folder of your own, or make that one yours: chown {me} {place}"
             ));
         }
-        if there.mode() & 0o022 != 0 && there.mode() & 0o1000 == 0 {
+        let by_group = there.mode() & 0o020 != 0 && !(self.is_alone)(self.me, there.gid());
+        if (by_group || there.mode() & 0o002 != 0) && there.mode() & 0o1000 == 0 {
             let mode = there.mode() & 0o7777;
             return rejected(format!(
                 "other users may write to the folder {place} (mode {mode:04o}) and can replace {folder}: chmod go-w {place}"
@@ -151,6 +154,26 @@ impl<'a> Place<'a> {
     }
 }
 
+/// Whether a group has no other member: systems that give each user a group of their own make folders that the group may write to (umask 002).
+#[cfg(unix)]
+fn is_alone(me: u32, group: u32) -> bool {
+    let [users, groups] = ["/etc/passwd", "/etc/group"].map(|file| std::fs::read_to_string(file).unwrap_or_default());
+    is_private(&users, &groups, me, group)
+}
+
+/// Whether nobody but this user is in a group, by passwd(5) and group(5). A group that is not listed there may have any members.
+#[cfg(unix)]
+fn is_private(users: &str, groups: &str, me: u32, group: u32) -> bool {
+    let fields = |line: &str| line.split(':').map(str::to_owned).collect::<Vec<_>>();
+    let users: Vec<Vec<String>> = users.lines().map(fields).collect();
+    let number = |fields: &[String], place: usize| fields.get(place).and_then(|text| text.parse::<u32>().ok());
+    let is_me = |name: &str| users.iter().any(|user| user.first().is_some_and(|known| known == name) && number(user, 2) == Some(me));
+    let listed: Vec<Vec<String>> = groups.lines().map(fields).filter(|one| number(one, 2) == Some(group)).collect();
+    let members = listed.iter().filter_map(|one| one.get(3)).flat_map(|members| members.split(',')).filter(|name| !name.is_empty());
+    let others = users.iter().filter(|user| number(user, 3) == Some(group) && number(user, 2) != Some(me));
+    !listed.is_empty() && members.into_iter().all(is_me) && others.count() == 0
+}
+
 #[cfg(unix)]
 fn rejected(what: String) -> Result<(), FileError> {
     Err(FileError { what, kind: std::io::ErrorKind::InvalidInput })
@@ -169,7 +192,7 @@ mod tests {
     }
 
     fn place<'a>(folder: &'a Path, home: Option<&'a Path>, in_pod: bool) -> Place<'a> {
-        Place { in_pod, ..Place::now(folder, home) }
+        Place { in_pod, is_alone: |_, _| false, ..Place::now(folder, home) }
     }
 
     /// Why a folder is rejected; empty if it is not.
@@ -208,6 +231,18 @@ mod tests {
     }
 
     #[test]
+    fn a_group_of_ones_own_is_nobody_else() {
+        let users =
+            "root:x:0:0::/root:/bin/sh\nana:x:1000:1000::/home/ana:/bin/sh\nbob:x:1001:100::/home/bob:/bin/sh\neve:x:1002:100::/:/bin/sh\n";
+        let groups = "root:x:0:\nana:x:1000:\nusers:x:100:\nmine:x:50:ana\nteam:x:51:ana,bob\nempty:x:52:\nodd\n";
+        let table = [(1000, 1000, true), (1001, 1000, false), (1001, 100, false), (1000, 50, true), (1000, 51, false), (1001, 50, false)];
+        for (me, group, private) in table {
+            assert_eq!(is_private(users, groups, me, group), private, "{me} in {group}");
+        }
+        assert!(is_private(users, groups, 1000, 52) && !is_private(users, groups, 1000, 999), "one that is listed nowhere may be anyone's");
+    }
+
+    #[test]
     fn folders_that_others_can_replace_are_rejected() {
         let root = tempfile::tempdir().unwrap();
         let (home, folder) = (root.path().join("home"), root.path().join("home/share/policydeck"));
@@ -220,6 +255,8 @@ mod tests {
             let remedy = format!("(mode {mode:04o}) and can replace {}: chmod go-w {}", folder.display(), share.display());
             assert!(good || why.ends_with(&remedy), "{why}");
         }
+        set(&share, 0o775);
+        assert!(Place { is_alone: |_, _| true, ..place(&folder, None, false) }.check().is_ok(), "nobody else is in the group");
         set(&share, 0o777);
         assert!(!why(&share.join("other"), None, false).is_empty(), "also before it is made");
         assert!(why(&folder, None, true).is_empty(), "in a pod there is no other user");
