@@ -380,7 +380,11 @@ impl Asked<'_> {
         let said = |condition: Condition, age: Option<SignedDuration>| condition.with(age.map(Amount::Time), limit.map(Amount::Time));
         let known = self.whole().and_then(|cell| {
             cell.evaluated_at.ok_or("there are no results: nothing shows that it was evaluated")?;
-            Ok((self.evidence.oldest_result.ok_or("the age of some results is not known")?, self.now()?))
+            let undated = || {
+                let report = self.evidence.oldest_report.as_ref().map_or_else(String::new, |report| format!(", as in {report}"));
+                format!("the age of some results is not known{report}")
+            };
+            Ok((self.evidence.oldest_result.ok_or_else(undated)?, self.now()?))
         });
         let (evaluated, now) = match known {
             Ok(known) => known,

@@ -367,8 +367,17 @@ impl World {
     }
 
     fn gate(&self) -> Gate {
+        self.gate_after(&[])
+    }
+
+    /// The gate after something else has happened in the environments.
+    fn gate_after(&self, news: &[(usize, Delta)]) -> Gate {
         let road = self.road();
         let mut states = [self.state(0), self.state(1)];
+        for (place, delta) in news {
+            states[*place].apply(delta.clone(), at(NOW));
+            states[*place].settle();
+        }
         let views: Vec<Arc<EnvironmentView>> = states.iter_mut().map(|state| Arc::new(state.view())).collect();
         let mut gathered = Gathered {
             fleet: Arc::new(FleetView { environments: views.clone() }),
@@ -563,4 +572,74 @@ fn no_policy_is_more_in_force_by_losing_evidence() {
             before = after;
         }
     });
+}
+
+/// A namespace in which nothing is wrong.
+const TENANT: &str = "other";
+
+/// Something that a tenant may write in its namespace, about whatever it likes.
+fn written(dice: &mut Dice) -> Delta {
+    let name = format!("t{}", dice.below(3));
+    let namespace = *dice.of(&[TENANT, TENANT, "shop", ""]);
+    let number = dice.below(9);
+    let uids = [format!("u{number}"), "of-tenant".to_owned(), String::new()];
+    let uid = dice.of(&uids);
+    let seconds = dice.of(&[NOW - 90_000, NOW - 300, NOW + 90_000]);
+    let seconds = at(*seconds).as_second();
+    let annotation = |dice: &mut Dice| dice.of(&[at(NOW - 60), at(NOW + 60), Timestamp::MAX]).to_string();
+    let (group, kind, object) = match dice.below(4) {
+        0 => {
+            let result = *dice.of(&["pass", "fail", "warn", "error", "skip"]);
+            let report = json!({"metadata": {"name": name, "namespace": TENANT, "uid": format!("of-{name}"),
+                    "managedFields": [{"manager": *dice.of(&["kubectl-create", "reports-controller"]), "fieldsV1": {"f:results": {}}}]},
+                "scope": {"apiVersion": "v1", "kind": *dice.of(&["Pod", "Node"]), "name": format!("pod-{number}"), "namespace": namespace, "uid": uid},
+                "results": [{"source": "kyverno", "policy": *dice.of(&["p", "q"]), "rule": "r", "result": result, "message": "", "timestamp": {"seconds": seconds, "nanos": 0}}]});
+            ("wgpolicyk8s.io", "PolicyReport", report)
+        }
+        1 => {
+            let event = json!({"metadata": {"name": name, "namespace": TENANT, "uid": format!("e-{name}"), "creationTimestamp": at(NOW - 120).to_string()},
+                "reason": "PolicyViolation", "action": "Resource Blocked", "reportingComponent": "kyverno-admission", "eventTime": at(NOW + 500).to_string(),
+                "series": {"count": 1_000_000, "lastObservedTime": at(NOW - 60).to_string()},
+                "involvedObject": {"apiVersion": "kyverno.io/v1", "kind": "ClusterPolicy", "name": "p"}, "message": "Pod shop/x: [r] fail (blocked); no"});
+            ("", "Event", event)
+        }
+        2 => {
+            let exception = json!({"apiVersion": "kyverno.io/v2", "kind": "PolicyException", "metadata": {"name": *dice.of(&["legacy", "mine"]),
+                    "namespace": TENANT, "annotations": {"expires": annotation(dice), "policydeck.dev/hold": "forged"}},
+                "spec": {"exceptions": [{"policyName": "p", "ruleNames": ["r"]}], "match": {"any": [{"resources": {"kinds": ["Pod"]}}]}}});
+            ("kyverno.io", "PolicyException", exception)
+        }
+        _ => {
+            let pod = json!({"metadata": {"name": name, "namespace": TENANT, "uid": uid, "labels": {"a": "b"}, "annotations": {"policydeck.dev/at": annotation(dice)}}});
+            ("", "Pod", pod)
+        }
+    };
+    let change = if dice.one_in(4) { Happened::Deleted } else { Happened::Put };
+    Delta::Stream(stream(group, kind), StreamEvent::Changed(vec![(change, Bytes::from(object.to_string()))]))
+}
+
+/// A tenant who may write reports, events, exceptions, annotations and labels in one namespace opens no gate of a policy of the cluster, and closes none
+/// without being named.
+#[test]
+fn a_tenant_opens_no_gate_and_closes_none_unnamed() {
+    let mut closed = 0;
+    many_cases("a_tenant_at_a_gate", 1_000, 10, |dice| {
+        let faults = (0..dice.below(3)).map(|_| *dice.of(&FAULTS)).collect();
+        let world = World { enforces: dice.one_in(2), faults, lost: Vec::new() };
+        let before = world.gate();
+        let writes: Vec<(usize, Delta)> = (0..=dice.below(6)).map(|_| (dice.below(2), written(dice))).collect();
+        let after = world.gate_after(&writes);
+        assert!(before.verdict == Verdict::Open || after.verdict != Verdict::Open, "{world:?} {writes:?}:\n{before:#?}\n{after:#?}");
+        assert_eq!(better(&before, &after), None, "{world:?} {writes:?}:\n{before:#?}\n{after:#?}");
+        for condition in &after.conditions {
+            let was = self::condition(&before, condition.name).map(|before| before.state);
+            if condition.state == ConditionState::Met || was != Some(ConditionState::Met) {
+                continue;
+            }
+            closed += 1;
+            let names = condition.evidence.iter().any(|proof| proof.object.as_ref().is_some_and(|object| object.contains(TENANT)));
+            assert!(names || condition.reason.contains(TENANT), "{world:?} {writes:?}: {condition:#?}");
+        }
+    });
+    assert!(closed > 0, "no tenant closed a gate");
 }
