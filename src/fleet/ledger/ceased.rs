@@ -39,10 +39,14 @@ fn fails(row: &Row) -> bool {
 }
 
 impl Ledger {
-    /// Notes the failures of a report that are not among its new rows.
-    pub(super) fn note_dropped(&mut self, id: u32, new: &[Row]) {
+    /// Notes the failures of a report that are not among its new rows. That somebody else than Kyverno calls them something else now is no evaluation.
+    pub(super) fn note_dropped(&mut self, id: u32, new: &[Row], by_other: bool) {
         let Some(report) = self.reports.names(id) else { return };
-        let is_left = |row: &Row| new.binary_search_by_key(&(row.resource, row.check), |new| (new.resource, new.check)).is_ok();
+        let is_left = |row: &Row| {
+            let place = |new: &Row| (new.resource, new.check);
+            let found = new.binary_search_by_key(&place(row), place).ok().and_then(|at| new.get(at));
+            found.is_some_and(|found| fails(found) || !by_other)
+        };
         for row in &self.reports.entry(id).rows {
             if fails(row) && !self.checks.is_foreign(row) && !is_left(row) {
                 self.dropped_faults.push(Dropped { check: row.check, resource: row.resource, time: row.time, report });
@@ -73,25 +77,25 @@ impl Ledger {
         std::mem::take(&mut self.ceased)
     }
 
-    /// Whether some report shows what became of it: it fails still, or was evaluated later.
+    /// Whether some report shows what became of it: it fails still, or Kyverno evaluated it later.
     pub(crate) fn shows_what_became_of(&self, ceased: &Ceased) -> bool {
         let Some(id) = self.resources.find_ref(&ceased.resource, &self.strings) else { return false };
-        self.reports.rows_about(id, self.resources.reports(id)).any(|row| {
+        self.reports.rows_with_writers(id, self.resources.reports(id)).any(|(row, by_other)| {
             let names = self.checks.names(row.check);
             let is_it = names.is_some_and(|(key, _, own)| *key == ceased.policy && self.strings.get(own) == ceased.rule);
-            is_it && self.tells_since(row, ceased.time)
+            is_it && self.tells_since(row, by_other, ceased.time)
         })
     }
 
     fn is_said_since(&self, check: u32, resource: ResourceId, time: u32) -> bool {
         let means = self.checks.meaning(check);
-        let mut rows = self.reports.rows_about(resource, self.resources.reports(resource));
-        rows.any(|row| self.checks.meaning(row.check) == means && self.tells_since(row, time))
+        let mut rows = self.reports.rows_with_writers(resource, self.resources.reports(resource));
+        rows.any(|(row, by_other)| self.checks.meaning(row.check) == means && self.tells_since(row, by_other, time))
     }
 
-    /// Whether a row is as good as one that failed at `time`. A pass in another report that is not newer was always there, and did not count.
-    fn tells_since(&self, row: &Row, time: u32) -> bool {
-        !self.checks.is_foreign(row) && (fails(row) || row.time > time)
+    /// Whether a row tells what became of one that failed at `time`. A pass in another report that is not newer was always there, and did not count.
+    fn tells_since(&self, row: &Row, by_other: bool, time: u32) -> bool {
+        !self.checks.is_foreign(row) && (fails(row) || !by_other && row.time > time)
     }
 
     fn report_ref(&self, (kind, namespace, name): (u8, StrId, ReportName)) -> ReportRef {

@@ -295,7 +295,7 @@ impl Ledger {
         }
         let id = match old {
             Some(id) => {
-                self.note_dropped(id, &rows);
+                self.note_dropped(id, &rows, writer.is_other());
                 self.detach(id);
                 id
             }
@@ -311,7 +311,7 @@ impl Ledger {
         let Some(namespace) = self.strings.find(namespace) else { return };
         let Some(name) = ReportName::find(name, &self.strings) else { return };
         if let Some(id) = self.reports.find(kind, namespace, name) {
-            self.note_dropped(id, &[]);
+            self.note_dropped(id, &[], false);
             self.forget(id);
         }
     }
@@ -326,7 +326,7 @@ impl Ledger {
     /// The list is complete: what it did not name is gone.
     pub(crate) fn end_list(&mut self, kind: u8, namespace: &str) {
         for id in self.unlisted(kind, namespace) {
-            self.note_dropped(id, &[]);
+            self.note_dropped(id, &[], false);
             self.forget(id);
         }
     }
