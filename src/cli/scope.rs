@@ -170,7 +170,7 @@ async fn recount(source: &impl Source, scoped: &mut Scoped, mut cell: PolicyCell
     }
     cell.owners = by_owner(&counted);
     (cell.stale, cell.foreign) = (stale.len() as u64, foreign.len() as u64);
-    cell.unverified = counted.iter().chain(&stale).filter(|row| row.written_by.is_some()).count() as u64;
+    cell.unverified = counted.iter().filter(|row| row.written_by.is_some()).count() as u64;
     cell.evaluated_at = counted.iter().filter_map(|row| row.evaluated_at).max();
     cell.blocked = cell.blocked.filter(|_| whole_filter);
     scoped.cells.push(cell);

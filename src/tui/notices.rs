@@ -190,10 +190,7 @@ fn of_environment(environment: &EnvironmentView, zone: &TimeZone, keys: &Keymap)
     for cell in environment.cells.iter() {
         if cell.unverified > 0 {
             let what = words::counted(cell.unverified, "result was", "results were");
-            say(
-                Role::Attention,
-                format!(": {what} not written by Kyverno; unverified=yes shows them: {}", clean(&cell.key.id.to_string())),
-            );
+            say(Role::Attention, format!(": {what} not written by Kyverno (filter unverified=yes): {}", clean(&cell.key.id.to_string())));
         }
         if let Some(disappeared) = &cell.disappeared {
             let policy = clean(&cell.key.id.to_string()).into_owned();

@@ -453,9 +453,9 @@ impl Checks {
             } else {
                 sum.findings += check.tally;
                 sum.excepted += check.excepted;
+                sum.unverified += check.unverified;
             }
             sum.foreign += check.foreign;
-            sum.unverified += check.unverified;
             if counting.tally.total() > 0 {
                 sum.newest = sum.newest.max(check.newest);
                 sum.severity = sum.severity.max(check.severity);

@@ -683,7 +683,7 @@ type Disappearance<'a> = (&'a str, fn(&mut EnvironmentState), Option<u64>);
 #[test]
 fn only_failures_that_nothing_explains_have_disappeared() {
     let failing = report("x", "Pod", "u1", "fail");
-    let cases: [Disappearance<'_>; 9] = [
+    let cases: [Disappearance<'_>; 10] = [
         (
             "a report that names it no more",
             |state| {
@@ -694,6 +694,16 @@ fn only_failures_that_nothing_explains_have_disappeared() {
             Some(1),
         ),
         ("a list without it", |state| list(state, "PolicyReport", &[]), Some(1)),
+        (
+            "a pass that somebody else wrote over it",
+            |state| {
+                let mut forged = report("x", "Pod", "u1", "pass");
+                forged["metadata"]["managedFields"] = json!([{"manager": "kubectl-edit", "fieldsV1": {"f:results": {}}}]);
+                forged["results"][0]["timestamp"] = json!({"seconds": 1_699_999_000});
+                change(state, "PolicyReport", Change::Put, &forged);
+            },
+            Some(1),
+        ),
         (
             "an older pass in another report",
             |state| {
@@ -771,4 +781,24 @@ fn more_failures_than_can_be_looked_at_are_counted() {
         answer(&mut state, &Existence::Gone);
     }
     assert_eq!(disappeared(&mut state).map(|(results, _)| results), Some(200), "of those nobody can say anything");
+}
+
+#[test]
+fn what_kyverno_did_not_write_is_counted_where_it_counts() {
+    let by = |manager: &str, policy: &str, uid: &str| {
+        let mut report = report("x", "Pod", uid, "fail");
+        report["metadata"]["managedFields"] = json!([{"manager": manager, "fieldsV1": {"f:results": {}}}]);
+        report["results"][0]["policy"] = json!(policy);
+        ("PolicyReport", report)
+    };
+    let objects = [by("reports-controller", "p", "u1"), by("kubectl-edit", "p", "u2"), by("kubectl-edit", "gone", "u3")];
+    let mut state = world(&[vec![("ClusterPolicy", policy("p", "Audit"))], objects.to_vec()].concat());
+    let view = state.view();
+    assert_eq!((view.unverified, view.stale), (1, 1), "a stale result counts nowhere");
+    let rows = state.findings(&FindingQuery::default());
+    let written_by: Vec<_> = rows.iter().map(|row| (row.resource.uid.as_str(), row.written_by.as_deref())).collect();
+    assert_eq!(written_by, [("u1", None), ("u2", Some("kubectl-edit"))]);
+    // The next scan puts it right, although it finds the same.
+    change(&mut state, "PolicyReport", Change::Put, &by("reports-controller", "p", "u2").1);
+    assert_eq!(state.view().unverified, 0);
 }
