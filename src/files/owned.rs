@@ -117,6 +117,10 @@ impl<'a> Place<'a> {
         use std::os::unix::fs::MetadataExt as _;
         self.link(parent)?;
         let Ok(there) = std::fs::metadata(parent) else { return Ok(()) };
+        // Nothing can be in `/dev/null`, which some accounts have for a home folder: that is told where something is to be put there.
+        if !there.is_dir() {
+            return Ok(());
+        }
         let (me, place, folder) = (self.me, parent.display(), self.folder.display());
         if self.is_foreign(there.uid()) {
             let owner = there.uid();
@@ -228,6 +232,11 @@ mod tests {
             let error = own_folder(&folder).unwrap_err();
             assert!(error.what.contains("belongs to another user (uid 12345)") && error.what.contains("chown -R 0"), "{error}");
         }
+    }
+
+    #[test]
+    fn what_is_no_folder_cannot_be_written_into() {
+        assert_eq!(why(Path::new("/dev/null/.local/share/policydeck"), Some(Path::new("/dev/null")), false), "");
     }
 
     #[test]
