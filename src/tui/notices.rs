@@ -187,15 +187,20 @@ fn of_environment(environment: &EnvironmentView, zone: &TimeZone, keys: &Keymap)
         let what = words::counted(environment.foreign, "result", "results");
         say(Role::Attention, format!(": {what} not counted: their reports are in another namespace than the resources they are about"));
     }
+    if environment.unverified > 0 {
+        let what = words::counted(environment.unverified, "result was", "results were");
+        say(Role::Attention, format!(": {what} not written by Kyverno (filter unverified=yes)"));
+    }
+    let mut disappeared = environment.cells.iter().filter_map(|cell| Some((cell, cell.disappeared.as_ref()?)));
+    if let Some((cell, first)) = disappeared.next() {
+        let others = match disappeared.count() {
+            0 => String::new(),
+            1 => "; the same for another policy".to_owned(),
+            more => format!("; the same for {more} other policies"),
+        };
+        say(Role::Attention, format!(": {}: {}{others}", clean(&cell.key.id.to_string()), first.in_words()));
+    }
     for cell in environment.cells.iter() {
-        if cell.unverified > 0 {
-            let what = words::counted(cell.unverified, "result was", "results were");
-            say(Role::Attention, format!(": {what} not written by Kyverno (filter unverified=yes): {}", clean(&cell.key.id.to_string())));
-        }
-        if let Some(disappeared) = &cell.disappeared {
-            let policy = clean(&cell.key.id.to_string()).into_owned();
-            say(Role::Attention, format!(": {policy}: {}", disappeared.in_words()));
-        }
         if let Some(doubt) = &cell.doubt {
             say(Role::Attention, format!(": the numbers of {} are unknown: {}", clean(&cell.key.id.to_string()), clean(doubt)));
         }
