@@ -2,7 +2,7 @@
 
 use super::Ledger;
 use super::resources::ResourceId;
-use super::rows::Row;
+use super::rows::{ReportName, Row};
 use crate::domain::{FindingResult, PolicyKey, ResourceRef};
 use crate::fleet::query::{FindingQuery, FindingRow, OldestResult, ReportRef};
 use crate::fleet::strings::StrId;
@@ -226,17 +226,22 @@ impl Ledger {
 
     /// The report of a number.
     pub(super) fn report(&self, number: u32) -> Option<ReportRef> {
-        let (kind, namespace, name) = self.reports.names(number)?;
+        self.reports.names(number).and_then(|named| self.report_named(named))
+    }
+
+    /// The report of this kind, namespace and name.
+    pub(super) fn report_named(&self, (kind, namespace, name): (u8, StrId, ReportName)) -> Option<ReportRef> {
         let kind = REGISTRY.get(usize::from(kind))?.kind;
         Some(ReportRef { kind, namespace: self.text(namespace).to_owned(), name: name.to_text(&self.strings) })
     }
 
     /// Who wrote a row of Kyverno's, where that is not Kyverno.
     fn other_writer(&self, row: &Row) -> Option<Arc<str>> {
-        let holds =
-            |report: &&u32| self.reports.rows_about(row.resource, std::slice::from_ref(*report)).any(|held| std::ptr::eq(held, row));
-        let other = self.writers.other(self.reports.writer(*self.resources.reports(row.resource).iter().find(holds)?))?;
-        self.checks.is_bounded(row.check).then(|| Arc::from(other))
+        if self.writers.are_all_kyverno() || !self.checks.is_bounded(row.check) {
+            return None;
+        }
+        let report = self.number_of_report(row.resource, |held| std::ptr::eq(held, row))?;
+        self.writers.other(self.reports.writer(report)).map(Arc::from)
     }
 
     /// The row that counts for each check of a resource: the newest, then the worse.

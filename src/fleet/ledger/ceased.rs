@@ -9,7 +9,6 @@ use super::rows::{ReportName, Row};
 use crate::domain::{FindingResult, PolicyKey, ResourceRef};
 use crate::fleet::query::ReportRef;
 use crate::fleet::strings::StrId;
-use crate::kinds::REGISTRY;
 
 /// A failing row that its report ceased to have. Numbers are those of the present batch.
 #[derive(Debug, Clone, Copy)]
@@ -61,13 +60,13 @@ impl Ledger {
             if self.checks.is_stale(check) || !self.checks.is_bounded(check) || self.is_said_since(check, resource, time) {
                 continue;
             }
-            let Some((policy, _, rule)) = self.checks.names(check) else { continue };
+            let Some(((policy, _, rule), report)) = self.checks.names(check).zip(self.report_named(report)) else { continue };
             self.ceased.push(Ceased {
                 policy: policy.clone(),
                 rule: self.strings.get(rule).to_owned(),
                 resource: self.resources.reference(resource, &self.strings),
                 time,
-                report: self.report_ref(report),
+                report,
             });
         }
     }
@@ -96,10 +95,5 @@ impl Ledger {
     /// Whether a row tells what became of one that failed at `time`. A pass in another report that is not newer was always there, and did not count.
     fn tells_since(&self, row: &Row, by_other: bool, time: u32) -> bool {
         !self.checks.is_foreign(row) && (fails(row) || !by_other && row.time > time)
-    }
-
-    fn report_ref(&self, (kind, namespace, name): (u8, StrId, ReportName)) -> ReportRef {
-        let kind = REGISTRY.get(usize::from(kind)).map_or("Report", |kind| kind.kind);
-        ReportRef { kind, namespace: self.strings.get(namespace).to_owned(), name: name.to_text(&self.strings) }
     }
 }

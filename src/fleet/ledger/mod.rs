@@ -287,22 +287,24 @@ impl Ledger {
             self.retime(id, rows);
             return;
         }
+        if let Some(id) = old {
+            self.note_dropped(id, &rows, writer.is_other());
+        }
+        let id = old.unwrap_or_else(|| self.reports.add(kind, namespace, name));
+        self.exchange(id, rows, malformed);
+        self.reports.set_writer(id, writer);
+    }
+
+    /// Gives a report other rows, which are sorted. Families that get or lose one are opened before.
+    fn exchange(&mut self, id: u32, rows: Vec<Row>, malformed: u64) {
         let mut last = None;
         for row in &rows {
             if last.replace(row.resource) != Some(row.resource) {
                 self.open(row.resource);
             }
         }
-        let id = match old {
-            Some(id) => {
-                self.note_dropped(id, &rows, writer.is_other());
-                self.detach(id);
-                id
-            }
-            None => self.reports.add(kind, namespace, name),
-        };
+        self.detach(id);
         self.attach(id, rows, malformed);
-        self.reports.set_writer(id, writer);
         self.changed = true;
     }
 
@@ -361,9 +363,9 @@ impl Ledger {
         for &resource in &named {
             self.resources.drop_report(resource, id);
         }
+        self.dropped |= !named.is_empty();
         self.left.append(&mut named);
         self.malformed -= u64::from(self.reports.take(id).malformed);
-        self.dropped = true;
     }
 
     fn attach(&mut self, id: u32, rows: Vec<Row>, malformed: u64) {

@@ -47,18 +47,15 @@ impl Ledger {
         for row in old {
             rows.push(if self.is_about(&row, changed) { self.subject_again(row, report) } else { row });
         }
-        rows.sort_unstable_by_key(|row| (row.resource, row.check, row.time, row.result));
-        for row in &rows {
-            if self.guessing {
+        if self.guessing {
+            for row in &rows {
                 self.guess_owner(row.resource);
             }
-            self.open(row.resource);
         }
-        self.detach(id);
-        self.attach(id, rows, u64::from(malformed));
+        rows.sort_unstable_by_key(|row| (row.resource, row.check, row.time, row.result));
+        self.exchange(id, rows, u64::from(malformed));
         // A list that is under way has not named it again.
         self.reports.set_round(id, round);
-        self.changed = true;
     }
 
     fn is_about(&self, row: &Row, kinds: &Kinds) -> bool {

@@ -35,6 +35,11 @@ impl Writers {
         u8::try_from(place).ok().and_then(|place| place.checked_add(OTHERS)).map_or(SOMEBODY, WriterId)
     }
 
+    /// Whether no report was written by anybody else.
+    pub(super) fn are_all_kyverno(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The field manager, where it is not Kyverno's; empty where it has no name.
     pub(super) fn other(&self, id: WriterId) -> Option<&str> {
         let place = id.0.checked_sub(OTHERS)?;

@@ -42,9 +42,9 @@ pub(super) struct Missed {
 
 impl Missed {
     /// Takes up what has disappeared by `now`.
-    pub(super) fn add(&mut self, found: Vec<Ceased>, revision: impl Fn(&PolicyKey) -> Option<Revision>, now: Timestamp) {
+    pub(super) fn add<'a>(&mut self, found: Vec<Ceased>, revision: impl Fn(&PolicyKey) -> Option<&'a Revision>, now: Timestamp) {
         for found in found {
-            let (resource, revision) = (Arc::new(found.resource.clone()), revision(&found.policy));
+            let (resource, revision) = (Arc::new(found.resource.clone()), revision(&found.policy).cloned());
             let missing = Missing { found, resource, revision, since: now, existence: None, asked: None };
             if self.all.len() < MOST {
                 self.all.push(missing);
@@ -61,17 +61,17 @@ impl Missed {
 
     /// Forgets what is settled by `now`: what a report has again, what a scan should have reported again, and what another revision would judge. Returns
     /// whether that was anything.
-    pub(super) fn settle(
+    pub(super) fn settle<'a>(
         &mut self,
         ledger: &Ledger,
-        revision: impl Fn(&PolicyKey) -> Option<Revision>,
+        revision: impl Fn(&PolicyKey) -> Option<&'a Revision>,
         scan: Option<SignedDuration>,
         now: Timestamp,
     ) -> bool {
         let before = (self.all.len(), self.beyond.len());
         let is_open = |missing: &Missing| {
             let waits = until(missing.since, scan).is_none_or(|until| now < until);
-            waits && missing.revision.is_some() && missing.revision == revision(&missing.found.policy)
+            waits && missing.revision.is_some() && missing.revision.as_ref() == revision(&missing.found.policy)
         };
         self.all.retain(|missing| is_open(missing) && !ledger.shows_what_became_of(&missing.found));
         self.beyond.retain(|_, (_, missing)| is_open(missing));

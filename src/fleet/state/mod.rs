@@ -540,8 +540,8 @@ impl EnvironmentState {
         if found.is_empty() && self.missed.is_empty() {
             return;
         }
-        let revisions: HashMap<&PolicyKey, _> = self.policies.values().map(|kept| (&kept.key, kept.policy.revision.clone())).collect();
-        let revision = |key: &PolicyKey| revisions.get(key).cloned();
+        let revisions: HashMap<&PolicyKey, _> = self.policies.values().map(|kept| (&kept.key, &kept.policy.revision)).collect();
+        let revision = |key: &PolicyKey| revisions.get(key).copied();
         let is_new = !found.is_empty();
         self.missed.add(found, revision, now);
         self.changes.visible |= self.missed.settle(&self.ledger, revision, self.facts.scan_interval, now) || is_new;
