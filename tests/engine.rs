@@ -5,7 +5,7 @@
 
 use policydeck::cluster::ClusterSpec;
 use policydeck::demo::{Demo, DemoOptions, Pace, Scenario};
-use policydeck::domain::{ConditionName, ConditionState, FindingResult, Gate, Link, Mode, PolicyId, ResourceRef, Tier};
+use policydeck::domain::{ConditionName, ConditionState, FindingResult, Gate, Link, Mode, PolicyId, ResourceRef};
 use policydeck::engine::operations::{Keeping, Operator, Request};
 use policydeck::engine::{self, EngineHandle, HistoryReader};
 use policydeck::fleet::query::FindingQuery;
@@ -41,16 +41,9 @@ fn world() -> World {
 fn spec(kubeconfig: &Path, name: &str, context: &str) -> ClusterSpec {
     ClusterSpec {
         name: Arc::from(name),
-        tier: Tier::Normal,
-        context: Some(context.to_owned()),
-        kubeconfig: Some(kubeconfig.to_owned()),
-        namespaces: Vec::new(),
         request_timeout: Duration::from_secs(5),
-        impersonate_user: None,
-        impersonate_groups: Vec::new(),
         summaries: true,
-        timing: policydeck::cluster::Timing::default(),
-        object_limit: policydeck::cluster::ObjectLimit::default(),
+        ..ClusterSpec::of_context(context, kubeconfig.to_owned())
     }
 }
 

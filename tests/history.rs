@@ -10,12 +10,11 @@ use jiff::Timestamp;
 use policydeck::cluster::ClusterSpec;
 use policydeck::demo::{Demo, DemoOptions, Pace, Scenario};
 use policydeck::domain::history::{ChangeSource, EnvironmentKey, Interval, MarkKind, Retention, SpanMode, Standing};
-use policydeck::domain::{Mode, PolicyKey, Tier};
+use policydeck::domain::{Mode, PolicyKey};
 use policydeck::engine::recorder::{Recorder, RecorderOptions, record};
 use policydeck::engine::{self, EngineHandle, HistoryReader};
 use serde_json::json;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -37,17 +36,8 @@ impl World {
 
     fn engine(&self) -> EngineHandle {
         engine::start(vec![ClusterSpec {
-            name: Arc::from("dev"),
-            tier: Tier::Normal,
-            context: Some("dev".to_owned()),
-            kubeconfig: Some(self.folder.path().join("kubeconfig")),
-            namespaces: Vec::new(),
             request_timeout: Duration::from_secs(5),
-            impersonate_user: None,
-            impersonate_groups: Vec::new(),
-            summaries: false,
-            timing: policydeck::cluster::Timing::default(),
-            object_limit: policydeck::cluster::ObjectLimit::default(),
+            ..ClusterSpec::of_context("dev", self.folder.path().join("kubeconfig"))
         }])
     }
 

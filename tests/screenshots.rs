@@ -68,17 +68,10 @@ struct Deck {
 impl Deck {
     fn open(demo: &Demo, kubeconfig: &Path, journal: &Path, lines: u16) -> Self {
         let spec = |name: &str| ClusterSpec {
-            name: name.into(),
             tier: if name == "production" { Tier::Production } else { Tier::Normal },
-            context: Some(name.to_owned()),
-            kubeconfig: Some(kubeconfig.to_owned()),
-            namespaces: Vec::new(),
             request_timeout: PATIENCE,
-            impersonate_user: None,
-            impersonate_groups: Vec::new(),
             summaries: true,
-            timing: policydeck::cluster::Timing::default(),
-            object_limit: policydeck::cluster::ObjectLimit::default(),
+            ..ClusterSpec::of_context(name, kubeconfig.to_owned())
         };
         let engine = engine::start(demo.environments().map(spec).collect());
         let journal = Some(JournalReader::new(journal.to_owned()));

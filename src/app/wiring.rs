@@ -3,7 +3,7 @@
 use super::load::Loaded;
 use crate::cli::args::Demo as DemoArgs;
 use crate::cli::{Exit, Problem};
-use crate::cluster::{ClusterSpec, ObjectLimit, Timing};
+use crate::cluster::{ClusterSpec, ObjectLimit, REQUEST_TIMEOUT, Timing};
 use crate::demo::{Demo, DemoOptions, Scenario};
 use crate::domain::history::Retention;
 use crate::engine::operations::{Keeping, Operator};
@@ -19,9 +19,6 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-
-/// How long a request may take where nobody says: the time in which a big Table arrives over a slow line.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The actions whose keys may be changed, from the screen's own table.
 pub(super) fn actions() -> &'static [&'static str] {

@@ -296,19 +296,7 @@ mod tests {
     use super::*;
 
     fn spec(kubeconfig: PathBuf, context: &str) -> ClusterSpec {
-        ClusterSpec {
-            name: "e".into(),
-            tier: crate::domain::Tier::Normal,
-            context: Some(context.to_owned()),
-            kubeconfig: Some(kubeconfig),
-            namespaces: Vec::new(),
-            request_timeout: Duration::from_secs(1),
-            impersonate_user: None,
-            impersonate_groups: Vec::new(),
-            summaries: false,
-            timing: crate::cluster::Timing::default(),
-            object_limit: crate::cluster::ObjectLimit::default(),
-        }
+        ClusterSpec { name: "e".into(), request_timeout: Duration::from_secs(1), ..ClusterSpec::of_context(context, kubeconfig) }
     }
 
     const CONFIG: &str = "apiVersion: v1\nkind: Config\nclusters: [{name: c, cluster: {server: 'https://x', certificate-authority: ca.crt}}]\n\

@@ -57,6 +57,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// How long a request may take where nothing else is configured: the time in which a big Table arrives over a slow line.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// Everything that is needed to watch one environment.
 #[derive(Debug, Clone)]
 pub struct ClusterSpec {
@@ -82,4 +85,23 @@ pub struct ClusterSpec {
     pub timing: Timing,
     /// How large an object may be.
     pub object_limit: ObjectLimit,
+}
+
+impl ClusterSpec {
+    /// An environment named after its context, with defaults for everything else: 30 s for a request, all namespaces, no impersonation.
+    pub fn of_context(context: &str, kubeconfig: PathBuf) -> Self {
+        Self {
+            name: Arc::from(context),
+            tier: Tier::Normal,
+            context: Some(context.to_owned()),
+            kubeconfig: Some(kubeconfig),
+            namespaces: Vec::new(),
+            request_timeout: REQUEST_TIMEOUT,
+            impersonate_user: None,
+            impersonate_groups: Vec::new(),
+            summaries: false,
+            timing: Timing::default(),
+            object_limit: ObjectLimit::default(),
+        }
+    }
 }

@@ -1,9 +1,8 @@
 //! A panic in one environment's work ends that environment with words, and nothing else.
 
 use super::*;
-use crate::cluster::Timing;
 use crate::demo::{Demo, DemoOptions, Pace, Scenario};
-use crate::domain::{Link, Tier};
+use crate::domain::Link;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -29,16 +28,8 @@ impl World {
     fn spec(&self, name: &str) -> ClusterSpec {
         ClusterSpec {
             name: Arc::from(name),
-            tier: Tier::Normal,
-            context: Some("dev".to_owned()),
-            kubeconfig: Some(self.folder.path().join("kubeconfig")),
-            namespaces: Vec::new(),
             request_timeout: Duration::from_secs(5),
-            impersonate_user: None,
-            impersonate_groups: Vec::new(),
-            summaries: false,
-            timing: Timing::default(),
-            object_limit: crate::cluster::ObjectLimit::default(),
+            ..ClusterSpec::of_context("dev", self.folder.path().join("kubeconfig"))
         }
     }
 }

@@ -6,7 +6,6 @@
 use super::{CPOL, ROAD, World, ask};
 use crate::dice::Dice;
 use policydeck::cluster::ClusterSpec;
-use policydeck::domain::Tier;
 use policydeck::engine::operations::{Keeping, Operator};
 use policydeck::engine::{self, EngineHandle, HistoryReader};
 use policydeck::kinds::revision::full_digest;
@@ -14,7 +13,6 @@ use policydeck::ops::plan::{Operation, Plan, Step, Verb, from_file};
 use policydeck::ops::road::Road;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// So many changed files where nobody asks for more; `POLICYDECK_MUTATIONS` says how many.
@@ -58,17 +56,9 @@ fn files(world: &World) -> (Vec<Value>, Said) {
 
 fn engine(world: &World) -> EngineHandle {
     let spec = |name: &str| ClusterSpec {
-        name: Arc::from(name),
-        tier: Tier::Normal,
-        context: Some(name.to_owned()),
-        kubeconfig: Some(world.home.path().join("kubeconfig")),
-        namespaces: Vec::new(),
         request_timeout: Duration::from_secs(5),
-        impersonate_user: None,
-        impersonate_groups: Vec::new(),
         summaries: true,
-        timing: policydeck::cluster::Timing::default(),
-        object_limit: policydeck::cluster::ObjectLimit::default(),
+        ..ClusterSpec::of_context(name, world.home.path().join("kubeconfig"))
     };
     engine::start(["dev", "staging"].map(spec).to_vec())
 }

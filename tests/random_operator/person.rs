@@ -7,7 +7,7 @@ use crate::repository::WHO;
 use crate::screen::{Promise, Screen};
 use crate::world::World;
 use jiff::SignedDuration;
-use policydeck::cluster::{ClusterSpec, ObjectLimit, Timing};
+use policydeck::cluster::{ClusterSpec, Timing};
 use policydeck::engine::operations::{GitRoad, Keeping, Operator};
 use policydeck::engine::{self, EngineHandle, HistoryReader, JournalReader};
 use policydeck::files::git::Git;
@@ -90,17 +90,10 @@ impl Person {
     fn start(&mut self) {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name(self.name).enable_all().build().unwrap();
         let spec = |environment: &policydeck::settings::EnvironmentSettings| ClusterSpec {
-            name: Arc::from(environment.name.as_str()),
             tier: environment.tier,
             context: environment.context.clone(),
-            kubeconfig: Some(self.kubeconfig.clone()),
-            namespaces: Vec::new(),
-            request_timeout: Duration::from_secs(30),
-            impersonate_user: None,
-            impersonate_groups: Vec::new(),
-            summaries: false,
             timing: timing(),
-            object_limit: ObjectLimit::default(),
+            ..ClusterSpec::of_context(&environment.name, self.kubeconfig.clone())
         };
         let clusters = self.settings.environments.iter().map(spec).collect();
         self.engine = Some(runtime.block_on(async { engine::start(clusters) }));

@@ -10,15 +10,14 @@ use crate::support::eventually;
 use crate::support::product::{Desk, Watch, end, environment};
 use crate::support::screen::Session;
 use crate::support::seed::{Seeded, Shape};
-use policydeck::cluster::{ClusterSpec, ObjectLimit, Timing};
-use policydeck::domain::{ResourceRef, Tier};
+use policydeck::cluster::ClusterSpec;
+use policydeck::domain::ResourceRef;
 use serde_json::{Value, json};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(40);
@@ -81,19 +80,7 @@ fn what_a_report_names_leads_nowhere_else() {
 
 /// What reports may name: the API server takes any text in a reference.
 fn paths_and_other_objects(fleet: &Fleet, dev: &Cluster, uid: &str) {
-    let spec = ClusterSpec {
-        name: Arc::from("dev"),
-        tier: Tier::Normal,
-        context: Some("dev".to_owned()),
-        kubeconfig: Some(fleet.kubeconfig()),
-        namespaces: Vec::new(),
-        request_timeout: Duration::from_secs(10),
-        impersonate_user: None,
-        impersonate_groups: Vec::new(),
-        summaries: false,
-        timing: Timing::default(),
-        object_limit: ObjectLimit::default(),
-    };
+    let spec = ClusterSpec { request_timeout: Duration::from_secs(10), ..ClusterSpec::of_context("dev", fleet.kubeconfig()) };
     let engine = dev.api.wait(async { policydeck::engine::start(vec![spec]) });
     dev.api.wait(async { engine.fleet().wait_for(|fleet| fleet.environments[0].complete).await.map(drop) }).unwrap();
     let ask = |api_version: &str, kind: &str, namespace: &str, name: &str, uid: &str| {

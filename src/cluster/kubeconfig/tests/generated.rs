@@ -152,19 +152,7 @@ fn kubeconfig(dice: &mut Dice) -> Value {
 }
 
 fn spec(path: &Path, context: &str) -> ClusterSpec {
-    ClusterSpec {
-        name: context.into(),
-        tier: crate::domain::Tier::Normal,
-        context: Some(context.to_owned()),
-        kubeconfig: Some(path.to_owned()),
-        namespaces: Vec::new(),
-        request_timeout: Duration::from_secs(5),
-        impersonate_user: None,
-        impersonate_groups: Vec::new(),
-        summaries: false,
-        timing: crate::cluster::Timing::default(),
-        object_limit: crate::cluster::ObjectLimit::default(),
-    }
+    ClusterSpec { request_timeout: Duration::from_secs(5), ..ClusterSpec::of_context(context, path.to_owned()) }
 }
 
 /// What asking the server of a context gives; it must not be that something of ours broke.
