@@ -1,5 +1,7 @@
 //! A tenant who may write events and reports in one namespace: what that does to a gate, who is named, and what an operator can do about it.
 
+use super::guard::Tenant;
+use super::operators;
 use super::rollouts::{document, run};
 use crate::support::cluster::{Cluster, Fleet, Need};
 use crate::support::eventually;
@@ -34,37 +36,11 @@ struct Ground<'a> {
 }
 
 impl Ground<'_> {
-    fn pod(&self, name: &str, image: &str) -> String {
-        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": self.shop},
-            "spec": {"containers": [{"name": "c", "image": image}]}});
-        pod.to_string()
-    }
-
     fn start(&self) {
-        let Self { dev, policy, shop, tenant, .. } = self;
-        let rule = json!({"name": "tag", "match": {"any": [{"resources": {"kinds": ["Pod"], "namespaces": [shop]}}]},
-            "validate": {"message": "no latest", "pattern": {"spec": {"containers": [{"image": "!*:latest"}]}}}});
-        let manifest = json!({"apiVersion": "kyverno.io/v1", "kind": "ClusterPolicy", "metadata": {"name": policy},
-            "spec": {"validationFailureAction": "Audit", "background": true, "rules": [rule]}});
-        dev.apply(&manifest.to_string());
+        let Self { dev, policy, shop, .. } = self;
+        dev.apply(&operators::policy(policy, shop, "Audit"));
         dev.kubectl(&["wait", "--for=condition=Ready", &format!("clusterpolicy/{policy}"), "--timeout=60s"]);
-        dev.apply(&self.pod("web", "nginx:1.27"));
-        let rules = json!([{"apiGroups": ["", "events.k8s.io"], "resources": ["events"], "verbs": ["*"]},
-            {"apiGroups": ["wgpolicyk8s.io"], "resources": ["policyreports"], "verbs": ["*"]}]);
-        let rights = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": tenant, "namespace": "default"}, "rules": rules});
-        let binding = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": tenant, "namespace": "default"},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": tenant},
-            "subjects": [{"kind": "ServiceAccount", "name": tenant, "namespace": "default"}]});
-        for object in [rights, binding] {
-            dev.apply(&object.to_string());
-        }
-    }
-
-    /// Kubectl as the tenant.
-    fn as_tenant(&self, args: &[&str], object: &Value) {
-        let user = format!("system:serviceaccount:default:{}", self.tenant);
-        let output = self.dev.try_kubectl(&[&["--as", &user][..], args].concat(), &object.to_string());
-        assert!(output.status.success(), "{args:?}: {output:?}");
+        dev.apply(&operators::pod("web", shop, "nginx:1.27"));
     }
 
     fn forged_event(&self, count: u64) -> Value {
@@ -133,8 +109,10 @@ fn what_a_tenant_forges_is_named_and_can_be_disregarded_and_what_is_real_cannot(
     let (status, _) = ground.until("the gate opens", &[], |gate| gate["verdict"] == "open");
     assert_eq!(status, Some(0));
 
-    ground.as_tenant(&["create", "-f", "-"], &ground.forged_event(3));
-    ground.as_tenant(&["create", "-f", "-"], &ground.foreign_report());
+    let forger = Tenant::of(dev, "default", tenant);
+    for claim in [ground.forged_event(3), ground.foreign_report()] {
+        forger.kubectl(&["create", "-f", "-"], &claim.to_string());
+    }
     let (event, report) = (ground.event(), ground.report());
     let (status, closed) = ground
         .until("both count", &[], |gate| condition(gate, "blocked")["value"] == 3 && condition(gate, "violations")["state"] == "unknown");
@@ -172,7 +150,7 @@ fn what_a_tenant_forges_is_named_and_can_be_disregarded_and_what_is_real_cannot(
     run(desk, &[&["promote", policy, "--to", "live", "--plan-out", file], &both[..]].concat(), 0);
     let preview = run(desk, &["promote", "--plan", file, "--dry-run=client"], 0);
     assert!(preview.stderr.contains(&format!("disregarded {event} (by ")), "{preview:?}");
-    ground.as_tenant(&["replace", "-f", "-"], &ground.forged_event(4));
+    forger.kubectl(&["replace", "-f", "-"], &ground.forged_event(4).to_string());
     ground.until("the event says something else", &[], |gate| condition(gate, "blocked")["value"] == 4);
     let late = run(desk, &["promote", "--plan", file, "--confirm", "live"], 3);
     assert!(late.stderr.contains(&format!("{event} has changed since it was disregarded")), "{late:?}");
@@ -189,7 +167,7 @@ fn what_a_tenant_forges_is_named_and_can_be_disregarded_and_what_is_real_cannot(
 
     // A request that Kyverno blocked closes the gate whatever is disregarded, and cannot be disregarded itself.
     eventually("Kyverno blocks", REPORTED, || {
-        let made = dev.try_kubectl(&["create", "--dry-run=server", "-f", "-"], &ground.pod("bad", "nginx:latest"));
+        let made = dev.try_kubectl(&["create", "--dry-run=server", "-f", "-"], &operators::pod("bad", &ground.shop, "nginx:latest"));
         if made.status.success() { Err(format!("{made:?}")) } else { Ok(()) }
     });
     let (status, closed) = ground.until("the block counts", &[&event, &report], |gate| condition(gate, "blocked")["state"] == "unmet");

@@ -49,6 +49,37 @@ pub(super) fn create(cluster: &Cluster, user: &str, object: &Value) -> Result<()
     write(cluster, user, &["create", "-f", "-"], object)
 }
 
+/// A ServiceAccount that may write reports and events in one namespace, where a role and a binding have its name.
+pub(super) struct Tenant<'a> {
+    cluster: &'a Cluster,
+    namespace: &'a str,
+    name: &'a str,
+}
+
+impl<'a> Tenant<'a> {
+    pub(super) fn of(cluster: &'a Cluster, namespace: &'a str, name: &'a str) -> Self {
+        let api = "rbac.authorization.k8s.io";
+        let metadata = json!({"name": name, "namespace": namespace});
+        let rules = json!([{"apiGroups": ["wgpolicyk8s.io"], "resources": ["policyreports"], "verbs": ["*"]},
+            {"apiGroups": ["", "events.k8s.io"], "resources": ["events"], "verbs": ["*"]}]);
+        let role = json!({"apiVersion": format!("{api}/v1"), "kind": "Role", "metadata": metadata, "rules": rules});
+        let binding = json!({"apiVersion": format!("{api}/v1"), "kind": "RoleBinding", "metadata": metadata,
+            "roleRef": {"apiGroup": api, "kind": "Role", "name": name}, "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": namespace}]});
+        for object in [role, binding] {
+            cluster.apply(&object.to_string());
+        }
+        Self { cluster, namespace, name }
+    }
+
+    /// What kubectl prints when the tenant runs it.
+    pub(super) fn kubectl(&self, args: &[&str], input: &str) -> String {
+        let user = format!("system:serviceaccount:{}:{}", self.namespace, self.name);
+        let output = self.cluster.try_kubectl(&[&["--as", user.as_str(), "-n", self.namespace][..], args].concat(), input);
+        assert!(output.status.success(), "{args:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+}
+
 /// Lets the tenant write reports and events in its namespace, `team-a`.
 pub(super) fn tenant_may_write_evidence(cluster: &Cluster) {
     cluster.namespace("team-a");
