@@ -151,7 +151,7 @@ impl Asked<'_> {
         let text = to_file(plan).map_err(Problem::failed)?;
         files::write_atomic(file, text.as_bytes()).map_err(|error| Problem::failed(error.what))?;
         let shown = file.display();
-        writeln!(io::stderr(), "The plan is in {shown}. Somebody else can carry it out: --plan {shown}")?;
+        writeln!(io::stderr(), "The plan is in {shown}. Someone else can apply it: --plan {shown}")?;
         let needed = |settings: &EnvironmentSettings| {
             plan.steps.iter().any(|step| step.environment == settings.name) && needs_second_eyes(plan, settings)
         };

@@ -54,7 +54,7 @@ pub struct StatusItem {
     pub stale: Option<u64>,
     /// Results of Kyverno that speak for another namespace than their report's.
     pub foreign: Option<u64>,
-    /// Results of Kyverno that somebody else wrote last. They count.
+    /// Results of Kyverno that another client wrote last. They count.
     pub unverified: Option<u64>,
     /// Failing results that no report has any more, although the resource was not deleted, as far as it shows.
     pub disappeared: Option<u64>,
@@ -150,7 +150,7 @@ pub struct CellItem {
     pub stale: Option<u64>,
     /// Results that speak for another namespace than their report's: in no tally.
     pub foreign: Option<u64>,
-    /// Results that somebody else than Kyverno wrote last. They count.
+    /// Results that a client other than Kyverno wrote last. They count.
     pub unverified: Option<u64>,
     /// Failing results that no report has any more, although the resource was not deleted, as far as it shows.
     pub disappeared: Option<u64>,

@@ -426,7 +426,7 @@ impl Station {
         Ok(())
     }
 
-    /// Asks in the background whether resources exist, and tells.
+    /// Requests in the background whether resources exist, and reports it.
     fn ask_for(&self, connection: &Connection, resources: BTreeSet<Arc<ResourceRef>>, asking: &mut JoinSet<()>) {
         if resources.is_empty() {
             return;
@@ -435,7 +435,7 @@ impl Station {
         asking.spawn(async move {
             let asked = async {
                 let answers = object::existence(&requests, resources).await;
-                // If nobody listens, the session's next turn notices.
+                // A closed channel ends the session at its next turn.
                 let _ = deltas.send(Delta::Existence(answers)).await;
             };
             if let Err(error) = contained("existence", &name, asked).await {

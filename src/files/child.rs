@@ -1,6 +1,6 @@
 //! Programs of the user's that run beside us: in a group of their own, and ended with everything they have started.
 //!
-//! What lives here: the group, waiting for a program whose output somebody may hold open, and its complaints as words. What does not: which program, how
+//! What lives here: the group, waiting for a program whose output another process may hold open, and its complaints as words. What does not: which program, how
 //! long it may take, what its output means.
 
 use crate::domain::clean;
@@ -206,7 +206,7 @@ impl Kept {
         Self { bytes: Vec::new(), most, whole: true }
     }
 
-    /// Reads a pipe to its end, so that nobody waits for a reader.
+    /// Reads a pipe to its end, so that the writer never blocks.
     async fn take(&mut self, from: Option<impl AsyncRead + Unpin>) {
         let Some(mut from) = from else { return };
         let mut part = vec![0; 16 << 10];
@@ -218,7 +218,7 @@ impl Kept {
     }
 }
 
-/// The last lines of complaints, without hints for somebody at a prompt.
+/// The last lines of complaints, without hints for an interactive user.
 pub fn words(err: &[u8]) -> String {
     let text = String::from_utf8_lossy(err);
     // Progress is drawn over itself.

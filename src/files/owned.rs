@@ -165,7 +165,7 @@ fn is_alone(me: u32, group: u32) -> bool {
     is_private(&users, &groups, me, group)
 }
 
-/// Whether nobody but this user is in a group, by passwd(5) and group(5). A group that is not listed there may have any members.
+/// Whether this user is the only member of a group, by passwd(5) and group(5). A group that is not listed there may have any members.
 #[cfg(unix)]
 fn is_private(users: &str, groups: &str, me: u32, group: u32) -> bool {
     let fields = |line: &str| line.split(':').map(str::to_owned).collect::<Vec<_>>();
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_of_ones_own_is_nobody_else() {
+    fn a_private_group_has_no_other_member() {
         let users =
             "root:x:0:0::/root:/bin/sh\nana:x:1000:1000::/home/ana:/bin/sh\nbob:x:1001:100::/home/bob:/bin/sh\neve:x:1002:100::/:/bin/sh\n";
         let groups = "root:x:0:\nana:x:1000:\nusers:x:100:\nmine:x:50:ana\nteam:x:51:ana,bob\nempty:x:52:\nodd\n";
@@ -265,7 +265,7 @@ mod tests {
             assert!(good || why.ends_with(&remedy), "{why}");
         }
         set(&share, 0o775);
-        assert!(Place { is_alone: |_, _| true, ..place(&folder, None, false) }.check().is_ok(), "nobody else is in the group");
+        assert!(Place { is_alone: |_, _| true, ..place(&folder, None, false) }.check().is_ok(), "the group has no other member");
         set(&share, 0o777);
         assert!(!why(&share.join("other"), None, false).is_empty(), "also before it is made");
         assert!(why(&folder, None, true).is_empty(), "in a pod there is no other user");

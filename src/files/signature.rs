@@ -103,7 +103,7 @@ pub fn read_signature(file: &Path) -> Result<Option<Vec<u8>>, FileError> {
 /// Who signed this content, where the file `allowed` knows the key now.
 ///
 /// # Errors
-/// See [`SignatureError`]. Whoever may write to `allowed` decides whose signatures count: a file that other users may change is rejected.
+/// See [`SignatureError`]. Users who may write to `allowed` decide whose signatures count, so a file that other users may change is rejected.
 pub async fn verify(content: &[u8], signature: &[u8], allowed: &Path) -> Result<Signer, SignatureError> {
     check_signers(allowed)?;
     let folder = TemporaryFolder::new()?;

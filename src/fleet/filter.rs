@@ -87,7 +87,7 @@ pub enum Field {
     Stale,
     /// Whether a report of one namespace speaks for another.
     Foreign,
-    /// Somebody else than Kyverno wrote the result.
+    /// A client other than Kyverno wrote the result.
     Unverified,
 }
 

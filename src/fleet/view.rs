@@ -167,7 +167,7 @@ pub struct EnvironmentView {
     pub stale: u64,
     /// Results of Kyverno that speak for another namespace than their report's, and were left out.
     pub foreign: u64,
-    /// Results of Kyverno that somebody else wrote last. They count.
+    /// Results of Kyverno that another client wrote last. They count.
     pub unverified: u64,
     /// Failing results of policies that no report has any more, see [`PolicyCell::disappeared`].
     pub disappeared: u64,
@@ -305,7 +305,7 @@ pub struct PolicyCell {
     pub stale: u64,
     /// Results of this policy that speak for another namespace than their report's: they are in no tally.
     pub foreign: u64,
-    /// Results of this policy that somebody else than Kyverno wrote last, as far as their reports tell. They count.
+    /// Results of this policy that a client other than Kyverno wrote last, according to their reports. They count.
     pub unverified: u64,
     /// Failing results of this policy that no report has any more, although what they were about was not deleted, as far as it shows.
     pub disappeared: Option<Arc<Disappeared>>,

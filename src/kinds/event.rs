@@ -83,7 +83,7 @@ pub fn read_event(event: &Value) -> Option<BlockedAdmission> {
     })
 }
 
-/// Who wrote an event. Both component and field manager are the writer's own words: they tell who wrote it in good faith, not that nobody lies.
+/// Who wrote an event. Writers choose both component and field manager, so neither proves anything.
 fn source(event: &Value) -> EventSource {
     let text = |path: &[&str]| json::text(event, path).filter(|text| !text.is_empty());
     let component = text(&["reportingComponent"])

@@ -1,4 +1,4 @@
-//! Archives and the journal: the entry of an operation has the digest of the archive that was saved before it, so an archive that somebody rewrote since,
+//! Archives and the journal: the entry of an operation has the digest of the archive that was saved before it, so an archive that was rewritten since,
 //! with all its hashes, is recognized.
 //!
 //! What lives here: comparing the two. What does not: whether an archive fits its own manifest (`files::archive`), and the journal its own chain.

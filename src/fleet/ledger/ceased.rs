@@ -38,7 +38,7 @@ fn fails(row: &Row) -> bool {
 }
 
 impl Ledger {
-    /// Notes the failures of a report that are not among its new rows. That somebody else than Kyverno calls them something else now is no evaluation.
+    /// Notes the failures of a report that are not among its new rows. A pass that another client than Kyverno writes over a failure is no evaluation.
     pub(super) fn note_dropped(&mut self, id: u32, new: &[Row], by_other: bool) {
         let Some(report) = self.reports.names(id) else { return };
         let is_left = |row: &Row| {
@@ -57,7 +57,7 @@ impl Ledger {
     pub(super) fn find_ceased(&mut self) {
         for dropped in std::mem::take(&mut self.dropped_faults) {
             let Dropped { check, resource, time, report } = dropped;
-            if self.checks.is_stale(check) || !self.checks.is_bounded(check) || self.is_said_since(check, resource, time) {
+            if self.checks.is_stale(check) || !self.checks.is_bounded(check) || self.has_result_since(check, resource, time) {
                 continue;
             }
             let Some(((policy, _, rule), report)) = self.checks.names(check).zip(self.report_named(report)) else { continue };
@@ -76,24 +76,24 @@ impl Ledger {
         std::mem::take(&mut self.ceased)
     }
 
-    /// Whether some report shows what became of it: it fails still, or Kyverno evaluated it later.
-    pub(crate) fn shows_what_became_of(&self, ceased: &Ceased) -> bool {
+    /// Whether some report has a later result of it: it still fails, or Kyverno evaluated it again.
+    pub(crate) fn has_later_result(&self, ceased: &Ceased) -> bool {
         let Some(id) = self.resources.find_ref(&ceased.resource, &self.strings) else { return false };
         self.reports.rows_with_writers(id, self.resources.reports(id)).any(|(row, by_other)| {
             let names = self.checks.names(row.check);
             let is_it = names.is_some_and(|(key, _, own)| *key == ceased.policy && self.strings.get(own) == ceased.rule);
-            is_it && self.tells_since(row, by_other, ceased.time)
+            is_it && self.replaces(row, by_other, ceased.time)
         })
     }
 
-    fn is_said_since(&self, check: u32, resource: ResourceId, time: u32) -> bool {
+    fn has_result_since(&self, check: u32, resource: ResourceId, time: u32) -> bool {
         let means = self.checks.meaning(check);
         let mut rows = self.reports.rows_with_writers(resource, self.resources.reports(resource));
-        rows.any(|(row, by_other)| self.checks.meaning(row.check) == means && self.tells_since(row, by_other, time))
+        rows.any(|(row, by_other)| self.checks.meaning(row.check) == means && self.replaces(row, by_other, time))
     }
 
-    /// Whether a row tells what became of one that failed at `time`. A pass in another report that is not newer was always there, and did not count.
-    fn tells_since(&self, row: &Row, by_other: bool, time: u32) -> bool {
+    /// Whether a row replaces one that failed at `time`. A pass in another report that is not newer did not count before either.
+    fn replaces(&self, row: &Row, by_other: bool, time: u32) -> bool {
         !self.checks.is_foreign(row) && (fails(row) || !by_other && row.time > time)
     }
 }

@@ -30,7 +30,7 @@ struct Check {
     tally: Tally,
     /// Results that speak for another namespace.
     foreign: u64,
-    /// Results that somebody else than Kyverno wrote.
+    /// Results that a client other than Kyverno wrote.
     unverified: u64,
     excepted: u64,
     newest: u32,
@@ -340,7 +340,7 @@ impl Checks {
         }
     }
 
-    /// Adds a result that somebody else than Kyverno wrote (or takes it away).
+    /// Adds (or removes) a result that a client other than Kyverno wrote.
     pub(super) fn count_unverified(&mut self, check: u32, add: bool) {
         let means = self.meaning(check);
         if let Some(check) = self.all.get_mut(means as usize) {

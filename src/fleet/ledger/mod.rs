@@ -56,7 +56,7 @@ pub(crate) struct PolicySum {
     pub(crate) stale: u64,
     /// Results that speak for another namespace than their report's.
     pub(crate) foreign: u64,
-    /// Results of Kyverno's that somebody else wrote.
+    /// Results of Kyverno that another client wrote.
     pub(crate) unverified: u64,
     /// Results, counted at whatever they name, that may be this policy's.
     pub(crate) doubtful: u64,

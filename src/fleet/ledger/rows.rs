@@ -268,7 +268,7 @@ impl Reports {
         self.slots.iter().enumerate().filter(|(_, slot)| old(slot)).map(|(id, _)| id as u32).collect()
     }
 
-    /// The rows about one resource in the reports that name it, each with whether somebody else than Kyverno wrote it.
+    /// The rows about one resource in the reports that name it, each with whether a client other than Kyverno wrote it.
     pub(super) fn rows_with_writers<'a>(&'a self, resource: ResourceId, reports: &'a [u32]) -> impl Iterator<Item = (&'a Row, bool)> {
         let of = move |id: &'a u32| {
             let by_other = self.writer(*id).is_other();

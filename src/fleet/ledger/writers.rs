@@ -6,12 +6,12 @@ use crate::kinds::report::Writer;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct WriterId(u8);
 
-/// Nobody is known.
+/// No writer is known.
 const UNKNOWN: WriterId = WriterId(0);
 const KYVERNO: WriterId = WriterId(1);
 /// The first of the others.
 const OTHERS: u8 = 2;
-/// Whoever comes after the last that has a number.
+/// Every writer beyond those that fit.
 const SOMEBODY: WriterId = WriterId(u8::MAX);
 
 /// All that are not Kyverno's.
@@ -35,7 +35,7 @@ impl Writers {
         u8::try_from(place).ok().and_then(|place| place.checked_add(OTHERS)).map_or(SOMEBODY, WriterId)
     }
 
-    /// Whether no report was written by anybody else.
+    /// Whether Kyverno wrote every report, as far as known.
     pub(super) fn are_all_kyverno(&self) -> bool {
         self.0.is_empty()
     }

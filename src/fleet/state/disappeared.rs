@@ -1,6 +1,6 @@
 //! Failing results that no report has any more, until it is known why.
 //!
-//! Kyverno deletes a result when its resource is deleted, when the policy changes, or when the resource no longer matches. Anybody else who may write
+//! Kyverno deletes a result when its resource is deleted, when the policy changes, or when the resource no longer matches. Other users who may write
 //! reports can delete one as well. So such a result counts as a pass only once its resource is gone, the resource was evaluated again, or a scan has had
 //! the time to report it again.
 
@@ -73,7 +73,7 @@ impl Missed {
             let waits = until(missing.since, scan).is_none_or(|until| now < until);
             waits && missing.revision.is_some() && missing.revision.as_ref() == revision(&missing.found.policy)
         };
-        self.all.retain(|missing| is_open(missing) && !ledger.shows_what_became_of(&missing.found));
+        self.all.retain(|missing| is_open(missing) && !ledger.has_later_result(&missing.found));
         self.beyond.retain(|_, (_, missing)| is_open(missing));
         before != (self.all.len(), self.beyond.len())
     }

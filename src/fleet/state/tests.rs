@@ -695,7 +695,7 @@ fn only_failures_that_nothing_explains_have_disappeared() {
         ),
         ("a list without it", |state| list(state, "PolicyReport", &[]), Some(1)),
         (
-            "a pass that somebody else wrote over it",
+            "a pass that another client wrote over it",
             |state| {
                 let mut forged = report("x", "Pod", "u1", "pass");
                 forged["metadata"]["managedFields"] = json!([{"manager": "kubectl-edit", "fieldsV1": {"f:results": {}}}]);
@@ -780,7 +780,7 @@ fn more_failures_than_can_be_looked_at_are_counted() {
     for _ in 0..20 {
         answer(&mut state, &Existence::Gone);
     }
-    assert_eq!(disappeared(&mut state).map(|(results, _)| results), Some(200), "of those nobody can say anything");
+    assert_eq!(disappeared(&mut state).map(|(results, _)| results), Some(200), "those beyond the limit stay unknown");
 }
 
 #[test]

@@ -20,7 +20,7 @@ pub enum Writer<'a> {
     Unknown,
     /// One of Kyverno's programs, by its own words.
     Kyverno,
-    /// Somebody else: the field manager.
+    /// Another client: its field manager.
     Other(Cow<'a, str>),
 }
 
@@ -32,7 +32,7 @@ struct Entry<'a> {
     fields: OwnsResults,
 }
 
-/// Whether `results` is among the fields. It is one field: nobody owns a part of it.
+/// Whether `results` is among the fields. It is one field (an atomic list), owned as a whole.
 #[derive(Default)]
 struct OwnsResults(bool);
 
@@ -70,7 +70,7 @@ pub(super) fn read<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result
     let entries = Option::<Vec<Entry<'a>>>::deserialize(deserializer)?.unwrap_or_default();
     let mut writer = Writer::Unknown;
     for Entry { manager: Text(manager), .. } in entries.into_iter().filter(|entry| entry.fields.0) {
-        // Whoever shares a field has written the same value.
+        // Managers share a field only with the same value.
         if is_kyverno(&manager) {
             return Ok(Writer::Kyverno);
         }

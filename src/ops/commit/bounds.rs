@@ -1,6 +1,6 @@
 //! What a commit changes, compared with the tree it is made on: this policy's document, and the line that lists its file. Anything else is rejected.
 //!
-//! Plans compute their files themselves, but a part of what an undo writes comes from an archive, which somebody may have changed.
+//! Plans compute their files themselves, but a part of what an undo writes comes from an archive, which may have been changed.
 
 use super::search::{Tree, is_policy};
 use super::{kustomize, search, yaml};

@@ -9,7 +9,7 @@ use similar::TextDiff;
 /// Lines around a change, as `diff -u` has them.
 const AROUND: usize = 3;
 
-/// An object as YAML, without what its server writes: as somebody would commit it, with the values of Secrets.
+/// An object as YAML, without what its server writes: as it would be committed, with the values of Secrets.
 pub fn yaml(object: &Value) -> String {
     text(&bare(object))
 }

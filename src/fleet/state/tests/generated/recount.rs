@@ -64,7 +64,7 @@ pub(crate) fn filters(dice: &mut Dice) -> Vec<&'static Passing> {
     (0..=dice.below(2)).map(|_| dice.of(&FILTERS)).collect()
 }
 
-/// The filters as somebody types them.
+/// The filters as typed.
 pub(crate) fn typed(filters: &[&Passing]) -> String {
     filters.iter().map(|filter| filter.0).collect::<Vec<_>>().join(" ")
 }
